@@ -1,0 +1,56 @@
+"""Deterministic weights in the authors' layout, from a seed: what the golden numbers were computed with.
+
+Each tensor has a generator of its own, seeded by the seed and its name. The values are random but
+tame, and no tensor is constant, so a swapped, skipped or transposed one shows in the output.
+"""
+
+import json
+import math
+import pathlib
+import zlib
+
+import numpy as np
+
+GOLDEN = pathlib.Path(__file__).with_name("golden")
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of the released files, in their order."""
+    return {k: tuple(v) for k, v in json.loads((GOLDEN / "state_dict_shapes.json").read_text()).items()}
+
+
+def make_weights(seed: int) -> dict[str, np.ndarray]:
+    """Name -> float32 array (int64 for batch counters)."""
+    return {name: _tensor(name, shape, seed) for name, shape in shapes().items()}
+
+
+def _tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
+    leaf = name.rsplit(".", 1)[-1]
+    if leaf == "num_batches_tracked":
+        return np.asarray(1000, np.int64)
+    if leaf.startswith("drop_mask"):
+        return np.ones(shape, np.float32)
+    if "gaussians" in name:
+        mean = rng.uniform(0.2, 0.8, shape[:2])
+        log_std = rng.uniform(-1.6, 0.1, shape[:2])
+        return np.stack([mean, log_std], -1).astype(np.float32)
+    if "smoothing" in name:  # a lopsided blur
+        yy, xx = np.mgrid[-20:21, -20:21]
+        cy, cx = rng.uniform(-4, 4, 2)
+        sy, sx = rng.uniform(4, 9, 2)
+        kernel = np.exp(-(((yy - cy) / sy) ** 2) - (((xx - cx) / sx) ** 2))
+        kernel = kernel * rng.uniform(0.5, 1.5, kernel.shape)
+        return (kernel / kernel.sum()).reshape(shape).astype(np.float32)
+    if leaf == "running_mean":
+        return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+    if leaf == "running_var":
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    if len(shape) == 4:
+        fan_in = shape[1] * shape[2] * shape[3]
+        return (rng.standard_normal(shape) * math.sqrt(2.0 / fan_in)).astype(np.float32)
+    if leaf.startswith("a_"):
+        return rng.uniform(0.7, 1.3, shape).astype(np.float32)
+    if leaf == "weight":
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    return (0.1 * rng.standard_normal(shape)).astype(np.float32)

@@ -1,0 +1,119 @@
+"""Domains: what the network must know of a dataset, each one value declared in one place.
+
+A domain is a dataset's share of the network (batch norms, prior maps, fusion and smoothing; paper,
+section 3.1) and the way its pictures are fed in: input size, frame stride, static or not.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+from unisal_jax.errors import UnisalError
+
+Size = tuple[int, int]  # (height, width) in pixels
+
+# Inputs are multiples of the encoder's total stride, and of about the area that it was trained on
+# (reference.md, "Input").
+SIZE_UNIT = 32
+_UNITS = range(7, 14)
+_MIN_AREA, _MAX_AREA = 100, 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """A dataset's statistics and geometry.
+
+    Attributes:
+      name: names the domain's collections, `<name>` and `<name>_stats`; a Python identifier.
+      input_size: (height, width) that the network was trained at for this domain.
+      target_size: (height, width) of loss and scores; None means the input size.
+      stride: every how many frames one is fed to the same recurrence (6 fps in the released sets).
+      static: True for pictures: the RNN is bypassed.
+      bn_momentum: PyTorch's convention, running = (1 - m) * running + m * batch.
+      source_name: the name in the authors' code and files; the domain's own where they have none.
+      video_frame_size: the only frame size that `input_size` is used for when a video is predicted;
+        None means every size. Other videos, and pictures in any domain, get a size by aspect ratio.
+    """
+
+    name: str
+    input_size: Size
+    target_size: Size | None = None
+    stride: int = 1
+    static: bool = False
+    bn_momentum: float = 0.01
+    source_name: str = ""
+    video_frame_size: Size | None = None
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
+            raise UnisalError(f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name")
+        if self.name.endswith("_stats"):
+            raise UnisalError(f"domain name {self.name!r}: the ending _stats is kept for running statistics")
+        check_input_size(self.input_size, f"domain {self.name}")
+        if self.stride < 1:
+            raise UnisalError(f"domain {self.name}: stride {self.stride} is not positive")
+        if not self.source_name:
+            object.__setattr__(self, "source_name", self.name)
+
+    @property
+    def stats(self) -> str:
+        """Name of the collection of running statistics."""
+        return f"{self.name}_stats"
+
+    def video_input_size(self, frame_size: Size) -> Size:
+        """Input size (height, width) for a video whose frames have `frame_size`."""
+        fits = not self.static and self.video_frame_size in (None, tuple(frame_size))
+        return self.input_size if fits else size_by_aspect(frame_size)
+
+
+# Collections that a domain cannot be named after.
+_RESERVED = frozenset({"params", "batch_stats", "intermediates", "dropout", "extras"})
+
+
+def size_by_aspect(frame_size: Size) -> Size:
+    """The input size whose aspect ratio is nearest to that of a picture.
+
+    Args:
+      frame_size: (height, width) of the picture, each at least 1.
+    Returns:
+      (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; ties go to the first
+      in ascending height, then width (reference.md, "Input").
+    """
+    aspect = frame_size[0] / frame_size[1]
+
+    def likeness(size: Size) -> float:
+        other = size[0] / size[1]
+        return min(aspect, other) / max(aspect, other)
+
+    sizes = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
+    h, w = max(sizes, key=likeness)
+    return h * SIZE_UNIT, w * SIZE_UNIT
+
+
+def check_input_size(size: Size, what: str) -> None:
+    """Raises UnisalError, naming `what`, unless both sides are positive multiples of 32."""
+    if len(size) != 2 or any(side < SIZE_UNIT or side % SIZE_UNIT for side in size):
+        shown = "x".join(str(side) for side in size)
+        raise UnisalError(f"{what}: input size {shown} (height x width) is not in multiples of {SIZE_UNIT}")
+
+
+DHF1K = Domain("dhf1k", (224, 384), (360, 640), 5, source_name="DHF1K", video_frame_size=(360, 640))
+HOLLYWOOD2 = Domain("hollywood2", (224, 416), None, 4, source_name="Hollywood")
+UCF_SPORTS = Domain("ucf_sports", (256, 384), None, 4, source_name="UCFSports")
+SALICON = Domain("salicon", (288, 384), (480, 640), 1, static=True, bn_momentum=0.1, source_name="SALICON")
+
+# In the order of the released weights.
+RELEASED_DOMAINS = (DHF1K, HOLLYWOOD2, UCF_SPORTS, SALICON)
+
+
+def find_domain(name: str, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Domain:
+    """The domain called `name`, by our name or the authors', in any case.
+
+    Raises:
+      UnisalError: there is none; the message lists those that there are.
+    """
+    domains = tuple(domains)
+    for domain in domains:
+        if name.lower() in (domain.name, domain.source_name.lower()):
+            return domain
+    raise UnisalError(f"unknown domain {name!r}; known: {', '.join(d.name for d in domains)}")

@@ -1,0 +1,134 @@
+"""The convolutional GRU of the Bypass-RNN (paper, section 3.2; reference.md, "cGRU").
+
+r, z = sigmoid(a_x * N(w x) + a_h * N(u h) + b); the candidate is tanh(a_x * N(w x) + r * a_h * N(u h) + b);
+h = (1 - z) h + z candidate, with N a domain's batch norm and w, u depthwise-separable convolutions.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from unisal_jax.domains import Domain
+from unisal_jax.models import layers, variables
+from unisal_jax.models.batch_norm import BatchNorm
+
+GATES = ("reset", "update", "candidate")
+
+
+class GateConv(nn.Module):
+    """A gate's share of one source: convolution, batch norm, learned scale.
+
+    The convolution is depthwise 3x3, batch norm, ReLU6, 1x1; or one dense 3x3.
+    """
+
+    features: int
+    domains: tuple[Domain, ...] = ()
+    dense: bool = False
+    form: layers.DepthwiseForm = "auto"
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, domain: Domain, train: bool) -> jax.Array:
+        """[batch, time, height, width, channels] -> [batch, time, height, width, features]."""
+
+        def norm(name: str) -> BatchNorm:
+            return BatchNorm(self.domains, axis_name=self.axis_name, name=name)
+
+        x = layers.Conv3x3(dense=self.dense, form=self.form, name="spatial")(x)
+        if not self.dense:
+            x = layers.relu6(norm("spatial_norm")(x, domain, train))
+            x = layers.Pointwise(self.features, name="project")(x)
+        x = norm("norm")(x, domain, train)
+        return x * self.param("scale", nn.initializers.ones, (self.features,)).astype(x.dtype)
+
+
+class ConvGRU(nn.Module):
+    """Runs the recurrence over time under `lax.scan`.
+
+    The three convolutions of the input do not wait for the recurrence: they take all time steps at once.
+
+    Attributes:
+      features: channels of the hidden state, and of the input.
+      dropout: probability of dropping a channel of the hidden state on its way to a gate: one mask
+        a gate, drawn once a sequence and shared by the batch (paper: recurrent dropout, 0.2).
+    """
+
+    features: int
+    domains: tuple[Domain, ...] = ()
+    dense: bool = False
+    form: layers.DepthwiseForm = "auto"
+    dropout: float = 0.2
+    axis_name: str | None = None
+
+    def setup(self):
+        def convs(source: str) -> list[GateConv]:
+            make = (self.features, self.domains, self.dense, self.form, self.axis_name)
+            return [GateConv(*make, name=f"{gate}_{source}") for gate in GATES]
+
+        self.input_convs = convs("input")
+        self.hidden_convs = convs("hidden")
+        zeros = nn.initializers.zeros
+        self.biases = [self.param(f"{gate}_bias", zeros, (self.features,)) for gate in GATES]
+
+    def __call__(
+        self, x: jax.Array, domain: Domain, hidden: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs over time.
+
+        Args:
+          x: [batch, time, height, width, features].
+          domain: whose batch norms to use.
+          hidden: [batch, height, width, features] state before the first step; None for zeros.
+          train: statistics of each step, and dropout, for which the key "dropout" is needed.
+        Returns:
+          (all hidden states [batch, time, height, width, features], the last one).
+        """
+        if hidden is None:
+            hidden = jnp.zeros((x.shape[0], *x.shape[2:]), x.dtype)
+        inputs = tuple(
+            conv(x, domain, train) + bias.astype(x.dtype)
+            for conv, bias in zip(self.input_convs, self.biases, strict=True)
+        )
+        masks = self._masks(x.dtype) if train and self.dropout else None
+
+        def body(module: ConvGRU, state: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+            state = module.step(state, step, masks, domain, train)
+            return state, state
+
+        if self.is_initializing():  # variables cannot be made inside the scan
+            last = self.step(hidden, tuple(gate[:, 0] for gate in inputs), masks, domain, train)
+            return jnp.broadcast_to(last[:, None], x.shape), last
+        stats = variables.stats_collection(self.domains, domain)
+        scan = nn.scan(
+            body,
+            variable_broadcast=nn.DenyList(stats) if train else True,
+            variable_carry=stats if train else False,
+            in_axes=1,
+            out_axes=1,
+        )
+        last, states = scan(self, hidden, inputs)
+        return states, last
+
+    def step(
+        self,
+        hidden: jax.Array,
+        inputs: tuple[jax.Array, ...],
+        masks: jax.Array | None,
+        domain: Domain,
+        train: bool,
+    ) -> jax.Array:
+        """The next hidden state [batch, height, width, features], from each gate's share of the input."""
+        recurrent = []
+        for gate, conv in enumerate(self.hidden_convs):
+            source = hidden if masks is None else hidden * masks[gate]
+            recurrent.append(conv(source[:, None], domain, train)[:, 0])
+        reset = jax.nn.sigmoid(inputs[0] + recurrent[0])
+        update = jax.nn.sigmoid(inputs[1] + recurrent[1])
+        candidate = jnp.tanh(inputs[2] + reset * recurrent[2])
+        return (1 - update) * hidden + update * candidate
+
+    def _masks(self, dtype: jnp.dtype) -> jax.Array:
+        """Channel masks [gate, features], scaled so that the expectation stays."""
+        keep = 1 - self.dropout
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, (len(GATES), self.features))
+        return kept.astype(dtype) / keep

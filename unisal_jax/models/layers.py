@@ -1,0 +1,207 @@
+"""Convolutions, resizing and the inverted residual block that encoder and decoder are made of.
+
+Feature maps are [batch, time, height, width, channels]; every layer here takes any leading axes.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unisal_jax.domains import Domain
+
+DepthwiseForm = Literal["auto", "shifted", "grouped"]
+
+# PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
+default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# tonylins' MobileNetV2: normal with variance 2 / (kernel area * channels out).
+fan_out_init = nn.initializers.variance_scaling(2, "fan_out", "normal")
+
+
+def bias_init(fan_in: int) -> Callable[..., jax.Array]:
+    """PyTorch's default for the bias of a convolution: uniform in +-1/sqrt(fan_in)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -1, 1) / np.sqrt(fan_in)
+
+    return init
+
+
+def relu6(x: jax.Array) -> jax.Array:
+    """min(max(x, 0), 6)."""
+    return jnp.clip(x, 0, 6)
+
+
+def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, form: DepthwiseForm = "auto") -> jax.Array:
+    """3x3 depthwise convolution with one pixel of zero padding.
+
+    On XLA's CPU backend the grouped convolution is 11 to 37 times slower than nine shifted
+    multiply-adds, in value and gradient; elsewhere it is the native form.
+
+    Args:
+      x: [..., height, width, channels].
+      kernel: [3, 3, 1, channels].
+      stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
+      form: "shifted", "grouped", or "auto" for the faster one on the default backend.
+    Returns:
+      [..., ceil(height / stride), ceil(width / stride), channels].
+    """
+    if form == "auto":
+        form = "shifted" if jax.default_backend() == "cpu" else "grouped"
+    height, width, channels = x.shape[-3:]
+    flat = x.reshape(-1, height, width, channels)
+    if form == "grouped":
+        out = jax.lax.conv_general_dilated(
+            flat,
+            kernel.astype(x.dtype),
+            (stride, stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=channels,
+        )
+    else:
+        padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        taps = kernel.astype(x.dtype)
+        out = sum(
+            taps[i, j, 0] * padded[:, i : i + height : stride, j : j + width : stride]
+            for i in range(3)
+            for j in range(3)
+        )
+    return out.reshape(*x.shape[:-3], *out.shape[1:])
+
+
+class Conv3x3(nn.Module):
+    """3x3 convolution with zero padding and no bias: depthwise, or dense for the ablation.
+
+    The kernel is [3, 3, 1, channels] depthwise and [3, 3, channels, channels] dense.
+    """
+
+    stride: int = 1
+    dense: bool = False
+    form: DepthwiseForm = "auto"
+    init: Callable[..., jax.Array] = default_init
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., height, width, channels] -> [..., ceil(height / stride), ceil(width / stride), channels]."""
+        channels = x.shape[-1]
+        shape = (3, 3, channels if self.dense else 1, channels)
+        kernel = self.param("kernel", self.init, shape)
+        if not self.dense:
+            return depthwise_conv(x, kernel, self.stride, self.form)
+        flat = x.reshape(-1, *x.shape[-3:])
+        out = jax.lax.conv_general_dilated(
+            flat,
+            kernel.astype(x.dtype),
+            (self.stride, self.stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return out.reshape(*x.shape[:-3], *out.shape[1:])
+
+
+class Pointwise(nn.Module):
+    """1x1 convolution, as a matrix product, of one map or of several of different size.
+
+    A 1x1 convolution commutes with bilinear upsampling. So where the maps to be concatenated have
+    half the size of the last one, each is multiplied at its own size, upsampled and added: the same
+    sum on a quarter of the pixels.
+    """
+
+    features: int
+    bias: bool = False
+    init: Callable[..., jax.Array] = default_init
+
+    @nn.compact
+    def __call__(self, *maps: jax.Array) -> jax.Array:
+        """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
+        fan_in = sum(x.shape[-1] for x in maps)
+        kernel = self.param("kernel", self.init, (fan_in, self.features)).astype(maps[0].dtype)
+        total, start = None, 0
+        for x in maps:
+            part = jnp.matmul(x, kernel[start : start + x.shape[-1]])
+            start += x.shape[-1]
+            if x.shape[-3] != maps[-1].shape[-3]:
+                part = upsample2x(part)
+            total = part if total is None else total + part
+        if self.bias:
+            total = total + self.param("bias", bias_init(fan_in), (self.features,)).astype(total.dtype)
+        return total
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block: 1x1 up, 3x3 depthwise, 1x1 down, each with a batch norm (paper, Table 1).
+
+    Attributes:
+      features: channels out.
+      expansion: channels between, as a multiple of those in; 1 leaves out the first 1x1.
+      norm: makes a batch norm, called as norm(name=...).
+      stride: of the 3x3 convolution.
+      residual: add the input.
+      dense: a dense 3x3 convolution in place of the depthwise one.
+      form: of the depthwise convolution.
+      init: of the kernels.
+    """
+
+    features: int
+    expansion: int
+    norm: Callable[..., nn.Module]
+    stride: int = 1
+    residual: bool = False
+    dense: bool = False
+    form: DepthwiseForm = "auto"
+    init: Callable[..., jax.Array] = fan_out_init
+
+    @nn.compact
+    def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
+        """Maps as for `Pointwise` (one only if expansion is 1) -> [..., height, width, features]."""
+        x = maps[-1]
+        if self.expansion != 1:
+            hidden = self.expansion * sum(m.shape[-1] for m in maps)
+            x = Pointwise(hidden, init=self.init, name="expand")(*maps)
+            x = relu6(self.norm(name="expand_norm")(x, domain, train))
+        x = Conv3x3(self.stride, self.dense, self.form, self.init, name="spatial")(x)
+        x = relu6(self.norm(name="spatial_norm")(x, domain, train))
+        x = Pointwise(self.features, init=self.init, name="project")(x)
+        x = self.norm(name="project_norm")(x, domain, train)
+        return x + maps[-1] if self.residual else x
+
+
+def upsample2x(x: jax.Array) -> jax.Array:
+    """Bilinear upsampling by two with half-pixel centres, [..., h, w, c] -> [..., 2h, 2w, c].
+
+    The same as `resize_bilinear`, from two shifted copies an axis.
+    """
+    for axis in (x.ndim - 3, x.ndim - 2):
+        size = x.shape[axis]
+        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
+        before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
+        after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
+        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+        x = pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
+
+
+def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Bilinear resize with half-pixel centres and no antialiasing, as PyTorch's `interpolate`.
+
+    Args:
+      x: [..., height, width].
+      size: (height, width) out.
+    """
+    for axis, out in ((x.ndim - 2, size[0]), (x.ndim - 1, size[1])):
+        length = x.shape[axis]
+        if out == length:
+            continue
+        at = np.clip((np.arange(out) + 0.5) * (length / out) - 0.5, 0, length - 1)
+        low = np.floor(at).astype(np.int32)
+        high = np.minimum(low + 1, length - 1)
+        shape = [1] * x.ndim
+        shape[axis] = out
+        weight = jnp.asarray((at - low).reshape(shape), x.dtype)
+        x = jnp.take(x, low, axis) * (1 - weight) + jnp.take(x, high, axis) * weight
+    return x

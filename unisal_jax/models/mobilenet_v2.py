@@ -1,0 +1,91 @@
+"""The encoder: MobileNetV2 (width 1) with taps at 1/8 and 1/16 of the input size.
+
+Its batch norms always use the running statistics, also in training (paper, section 4.1). The two
+tapped blocks run at stride 1 and are subsampled afterwards, so that the taps have the larger size
+(reference.md, "Network"); the other blocks stride, which is exactly the same as subsampling them.
+"""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+
+from unisal_jax.domains import Domain
+from unisal_jax.models import layers
+from unisal_jax.models.batch_norm import BatchNorm
+
+
+class Block(NamedTuple):
+    """One inverted residual block."""
+
+    features: int
+    expansion: int
+    stride: int
+    residual: bool
+
+
+def _blocks() -> tuple[Block, ...]:
+    stages = (  # expansion, channels, blocks, stride of the first
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    return tuple(
+        Block(features, expansion, stride if first else 1, not first)
+        for expansion, features, count, stride in stages
+        for first in [True, *[False] * (count - 1)]
+    )
+
+
+BLOCKS = _blocks()
+STEM_FEATURES, OUT_FEATURES = 32, 1280
+# Blocks are numbered from 1 as in the released files, where number 0 is the stem.
+TAP_8, TAP_16 = 7, 14
+
+
+class Features(NamedTuple):
+    """Feature maps [..., height, width, channels] at 1/8 (64 channels), 1/16 (160) and 1/32 (1280)."""
+
+    at_8: jax.Array
+    at_16: jax.Array
+    at_32: jax.Array
+
+
+class MobileNetV2(nn.Module):
+    """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32."""
+
+    form: layers.DepthwiseForm = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, domain: Domain) -> Features:
+        """The three feature maps; `domain` matters to no weight here."""
+        taps = {}
+        flat = x.reshape(-1, *x.shape[-3:])
+        flat = nn.Conv(
+            STEM_FEATURES, (3, 3), 2, ((1, 1), (1, 1)), use_bias=False, kernel_init=layers.fan_out_init, name="stem",
+            dtype=x.dtype,
+        )(flat)  # fmt: skip
+        x = flat.reshape(*x.shape[:-3], *flat.shape[1:])
+        x = layers.relu6(BatchNorm(name="stem_norm")(x, domain, train=False))
+        for number, block in enumerate(BLOCKS, 1):
+            tapped = number in (TAP_8, TAP_16)
+            x = layers.InvertedResidual(
+                block.features,
+                block.expansion,
+                functools.partial(BatchNorm),
+                stride=1 if tapped else block.stride,
+                residual=block.residual,
+                form=self.form,
+                name=f"block_{number}",
+            )(x, domain=domain, train=False)
+            if tapped:
+                taps[number] = x
+                x = x[..., :: block.stride, :: block.stride, :]
+        x = layers.Pointwise(OUT_FEATURES, init=layers.fan_out_init, name="head")(x)
+        x = layers.relu6(BatchNorm(name="head_norm")(x, domain, train=False))
+        return Features(taps[TAP_8], taps[TAP_16], x)

@@ -1,0 +1,284 @@
+"""UNISAL: encoder, Bypass-RNN, decoder and the domain-adaptive parts (paper, section 3.2, Figure 3)."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unisal_jax.domains import RELEASED_DOMAINS, Domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.models import layers, variables
+from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.conv_gru import ConvGRU
+from unisal_jax.models.mobilenet_v2 import MobileNetV2
+from unisal_jax.models.priors import PriorMaps
+from unisal_jax.models.smoothing import FACTOR, Smoothing
+
+RGB_MEAN = (0.485, 0.456, 0.406)
+RGB_STD = (0.229, 0.224, 0.225)
+HIDDEN_FEATURES = 256
+_SKIP_16_FEATURES, _SKIP_8_FEATURES = 128, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class UnisalConfig:
+    """What the network is made of. The defaults are the released network.
+
+    Attributes:
+      domains: those that the network has parameters for.
+      prior_maps, rnn_residual, rnn_bypass, skips, smoothing: the parts that the paper ablates (Table 5).
+        Without the residual the RNN's output replaces its input; the bypass needs the residual.
+      domain_norm, domain_priors, domain_fusion, domain_smoothing: False makes all domains share the part.
+      separable: False puts dense 3x3 convolutions in the place of depthwise ones outside the encoder.
+      skip_dropout, rnn_dropout: probabilities in training.
+      depthwise: form of the depthwise convolutions, see `layers.depthwise_conv`.
+    """
+
+    domains: tuple[Domain, ...] = RELEASED_DOMAINS
+    prior_maps: bool = True
+    rnn_residual: bool = True
+    rnn_bypass: bool = True
+    skips: bool = True
+    smoothing: bool = True
+    domain_norm: bool = True
+    domain_priors: bool = True
+    domain_fusion: bool = True
+    domain_smoothing: bool = True
+    separable: bool = True
+    skip_dropout: float = 0.6
+    rnn_dropout: float = 0.2
+    depthwise: layers.DepthwiseForm = "auto"
+
+    def __post_init__(self):
+        if not self.domains:
+            raise UnisalError("a network needs at least one domain")
+        names = [domain.name for domain in self.domains]
+        if len(set(names)) != len(names):
+            raise UnisalError(f"domains with the same name: {', '.join(names)}")
+        if self.rnn_bypass and not self.rnn_residual:
+            raise UnisalError("rnn_bypass needs rnn_residual: without the residual nothing is left when it is bypassed")
+
+    @property
+    def has_rnn(self) -> bool:
+        """False where every input bypasses the RNN, so that it has no weights."""
+        return not (self.rnn_bypass and all(domain.static for domain in self.domains))
+
+    def to_json(self) -> str:
+        """All fields, domains included, as one line with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "UnisalConfig":
+        """The inverse of `to_json`.
+
+        Raises:
+          UnisalError: the text is not such a config.
+        """
+        try:
+            fields = json.loads(text)
+            sized = ("input_size", "target_size", "video_frame_size")
+            domains = tuple(
+                Domain(**{k: tuple(v) if k in sized and v else v for k, v in each.items()})
+                for each in fields.pop("domains")
+            )
+            return cls(domains=domains, **fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UnisalError(f"not a network config: {error}") from error
+
+
+def normalize(frames: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """uint8 RGB [..., 3] in 0 to 255 -> normalised floats, as the encoder was trained on (reference.md, "Input")."""
+    scaled = frames.astype(dtype) / 255
+    return (scaled - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
+
+
+class Unisal(nn.Module):
+    """The network.
+
+    Attributes:
+      config: what it is made of.
+      axis_name: mapped axis (devices) over which batch norms take their statistics in training.
+    """
+
+    config: UnisalConfig = UnisalConfig()
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        domain: Domain,
+        *,
+        static: bool | None = None,
+        hidden: jax.Array | None = None,
+        target_size: tuple[int, int] | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Predicts the log-density of fixations of each frame.
+
+        Args:
+          x: [batch, time, height, width, 3] normalised RGB; height and width multiples of 32. Its
+            dtype is that of the computation.
+          domain: one of the config's.
+          static: True bypasses the RNN; None does as the domain says.
+          hidden: [batch, height / 32, width / 32, 256] state before the first frame; None for zeros.
+          target_size: (height, width) out; None for the input's.
+          train: batch statistics and dropout (keys "dropout"); the domain's `_stats` collection, and
+            `batch_stats`, should then be mutable.
+        Returns:
+          (log-density [batch, time, *target_size] in at least float32, whose exponential sums to one
+          over each frame; the state after the last frame, or None if the RNN was bypassed).
+        """
+        config = self.config
+        if domain not in config.domains:
+            raise UnisalError(
+                f"the network has no domain {domain.name!r}; it has {', '.join(d.name for d in config.domains)}"
+            )
+        static = domain.static if static is None else static
+
+        at_8, at_16, at_32 = MobileNetV2(config.depthwise, name="encoder")(x, domain)
+        self.sow("intermediates", "encoder_8", at_8)
+        self.sow("intermediates", "encoder_16", at_16)
+        self.sow("intermediates", "encoder_32", at_32)
+
+        if config.prior_maps:
+            at_32 = PriorMaps(config.domains if config.domain_priors else (), name="prior_maps")(at_32, domain)
+        # Its batch norm is shared by all domains (reference.md, "Post-CNN").
+        shared_norm = functools.partial(BatchNorm, momentum=0.01, axis_name=self.axis_name)
+        features = layers.InvertedResidual(
+            HIDDEN_FEATURES,
+            1,
+            shared_norm,
+            dense=not config.separable,
+            form=config.depthwise,
+            init=layers.default_init,
+            name="post_cnn",
+        )(at_32, domain=domain, train=train)
+        self.sow("intermediates", "bottleneck", features)
+
+        if config.has_rnn and (self.is_initializing() or not (static and config.rnn_bypass)):
+            states, hidden = ConvGRU(
+                HIDDEN_FEATURES,
+                self._norm_domains,
+                not config.separable,
+                config.depthwise,
+                config.rnn_dropout,
+                self.axis_name,
+                name="rnn",
+            )(features, domain, hidden, train)
+            out = layers.Pointwise(HIDDEN_FEATURES, name="post_rnn")(states)
+            out = layers.relu6(self._norm(name="post_rnn_norm")(out, domain, train))
+            features = features + out if config.rnn_residual else out
+            self.sow("intermediates", "recurrent", features)
+        else:
+            hidden = None
+
+        logits = self._decode(features, at_16, at_8, domain, train)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        logits = layers.resize_bilinear(logits, target_size or x.shape[2:4])
+        return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
+
+    @property
+    def _norm_domains(self) -> tuple[Domain, ...]:
+        return self.config.domains if self.config.domain_norm else ()
+
+    @property
+    def _norm(self) -> Callable[..., BatchNorm]:
+        # A partial, not a method: the norm must belong to the block that calls it.
+        return functools.partial(BatchNorm, self._norm_domains, axis_name=self.axis_name)
+
+    def _decode(
+        self, features: jax.Array, at_16: jax.Array, at_8: jax.Array, domain: Domain, train: bool
+    ) -> jax.Array:
+        """Features at 1/32, 1/16 and 1/8 -> logits [batch, time, height, width] at the input size."""
+        config = self.config
+        block = functools.partial(
+            layers.InvertedResidual,
+            expansion=2,
+            norm=self._norm,
+            dense=not config.separable,
+            form=config.depthwise,
+        )
+        maps_16, maps_8 = [features], []
+        if config.skips:
+            maps_16.append(self._skip(at_16, _SKIP_16_FEATURES, "skip_16", domain, train))
+            maps_8.append(self._skip(at_8, _SKIP_8_FEATURES, "skip_8", domain, train))
+        else:
+            maps_16 = [layers.upsample2x(features)]
+        x = block(_SKIP_16_FEATURES, name="upsampling_16")(*maps_16, domain=domain, train=train)
+        self.sow("intermediates", "decoder_16", x)
+        x = block(_SKIP_8_FEATURES, name="upsampling_8")(
+            *([x, *maps_8] if maps_8 else [layers.upsample2x(x)]), domain=domain, train=train
+        )
+        self.sow("intermediates", "decoder_8", x)
+
+        x = Fusion(config.domains if config.domain_fusion else (), name="fusion")(x, domain)
+        self.sow("intermediates", "fused", x)
+        if config.smoothing:
+            return Smoothing(config.domains if config.domain_smoothing else (), name="smoothing")(x, domain)
+        return jnp.repeat(jnp.repeat(x, FACTOR, -2), FACTOR, -1)
+
+    def _skip(self, x: jax.Array, features: int, name: str, domain: Domain, train: bool) -> jax.Array:
+        """Skip-2x and Skip-4x: 1x1 to twice the channels, channel dropout, 1x1 with bias (paper, Table 1)."""
+        x = layers.Pointwise(2 * x.shape[-1], name=f"{name}_expand")(x)
+        x = layers.relu6(self._norm(name=f"{name}_expand_norm")(x, domain, train))
+        x = nn.Dropout(self.config.skip_dropout, broadcast_dims=(2, 3), name=f"{name}_dropout")(
+            x, deterministic=not train
+        )
+        x = layers.Pointwise(features, bias=True, name=f"{name}_reduce")(x)
+        return self._norm(name=f"{name}_reduce_norm")(x, domain, train)
+
+
+class Fusion(nn.Module):
+    """1x1 convolution to one channel with a domain's weights (paper, section 3.1)."""
+
+    domains: tuple[Domain, ...] = ()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, domain: Domain) -> jax.Array:
+        """[..., channels] -> [...]."""
+        channels = x.shape[-1]
+        kernel = variables.param(self, self.domains, domain, "kernel", layers.default_init, (channels, 1))
+        bias = variables.param(self, self.domains, domain, "bias", layers.bias_init(channels), (1,))
+        return (jnp.matmul(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))[..., 0]
+
+
+def init_variables(config: UnisalConfig, key: jax.Array) -> dict:
+    """Fresh variables of every collection: `params`, `batch_stats`, and two for each domain.
+
+    The encoder is random too; `weights.imagenet` loads the pretrained one.
+    """
+    smallest = jnp.zeros((1, 1, 32, 32, 3))
+    init = jax.jit(lambda key: Unisal(config).init({"params": key}, smallest, config.domains[0]))
+    variables = init(key)
+    variables.pop("intermediates", None)
+    return variables
+
+
+def add_domain(
+    variables: dict, config: UnisalConfig, domain: Domain, *, like: Domain | None = None, key: jax.Array | None = None
+) -> tuple[dict, UnisalConfig]:
+    """Gives existing weights one more domain, and changes nothing else.
+
+    Args:
+      variables: of a network with `config`.
+      domain: the new one.
+      like: start from a copy of this domain's collections; None starts from fresh ones made with `key`.
+    Returns:
+      (variables with the domain's two collections added, the config with the domain added).
+    """
+    grown = dataclasses.replace(config, domains=(*config.domains, domain))
+    if like is not None:
+        mine = {domain.name: variables[like.name], domain.stats: variables[like.stats]}
+    else:
+        if key is None:
+            raise UnisalError("add_domain needs `like`, a domain to copy, or `key`, a random key")
+        fresh = init_variables(grown, key)
+        mine = {name: fresh[name] for name in (domain.name, domain.stats)}
+    # A copy: the two domains must not share buffers, or donating one would delete the other.
+    return {**variables, **jax.tree.map(jnp.array, mine)}, grown

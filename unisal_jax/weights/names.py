@@ -1,0 +1,254 @@
+"""The authors' tensor names and our variables, both ways, tensor for tensor.
+
+`entries(config)` is the whole table. Kernels are transposed; nothing else changes. What the
+network has no use for (PyTorch's batch counters, a saved dropout mask) is kept aside under its
+own name, so that a file goes through our formats and back without loss.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.domains import RELEASED_DOMAINS, Domain, find_domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.models import mobilenet_v2
+from unisal_jax.models.unisal import UnisalConfig
+
+Tree = dict[str, Any]
+State = Mapping[str, np.ndarray]
+
+# The gates of ours and of theirs: input convolution, hidden convolution, and the suffixes of the rest.
+_GATES = {
+    "reset": ("w_r", "u_r", "r"),
+    "update": ("w_z", "u_z", "z"),
+    "candidate": ("w", "u", "h"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One tensor: its name in the authors' files, its place in our tree, and how it is laid out there.
+
+    Layouts: "same"; "pointwise", [out, in, 1, 1] -> [in, out]; "spatial", [out, in, h, w] ->
+    [h, w, in, out]; "flat", [n, 1, 1] -> [n]; "plane", [1, 1, h, w] -> [h, w].
+    """
+
+    name: str
+    path: tuple[str, ...]  # collection first
+    layout: str = "same"
+
+    def to_ours(self, array: np.ndarray) -> np.ndarray:
+        """The tensor as our tree holds it."""
+        match self.layout:
+            case "pointwise":
+                array = array[:, :, 0, 0].T
+            case "spatial":
+                array = array.transpose(2, 3, 1, 0)
+            case "flat":
+                array = array[:, 0, 0]
+            case "plane":
+                array = array[0, 0]
+        return np.ascontiguousarray(array)
+
+    def to_theirs(self, array: np.ndarray) -> np.ndarray:
+        """The tensor as their files hold it."""
+        match self.layout:
+            case "pointwise":
+                array = array.T[:, :, None, None]
+            case "spatial":
+                array = array.transpose(3, 2, 0, 1)
+            case "flat":
+                array = array[:, None, None]
+            case "plane":
+                array = array[None, None]
+        return np.ascontiguousarray(array)
+
+    def rank(self) -> int | None:
+        """Number of axes in their files, where the layout says so."""
+        return {"pointwise": 4, "spatial": 4, "flat": 3, "plane": 4}.get(self.layout)
+
+
+def _norm(name: str, path: tuple[str, ...], domains: tuple[Domain, ...] = ()) -> Iterator[Entry]:
+    """A batch norm: one set, or one for each of `domains`."""
+    sets = [(f"{name}.bn_{d.source_name}", d.name, d.stats) for d in domains] or [(name, "params", "batch_stats")]
+    for prefix, trained, stats in sets:
+        yield Entry(f"{prefix}.weight", (trained, *path, "scale"))
+        yield Entry(f"{prefix}.bias", (trained, *path, "bias"))
+        yield Entry(f"{prefix}.running_mean", (stats, *path, "mean"))
+        yield Entry(f"{prefix}.running_var", (stats, *path, "var"))
+
+
+def _inverted_residual(
+    name: str, path: tuple[str, ...], expansion: int, domains: tuple[Domain, ...] = ()
+) -> Iterator[Entry]:
+    """The three convolutions of a block, or two if it does not expand, each followed by its norm."""
+    index = 0
+    for part, layout in (("expand", "pointwise"), ("spatial", "spatial"), ("project", "pointwise")):
+        if part == "expand" and expansion == 1:
+            continue
+        yield Entry(f"{name}.{index}.weight", ("params", *path, part, "kernel"), layout)
+        yield from _norm(f"{name}.{index + 1}", (*path, f"{part}_norm"), domains)
+        index += 3  # convolution, norm, ReLU6
+
+
+def encoder_entries(prefix: str = "cnn.") -> Iterator[Entry]:
+    """MobileNetV2's tensors; the ImageNet file has them without the prefix."""
+    name, path = f"{prefix}features", ("encoder",)
+    yield Entry(f"{name}.0.0.weight", ("params", *path, "stem", "kernel"), "spatial")
+    yield from _norm(f"{name}.0.1", (*path, "stem_norm"))
+    for number, block in enumerate(mobilenet_v2.BLOCKS, 1):
+        yield from _inverted_residual(f"{name}.{number}.conv", (*path, f"block_{number}"), block.expansion)
+    last = len(mobilenet_v2.BLOCKS) + 1
+    yield Entry(f"{name}.{last}.0.weight", ("params", *path, "head", "kernel"), "pointwise")
+    yield from _norm(f"{name}.{last}.1", (*path, "head_norm"))
+
+
+def _gru_entries(separable: bool, domains: tuple[Domain, ...]) -> Iterator[Entry]:
+    cell = "rnn.cell_list.0"
+    for gate, (w, u, letter) in _GATES.items():
+        yield Entry(f"{cell}.b_{letter}", ("params", "rnn", f"{gate}_bias"), "flat")
+        for source, conv, axis in (("input", w, "x"), ("hidden", u, "h")):
+            path = ("rnn", f"{gate}_{source}")
+            yield Entry(f"{cell}.a_{letter}_{axis}", ("params", *path, "scale"), "flat")
+            norm = f"norm_{'out' if letter == 'h' else letter}_{axis}"
+            yield from _norm(f"{cell}.{norm}", (*path, "norm"), domains)
+            if separable:
+                yield Entry(f"{cell}.{conv}.conv_dw.weight", ("params", *path, "spatial", "kernel"), "spatial")
+                yield from _norm(f"{cell}.{conv}.sep_bn", (*path, "spatial_norm"), domains)
+                yield Entry(f"{cell}.{conv}.conv_sep.weight", ("params", *path, "project", "kernel"), "pointwise")
+            else:
+                yield Entry(f"{cell}.{conv}.weight", ("params", *path, "spatial", "kernel"), "spatial")
+
+
+def _skip_entries(theirs: str, ours: str, domains: tuple[Domain, ...]) -> Iterator[Entry]:
+    yield Entry(f"{theirs}.expansion.0.weight", ("params", f"{ours}_expand", "kernel"), "pointwise")
+    yield from _norm(f"{theirs}.expansion.1", (f"{ours}_expand_norm",), domains)
+    yield Entry(f"{theirs}.reduction.0.weight", ("params", f"{ours}_reduce", "kernel"), "pointwise")
+    yield Entry(f"{theirs}.reduction.0.bias", ("params", f"{ours}_reduce", "bias"))
+    yield from _norm(f"{theirs}.reduction.1", (f"{ours}_reduce_norm",), domains)
+
+
+def _domain_parts(theirs: str, config: UnisalConfig, adaptive: bool) -> Iterator[tuple[str, str]]:
+    """(their name, collection) of a part that each domain has, or that all share."""
+    if not adaptive:
+        yield theirs, "params"
+    else:
+        for domain in config.domains:
+            yield f"{theirs}_{domain.source_name.lower()}", domain.name
+
+
+def entries(config: UnisalConfig) -> list[Entry]:
+    """Every tensor of a network with this config."""
+    domains = config.domains if config.domain_norm else ()
+    table = list(encoder_entries())
+    if config.prior_maps:
+        for name, collection in _domain_parts("coarse_gaussians", config, config.domain_priors):
+            table.append(Entry(name, (collection, "prior_maps", "gaussians")))
+    table += _inverted_residual("post_cnn.inv_res.conv", ("post_cnn",), 1)
+    if config.has_rnn:
+        table += _gru_entries(config.separable, domains)
+        table.append(Entry("post_rnn.0.weight", ("params", "post_rnn", "kernel"), "pointwise"))
+        table += _norm("post_rnn.1", ("post_rnn_norm",), domains)
+    if config.skips:
+        table += _skip_entries("skip_2x", "skip_16", domains)
+        table += _skip_entries("skip_4x", "skip_8", domains)
+    table += _inverted_residual("upsampling_2.inv_res.conv", ("upsampling_16",), 2, domains)
+    table += _inverted_residual("post_upsampling_2.inv_res.conv", ("upsampling_8",), 2, domains)
+    for name, collection in _domain_parts("adaptation", config, config.domain_fusion):
+        table.append(Entry(f"{name}.0.weight", (collection, "fusion", "kernel"), "pointwise"))
+        table.append(Entry(f"{name}.0.bias", (collection, "fusion", "bias")))
+    if config.smoothing:
+        for name, collection in _domain_parts("smoothing", config, config.domain_smoothing):
+            table.append(Entry(f"{name}.weight", (collection, "smoothing", "kernel"), "plane"))
+    return table
+
+
+def is_extra(name: str) -> bool:
+    """True for what the authors' files hold beside the network's tensors."""
+    leaf = name.rsplit(".", 1)[-1]
+    return leaf == "num_batches_tracked" or leaf.startswith("drop_mask_")
+
+
+def config_of_state(state: State) -> UnisalConfig:
+    """The config of a state dict in the authors' names: its domains, in the released order where known."""
+    prefix = "smoothing_"
+    sources = [name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)]
+    known = [d for d in RELEASED_DOMAINS if d.source_name.lower() in sources]
+    for source in sources:
+        find_domain(source)  # refuses one that we know no sizes of
+    return UnisalConfig(domains=tuple(known)) if known else UnisalConfig()
+
+
+def from_state(state: State, config: UnisalConfig, shapes: Tree, file: str) -> tuple[Tree, dict[str, np.ndarray]]:
+    """Turns a state dict in the authors' names into our variables.
+
+    Args:
+      state: name -> array.
+      config: of the network.
+      shapes: the network's variables or their shapes, for checking.
+      file: names the source in error messages.
+    Returns:
+      (variables by collection, the extra tensors by name).
+    Raises:
+      UnisalError: tensors are missing, too many, or of another shape; they are named.
+    """
+    table = entries(config)
+    _refuse_names(file, "lacks", [e.name for e in table if e.name not in state])
+    known = {entry.name for entry in table}
+    extras = {name: np.asarray(array) for name, array in state.items() if is_extra(name)}
+    _refuse_names(file, "has unknown", [name for name in state if name not in known and name not in extras])
+    return _fill(table, state, shapes, file), extras
+
+
+def _fill(table: list[Entry], state: State, shapes: Tree, file: str) -> Tree:
+    tree: Tree = {}
+    for entry in table:
+        array = np.asarray(state[entry.name])
+        want = tuple(leaf(shapes, entry.path).shape)
+        ours = entry.to_ours(array) if entry.rank() in (None, array.ndim) else None
+        if ours is None or ours.shape != want or entry.to_theirs(ours).shape != array.shape:
+            theirs = entry.to_theirs(np.broadcast_to(np.float32(0), want)).shape
+            raise UnisalError(f"{file}: tensor {entry.name} has shape {list(array.shape)}, not {list(theirs)}")
+        node = tree
+        for key in entry.path[:-1]:
+            node = node.setdefault(key, {})
+        node[entry.path[-1]] = ours
+    return tree
+
+
+def encoder_from_state(state: State, shapes: Tree, file: str) -> Tree:
+    """The encoder's part of `params` and `batch_stats` from an ImageNet MobileNetV2, classifier dropped.
+
+    Raises:
+      UnisalError: as `from_state`.
+    """
+    table = list(encoder_entries(prefix=""))
+    _refuse_names(file, "lacks", [e.name for e in table if e.name not in state])
+    known = {entry.name for entry in table}
+    _refuse_names(
+        file,
+        "has unknown",
+        [name for name in state if name not in known and not is_extra(name) and not name.startswith("classifier.")],
+    )
+    return _fill(table, state, shapes, file)
+
+
+def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, np.ndarray]:
+    """Our variables in the authors' names; counters and masks from `extras`."""
+    state = {entry.name: entry.to_theirs(np.asarray(leaf(variables, entry.path))) for entry in entries(config)}
+    return {**state, **extras}
+
+
+def leaf(tree: Tree, path: tuple[str, ...]) -> Any:
+    """The array at a path of a nested dict."""
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def _refuse_names(file: str, what: str, names: list[str]) -> None:
+    if names:
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise UnisalError(f"{file}: {what} {'tensor' if len(names) == 1 else 'tensors'} {shown}")

@@ -46,7 +46,9 @@ class Domain:
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
-            raise UnisalError(f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name")
+            raise UnisalError(
+                f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name"
+            )
         if self.name.endswith("_stats"):
             raise UnisalError(f"domain name {self.name!r}: the ending _stats is kept for running statistics")
         check_input_size(self.input_size, f"domain {self.name}")

@@ -1,8 +1,8 @@
 """The one exception that means "the input is at fault", with a message for people."""
 
 
-class UnisalError(Exception):
-    """Something the caller gave cannot be used: a file, a flag, a set of weights.
+class UnisalError(ValueError):
+    """Something the caller gave cannot be used: a file, a flag, an array, a set of weights.
 
     The message is one line that names the file or the argument at fault. The command line prints
     it and exits with status 1; library code lets it through.

@@ -45,7 +45,10 @@ class BatchNorm(nn.Module):
 
         values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean, var, count = self._step_statistics(values)
-        if self.is_mutable_collection(variables.stats_collection(self.domains, domain)) and not self.is_initializing():
+        if (
+            self.is_mutable_collection(variables.stats_collection(self.domains, domain))
+            and not self.is_initializing()
+        ):
             momentum = domain.bn_momentum if self.domains else self.momentum
             running_mean.value = _fold(running_mean.value, mean, momentum)
             running_var.value = _fold(running_var.value, var * (count / max(count - 1, 1)), momentum)

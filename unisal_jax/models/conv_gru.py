@@ -91,7 +91,9 @@ class ConvGRU(nn.Module):
         )
         masks = self._masks(x.dtype) if train and self.dropout else None
 
-        def body(module: ConvGRU, state: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        def body(
+            module: ConvGRU, state: jax.Array, step: tuple[jax.Array, ...]
+        ) -> tuple[jax.Array, jax.Array]:
             state = module.step(state, step, masks, domain, train)
             return state, state
 

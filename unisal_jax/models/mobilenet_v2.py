@@ -67,9 +67,15 @@ class MobileNetV2(nn.Module):
         taps = {}
         flat = x.reshape(-1, *x.shape[-3:])
         flat = nn.Conv(
-            STEM_FEATURES, (3, 3), 2, ((1, 1), (1, 1)), use_bias=False, kernel_init=layers.fan_out_init, name="stem",
+            STEM_FEATURES,
+            (3, 3),
+            2,
+            ((1, 1), (1, 1)),
+            use_bias=False,
             dtype=x.dtype,
-        )(flat)  # fmt: skip
+            kernel_init=layers.fan_out_init,
+            name="stem",
+        )(flat)
         x = flat.reshape(*x.shape[:-3], *flat.shape[1:])
         x = layers.relu6(BatchNorm(name="stem_norm")(x, domain, train=False))
         for number, block in enumerate(BLOCKS, 1):
@@ -86,6 +92,6 @@ class MobileNetV2(nn.Module):
             if tapped:
                 taps[number] = x
                 x = x[..., :: block.stride, :: block.stride, :]
-        x = layers.Pointwise(OUT_FEATURES, init=layers.fan_out_init, name="head")(x)
+        x = layers.Pointwise(OUT_FEATURES, kernel_init=layers.fan_out_init, name="head")(x)
         x = layers.relu6(BatchNorm(name="head_norm")(x, domain, train=False))
         return Features(taps[TAP_8], taps[TAP_16], x)

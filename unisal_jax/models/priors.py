@@ -50,5 +50,5 @@ class PriorMaps(nn.Module):
         gaussians = variables.param(
             self, self.domains, domain, "gaussians", lambda _: jnp.asarray(initial_gaussians())
         )
-        maps = gaussian_maps(gaussians, x.shape[-3:-1]).astype(x.dtype)
+        maps = gaussian_maps(gaussians, (x.shape[-3], x.shape[-2])).astype(x.dtype)
         return jnp.concatenate([x, jnp.broadcast_to(maps, (*x.shape[:-1], COUNT))], -1)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -61,7 +62,9 @@ class UnisalConfig:
         if len(set(names)) != len(names):
             raise UnisalError(f"domains with the same name: {', '.join(names)}")
         if self.rnn_bypass and not self.rnn_residual:
-            raise UnisalError("rnn_bypass needs rnn_residual: without the residual nothing is left when it is bypassed")
+            raise UnisalError(
+                "rnn_bypass needs rnn_residual: without the residual nothing is left when it is bypassed"
+            )
 
     @property
     def has_rnn(self) -> bool:
@@ -81,18 +84,21 @@ class UnisalConfig:
         """
         try:
             fields = json.loads(text)
-            sized = ("input_size", "target_size", "video_frame_size")
-            domains = tuple(
-                Domain(**{k: tuple(v) if k in sized and v else v for k, v in each.items()})
-                for each in fields.pop("domains")
-            )
+            domains = tuple(_domain_from_json(each) for each in fields.pop("domains"))
             return cls(domains=domains, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnisalError(f"not a network config: {error}") from error
 
 
+def _domain_from_json(fields: dict[str, Any]) -> Domain:
+    # JSON has no tuples, and a domain must be hashable.
+    sizes = ("input_size", "target_size", "video_frame_size")
+    fixed: dict[str, Any] = {k: tuple(v) if k in sizes and v else v for k, v in fields.items()}
+    return Domain(**fixed)
+
+
 def normalize(frames: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """uint8 RGB [..., 3] in 0 to 255 -> normalised floats, as the encoder was trained on (reference.md, "Input")."""
+    """uint8 RGB [..., 3] in 0 to 255 -> normalised floats (reference.md, "Input")."""
     scaled = frames.astype(dtype) / 255
     return (scaled - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
 
@@ -137,7 +143,7 @@ class Unisal(nn.Module):
         config = self.config
         if domain not in config.domains:
             raise UnisalError(
-                f"the network has no domain {domain.name!r}; it has {', '.join(d.name for d in config.domains)}"
+                f"the network has no domain {domain.name!r}, only {', '.join(d.name for d in config.domains)}"
             )
         static = domain.static if static is None else static
 
@@ -147,7 +153,9 @@ class Unisal(nn.Module):
         self.sow("intermediates", "encoder_32", at_32)
 
         if config.prior_maps:
-            at_32 = PriorMaps(config.domains if config.domain_priors else (), name="prior_maps")(at_32, domain)
+            at_32 = PriorMaps(config.domains if config.domain_priors else (), name="prior_maps")(
+                at_32, domain
+            )
         # Its batch norm is shared by all domains (reference.md, "Post-CNN").
         shared_norm = functools.partial(BatchNorm, momentum=0.01, axis_name=self.axis_name)
         features = layers.InvertedResidual(
@@ -156,7 +164,7 @@ class Unisal(nn.Module):
             shared_norm,
             dense=not config.separable,
             form=config.depthwise,
-            init=layers.default_init,
+            kernel_init=layers.default_init,
             name="post_cnn",
         )(at_32, domain=domain, train=train)
         self.sow("intermediates", "bottleneck", features)
@@ -180,7 +188,7 @@ class Unisal(nn.Module):
 
         logits = self._decode(features, at_16, at_8, domain, train)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        logits = layers.resize_bilinear(logits, target_size or x.shape[2:4])
+        logits = layers.resize_bilinear(logits, target_size or (x.shape[2], x.shape[3]))
         return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
 
     @property
@@ -261,7 +269,12 @@ def init_variables(config: UnisalConfig, key: jax.Array) -> dict:
 
 
 def add_domain(
-    variables: dict, config: UnisalConfig, domain: Domain, *, like: Domain | None = None, key: jax.Array | None = None
+    variables: dict,
+    config: UnisalConfig,
+    domain: Domain,
+    *,
+    like: Domain | None = None,
+    key: jax.Array | None = None,
 ) -> tuple[dict, UnisalConfig]:
     """Gives existing weights one more domain, and changes nothing else.
 

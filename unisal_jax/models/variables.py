@@ -39,7 +39,9 @@ def param(module: nn.Module, domains: Domains, domain: Domain, name: str, init: 
     return module.get_variable(domain.name, name)
 
 
-def running(module: nn.Module, domains: Domains, domain: Domain, name: str, value: float, size: int) -> nn.Variable:
+def running(
+    module: nn.Module, domains: Domains, domain: Domain, name: str, value: float, size: int
+) -> nn.Variable:
     """A running statistic [size], of `domain` alone if `domains` lists any, else shared by all."""
 
     def make(stats: str) -> nn.Variable:

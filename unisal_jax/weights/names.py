@@ -72,7 +72,9 @@ class Entry:
 
 def _norm(name: str, path: tuple[str, ...], domains: tuple[Domain, ...] = ()) -> Iterator[Entry]:
     """A batch norm: one set, or one for each of `domains`."""
-    sets = [(f"{name}.bn_{d.source_name}", d.name, d.stats) for d in domains] or [(name, "params", "batch_stats")]
+    sets = [(f"{name}.bn_{d.source_name}", d.name, d.stats) for d in domains] or [
+        (name, "params", "batch_stats")
+    ]
     for prefix, trained, stats in sets:
         yield Entry(f"{prefix}.weight", (trained, *path, "scale"))
         yield Entry(f"{prefix}.bias", (trained, *path, "bias"))
@@ -115,9 +117,13 @@ def _gru_entries(separable: bool, domains: tuple[Domain, ...]) -> Iterator[Entry
             norm = f"norm_{'out' if letter == 'h' else letter}_{axis}"
             yield from _norm(f"{cell}.{norm}", (*path, "norm"), domains)
             if separable:
-                yield Entry(f"{cell}.{conv}.conv_dw.weight", ("params", *path, "spatial", "kernel"), "spatial")
+                yield Entry(
+                    f"{cell}.{conv}.conv_dw.weight", ("params", *path, "spatial", "kernel"), "spatial"
+                )
                 yield from _norm(f"{cell}.{conv}.sep_bn", (*path, "spatial_norm"), domains)
-                yield Entry(f"{cell}.{conv}.conv_sep.weight", ("params", *path, "project", "kernel"), "pointwise")
+                yield Entry(
+                    f"{cell}.{conv}.conv_sep.weight", ("params", *path, "project", "kernel"), "pointwise"
+                )
             else:
                 yield Entry(f"{cell}.{conv}.weight", ("params", *path, "spatial", "kernel"), "spatial")
 
@@ -181,7 +187,9 @@ def config_of_state(state: State) -> UnisalConfig:
     return UnisalConfig(domains=tuple(known)) if known else UnisalConfig()
 
 
-def from_state(state: State, config: UnisalConfig, shapes: Tree, file: str) -> tuple[Tree, dict[str, np.ndarray]]:
+def from_state(
+    state: State, config: UnisalConfig, shapes: Tree, file: str
+) -> tuple[Tree, dict[str, np.ndarray]]:
     """Turns a state dict in the authors' names into our variables.
 
     Args:
@@ -210,7 +218,9 @@ def _fill(table: list[Entry], state: State, shapes: Tree, file: str) -> Tree:
         ours = entry.to_ours(array) if entry.rank() in (None, array.ndim) else None
         if ours is None or ours.shape != want or entry.to_theirs(ours).shape != array.shape:
             theirs = entry.to_theirs(np.broadcast_to(np.float32(0), want)).shape
-            raise UnisalError(f"{file}: tensor {entry.name} has shape {list(array.shape)}, not {list(theirs)}")
+            raise UnisalError(
+                f"{file}: tensor {entry.name} has shape {list(array.shape)}, not {list(theirs)}"
+            )
         node = tree
         for key in entry.path[:-1]:
             node = node.setdefault(key, {})
@@ -230,14 +240,20 @@ def encoder_from_state(state: State, shapes: Tree, file: str) -> Tree:
     _refuse_names(
         file,
         "has unknown",
-        [name for name in state if name not in known and not is_extra(name) and not name.startswith("classifier.")],
+        [
+            name
+            for name in state
+            if name not in known and not is_extra(name) and not name.startswith("classifier.")
+        ],
     )
     return _fill(table, state, shapes, file)
 
 
 def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, np.ndarray]:
     """Our variables in the authors' names; counters and masks from `extras`."""
-    state = {entry.name: entry.to_theirs(np.asarray(leaf(variables, entry.path))) for entry in entries(config)}
+    state = {
+        entry.name: entry.to_theirs(np.asarray(leaf(variables, entry.path))) for entry in entries(config)
+    }
     return {**state, **extras}
 
 

@@ -1,0 +1,93 @@
+"""Whether a video file was cut off, told by the sizes that its container declares.
+
+Demuxers treat a missing tail as an ordinary end, and the number of frames in a header says little:
+edit lists and dropped frames make whole files hold fewer. The declared sizes of the outermost
+blocks are exact, and a whole file always has the bytes that it declares.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+_MP4_BOXES = frozenset(
+    [b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"free", b"skip", b"wide", b"uuid"]
+)
+_EBML_HEADER, _EBML_SEGMENT, _EBML_VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
+_UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
+
+
+def is_cut_off(path: Path) -> bool:
+    """True when an MP4, MOV, AVI, Matroska or WebM file ends before its last block does.
+
+    False for a whole file, for other containers, and where the writer left the sizes open (a live
+    recording): nothing can be told there.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        block_end = _block_end(start)
+        position = 0
+        while block_end is not None and position < size:
+            file.seek(position)
+            end = block_end(file, position)
+            if end is None:
+                return False
+            if end > size:
+                return True
+            position = end
+    return False
+
+
+def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
+    """The reader of outermost blocks for a file that starts with these bytes."""
+    if start[:4] == b"RIFF":
+        return _riff_end
+    if start[:4] == _EBML_HEADER:
+        return _matroska_end
+    if start[4:8] in _MP4_BOXES:
+        return _mp4_end
+    return None
+
+
+# Each of these takes a file that stands at a block, and the block's position. It returns the
+# position after the block, or None when what stands there is no block or has no declared size.
+
+
+def _mp4_end(file: BinaryIO, position: int) -> int | None:
+    header = file.read(16)
+    if len(header) < 8 or header[4:8] not in _MP4_BOXES:
+        return None
+    (size,) = struct.unpack(">I", header[:4])
+    if size == 1 and len(header) == 16:
+        (size,) = struct.unpack(">Q", header[8:])
+    # 0 means "to the end of the file"; other values below a header's length are no size at all.
+    return position + size if size >= 8 else None
+
+
+def _riff_end(file: BinaryIO, position: int) -> int | None:
+    header = file.read(8)
+    if len(header) < 8 or header[:4] != b"RIFF":
+        return None
+    (size,) = struct.unpack("<I", header[4:])
+    # The byte that pads an odd size is left out by some writers, so it is not asked for.
+    return None if size in _UNKNOWN_RIFF_SIZES else position + 8 + size
+
+
+def _matroska_end(file: BinaryIO, position: int) -> int | None:
+    header = file.read(12)
+    for name in (_EBML_HEADER, _EBML_SEGMENT, _EBML_VOID):
+        if header.startswith(name):
+            break
+    else:
+        return None
+    # The size's first byte holds as many zero bits before its first one as bytes follow it.
+    first = header[len(name)] if len(header) > len(name) else 0
+    length = 9 - first.bit_length()
+    field = header[len(name) : len(name) + length]
+    if first == 0 or len(field) < length:
+        return None
+    largest = (1 << (7 * length)) - 1
+    size = int.from_bytes(field, "big") & largest
+    # All ones means "unknown".
+    return None if size == largest else position + len(name) + length + size

@@ -1,0 +1,306 @@
+"""What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size_by_aspect
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import resize_frame
+from unisal_jax.media.video import open_video
+from unisal_jax.predict.network import Network, finish
+from unisal_jax.weights.fetch import cache_dir
+from unisal_jax.weights.store import Weights, load_weights
+
+# Pictures of one size go to the device together, at most so many; fewer are filled up to a power
+# of two, so that few programs are compiled.
+MAX_BATCH = 8
+# Frames of a static domain do not wait for each other.
+_STATIC_VIDEO_BATCH = 4
+
+_Item = TypeVar("_Item")
+
+
+def load(weights: str | Path = "unisal") -> "SaliencyModel":
+    """Loads a network for prediction.
+
+    Args:
+      weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
+        cache folder; or the path of a .safetensors, .pth or checkpoint folder.
+    Raises:
+      UnisalError: the weights are not there, damaged, or of another network.
+    """
+    keep_compiled_programs()
+    return SaliencyModel(load_weights(weights))
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs between runs in the cache folder, unless JAX was told where already."""
+    if not jax.config.values.get("jax_compilation_cache_dir"):
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+class SaliencyModel:
+    """A network that predicts where people look.
+
+    A density is a probability over pixels: float32 [height, width] of the picture's own size, that
+    sums to one. With `log=True` it is the natural logarithm of that.
+    """
+
+    def __init__(self, weights: Weights):
+        self.config = weights.config
+        self.metadata = weights.metadata
+        self.network = Network(weights.config, weights.variables)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains that the weights have parameters for."""
+        return tuple(domain.name for domain in self.config.domains)
+
+    def domain(self, name: str | None, *, video: bool) -> Domain:
+        """The domain called `name`; None for the usual one, salicon for pictures and dhf1k for video.
+
+        Weights without these two use their first domain of the kind, else their first one.
+        """
+        if name is not None:
+            return find_domain(name, self.config.domains)
+        usual = "dhf1k" if video else "salicon"
+        ranked = sorted(self.config.domains, key=lambda d: (d.name != usual, d.static == video))
+        return ranked[0]
+
+    def predict(
+        self, image: np.ndarray, domain: str | None = None, input_size: Size | None = None, log: bool = False
+    ) -> np.ndarray:
+        """The density of one picture.
+
+        Args:
+          image: uint8 RGB [height, width, 3], of any size.
+          domain: whose parameters to use; None for salicon.
+          input_size: (height, width) that the network sees, multiples of 32; None for the one by
+            aspect ratio.
+          log: return the log-density.
+        Returns:
+          float32 [height, width].
+        Raises:
+          UnisalError: the array is not such an image, the domain unknown, or the size impossible.
+        """
+        _check_frames(image, 3, "image")
+        return self.predict_batch(image[None], domain, input_size, log)[0]
+
+    def predict_batch(
+        self, images: np.ndarray, domain: str | None = None, input_size: Size | None = None, log: bool = False
+    ) -> np.ndarray:
+        """The densities float32 [N, height, width] of pictures of one size, uint8 RGB [N, height, width, 3].
+
+        Arguments and errors as for `predict`.
+        """
+        _check_frames(images, 4, "images")
+        chosen = self.domain(domain, video=False)
+        size = images.shape[1:3]
+        input_size = checked_size(input_size) or size_by_aspect(size)
+        results = [np.zeros((0, *size), np.float32)]
+        for start in range(0, len(images), MAX_BATCH):
+            chunk = [resize_frame(image, input_size) for image in images[start : start + MAX_BATCH]]
+            maps = self.predict_resized(np.stack(chunk), chosen)
+            results.append(np.stack([_finished(each, size, log) for each in maps]))
+        return np.concatenate(results)
+
+    def predict_resized(self, frames: np.ndarray, domain: Domain) -> np.ndarray:
+        """Log-densities at the input size, float32 [N, h, w], of at most 8 pictures that have it already."""
+        count = len(frames)
+        full = 1 << (count - 1).bit_length()
+        frames = np.concatenate([frames, np.zeros((full - count, *frames.shape[1:]), np.uint8)])
+        return np.asarray(self.network.images(frames, domain))[:count]
+
+    def predict_video(
+        self,
+        video: str | Path | Iterable[np.ndarray],
+        domain: str | None = None,
+        input_size: Size | None = None,
+        stride: int | None = None,
+        log: bool = False,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The frames of a video with their densities, one by one, in bounded memory.
+
+        Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first
+        `stride` frames run side by side, as one batch, and their results are interleaved (paper,
+        section 3.3).
+
+        Args:
+          video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3].
+          domain: whose parameters to use; None for dhf1k.
+          input_size: (height, width) that the network sees; None for the domain's rule.
+          stride: frames from one to the next of a recurrence; None for the domain's.
+          log: yield the log-density.
+        Yields:
+          (frame uint8 [height, width, 3], density float32 [height, width]).
+        Raises:
+          UnisalError: the video cannot be read (after the frames before the fault), or as `predict`.
+        """
+        chosen = self.domain(domain, video=True)
+        input_size = checked_size(input_size)
+        count = _checked_stride(stride) or chosen.stride
+        if isinstance(video, (str, Path)):
+            with open_video(video) as reader:
+                yield from self._interleave(reader, chosen, input_size, count, log)
+        else:
+            yield from self._interleave(video, chosen, input_size, count, log)
+
+    def _interleave(
+        self, frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        # The device works on a group of frames while the one before it is finished here.
+        for group, maps in _one_behind(self._dispatch(frames, domain, input_size, stride)):
+            for frame, log_density in zip(group, np.asarray(maps), strict=False):
+                yield frame, _finished(log_density, frame.shape[:2], log)
+
+    def _dispatch(
+        self, frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, stride: int
+    ) -> Iterator[tuple[list[np.ndarray], jax.Array]]:
+        """Groups of frames with their log-densities at the input size, which are still being computed."""
+        recurrent = self.network.has_recurrence(domain)
+        count = stride if recurrent else _STATIC_VIDEO_BATCH
+        state = None
+        for group in _groups(frames, count):
+            for frame in group:
+                _check_frames(frame, 3, "frame")
+            if input_size is None:
+                input_size = domain.video_input_size(group[0].shape[:2])
+            if recurrent and state is None:
+                state = self.network.zero_state(domain, count, input_size)
+            small = np.stack([resize_frame(frame, input_size) for frame in group])
+            # The last group is filled up, so that one program does; what that adds is dropped.
+            small = np.concatenate([small, np.zeros((count - len(group), *small.shape[1:]), np.uint8)])
+            maps, state = self.network.frames(small, domain, state)
+            yield group, maps
+
+    def stream(
+        self,
+        size: Size,
+        domain: str | None = None,
+        input_size: Size | None = None,
+        stride: int | None = None,
+        log: bool = False,
+    ) -> "Stream":
+        """A live prediction: one frame in, one map out; equal to `predict_video` on the same frames.
+
+        Args:
+          size: (height, width) of the frames and maps.
+          domain, input_size, stride, log: as for `predict_video`.
+        """
+        chosen = self.domain(domain, video=True)
+        small = checked_size(input_size) or chosen.video_input_size(size)
+        return Stream(
+            self.network, (size[0], size[1]), chosen, small, _checked_stride(stride) or chosen.stride, log
+        )
+
+    def features(
+        self, image: np.ndarray, domain: str | None = None, input_size: Size | None = None
+    ) -> dict[str, np.ndarray]:
+        """The network's inner maps for a picture, float32 [h, w, channels] by name.
+
+        `encoder_8`, `encoder_16`, `encoder_32` (the number is the reduction), `bottleneck`,
+        `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.
+        """
+        _check_frames(image, 3, "image")
+        input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
+        maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
+        return {name: np.asarray(each) for name, each in maps.items()}
+
+
+class Stream:
+    """A video as it happens. The hidden states of all interleaved recurrences stay on the device."""
+
+    def __init__(
+        self, network: Network, size: Size, domain: Domain, input_size: Size, stride: int, log: bool
+    ):
+        self._network, self._domain = network, domain
+        self._size, self._input_size, self._stride, self._log = size, input_size, stride, log
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all frames, as at the start of another video."""
+        self._ring = self._network.zero_state(self._domain, self._stride, self._input_size)
+        self._next = 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """The density float32 [height, width] of the next frame, uint8 RGB [height, width, 3].
+
+        Raises:
+          UnisalError: the frame is not of the stream's size.
+        """
+        _check_frames(frame, 3, "frame")
+        if frame.shape[:2] != self._size:
+            raise UnisalError(
+                f"frame: size {_shown(frame.shape[:2])}, but the stream was opened for {_shown(self._size)}"
+            )
+        small = resize_frame(frame, self._input_size)
+        slot = self._next % self._stride
+        result, self._ring = self._network.stream_step(small, self._domain, self._ring, slot, self._size)
+        self._next += 1
+        return np.asarray(result if self._log else jax.numpy.exp(result))
+
+
+def checked_size(input_size: Size | None) -> Size | None:
+    """The input size, refused unless None or in multiples of 32."""
+    if input_size is not None:
+        check_input_size(input_size, "input_size")
+        return input_size[0], input_size[1]
+    return None
+
+
+def _checked_stride(stride: int | None) -> int | None:
+    if stride is not None and stride < 1:
+        raise UnisalError(f"stride: {stride} is not positive")
+    return stride
+
+
+def _check_frames(array: np.ndarray, rank: int, what: str) -> None:
+    shape = getattr(array, "shape", None)
+    if shape is None or array.dtype != np.uint8 or len(shape) != rank or shape[-1] != 3 or 0 in shape[-3:]:
+        found = type(array).__name__ if shape is None else f"{array.dtype} {list(shape)}"
+        axes = "[height, width, 3]" if rank == 3 else "[N, height, width, 3]"
+        raise UnisalError(f"{what}: {found}, but uint8 RGB {axes} is needed")
+
+
+def _shown(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _groups(frames: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
+    """Lists of `count` frames, the last one shorter; an error comes after the frames before it."""
+    group: list[np.ndarray] = []
+    try:
+        for frame in frames:
+            group.append(frame)
+            if len(group) == count:
+                yield group
+                group = []
+    except UnisalError as error:
+        if group:
+            yield group
+        raise error
+    if group:
+        yield group
+
+
+def _one_behind(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Each item once the next one has begun; an error comes after the items before it."""
+    waiting: list[_Item] = []
+    try:
+        for item in items:
+            yield from waiting
+            waiting = [item]
+    except UnisalError as error:
+        yield from waiting
+        raise error
+    yield from waiting
+
+
+def _finished(log_density: np.ndarray, size: Size, log: bool) -> np.ndarray:
+    full = finish(log_density, size)
+    return full if log else np.exp(full)

@@ -1,0 +1,228 @@
+"""A pickle interpreter that can only make tensors: the part of a .pth file that is a program.
+
+Python's own unpickler would run whatever program a file holds. This one knows only the opcodes and
+the global names that a state dict needs, and makes nothing but inert values.
+"""
+
+import io
+import math
+import pickletools
+import struct
+import zipfile
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+STORAGE_DTYPES: dict[str, np.dtype] = {
+    "DoubleStorage": np.dtype(np.float64),
+    "FloatStorage": np.dtype(np.float32),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype(np.int64),
+    "IntStorage": np.dtype(np.int32),
+    "ShortStorage": np.dtype(np.int16),
+    "CharStorage": np.dtype(np.int8),
+    "ByteStorage": np.dtype(np.uint8),
+    "BoolStorage": np.dtype(np.bool_),
+}
+
+_MAX_AXES = 64  # numpy's own limit
+
+# What the interpreter and the containers raise on bytes that make no sense.
+DAMAGE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, ArithmeticError, EOFError)
+DAMAGE += (OSError, RuntimeError, struct.error, zipfile.BadZipFile)
+
+
+class Refused(ValueError):
+    """The file is understood, and is not a state dict that can be read; the message lacks the path."""
+
+
+@dataclass(frozen=True, eq=False)
+class StorageType:
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Storage:
+    key: str
+    dtype: np.dtype
+    numel: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A view of a storage, in elements; nothing is allocated until the array is asked for."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def _ordered_dict() -> dict:
+    return {}
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    """Check a view against its storage: its last element must lie inside."""
+    _expect(storage, Storage)
+    _expect(size, tuple)
+    # The number of axes is bounded first: the product of a million sizes would take hours.
+    if not len(size) == len(_expect(stride, tuple)) <= _MAX_AXES:
+        raise Refused(f"has a tensor with {len(size)} sizes and {len(stride)} strides")
+    if not all(_is_count(number) for number in (offset, *size, *stride)):
+        raise Refused("has a tensor with an impossible offset, size or stride")
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if math.prod(size) > 0 and last >= storage.numel:
+        where = f"storage {quoted(storage.key)}, which has {storage.numel}"
+        raise Refused(f"has a tensor reaches element {last} of {where}")
+    return Tensor(storage, offset, size, stride)
+
+
+def _rebuild_tensor_v2(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, metadata: Any = None
+) -> Tensor:
+    if metadata is not None and _expect(metadata, dict):
+        raise Refused("has a tensor with a conjugate or negative bit, which is not supported")
+    return _rebuild_tensor(storage, offset, size, stride)
+
+
+def _rebuild_parameter(tensor: Any, grad: Any, hooks: Any) -> Tensor:
+    return _expect(tensor, Tensor)
+
+
+_GLOBALS: dict[str, Any] = {
+    "collections OrderedDict": _ordered_dict,
+    "torch._utils _rebuild_tensor": _rebuild_tensor,
+    "torch._utils _rebuild_tensor_v2": _rebuild_tensor_v2,
+    "torch._utils _rebuild_parameter": _rebuild_parameter,
+    **{f"torch {name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
+    **{f"torch.cuda {name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
+}
+
+# What PyTorch writes, and what a newer pickle protocol has in its place (STACK_GLOBAL, MEMOIZE, ...).
+# None of them calls, imports or builds anything but what _GLOBALS holds.
+_OPCODE_NAMES = """
+    PROTO FRAME STOP MARK BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE
+    NONE NEWTRUE NEWFALSE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS
+    EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET
+    GLOBAL INST STACK_GLOBAL BINPERSID REDUCE BUILD
+"""
+_OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes if op.name in _OPCODE_NAMES.split()}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+
+
+def run_pickle(file: io.BytesIO, storages: dict[str, Storage]) -> object:
+    """Run one pickle program from the file's position; every storage it names is added to `storages`."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def pop_to_mark() -> list[Any]:
+        start = marks.pop()
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    while True:
+        code = file.read(1)
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise Refused(f"uses pickle opcode {code!r}, which no state dict needs" if code else "truncated")
+        arg: Any = None
+        if opcode.arg and opcode.name not in ("GLOBAL", "INST"):
+            arg = opcode.arg.reader(file)
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "MARK":
+                marks.append(len(stack))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[arg] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[arg])
+            case "TUPLE":
+                stack.append(tuple(pop_to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                length = int(opcode.name[-1])
+                stack[-length:] = [tuple(stack[-length:])]
+            case "EMPTY_LIST":
+                stack.append([])
+            case "APPEND" | "APPENDS":
+                items = pop_to_mark() if opcode.name == "APPENDS" else [stack.pop()]
+                _expect(stack[-1], list).extend(items)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "SETITEM" | "SETITEMS":
+                items = pop_to_mark() if opcode.name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+                _set_items(_expect(stack[-1], dict), items)
+            case "GLOBAL" | "INST":
+                # Read here, since pickletools takes backslashes in names for escapes, and warns of odd ones.
+                module, member = (file.readline().removesuffix(b"\n").decode() for _ in range(2))
+                stack.append(_global(f"{module} {member}"))
+            case "STACK_GLOBAL":
+                member, module = (_expect(stack.pop(), str) for _ in range(2))
+                stack.append(_global(f"{module} {member}"))
+            case "BINPERSID":
+                stack.append(_storage(stack.pop(), storages))
+            case "REDUCE":
+                args, builder = _expect(stack.pop(), tuple), _expect(stack.pop(), FunctionType)
+                stack.append(builder(*args))
+            case "BUILD":
+                # The state of an OrderedDict: module versions (`_metadata`), which no array depends on.
+                stack.pop()
+                _expect(stack[-1], dict)
+            case name:  # a constant, a number or a text
+                stack.append(_CONSTANTS.get(name, arg))
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        names = type(value).__name__.lstrip("_"), kind.__name__.lstrip("_")
+        raise Refused("its pickle has a {} where a {} belongs".format(*names))
+    return value
+
+
+def _set_items(target: dict, items: list) -> None:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # Hashing a tuple of nested tuples can take for ever, or exhaust the C stack.
+        if type(key) not in (str, int):
+            raise Refused(f"has a dict key that is a {type(key).__name__}, not a name")
+        target[key] = value
+
+
+def _global(name: str) -> Any:
+    if name not in _GLOBALS:
+        raise Refused(f"asks for {quoted(name.replace(' ', '.'))}, which no state dict needs; not loaded")
+    return _GLOBALS[name]
+
+
+def _storage(identifier: object, storages: dict[str, Storage]) -> Storage:
+    match identifier:
+        # The old format has a sixth field, set for a storage that is a view of another.
+        case ("storage", StorageType(dtype=dtype), str(key), str(), int(numel), *rest):
+            if not _is_count(numel) or rest not in ([], [None]):
+                raise Refused(f"storage {quoted(key)} has an impossible size, or is a view of another")
+        case _:
+            raise Refused("has a persistent id that is not a storage")
+    storage = Storage(key, dtype, numel)
+    if storages.setdefault(key, storage) != storage:
+        raise Refused(f"storage {quoted(key)} is declared twice, with different types or sizes")
+    return storage
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def quoted(name: str | int) -> str:
+    """A name from the file, fit for one line of a message."""
+    text = repr(name)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,286 @@
+"""Weights as one value, and the three forms of file that hold it.
+
+A `.safetensors` file is our own form: tensors named by collection and place, and the metadata to
+rebuild the network. A `.pth` file has the authors' names. A checkpoint folder is orbax's.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.models.unisal import Unisal, UnisalConfig
+from unisal_jax.weights import fetch, names, pth
+
+PTH_SUFFIXES = (".pth", ".pt", ".tar")
+_FORMAT = "unisal-jax"
+_EXTRAS = "extras"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A network's variables and what is known about them.
+
+    Attributes:
+      variables: by collection, nested dicts of numpy arrays.
+      config: the network that they fit.
+      metadata: text by name: `source`, `source_sha256` and what else the maker wrote.
+      extras: tensors of an original file that the network has no use for, by their names there.
+    """
+
+    variables: dict[str, Any]
+    config: UnisalConfig
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def load_weights(source: str | Path) -> Weights:
+    """Weights by the name of a release (fetched once) or from a file or checkpoint folder.
+
+    Args:
+      source: `unisal`, `unisal-mit1003`, or a path whose form is told by its suffix: .safetensors,
+        .pth (.pt, .pth.tar), or a folder.
+    Raises:
+      UnisalError: there is no such name or file, or it does not hold a network's weights.
+    """
+    path = Path(source)
+    if str(source) in fetch.RELEASED:
+        return released_weights(str(source))
+    if path.is_dir():
+        return _read_checkpoint(path)
+    if not path.exists():
+        raise UnisalError(f"{source}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
+    if path.suffix.lower() in PTH_SUFFIXES:
+        return _read_pth(path)
+    if path.suffix.lower() == ".safetensors":
+        return _read_safetensors(path)
+    raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder")
+
+
+def save_weights(path: str | Path, weights: Weights) -> None:
+    """Writes weights in the form that the suffix of `path` names; none names a checkpoint folder.
+
+    The file or folder appears when it is whole.
+
+    Raises:
+      UnisalError: the path cannot be written, or is a folder that is not empty.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in ("", ".safetensors", *PTH_SUFFIXES):
+        raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder (no suffix)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix in PTH_SUFFIXES:
+            pth.write_pth(path, names.to_state(weights.variables, weights.config, weights.extras))
+        elif suffix == ".safetensors":
+            _write_safetensors(path, weights)
+        else:
+            _write_checkpoint(path, weights)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def released_weights(name: str) -> Weights:
+    """A released network, fetched and converted once, then read from the cache folder."""
+    release = fetch.RELEASED[name]
+    if not release.is_network:
+        raise UnisalError(f"{name}: holds the encoder alone; it starts a training, it cannot predict")
+    cached = fetch.cache_dir() / f"{name}.safetensors"
+    try:
+        weights = _read_safetensors(cached)
+        if weights.metadata.get("source_sha256") == release.sha256:
+            return weights
+    except UnisalError:
+        pass  # not there, or damaged: made again below
+    weights = _read_pth(fetch.fetch(name))
+    weights = dataclasses.replace(weights, metadata={**weights.metadata, "source": release.filename})
+    save_weights(cached, weights)
+    return weights
+
+
+def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_v2") -> dict[str, Any]:
+    """The variables with the encoder's replaced by MobileNetV2's ImageNet weights.
+
+    Args:
+      variables: of any network of ours.
+      source: `mobilenet_v2` (fetched once) or a .pth file with the same tensors.
+    """
+    path = fetch.fetch(str(source)) if str(source) in fetch.RELEASED else Path(source)
+    encoder = names.encoder_from_state(pth.read_pth(path), variables, str(path))
+    return {**variables, **{c: {**variables[c], **part} for c, part in encoder.items()}}
+
+
+def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:
+    """Raises UnisalError, naming `file` and the tensors, unless the variables fit the network."""
+    want, have = _flatten(variable_shapes(config)), _flatten(variables)
+    for what, missing in (("lacks", want.keys() - have.keys()), ("has unknown", have.keys() - want.keys())):
+        if missing:
+            raise UnisalError(f"{file}: {what} tensors, {sorted(missing)[0]} among {len(missing)}")
+    for name, leaf in want.items():
+        if leaf.shape != have[name].shape:
+            raise UnisalError(
+                f"{file}: tensor {name} has shape {list(have[name].shape)}, not {list(leaf.shape)}"
+            )
+
+
+def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
+    """Shape and dtype of every variable of a network, by collection; nothing is computed."""
+    smallest = jnp.zeros((1, 1, 32, 32, 3))
+    shapes = jax.eval_shape(
+        lambda key: Unisal(config).init({"params": key}, smallest, config.domains[0]), jax.random.key(0)
+    )
+    return {name: tree for name, tree in shapes.items() if name != "intermediates"}
+
+
+def _read_pth(path: Path) -> Weights:
+    state = pth.read_pth(path)
+    config = names.config_of_state(state)
+    variables, extras = names.from_state(state, config, variable_shapes(config), str(path))
+    metadata = {"source": path.name, "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Weights(variables, config, metadata, extras)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> one dict with names joined by slashes."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, key = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    return tree
+
+
+def tensors_of(weights: Weights) -> dict[str, np.ndarray]:
+    """Every tensor by its name in a .safetensors file, the extras under `extras/`."""
+    flat = _flatten({**weights.variables, _EXTRAS: weights.extras})
+    return {name: np.asarray(array) for name, array in sorted(flat.items())}
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """sha256 over names, types, shapes and bytes: a .safetensors file has no checksum of its own."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _write_safetensors(path: Path, weights: Weights) -> None:
+    from safetensors.numpy import save_file
+
+    tensors = tensors_of(weights)
+    metadata = {
+        **weights.metadata,
+        "format": _FORMAT,
+        "config": weights.config.to_json(),
+        "domains": ",".join(domain.name for domain in weights.config.domains),
+        "tensors_sha256": _digest(tensors),
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = dict(file.metadata() or {})
+            if metadata.get("format") != _FORMAT:
+                raise UnisalError(
+                    f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT})"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
+    if metadata.pop("tensors_sha256", None) != _digest(tensors):
+        raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
+    weights = _assemble(_unflatten(tensors), metadata, path)
+    check_shapes(weights.variables, weights.config, str(path))
+    return weights
+
+
+def _assemble(tree: dict[str, Any], metadata: dict[str, str], path: Path) -> Weights:
+    """Weights from a tree with extras, and metadata with a config."""
+    metadata = {key: value for key, value in metadata.items() if key not in ("format", "domains")}
+    extras = tree.pop(_EXTRAS, {})
+    try:
+        config = UnisalConfig.from_json(metadata.pop("config", ""))
+    except UnisalError as error:
+        raise UnisalError(f"{path}: {error}") from error
+    return Weights(tree, config, metadata, extras)
+
+
+def _write_checkpoint(path: Path, weights: Weights) -> None:
+    import orbax.checkpoint as ocp
+
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UnisalError(f"{path}: is there already; name a new checkpoint folder")
+    items = ocp.args.Composite(
+        variables=ocp.args.PyTreeSave(weights.variables),
+        # One array each, like the rest: JSON would not keep their types.
+        extras=ocp.args.PyTreeSave(weights.extras or {"none": np.zeros((), np.int8)}),
+        weights=ocp.args.JsonSave(
+            {**weights.metadata, "format": _FORMAT, "config": weights.config.to_json()}
+        ),
+    )
+    if path.exists():
+        path.rmdir()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path.absolute(), args=items)
+
+
+def _read_checkpoint(path: Path) -> Weights:
+    import orbax.checkpoint as ocp
+
+    handler = ocp.CompositeCheckpointHandler(
+        variables=ocp.PyTreeCheckpointHandler(),
+        extras=ocp.PyTreeCheckpointHandler(),
+        weights=ocp.JsonCheckpointHandler(),
+    )
+
+    def as_numpy(item: Any) -> Any:
+        restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item.tree)
+        return ocp.args.PyTreeRestore(restore_args=restore)
+
+    with ocp.Checkpointer(handler) as checkpointer:
+        try:
+            items = checkpointer.metadata(path.absolute()).item_metadata
+            restored = checkpointer.restore(
+                path.absolute(),
+                args=ocp.args.Composite(
+                    variables=as_numpy(items.variables),
+                    extras=as_numpy(items.extras),
+                    weights=ocp.args.JsonRestore(),
+                ),
+            )
+        # Orbax has no error type of its own: a folder that is something else fails in many ways.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UnisalError(f"{path}: not a checkpoint folder of ours ({reason})") from error
+    extras = {name: array for name, array in restored.extras.items() if name != "none"}
+    weights = _assemble({**restored.variables, _EXTRAS: extras}, dict(restored.weights), path)
+    check_shapes(weights.variables, weights.config, str(path))
+    return weights

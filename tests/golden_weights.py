@@ -14,6 +14,12 @@ import numpy as np
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
 
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """What a golden .npz file holds."""
+    with np.load(GOLDEN / name) as stored:
+        return dict(stored)
+
+
 def shapes() -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor of the released files, in their order."""
     return {k: tuple(v) for k, v in json.loads((GOLDEN / "state_dict_shapes.json").read_text()).items()}

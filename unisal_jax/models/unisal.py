@@ -256,16 +256,23 @@ class Fusion(nn.Module):
         return (jnp.matmul(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))[..., 0]
 
 
-def init_variables(config: UnisalConfig, key: jax.Array) -> dict:
+def init_variables(config: UnisalConfig, key: jax.Array) -> dict[str, Any]:
     """Fresh variables of every collection: `params`, `batch_stats`, and two for each domain.
 
-    The encoder is random too; `weights.imagenet` loads the pretrained one.
+    The encoder is random too; `weights.store.imagenet_encoder` puts the pretrained one in.
     """
+    return _init(config, key, lambda name: name != "intermediates")
+
+
+def _init(config: UnisalConfig, key: jax.Array, wanted: Callable[[str], bool]) -> dict[str, Any]:
     smallest = jnp.zeros((1, 1, 32, 32, 3))
-    init = jax.jit(lambda key: Unisal(config).init({"params": key}, smallest, config.domains[0]))
-    variables = init(key)
-    variables.pop("intermediates", None)
-    return variables
+
+    @jax.jit  # what is not wanted is not compiled either
+    def init(key: jax.Array) -> dict[str, Any]:
+        made = Unisal(config).init({"params": key}, smallest, config.domains[0])
+        return {name: tree for name, tree in made.items() if wanted(name)}
+
+    return init(key)
 
 
 def add_domain(
@@ -291,7 +298,6 @@ def add_domain(
     else:
         if key is None:
             raise UnisalError("add_domain needs `like`, a domain to copy, or `key`, a random key")
-        fresh = init_variables(grown, key)
-        mine = {name: fresh[name] for name in (domain.name, domain.stats)}
+        mine = _init(grown, key, lambda name: name in (domain.name, domain.stats))
     # A copy: the two domains must not share buffers, or donating one would delete the other.
     return {**variables, **jax.tree.map(jnp.array, mine)}, grown

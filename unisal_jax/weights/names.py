@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unisal_jax.domains import RELEASED_DOMAINS, Domain, find_domain
+from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models import mobilenet_v2
 from unisal_jax.models.unisal import UnisalConfig
@@ -177,14 +177,19 @@ def is_extra(name: str) -> bool:
     return leaf == "num_batches_tracked" or leaf.startswith("drop_mask_")
 
 
-def config_of_state(state: State) -> UnisalConfig:
-    """The config of a state dict in the authors' names: its domains, in the released order where known."""
+def config_of_state(state: State, file: str) -> UnisalConfig:
+    """The config of a state dict in the authors' names: its domains, in the released order.
+
+    Raises:
+      UnisalError: it has a domain that we know no sizes of; such weights are kept in our own formats.
+    """
     prefix = "smoothing_"
-    sources = [name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)]
-    known = [d for d in RELEASED_DOMAINS if d.source_name.lower() in sources]
-    for source in sources:
-        find_domain(source)  # refuses one that we know no sizes of
-    return UnisalConfig(domains=tuple(known)) if known else UnisalConfig()
+    sources = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
+    known = tuple(domain for domain in RELEASED_DOMAINS if domain.source_name.lower() in sources)
+    unknown = sorted(sources - {domain.source_name.lower() for domain in known})
+    if unknown:
+        raise UnisalError(f"{file}: has a domain {unknown[0]!r} whose input size a .pth file does not tell")
+    return UnisalConfig(domains=known) if known else UnisalConfig()
 
 
 def from_state(

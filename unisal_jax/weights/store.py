@@ -143,7 +143,7 @@ def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
 
 def _read_pth(path: Path) -> Weights:
     state = pth.read_pth(path)
-    config = names.config_of_state(state)
+    config = names.config_of_state(state, str(path))
     variables, extras = names.from_state(state, config, variable_shapes(config), str(path))
     metadata = {"source": path.name, "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return Weights(variables, config, metadata, extras)

@@ -1,0 +1,53 @@
+# Each target makes its own virtual environment; a new machine needs Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo_out
+
+.PHONY: demo test test-slow test-torch lint clean
+
+# First target, so that a plain `make` shows something.
+demo: $(VENV)/.base
+	$(BIN)/python -m unisal_jax.samples $(DEMO)/input
+	$(BIN)/unisal weights unisal --fetch
+	$(BIN)/unisal predict $(DEMO)/input/photograph.jpg $(DEMO)/input/clip.mp4 --out $(DEMO) --save map,overlay,raw,json
+	@echo
+	@echo "Where people look: $(DEMO)/overlay/photograph.png and $(DEMO)/overlay/clip.mp4"
+	@echo "The maps alone:    $(DEMO)/map/photograph.png and $(DEMO)/map/clip/"
+	@echo "Numbers:           $(DEMO)/json/ and, as log-density, $(DEMO)/raw/"
+
+# Two workers, each test file on one of them; compiled programs are shared through .cache/.
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not torch"
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+test-torch: $(VENV)/.torch
+	$(BIN)/python -m pytest -m torch
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy unisal_jax
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info $(DEMO)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.base: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --editable '.[test,torch]'
+	@touch $@

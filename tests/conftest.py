@@ -1,0 +1,82 @@
+"""Fixtures that many test files share."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.golden_weights import make_weights
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.weights import names
+from unisal_jax.weights.store import Weights, load_weights, save_weights, variable_shapes
+
+REPOSITORY = Path(__file__).parents[1]
+# Real people's gaze on real pictures, which may not be given on; beside the checkout where it is at hand.
+REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+# XLA's compile time is most of what the suite takes: programs are kept between runs and shared by
+# the workers.
+jax.config.update("jax_compilation_cache_dir", str(REPOSITORY / ".cache" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """golden(seed): random weights that the golden numbers were computed with."""
+    shapes = variable_shapes(UnisalConfig())
+
+    def make(seed: int) -> Weights:
+        variables, extras = names.from_state(make_weights(seed), UnisalConfig(), shapes, f"seed {seed}")
+        return Weights(variables, UnisalConfig(), {}, extras)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def golden_file(golden, tmp_path_factory) -> Path:
+    """The golden weights of seed 11 as a .safetensors file."""
+    path = tmp_path_factory.mktemp("weights") / "seed11.safetensors"
+    save_weights(path, golden(11))
+    return path
+
+
+@pytest.fixture(scope="session")
+def released() -> Weights:
+    """The authors' weights; skips where they are not cached and cannot be fetched."""
+    try:
+        return load_weights("unisal")
+    except UnisalError as error:
+        pytest.skip(f"the released weights are not to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def real_clip() -> Path:
+    """A clip of UCF Sports in the release's layout; skips where it is not at hand."""
+    folder = REAL_DATA / "ucf_sports" / "testing" / "Diving-Side-001"
+    if not folder.is_dir():
+        pytest.skip("the real clip (UCF Sports, Diving-Side-001) is not at hand")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of its own for each test, always the same."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def command(capfd):
+    """command(*args): runs `unisal ARGS` in this process -> (exit status, stdout, stderr)."""
+    from unisal_jax.cli.main import main
+
+    def run(*args: object) -> tuple[int, str, str]:
+        try:
+            status = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run

@@ -1,0 +1,204 @@
+"""The command line: bad input gives one clear line and status 1, and leaves nothing half-written."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.golden_weights import make_weights
+from unisal_jax import __version__
+from unisal_jax.media.video import VideoWriter
+from unisal_jax.weights import pth
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "in" / "picture.png"
+    path.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def predict(command, golden_file, tmp_path):
+    def run(*args):
+        flags = ("--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
+        return command("predict", *flags, *args)
+
+    return run
+
+
+def written(tmp_path):
+    return [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def one_line(status, out, err, *parts):
+    assert status == 1 and out == "" and err.count("\n") == 1 and "Traceback" not in err
+    for part in parts:
+        assert str(part) in err
+
+
+def bad_inputs(folder):
+    """name -> (file or folder, what the line says besides the path)."""
+    good = folder / "good.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(good)
+    Image.open(good).save(folder / "good.jpg")
+    with VideoWriter(folder / "good.mp4", (64, 96), 30) as writer:
+        for _ in range(12):
+            writer.write(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    cut = {"cut.png": "good.png", "cut.jpg": "good.jpg", "cut.mp4": "good.mp4"}
+    for name, whole in cut.items():
+        content = (folder / whole).read_bytes()
+        (folder / name).write_bytes(content[: len(content) * 2 // 3])
+    (folder / "empty.jpg").touch()
+    (folder / "empty.mp4").touch()
+    (folder / "text.jpg").write_text("hello")
+    (folder / "text.mp4").write_text("hello")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "none").mkdir()
+    return {
+        "missing.jpg": "no such file",
+        "empty.jpg": "empty",
+        "empty.mp4": "empty",
+        "cut.png": "damaged or cut off",
+        "cut.jpg": "damaged or cut off",
+        "cut.mp4": "",
+        "text.jpg": "not a JPEG",
+        "text.mp4": "not a video",
+        "notes.txt": "not an image",
+        "none": "holds no images",
+        "no*.jpg": "no image or video matches",
+    }
+
+
+def test_bad_inputs(predict, tmp_path):
+    for name, says in bad_inputs(tmp_path).items():
+        one_line(*predict(tmp_path / name), tmp_path / name, says)
+        assert written(tmp_path) == []
+
+
+def test_skipping_bad_inputs(predict, tmp_path):
+    names = [name for name in bad_inputs(tmp_path) if (tmp_path / name).is_file() and name != "notes.txt"]
+    inputs = [tmp_path / name for name in [*names, "good.png", "good.mp4"]]
+    status, out, err = predict(*inputs, "--on-error", "skip", "--save", "map")
+    assert status == 0 and f"{len(names)} skipped" in out
+    assert err.count("unisal predict: skipped:") == len(names)
+    assert {path.relative_to(tmp_path / "out").parts[1] for path in written(tmp_path)} == {
+        "good_png.png",
+        "good_mp4",
+    }
+
+
+def test_all_inputs_bad(predict, tmp_path):
+    bad_inputs(tmp_path)
+    status, out, err = predict(tmp_path / "empty.jpg", "--on-error", "skip")
+    assert status == 1 and "0 images predicted" in out and "empty.jpg" in err
+
+
+def test_a_failure_keeps_an_older_result(predict, tmp_path):
+    bad_inputs(tmp_path)
+    assert predict(tmp_path / "good.mp4", "--save", "map,overlay,raw,json")[0] == 0
+    before = {path: path.read_bytes() for path in written(tmp_path)}
+    cut = (tmp_path / "good.mp4").read_bytes()
+    (tmp_path / "good.mp4").write_bytes(cut[: len(cut) * 2 // 3])
+    assert predict(tmp_path / "good.mp4", "--save", "map,overlay,raw,json")[0] == 1
+    assert {path: path.read_bytes() for path in written(tmp_path)} == before
+
+
+@pytest.mark.parametrize(
+    "args, parts",
+    [
+        (["--domain", "coco"], ["'coco'", "dhf1k, hollywood2, ucf_sports, salicon"]),
+        (["--input-size", "100x200"], ["--input-size", "100x200", "32"]),
+        (["--input-size", "big"], ["--input-size", "'big'"]),
+        (["--stride", "0"], ["--stride", "'0'"]),
+        (["--save", "map,colour"], ["--save", "map,overlay,raw,json"]),
+        (["--opacity", "2"], ["--opacity", "'2'"]),
+        (["--on-error", "hide"], ["--on-error", "hide"]),
+        (["--weights", "nowhere.pth"], ["nowhere.pth", "unisal-mit1003"]),
+        (["--weights", "mobilenet_v2"], ["mobilenet_v2", "encoder alone"]),
+        (["--colour"], ["--colour"]),
+    ],
+)
+def test_bad_flags(predict, picture, tmp_path, args, parts):
+    one_line(*predict(picture, *args), *parts)
+    assert written(tmp_path) == []
+
+
+def test_weights_of_another_shape(command, picture, tmp_path):
+    state = make_weights(7)
+    state["skip_2x.expansion.0.weight"] = np.zeros((320, 64, 1, 1), np.float32)
+    pth.write_pth(tmp_path / "other.pth", state)
+    result = command("predict", picture, "--out", tmp_path / "out", "--weights", tmp_path / "other.pth")
+    one_line(
+        *result, tmp_path / "other.pth", "skip_2x.expansion.0.weight", "[320, 64, 1, 1]", "[320, 160, 1, 1]"
+    )
+
+
+def test_output_folder_that_cannot_be_written(command, golden_file, picture, tmp_path):
+    (tmp_path / "out").touch()
+    one_line(
+        *command("predict", picture, "--out", tmp_path / "out", "--weights", golden_file), tmp_path / "out"
+    )
+
+
+def test_a_domain_and_its_stride_reach_the_network(predict, tmp_path):
+    bad_inputs(tmp_path)
+    predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "UCFSports")
+    first = json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]
+    assert (first["domain"], first["stride"], first["input_size"]) == ("ucf_sports", 4, [96, 128])
+    one = np.load(tmp_path / "out" / "raw" / "good.npy")
+    predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "ucf_sports", "--stride", "1")
+    assert json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]["stride"] == 1
+    assert np.abs(one[5] - np.load(tmp_path / "out" / "raw" / "good.npy")[5]).max() > 1e-3
+
+
+def test_json_is_the_same_byte_for_byte(predict, picture, tmp_path):
+    runs = []
+    for _ in range(2):
+        assert predict(picture, "--save", "json")[0] == 0
+        runs.append((tmp_path / "out" / "json" / "picture.json").read_bytes())
+    assert runs[0] == runs[1]
+    facts = json.loads(runs[0])
+    assert list(facts) == sorted(facts)
+
+
+def test_version_and_help(command):
+    assert command("--version") == (0, f"unisal-jax {__version__}\n", "")
+    status, out, _ = command("--help")
+    assert status == 0 and all(name in out for name in ("predict", "convert", "weights"))
+    assert command()[0] == 1
+    one_line(*command("foretell"), "foretell")
+
+
+def test_debug_shows_the_traceback(picture, tmp_path):
+    call = [
+        sys.executable,
+        "-m",
+        "unisal_jax",
+        "predict",
+        str(tmp_path / "no.jpg"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    plain = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert plain.returncode == 1 and plain.stderr.count("\n") == 1
+    debug = subprocess.run([*call, "--debug"], capture_output=True, text=True, check=False)
+    assert debug.returncode == 1 and "Traceback" in debug.stderr
+
+
+def test_importing_and_helping_need_no_heavy_module():
+    """torch and TensorFlow are never needed, and orbax and the network not for --help."""
+    code = "import sys, unisal_jax.cli.main as m; m.main(['weights', '--help'])"
+    check = f"""
+try:
+    {code}
+except SystemExit:
+    pass
+print([name for name in ("torch", "tensorflow", "orbax") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")

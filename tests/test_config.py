@@ -1,0 +1,157 @@
+"""What the network can be made of: ablations, sets of domains, a domain added to existing weights."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, Domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import Unisal, UnisalConfig, add_domain, init_variables
+from unisal_jax.weights import names
+from unisal_jax.weights.store import variable_shapes
+
+TWO = UnisalConfig(domains=(DHF1K, SALICON))
+
+
+def tensor_names(config):
+    paths = jax.tree_util.tree_flatten_with_path(variable_shapes(config))[0]
+    return {"/".join(key.key for key in path) for path, _ in paths}
+
+
+def count(config):
+    return sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(config)))
+
+
+def test_the_released_network_has_the_papers_size():
+    shapes = variable_shapes(UnisalConfig())
+    trainable = sum(
+        leaf.size
+        for name, tree in shapes.items()
+        if not name.endswith("_stats")
+        for leaf in jax.tree.leaves(tree)
+    )
+    assert trainable == 3_714_872  # reference.md, "Network"
+    own = {sum(leaf.size for leaf in jax.tree.leaves(shapes[d.name])) for d in UnisalConfig().domains}
+    assert own == {14_738}
+
+
+@pytest.mark.parametrize(
+    "change, gone",
+    [
+        ({"prior_maps": False}, "prior_maps"),
+        ({"skips": False}, "skip_16_expand"),
+        ({"smoothing": False}, "smoothing"),
+        ({"domain_priors": False}, "dhf1k/prior_maps"),
+        ({"domain_fusion": False}, "dhf1k/fusion"),
+        ({"domain_smoothing": False}, "dhf1k/smoothing"),
+        ({"domain_norm": False}, "dhf1k_stats"),
+        ({"separable": False}, "rnn/reset_input/project"),
+        ({"rnn_bypass": False}, None),
+        ({"rnn_bypass": False, "rnn_residual": False}, None),
+    ],
+)
+def test_ablations(change, gone):
+    """Each part can be switched off: its tensors go, and the network still gives a density."""
+    config = dataclasses.replace(TWO, **change)
+    everything, left = tensor_names(TWO), tensor_names(config)
+    if gone is None:
+        assert left == everything
+    else:
+        assert any(gone in name for name in everything)
+        assert not any(gone in name for name in left)
+    variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), variable_shapes(config))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, 32, 32, 3)), jnp.float32)
+    out, hidden = jax.jit(lambda v, x: Unisal(config).apply(v, x, SALICON, target_size=(20, 30)))(
+        variables, x
+    )
+    assert out.shape == (1, 2, 20, 30)
+    np.testing.assert_allclose(jnp.exp(out).sum((2, 3)), 1, atol=1e-5)
+    # A picture goes around the RNN only where there is a bypass.
+    assert (hidden is None) == config.rnn_bypass
+    # The authors' names cover this network too.
+    assert len(names.entries(config)) == len(left)
+
+
+def test_residual_and_bypass_change_the_output(golden):
+    variables = golden(7).variables
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, 32, 32, 3)), jnp.float32)
+
+    def run(**change):
+        config = UnisalConfig(**change)
+        return jax.jit(lambda v, x: Unisal(config).apply(v, x, SALICON)[0])(variables, x)
+
+    released, through, replaced = run(), run(rnn_bypass=False), run(rnn_bypass=False, rnn_residual=False)
+    assert np.abs(released - through).max() > 1e-2 and np.abs(through - replaced).max() > 1e-2
+
+
+def test_dense_convolutions_make_it_large():
+    """The paper's comparison without separable convolutions (section 4.6): several times the size."""
+    assert count(dataclasses.replace(UnisalConfig(), separable=False)) > 3.5 * count(UnisalConfig())
+
+
+def test_no_rnn_where_every_domain_bypasses_it():
+    config = UnisalConfig(domains=(SALICON,))
+    assert not config.has_rnn and not any(name.startswith("params/rnn") for name in tensor_names(config))
+    assert UnisalConfig(domains=(SALICON,), rnn_bypass=False).has_rnn
+
+
+def test_bypass_needs_the_residual():
+    with pytest.raises(UnisalError, match="rnn_bypass needs rnn_residual"):
+        UnisalConfig(rnn_residual=False)
+
+
+def test_domains_must_differ_and_be_there():
+    with pytest.raises(UnisalError, match="same name"):
+        UnisalConfig(domains=(DHF1K, DHF1K))
+    with pytest.raises(UnisalError, match="at least one"):
+        UnisalConfig(domains=())
+
+
+def test_a_domain_that_the_network_lacks():
+    with pytest.raises(UnisalError, match="no domain 'ucf_sports', only dhf1k, salicon"):
+        jax.eval_shape(
+            lambda v, x: Unisal(TWO).apply(v, x, UCF_SPORTS),
+            variable_shapes(TWO),
+            jnp.zeros((1, 1, 32, 32, 3)),
+        )
+
+
+def test_config_goes_through_json():
+    own = Domain("own", (96, 128), stride=3)
+    config = UnisalConfig(domains=(*UnisalConfig().domains, own), smoothing=False, skip_dropout=0.1)
+    assert UnisalConfig.from_json(config.to_json()) == config
+    hash(UnisalConfig.from_json(config.to_json()))
+    for text in ("", "{}", "[]", '{"domains": 3}', '{"domains": [], "colour": 1}'):
+        with pytest.raises(UnisalError):
+            UnisalConfig.from_json(text)
+
+
+@pytest.mark.parametrize("like", [SALICON, None])
+def test_a_new_domain_changes_nothing_else(like):
+    variables = init_variables(TWO, jax.random.key(0))
+    own = Domain("own", (96, 128), static=True)
+    grown, config = add_domain(variables, TWO, own, like=like, key=jax.random.key(1))
+    assert config.domains == (DHF1K, SALICON, own)
+    assert set(grown) == set(variables) | {"own", "own_stats"}
+    for name, tree in variables.items():
+        jax.tree.map(np.testing.assert_array_equal, grown[name], tree)
+    shapes = jax.tree.map(lambda leaf: leaf.shape, grown)
+    assert shapes == jax.tree.map(lambda leaf: leaf.shape, variable_shapes(config))
+    if like is not None:
+        jax.tree.map(np.testing.assert_array_equal, grown["own"], variables["salicon"])
+        # Copies: donating one must not delete the other.
+        jax.tree.map(lambda leaf: leaf.delete(), grown["own"])
+        jax.tree.map(np.asarray, variables["salicon"])
+
+
+def test_a_new_domain_needs_a_start():
+    with pytest.raises(UnisalError, match="needs `like`"):
+        add_domain({}, TWO, Domain("own", (96, 128)))
+
+
+def test_domains_start_with_weights_of_their_own():
+    variables = init_variables(TWO, jax.random.key(0))
+    assert np.abs(variables["dhf1k"]["fusion"]["kernel"] - variables["salicon"]["fusion"]["kernel"]).max() > 0

@@ -1,0 +1,150 @@
+"""Every fast form against the plain one it stands for, value and gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unisal_jax.models import layers, priors, smoothing
+
+
+def plain_smoothing(x, kernel):
+    """Nearest-neighbour upsampling, replicate padding and the 41x41 correlation, as the original has it."""
+    up = jnp.repeat(jnp.repeat(x, 8, -2), 8, -1)
+    padded = jnp.pad(up, ((0, 0), (20, 20), (20, 20)), mode="edge")
+    out = jax.lax.conv_general_dilated(padded[:, None], kernel[None, None], (1, 1), "VALID")
+    return out[:, 0]
+
+
+def same_value_and_gradient(fast, plain, *args, tolerance=1e-10):
+    """Compares in float64, with a random linear functional of the output for the gradient."""
+    with jax.enable_x64(True):
+        args = [jnp.asarray(arg, jnp.float64) for arg in args]
+
+        def value_and_gradient(function):
+            def probed(*args):
+                out = function(*args)
+                probe = np.random.default_rng(1).standard_normal(out.shape)
+                return (out * probe).sum(), out
+
+            every = tuple(range(len(args)))
+            (_, out), gradients = jax.jit(jax.value_and_grad(probed, every, has_aux=True))(*args)
+            return out, *gradients
+
+        for ours, theirs in zip(value_and_gradient(fast), value_and_gradient(plain), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 4)])
+def test_smoothing(rng, size):
+    same_value_and_gradient(
+        smoothing.upsample_and_smooth,
+        plain_smoothing,
+        rng.standard_normal((2, *size)),
+        rng.standard_normal((41, 41)),
+    )
+
+
+def test_smoothing_takes_leading_axes(rng):
+    x, kernel = rng.standard_normal((2, 3, 4, 5), np.float32), rng.standard_normal((41, 41), np.float32)
+    out = smoothing.upsample_and_smooth(jnp.asarray(x), jnp.asarray(kernel))
+    np.testing.assert_allclose(out[1, 2], smoothing.upsample_and_smooth(x[1, 2:], kernel)[0], atol=1e-4)
+
+
+def test_initial_smoothing_kernel():
+    kernel = np.asarray(smoothing.initial_kernel(None), np.float64)
+    at = np.exp(-0.5 * ((np.linspace(0, 1, 41) - 0.5) / np.exp(-2)) ** 2)
+    np.testing.assert_allclose(kernel, np.outer(at, at) / at.sum() ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (6, 5), (8, 8)])
+def test_depthwise_forms(rng, stride, size):
+    same_value_and_gradient(
+        lambda x, k: layers.depthwise_conv(x, k, stride, "shifted"),
+        lambda x, k: layers.depthwise_conv(x, k, stride, "grouped"),
+        rng.standard_normal((2, 3, *size, 4)),
+        rng.standard_normal((3, 3, 1, 4)),
+    )
+
+
+def test_strided_depthwise_is_the_subsampled_one(rng):
+    x, kernel = rng.standard_normal((1, 7, 8, 3)), rng.standard_normal((3, 3, 1, 3))
+    full = layers.depthwise_conv(jnp.asarray(x), jnp.asarray(kernel))
+    np.testing.assert_allclose(layers.depthwise_conv(x, kernel, 2), full[:, ::2, ::2], atol=1e-5)
+
+
+def test_depthwise_form_follows_the_backend(rng):
+    x, kernel = rng.standard_normal((1, 4, 4, 2)), rng.standard_normal((3, 3, 1, 2))
+    text = jax.jit(layers.depthwise_conv).lower(x, kernel).as_text()
+    assert ("convolution" in text) == (jax.default_backend() != "cpu")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (5, 4)])
+def test_upsampling(rng, size):
+    same_value_and_gradient(
+        layers.upsample2x,
+        lambda x: jax.image.resize(x, (2, 2 * size[0], 2 * size[1], 3), "bilinear"),
+        rng.standard_normal((2, *size, 3)),
+    )
+
+
+@pytest.mark.parametrize("size", [(9, 16), (5, 7), (4, 6), (13, 3), (1, 1), (2, 40)])
+def test_resize(rng, size):
+    same_value_and_gradient(
+        lambda x: layers.resize_bilinear(x, size),
+        lambda x: jax.image.resize(x, (2, *size), "bilinear", antialias=False),
+        rng.standard_normal((2, 5, 7)),
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("size", [(9, 16), (5, 7), (4, 6), (13, 3), (360, 640)])
+def test_resize_is_pytorchs(rng, size):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((1, 2, 28, 48))
+    want = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear", align_corners=False)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(layers.resize_bilinear(jnp.asarray(x), size), want.numpy(), atol=1e-10)
+
+
+def test_pointwise_of_maps_of_two_sizes(rng):
+    """A 1x1 convolution before the upsampling equals one after it."""
+    small, large = rng.standard_normal((1, 1, 3, 4, 6)), rng.standard_normal((1, 1, 6, 8, 5))
+    with jax.enable_x64(True):
+        module = layers.Pointwise(7, bias=True)
+        variables = module.init(jax.random.key(0), small, large)
+        kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
+        joined = jnp.concatenate([layers.upsample2x(jnp.asarray(small)), large], -1)
+        np.testing.assert_allclose(module.apply(variables, small, large), joined @ kernel + bias, atol=1e-10)
+
+
+def test_dense_convolution(rng):
+    x = rng.standard_normal((1, 2, 4, 5, 3)).astype(np.float32)
+    module = layers.Conv3x3(dense=True)
+    variables = module.init(jax.random.key(0), x)
+    kernel = np.asarray(variables["params"]["kernel"])
+    assert kernel.shape == (3, 3, 3, 3)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+    want = sum(padded[:, :, i : i + 4, j : j + 5] @ kernel[i, j] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(module.apply(variables, x), want, atol=1e-5)
+
+
+def test_prior_maps_at_the_start():
+    gaussians = priors.initial_gaussians()
+    assert gaussians.shape == (priors.COUNT, 2, 2)
+    maps = np.asarray(priors.gaussian_maps(jnp.asarray(gaussians), (9, 17)))
+    assert maps.shape == (9, 17, 16)
+    y, x = np.linspace(0, 1, 9)[:, None], np.linspace(0, 1, 17)
+    std = np.exp(-1.5)
+    # The second round one: mean y .25, x .5. The first wide one: y .5 with log std 0, x .25.
+    second = 6 * np.exp(-(((y - 0.25) / std) ** 2) / 2 - ((x - 0.5) / std) ** 2 / 2)
+    wide = 6 * np.exp(-((y - 0.5) ** 2) / 2 - ((x - 0.25) / std) ** 2 / 2)
+    np.testing.assert_allclose(maps[..., 1], second, rtol=1e-5)
+    np.testing.assert_allclose(maps[..., 9], wide, rtol=1e-5)
+    np.testing.assert_allclose(
+        maps[..., 15], 6 * np.exp(-((y - 0.5) ** 2) / 2 - (x - 0.5) ** 2 / 2), rtol=1e-5
+    )
+    # Which of them are wide in y (9 to 11) and in x (12 to 14).
+    np.testing.assert_array_equal(gaussians[9:12, 0], [[0.5, 0]] * 3)
+    np.testing.assert_array_equal(gaussians[12:15, 1], [[0.5, 0]] * 3)

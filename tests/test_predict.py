@@ -1,0 +1,282 @@
+"""Prediction: against the original pipeline's pictures, and each way of asking against the others."""
+
+import itertools
+import json
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import unisal_jax
+from tests.golden_weights import GOLDEN, arrays
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import read_image, resize_frame
+from unisal_jax.media.video import open_video
+from unisal_jax.models import layers
+from unisal_jax.models.unisal import RGB_MEAN, RGB_STD, Unisal
+from unisal_jax.predict import network
+from unisal_jax.predict.model import SaliencyModel
+from unisal_jax.predict.network import finish
+from unisal_jax.predict.outputs import summarise
+
+FOLDER = GOLDEN / "folder"
+META = json.loads((FOLDER / "meta.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def model(golden_file):
+    return unisal_jax.load(golden_file)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    with open_video(FOLDER / "video" / "images") as reader:
+        return list(reader)
+
+
+def assert_same_picture(path, reference):
+    ours, theirs = (read_image(each).astype(int) for each in (path, reference))
+    assert ours.shape == theirs.shape
+    assert (np.abs(ours - theirs) <= 1).mean() >= 0.999
+
+
+def test_folder_of_images(command, golden_file, tmp_path):
+    """The whole original pipeline on three pictures: resize, network, PNG."""
+    args = ("predict", FOLDER / "images" / "images", "--out", tmp_path, "--weights", golden_file)
+    status, out, err = command(*args, "--save", "map,raw,json,overlay")
+    assert status == 0, err
+    assert out.startswith("3 images predicted")
+    stored = arrays("folder/images_log_density.npz")
+    step = META["image_stride"]
+    for name, want in stored.items():
+        log_density = np.load(tmp_path / "raw" / f"{name}.npy")
+        assert log_density.dtype == np.float32
+        assert np.abs(log_density[::step, ::step] - want).max() < 1e-3
+        assert_same_picture(tmp_path / "map" / f"{name}.png", FOLDER / "images" / "saliency" / f"{name}.png")
+        picture = read_image(FOLDER / "images" / "images" / f"{name}.png")
+        assert read_image(tmp_path / "overlay" / f"{name}.png").shape == picture.shape
+        facts = json.loads((tmp_path / "json" / f"{name}.json").read_text())
+        peak = np.unravel_index(log_density.argmax(), log_density.shape)
+        assert (facts["peak"]["row"], facts["peak"]["column"]) == peak
+        assert facts["about"]["domain"] == "salicon" and facts["about"]["size"] == list(log_density.shape)
+
+
+def test_folder_of_frames(command, golden_file, tmp_path):
+    """The original pipeline on a video: interleaved recurrences, an odd number of frames."""
+    args = ("predict", FOLDER / "video" / "images", "--video", "--out", tmp_path, "--weights", golden_file)
+    status, out, err = command(*args, "--save", "map,raw,json,overlay")
+    assert status == 0, err
+    assert out.startswith("1 video (17 frames) predicted")
+    log_density = np.load(tmp_path / "raw" / "images.npy", mmap_mode="r")
+    assert log_density.shape == (17, 360, 640) and log_density.dtype == np.float32
+    step = META["video_stride"]
+    want = arrays("folder/video_log_density.npz")["frames"]
+    assert np.abs(log_density[:, ::step, ::step] - want).max() < 1e-3
+    for number in range(1, 18):
+        name = f"{number:04d}.png"
+        assert_same_picture(tmp_path / "map" / "images" / name, FOLDER / "video" / "saliency" / name)
+    with open_video(tmp_path / "overlay" / "images.mp4") as reader:
+        assert reader.size == (360, 640) and len(list(reader)) == 17
+    facts = json.loads((tmp_path / "json" / "images.json").read_text())
+    assert [each["frame"] for each in facts["frames"]] == list(range(1, 18))
+    assert facts["about"]["stride"] == 5 and facts["about"]["input_size"] == [224, 384]
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("domain", ["dhf1k", "salicon"])
+def test_stream_equals_video(model, frames, domain):
+    offline = [density for _, density in model.predict_video(frames, domain=domain, input_size=(96, 128))]
+    stream = model.stream((360, 640), domain=domain, input_size=(96, 128))
+    live = [stream(frame) for frame in frames]
+    for one, other in zip(offline, live, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+        np.testing.assert_allclose(one.sum(dtype=np.float64), 1, atol=1e-5)
+    stream.reset()
+    np.testing.assert_array_equal(stream(frames[0]), live[0])
+
+
+def test_interleaving(model, frames):
+    """Each offset is a recurrence of its own through every third frame."""
+    mixed = [log for _, log in model.predict_video(frames[:8], input_size=(96, 128), stride=3, log=True)]
+    for offset in range(3):
+        alone = model.predict_video(frames[offset:8:3], input_size=(96, 128), stride=1, log=True)
+        for (frame, want), at in zip(alone, range(offset, 8, 3), strict=True):
+            np.testing.assert_array_equal(frame, frames[at])
+            np.testing.assert_allclose(mixed[at], want, atol=1e-4)
+    # The recurrence matters: a later frame alone gives another map.
+    (_, alone), *_ = model.predict_video(frames[6:7], input_size=(96, 128), stride=3, log=True)
+    assert np.abs(alone - mixed[6]).max() > 1e-3
+
+
+def test_frames_come_out_as_they_go_in(model, frames):
+    """At most three groups of frames are read ahead of the one that comes out: any length fits."""
+    read = 0
+
+    def endless():
+        nonlocal read
+        for frame in itertools.cycle(frames):
+            read += 1
+            yield frame
+
+    for number, _ in enumerate(model.predict_video(endless(), input_size=(96, 128)), 1):
+        assert read - number <= 15
+        if number == 40:
+            break
+
+
+def test_good_frames_come_before_an_error(model, frames):
+    def broken():
+        yield from frames[:7]
+        raise UnisalError("clip: ends early")
+
+    got = []
+    with pytest.raises(UnisalError, match="ends early"):
+        for _, density in model.predict_video(broken(), input_size=(96, 128)):
+            got.append(density)
+    assert len(got) == 7
+
+
+def test_predict_and_batch(model, frames):
+    batch = model.predict_batch(np.stack(frames[:3]), input_size=(96, 128), log=True)
+    assert batch.shape == (3, 360, 640) and batch.dtype == np.float32
+    one = model.predict(frames[2], input_size=(96, 128))
+    np.testing.assert_allclose(np.exp(batch[2]), one, rtol=1e-3)
+    assert model.predict_batch(np.stack(frames[:1])[:0]).shape == (0, 360, 640)
+    other = model.predict(frames[2], domain="Hollywood", input_size=(96, 128))
+    assert np.abs(other / one - 1).max() > 0.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (333, 2)])
+def test_any_size(model, size):
+    density = model.predict(np.full((*size, 3), 128, np.uint8))
+    assert density.shape == size
+    np.testing.assert_allclose(density.sum(dtype=np.float64), 1, atol=1e-5)
+
+
+def test_odd_sizes_share_programs(model, rng):
+    """Pictures of different sizes and alike aspect ratios share a program, and finishing needs none."""
+
+    def predict(height, width):
+        model.predict(rng.integers(0, 256, (height, width, 3), np.uint8))
+        return network._images._cache_size()
+
+    programs = predict(300, 400)
+    assert {predict(*size) for size in [(301, 400), (299, 403), (600, 800), (30, 40)]} == {programs}
+
+
+@pytest.mark.parametrize("size", [(360, 640), (224, 384), (112, 192), (100, 77), (1, 1), (500, 300)])
+def test_finish_is_the_networks_own_resize(rng, size):
+    """The host's resize against the one in the network, down and up, exact halves included."""
+    logits = rng.standard_normal((224, 384), np.float32) * 5
+    own = layers.resize_bilinear(logits, size)
+    own = np.asarray(own - jax.nn.logsumexp(own))
+    shifted = logits - np.float32(np.log(np.exp(logits).sum()))
+    np.testing.assert_allclose(finish(shifted, size), own, atol=1e-4)
+
+
+def test_features(model, frames):
+    maps = model.features(frames[0], input_size=(96, 128))
+    shapes = {name: each.shape for name, each in maps.items()}
+    assert shapes == {
+        "encoder_8": (12, 16, 64),
+        "encoder_16": (6, 8, 160),
+        "encoder_32": (3, 4, 1280),
+        "bottleneck": (3, 4, 256),
+        "decoder_16": (6, 8, 128),
+        "decoder_8": (12, 16, 64),
+        "fused": (12, 16),
+    }
+
+
+def test_preprocessing_is_the_originals(frames):
+    """Pillow's Lanczos, RGB in [0, 1], mean and deviation: from the uint8 picture to the encoder."""
+    small = np.asarray(Image.fromarray(frames[0]).resize((384, 224), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(resize_frame(frames[0], (224, 384)), small)
+    want = (small / 255 - np.array(RGB_MEAN)) / np.array(RGB_STD)
+    np.testing.assert_allclose(unisal_jax.models.unisal.normalize(small), want, atol=1e-6)
+
+
+def test_usual_domains(model):
+    assert model.domains == ("dhf1k", "hollywood2", "ucf_sports", "salicon")
+    assert (
+        model.domain(None, video=False).name == "salicon" and model.domain(None, video=True).name == "dhf1k"
+    )
+    assert model.domain("UCFSports", video=False).name == "ucf_sports"
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m: m.predict(np.zeros((4, 4, 3))), r"image: float64 \[4, 4, 3\], but uint8 RGB"),
+        (lambda m: m.predict(np.zeros((4, 4), np.uint8)), r"image: uint8 \[4, 4\]"),
+        (lambda m: m.predict([1, 2]), "image: list"),
+        (lambda m: m.predict(np.zeros((0, 4, 3), np.uint8)), r"image: uint8 \[0, 4, 3\]"),
+        (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), domain="x"), "unknown domain 'x'"),
+        (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), input_size=(100, 100)), "input size 100x100"),
+        (lambda m: m.stream((4, 4), stride=0), "stride: 0"),
+        (lambda m: m.stream((4, 4))(np.zeros((4, 5, 3), np.uint8)), "frame: size 4x5, but the stream .* 4x4"),
+        (lambda m: next(m.predict_video([np.zeros((4, 4))])), r"frame: float64 \[4, 4\]"),
+    ],
+)
+def test_bad_arguments(model, call, message):
+    with pytest.raises(UnisalError, match=message):
+        call(model)
+
+
+def test_summary_of_a_density():
+    density = np.zeros((5, 7))
+    density[1, 2], density[3, 2] = 0.75, 0.25
+    assert summarise(density) == {
+        "centre_of_mass": {"row": 1.5, "column": 2.0},
+        "peak": {"row": 1, "column": 2, "density": 0.75},
+        "spread": {"rows": round(float(np.sqrt(0.75 * 0.25 + 0.25 * 2.25)), 4), "columns": 0.0},
+    }
+
+
+# --- the released weights on a real clip ---
+
+
+@pytest.fixture(scope="module")
+def clip_frames(real_clip):
+    with open_video(real_clip / "images") as reader:
+        return list(reader)
+
+
+STORED_CLIP = arrays("ucf_sports_clip.npz")["frames"]
+
+
+def test_real_clip_as_stored(released, clip_frames):
+    """The stored log-densities, from the input that they were computed with.
+
+    They come from pixels of 0 to 255 where the network (and the original code, and the stored
+    folders above) has them from 0 to 1; with the pixels so, all nine frames agree.
+    """
+    config, domain = released.config, unisal_jax.domains.UCF_SPORTS
+    run = jax.jit(
+        lambda variables, x, hidden: Unisal(config).apply(
+            variables, x, domain, hidden=hidden, target_size=(404, 720)
+        )
+    )
+    hidden = [None] * domain.stride
+    for number, frame in enumerate(clip_frames):
+        x = (resize_frame(frame, domain.input_size) - np.array(RGB_MEAN)) / np.array(RGB_STD)
+        slot = number % domain.stride
+        log_density, hidden[slot] = run(released.variables, np.float32(x)[None, None], hidden[slot])
+        if number % 6 == 0:
+            apart = np.abs(np.asarray(log_density)[0, 0, ::8, ::8] - STORED_CLIP[number // 6])
+            assert apart.max() < 5e-3 and apart.mean() < 5e-4
+
+
+def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
+    """With pixels from 0 to 1 the maps fit people's gaze better than the stored ones (NSS 4.44, CC 0.777)."""
+    model = SaliencyModel(released)
+    nss, cc = [], []
+    names = sorted(path.name for path in (real_clip / "fixation").iterdir())
+    for name, (_, density) in zip(names, model.predict_video(clip_frames, "ucf_sports"), strict=True):
+        fixated = cv2.imread(str(real_clip / "fixation" / name), cv2.IMREAD_GRAYSCALE) > 127
+        truth = cv2.imread(str(real_clip / "maps" / name), cv2.IMREAD_GRAYSCALE)
+        nss.append(((density - density.mean()) / density.std())[fixated].mean())
+        cc.append(np.corrcoef(density.ravel(), truth.ravel())[0, 1])
+    assert np.mean(nss) > 4.8 and np.mean(cc) > 0.81

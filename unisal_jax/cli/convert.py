@@ -1,0 +1,33 @@
+"""`unisal convert`: weights between .pth, .safetensors and a checkpoint folder."""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("input", help="a .pth, .safetensors or checkpoint folder, or a released name")
+    parser.add_argument(
+        "output", type=Path, help="file to write: .pth, .safetensors, or a folder (no suffix)"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read the output back and prove every tensor equal, one a line"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts, and with --verify compares tensor for tensor."""
+    from unisal_jax.weights.store import load_weights, save_weights
+    from unisal_jax.weights.verify import proof
+
+    weights = load_weights(args.input)
+    save_weights(args.output, weights)
+    if args.verify:
+        lines, differing = proof(args.input, args.output)
+        print("\n".join(lines))
+        if differing:
+            return 1
+    names = ", ".join(domain.name for domain in weights.config.domains)
+    print(f"{args.output}: written from {args.input} (domains {names})")
+    return 0

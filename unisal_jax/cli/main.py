@@ -1,0 +1,61 @@
+"""The `unisal` command: finds the subcommand, and turns errors into one line and exit status 1."""
+
+import argparse
+import importlib
+import sys
+from typing import NoReturn
+
+from unisal_jax.errors import UnisalError
+
+# Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
+COMMANDS = {
+    "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
+    "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
+    "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with the exit status and the single line that the other errors have."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and exits with status 1."""
+        self.exit(1, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs `unisal ARGV` and returns its exit status, 0 or 1."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = Parser("unisal", description="Where people look in images and video.")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    # The full parser of the wanted command alone; the others are here for the list in --help.
+    wanted = next((arg for arg in argv if arg in COMMANDS), None)
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == wanted:
+            importlib.import_module(module).configure(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    if args.version:
+        from unisal_jax import __version__
+
+        print(f"unisal-jax {__version__}")
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 1
+    try:
+        return args.run(args)
+    except UnisalError as error:
+        if args.debug:
+            raise
+        print(f"unisal {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"unisal {args.command}: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as with `| head`: not an error of ours.
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,172 @@
+"""Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
+
+import dataclasses
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from unisal_jax.domains import Domain, Size, size_by_aspect
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import read_image, resize_frame
+from unisal_jax.media.sources import Source
+from unisal_jax.media.video import open_video
+from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
+from unisal_jax.predict.network import finish
+from unisal_jax.predict.outputs import VideoOutputs, write_image_outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to predict with and what to write; fields as the flags of `unisal predict`."""
+
+    out: Path
+    kinds: tuple[str, ...] = ("map", "overlay")
+    domain: str | None = None
+    input_size: Size | None = None
+    stride: int | None = None
+    opacity: float = 0.7
+    skip_errors: bool = False
+
+
+@dataclasses.dataclass
+class Summary:
+    """How a run went.
+
+    Attributes:
+      images, videos, frames: how many were predicted; frames are those of videos.
+      errors: one line for each input that was left out.
+      seconds: what it all took.
+    """
+
+    images: int = 0
+    videos: int = 0
+    frames: int = 0
+    errors: list[str] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> bool:
+        """True if anything was predicted."""
+        return self.images + self.videos > 0
+
+    def text(self, out: Path) -> str:
+        """One line for people."""
+        parts = []
+        if self.images or not self.videos:
+            parts.append(_count(self.images, "image"))
+        if self.videos:
+            parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
+        left_out = f", {len(self.errors)} skipped" if self.errors else ""
+        return f"{' and '.join(parts)} predicted into {out} in {self.seconds:.1f} s{left_out}"
+
+
+def predict_sources(model: SaliencyModel, sources: list[Source], options: Options) -> Summary:
+    """Predicts all sources into `options.out`, whose folders exist.
+
+    Pictures that get the same input size go through the network together, so a folder of odd sizes
+    needs a handful of compiled programs.
+
+    Raises:
+      UnisalError: at the first bad input, unless errors are to be skipped; always for a domain or an
+        input size that the model cannot do.
+    """
+    began = time.monotonic()
+    summary = Summary()
+    images = [source for source in sources if source.kind == "image"]
+    videos = [source for source in sources if source.kind == "video"]
+    # Asked for before the first input: a wrong domain is no input's fault.
+    image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
+    if images:
+        _predict_images(model, images, image_domain, options, summary)
+    for source in videos:
+        try:
+            _predict_video(model, source, options, summary)
+            summary.videos += 1
+        except UnisalError as error:
+            _skip(error, options, summary)
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _predict_images(
+    model: SaliencyModel, sources: list[Source], domain: Domain, options: Options, summary: Summary
+) -> None:
+    waiting: dict[Size, list[tuple[Source, np.ndarray]]] = defaultdict(list)
+
+    def flush(size: Size) -> None:
+        group = waiting.pop(size)
+        maps = model.predict_resized(np.stack([resize_frame(image, size) for _, image in group]), domain)
+        for (source, image), log_density in zip(group, maps, strict=True):
+            about = {
+                "domain": domain.name,
+                "input": Path(source.path).name,
+                "input_size": list(size),
+                "size": list(image.shape[:2]),
+            }
+            full = finish(log_density, image.shape[:2])
+            write_image_outputs(options.out, options.kinds, source.name, image, full, about, options.opacity)
+            summary.images += 1
+            progress.update()
+
+    with tqdm(total=len(sources), unit="image", disable=None) as progress:
+        for source in sources:
+            try:
+                image = read_image(source.path)
+            except UnisalError as error:
+                _skip(error, options, summary)
+                progress.update()
+                continue
+            size = options.input_size or size_by_aspect(image.shape[:2])
+            waiting[size].append((source, image))
+            if len(waiting[size]) == MAX_BATCH:
+                flush(size)
+        for size in list(waiting):
+            flush(size)
+
+
+def _predict_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+    domain = model.domain(options.domain, video=True)
+    with open_video(source.path) as reader:
+        input_size = options.input_size or domain.video_input_size(reader.size)
+        stride = options.stride or domain.stride
+        about = {
+            "domain": domain.name,
+            "fps": reader.fps,
+            "input": Path(source.path).name,
+            "input_size": list(input_size),
+            "size": list(reader.size),
+            "stride": stride,
+        }
+        predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
+        outputs = VideoOutputs(
+            options.out, options.kinds, source.name, reader.size, reader.fps, about, options.opacity
+        )
+        with (
+            outputs,
+            tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
+        ):
+            try:
+                for frame, log_density in predicted:
+                    outputs.write(frame, log_density)
+                    summary.frames += 1
+                    progress.update()
+            except KeyboardInterrupt:
+                # The only way for a camera to end; what it has given is kept.
+                if not str(source.path).startswith("camera:"):
+                    raise
+            except UnisalError as error:
+                # A video that breaks off has good frames before: to skip is to go on from there.
+                _skip(error, options, summary)
+
+
+def _skip(error: UnisalError, options: Options, summary: Summary) -> None:
+    if not options.skip_errors:
+        raise error
+    summary.errors.append(str(error))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,209 @@
+"""What a prediction leaves behind: maps, overlays, raw log-densities and numbers, whole or not at all.
+
+One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAME.json` for a picture;
+`map/NAME/0001.png ...`, `overlay/NAME.mp4`, `raw/NAME.npy`, `json/NAME.json` for a video.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.media.images import write_map_png, write_npy, write_png
+from unisal_jax.media.overlay import overlay
+from unisal_jax.media.video import VideoWriter
+
+KINDS = ("map", "overlay", "raw", "json")
+_NPY_HEADER_BYTES = 128
+# Players need a rate; a folder of frames has none.
+_DEFAULT_FPS = 25.0
+
+
+def summarise(density: np.ndarray) -> dict[str, Any]:
+    """Where a density [height, width] peaks, and its centre of mass and spread.
+
+    Returns:
+      `peak` (row, column, density), `centre_of_mass` (row, column) and `spread`, the standard
+      deviations (rows, columns); all in pixels, with 0 at the centre of the first pixel.
+    """
+    density = np.asarray(density, np.float64)
+    total = density.sum()
+    rows, columns = density.sum(1) / total, density.sum(0) / total
+    row, column = np.unravel_index(density.argmax(), density.shape)
+
+    def moments(weights: np.ndarray) -> tuple[float, float]:
+        at = np.arange(len(weights))
+        mean = (weights * at).sum()
+        return round(float(mean), 4), round(float(np.sqrt((weights * (at - mean) ** 2).sum())), 4)
+
+    (mean_row, spread_rows), (mean_column, spread_columns) = moments(rows), moments(columns)
+    return {
+        "centre_of_mass": {"column": mean_column, "row": mean_row},
+        "peak": {"column": int(column), "density": float(f"{density.max():.6g}"), "row": int(row)},
+        "spread": {"columns": spread_columns, "rows": spread_rows},
+    }
+
+
+def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
+    """Makes the output folders, and finds out before any work whether they can be written.
+
+    Raises:
+      UnisalError: they cannot.
+    """
+    for kind in kinds:
+        folder = out / kind
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / ".writable") as probe:
+                probe.touch()
+            (folder / ".writable").unlink()
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+
+
+def write_image_outputs(
+    out: Path,
+    kinds: tuple[str, ...],
+    name: str,
+    image: np.ndarray,
+    log_density: np.ndarray,
+    about: dict,
+    opacity: float,
+) -> None:
+    """Writes a picture's outputs of these kinds.
+
+    Args:
+      out: the folder of `make_folders`.
+      kinds: of KINDS.
+      name: stem of the files.
+      image: uint8 RGB [height, width, 3].
+      log_density: float32 [height, width].
+      about: what the JSON says of the input.
+      opacity: of the overlay, 0 to 1.
+    """
+    density = np.exp(log_density)
+    if "map" in kinds:
+        write_map_png(out / "map" / f"{name}.png", density)
+    if "overlay" in kinds:
+        write_png(out / "overlay" / f"{name}.png", overlay(image, density, opacity))
+    if "raw" in kinds:
+        write_npy(out / "raw" / f"{name}.npy", log_density)
+    if "json" in kinds:
+        with _text_file(out / "json" / f"{name}.json") as file:
+            json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
+            file.write("\n")
+
+
+class VideoOutputs(contextlib.ExitStack):
+    """Writes a video's outputs frame by frame. They take their names when the block ends well.
+
+    Args:
+      out, kinds, name, about, opacity: as for `write_image_outputs`.
+      size: (height, width) of the frames.
+      fps: of the overlay; None for 25.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        kinds: tuple[str, ...],
+        name: str,
+        size: tuple[int, int],
+        fps: float | None,
+        about: dict,
+        opacity: float,
+    ):
+        super().__init__()
+        self._opacity = opacity
+        self._count = 0
+        self._maps = self.enter_context(_new_folder(out / "map" / name)) if "map" in kinds else None
+        self._video = (
+            self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or _DEFAULT_FPS))
+            if "overlay" in kinds
+            else None
+        )
+        self._raw = (
+            self.enter_context(_growing_npy(out / "raw" / f"{name}.npy", size)) if "raw" in kinds else None
+        )
+        self._json = (
+            self.enter_context(_frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
+        )
+
+    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+        """Adds a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+        self._count += 1
+        density = np.exp(log_density)
+        if self._maps is not None:
+            write_map_png(self._maps / f"{self._count:04d}.png", density)
+        if self._video is not None:
+            self._video.write(overlay(frame, density, self._opacity))
+        if self._raw is not None:
+            self._raw.write(np.ascontiguousarray(log_density, "<f4").tobytes())
+        if self._json is not None:
+            self._json.write(",\n" if self._count > 1 else "\n")
+            self._json.write(json.dumps({"frame": self._count, **summarise(density)}, sort_keys=True))
+
+
+@contextlib.contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    try:
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder, put in the place of `path` when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.exists() and not path.is_dir():
+            raise UnisalError(f"{path}: is in the way of a folder of maps")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
+    """A file that takes float32 frames [height, width] and becomes an .npy file [T, height, width].
+
+    How many come is known at the end only, so the header is written last, into space kept for it.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                file.write(b" " * _NPY_HEADER_BYTES)
+                yield file
+                count = (file.tell() - _NPY_HEADER_BYTES) // (4 * size[0] * size[1])
+                text = (
+                    f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {size[0]}, {size[1]}), }}"
+                )
+                text = text.ljust(_NPY_HEADER_BYTES - 11) + "\n"
+                file.seek(0)
+                file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def _frame_list(path: Path, about: dict) -> Iterator[TextIO]:
+    """A JSON file whose `frames` are written one by one, since a film has too many to hold."""
+    with _text_file(path) as file:
+        file.write(f'{{"about": {json.dumps(about, sort_keys=True)},\n"frames": [')
+        yield file
+        file.write("\n]}\n")

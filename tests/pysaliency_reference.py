@@ -54,5 +54,5 @@ def library_scores(pred, gt, counts, others):
         "kld": MIT_KLDiv(np.asarray(pred, np.float64), gt),
     }
     if np.all(pred > 0):
-        scores["ig"] = Density(pred).information_gain(one, here, Density(gt))
+        scores["ig"] = Density(pred / pred.sum()).information_gain(one, here, Density(gt))
     return scores

@@ -126,7 +126,7 @@ def test_jitter_only_breaks_ties():
     assert auc.auc_judd(jittered, fixations) == pytest.approx(float(auc.auc_judd(pred, fixations)), abs=1e-5)
     shown = np.round(pred / pred.max() * 20)
     broken = unit_jitter(shown, 0)
-    assert np.unique(broken).size == shown.size and 0 <= broken.min() and broken.max() <= 1 + 1e-7
+    assert np.unique(broken).size == shown.size and broken.min() >= 0 and broken.max() <= 1 + 1e-7
     assert (np.diff(shown.ravel()[broken.ravel().argsort()]) >= 0).all()
 
 
@@ -147,5 +147,13 @@ def test_batches_are_scored_frame_by_frame():
 def test_what_cannot_be_scored_is_refused():
     with pytest.raises(UnisalError, match=r"\(4, 5\).*\(5, 4\)"):
         auc.auc_judd(np.ones((4, 5)), np.ones((5, 4)))
-    with pytest.raises(UnisalError, match="NaN"):
-        auc.auc_judd(np.full((4, 5), np.nan), np.ones((4, 5)))
+    pred, counts = np.arange(20.0).reshape(4, 5), np.eye(4, 5)
+    pred[1, 1] = np.nan
+    for refused in (
+        lambda: auc.auc_judd(pred, counts),
+        lambda: auc.auc_all_pixels(pred, counts),
+        lambda: auc.s_auc_exact(pred, counts, counts),
+        lambda: auc.s_auc_sampled(pred, counts, counts, seed=0),
+    ):
+        with pytest.raises(UnisalError, match="NaN"):
+            refused()

@@ -98,7 +98,7 @@ def test_the_protocols_differ_where_their_definitions_do():
 @pytest.mark.parametrize("options", [{}, {"kld_eps": 1e-7, "sim_rescale": True, "unique_fixations": False}])
 def test_jit_and_numpy_agree_on_a_batch(options):
     rng = np.random.default_rng(0)
-    pred, gt = rng.random((2, 2, 3, 40, 50)).astype(np.float32)
+    pred, gt = rng.random((2, 2, 3, 40, 50))
     counts = rng.integers(0, 3, (2, 3, 40, 50)).astype(np.uint8)
     expected = metrics.dense_scores(pred, gt, counts, names=DENSE, **options)
 
@@ -112,6 +112,16 @@ def test_jit_and_numpy_agree_on_a_batch(options):
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, atol=2e-6, err_msg=name)
         single = metrics.dense_scores(pred[1, 2], gt[1, 2], counts[1, 2], names=(name,), **options)[name]
         np.testing.assert_allclose(single, expected[name][1, 2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_float32_maps_cost_no_digit_that_is_shown(case):
+    pred, gt, fixations, _, _ = golden_cases()[case]
+    pred, gt = pred.astype(np.float32), gt.astype(np.float32)
+    narrow = metrics.dense_scores(pred, gt, fixations, names=DENSE)
+    wide = metrics.dense_scores(pred.astype(np.float64), gt, fixations, names=DENSE)
+    for name in DENSE:
+        np.testing.assert_allclose(narrow[name], wide[name], atol=1e-6, rtol=0, err_msg=name)
 
 
 def test_each_function_is_its_part_of_dense_scores():
@@ -164,6 +174,12 @@ def test_edges_are_defined(namespace):
     np.testing.assert_allclose(metrics.kld(zeros, ramp), metrics.kld(constant, ramp), rtol=1e-5)
     assert 50 < metrics.kld(one, ramp) < 100
     assert metrics.kld(one, ramp, eps=metrics.MATLAB_EPS) < 50
+    for flat in (zeros, constant, -constant, constant * 7):
+        np.testing.assert_allclose(metrics.to_density(flat, rescale=True), 1 / 63, rtol=1e-6)
+        np.testing.assert_allclose(metrics.to_density(flat), 1 / 63, rtol=1e-6)
+    np.testing.assert_allclose(
+        metrics.to_density(ramp + 1e4, rescale=True), metrics.to_density(ramp), rtol=1e-6
+    )
     # Negative values, as in a log-scale map, are shifted; the minimum then has no share.
     np.testing.assert_allclose(metrics.to_density(ramp - 10), metrics.to_density(ramp), rtol=1e-5, atol=1e-8)
 

@@ -1,0 +1,282 @@
+"""The protocols: whose definition of each score is meant, as data, and a frame's scores under one.
+
+The same names give different numbers in the original code, in the DHF1K benchmark's MATLAB (which
+is MIT's) and in pysaliency, so a protocol is always named. `PROTOCOLS` is the table of their
+choices; the arithmetic is in `metrics.py`, `auc.py` and `information_gain.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate import auc, metrics
+from unisal_jax.evaluate.information_gain import information_gain
+
+SCORES = ("auc_judd", "s_auc", "nss", "cc", "sim", "kld", "ig")
+
+_JITTER = 1e-7
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol's choices.
+
+    Attributes:
+      name: as given to `unisal evaluate --protocol`.
+      unique_fixations: NSS, AUC-Judd and information gain count a pixel once however often it was
+        fixated; else every fixation.
+      nss_ddof: 1 for the unbiased standard deviation, 0 for the population's.
+      kld_eps: added inside and below KLD's ratio; 0 for the plain definition.
+      sim_rescale: min-max scale the maps before SIM.
+      jitter: what AUC-Judd does to the prediction first, from (prediction, seed), or None.
+      sampled_s_auc: shuffled AUC by random splits against ten other frames' fixations; else the
+        exact one against all other images'.
+      resizes: a prediction of another size is resized (bicubic); else it is an error.
+      mean_over: what the mean weighs the same: "groups" (videos; images) or "frames".
+      max_frames: the mean takes at most so many frames, drawn at random, or None for all.
+    """
+
+    name: str
+    unique_fixations: bool
+    nss_ddof: int
+    kld_eps: float
+    sim_rescale: bool
+    jitter: Callable[[np.ndarray, auc.Seed], np.ndarray] | None
+    sampled_s_auc: bool
+    resizes: bool
+    mean_over: Literal["groups", "frames"]
+    max_frames: int | None
+
+
+def unit_jitter(pred: np.ndarray, seed: auc.Seed) -> np.ndarray:
+    """The map scaled to 0..1, plus up to 1e-7 of uniform noise, to break ties.
+
+    The benchmark adds it to maps read from 8-bit files. Scaled first, it only breaks ties in a
+    density too, whose values are no larger than the noise.
+    """
+    pred = np.asarray(pred, np.float64)
+    low, high = pred.min(), pred.max()
+    return (pred - low) / ((high - low) or 1.0) + _JITTER * np.random.default_rng(seed).random(pred.shape)
+
+
+def pysaliency_jitter(pred: np.ndarray, seed: auc.Seed) -> np.ndarray:
+    """pysaliency's noise for one image: normal, 1e-7 wide, from its own fixed seed, on the raw map.
+
+    So a density's AUC-Judd is blurred by it, in the library as here: a pixel of a uniform 360x640
+    density is 4e-6. The library draws on over a set's images, this starts anew for each.
+    """
+    del seed
+    return np.asarray(pred, np.float64) + _pysaliency_noise(pred.shape)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="unisal",
+            unique_fixations=True,
+            nss_ddof=1,
+            kld_eps=0.0,
+            sim_rescale=False,
+            jitter=None,
+            sampled_s_auc=True,
+            resizes=False,
+            mean_over="groups",
+            max_frames=None,
+        ),
+        Protocol(
+            name="dhf1k",
+            unique_fixations=True,
+            nss_ddof=1,
+            kld_eps=metrics.MATLAB_EPS,
+            sim_rescale=True,
+            jitter=unit_jitter,
+            sampled_s_auc=True,
+            resizes=True,
+            mean_over="frames",
+            max_frames=50_000,
+        ),
+        Protocol(
+            name="pysaliency",
+            unique_fixations=False,
+            nss_ddof=0,
+            kld_eps=metrics.MIT_EPS,
+            sim_rescale=False,
+            jitter=pysaliency_jitter,
+            sampled_s_auc=False,
+            resizes=False,
+            mean_over="frames",
+            max_frames=None,
+        ),
+    )
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol of this name.
+
+    Raises:
+      UnisalError: there is none; the message lists those there are.
+    """
+    if name not in PROTOCOLS:
+        raise UnisalError(f"unknown protocol {name!r}; known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def score_frame(
+    protocol: Protocol,
+    pred: Any,
+    gt: Any | None,
+    fixations: Any | None,
+    *,
+    others: Any | None = None,
+    baseline: Any | None = None,
+    seed: auc.Seed = 0,
+    resize: bool = False,
+) -> dict[str, float]:
+    """All of a frame's scores under a protocol.
+
+    Args:
+      protocol: whose definitions.
+      pred: `[h, w]`, a density or any map; not a log-density.
+      gt: `[H, W]` ground-truth density or map, or None.
+      fixations: `[H, W]`: how many fixations fall on each pixel, or None.
+      others: `[H, W]`: how many fixations of other frames do (the union of ten random frames for
+        the sampled shuffled AUC, all other images' for the exact one), or None.
+      baseline: `[H, W]` density that information gain is measured over, or None. Only pysaliency
+        defines it; under the other protocols it is the same, over their kind of fixations.
+      seed: seeds the sampled shuffled AUC and the jitter; give each frame its own.
+      resize: resize a prediction of another size also where the protocol does not.
+
+    Returns:
+      By name, all of `SCORES`. NaN where the frame lacks what the score needs (`frame_faults`).
+
+    Raises:
+      UnisalError: a size differs, or the prediction has values that are not finite.
+    """
+    pred = np.asarray(pred)
+    if pred.ndim != 2 or not (np.isfinite(pred.min()) and np.isfinite(pred.max())):
+        raise UnisalError(f"the prediction {pred.shape} must be [H, W] with finite values")
+    targets = {"ground truth": gt, "fixations": fixations, "other fixations": others, "baseline": baseline}
+    sizes = {name: np.shape(target) for name, target in targets.items() if target is not None}
+    size = next(iter(sizes.values()), pred.shape)
+    if any(other != size for other in sizes.values()):
+        raise UnisalError("sizes differ: " + ", ".join(f"{name} {shape}" for name, shape in sizes.items()))
+    if pred.shape != size:
+        if not (protocol.resizes or resize):
+            raise UnisalError(f"the prediction is {pred.shape}, its ground truth {size}")
+        pred = resize_bicubic(pred, size)
+
+    dense = [*(("kld", "cc", "sim") if gt is not None else ()), *(("nss",) if fixations is not None else ())]
+    unique = protocol.unique_fixations
+    if unique and fixations is not None:
+        fixations = np.asarray(fixations).astype(bool)
+    scores: dict[str, Any] = dict.fromkeys(SCORES, float("nan"))
+    scores |= metrics.dense_scores(
+        pred,
+        gt,
+        fixations,
+        names=dense,
+        kld_eps=protocol.kld_eps,
+        sim_rescale=protocol.sim_rescale,
+        nss_ddof=protocol.nss_ddof,
+        unique_fixations=unique,
+    )
+    if fixations is not None:
+        jittered = protocol.jitter(pred, seed) if protocol.jitter else pred
+        scores["auc_judd"] = auc.auc_judd(jittered, fixations, unique=unique)
+        if others is not None and protocol.sampled_s_auc:
+            scores["s_auc"] = auc.s_auc_sampled(pred, fixations, others, seed=seed)
+        elif others is not None:
+            scores["s_auc"] = auc.s_auc_exact(pred, fixations, others)
+        if baseline is not None:
+            scores["ig"] = information_gain(pred, baseline, fixations, unique=unique)
+    return {name: float(score) for name, score in scores.items()}
+
+
+def frame_faults(pred: Any, gt: Any | None, fixations: Any | None, others: Any | None) -> tuple[str, ...]:
+    """What is degenerate about a frame, for a report to count.
+
+    "no_fixations" leaves NSS, both AUCs and information gain out, "no_other_fixations" the
+    shuffled AUC, "empty_ground_truth" KLD, CC and SIM, "constant_ground_truth" CC. A
+    "constant_prediction" is scored, at chance. None means not given at all, which is no fault.
+    """
+    faults = {
+        "constant_prediction": np.min(pred) == np.max(pred),
+        "empty_ground_truth": gt is not None and not np.any(gt),
+        "constant_ground_truth": gt is not None and np.any(gt) and np.min(gt) == np.max(gt),
+        "no_fixations": fixations is not None and not np.any(fixations),
+        "no_other_fixations": others is not None and not np.any(others),
+    }
+    return tuple(name for name, present in faults.items() if present)
+
+
+def draw_other_frames(
+    frame_counts: Sequence[int], seed: auc.Seed, *, videos: int = 10
+) -> list[tuple[int, int]]:
+    """Which frames' fixations the sampled shuffled AUC takes as negatives.
+
+    As in the original code: one random frame of each of ten different videos (or images) of the
+    split, the scored one's own not excluded.
+
+    Args:
+      frame_counts: each video's number of frames; 1 for an image.
+      seed: seeds the draw.
+      videos: how many, or all if there are fewer.
+
+    Returns:
+      (video, frame) indices, 0-based.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(frame_counts))[:videos]
+    return [(int(video), int(rng.integers(frame_counts[video]))) for video in chosen]
+
+
+def draw_frames(total: int, protocol: Protocol, seed: auc.Seed) -> np.ndarray:
+    """Which of `total` frames the protocol scores: all, or `max_frames` at random; sorted indices."""
+    if protocol.max_frames is None or total <= protocol.max_frames:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, protocol.max_frames, replace=False))
+
+
+def resize_bicubic(pred: Any, size: tuple[int, int]) -> np.ndarray:
+    """MATLAB's `imresize` of a float map: Keys' cubic (a = -1/2), mirrored at the borders.
+
+    Shrinking widens the kernel (antialiasing). Values may overshoot, and are not clipped.
+
+    Args:
+      pred: `[h, w]`.
+      size: (height, width) to resize to.
+
+    Returns:
+      `[H, W]` float64.
+    """
+    pred = np.asarray(pred, np.float64)
+    return _cubic_weights(pred.shape[0], size[0]) @ pred @ _cubic_weights(pred.shape[1], size[1]).T
+
+
+@lru_cache(maxsize=16)
+def _cubic_weights(old: int, new: int) -> np.ndarray:
+    """`[new, old]`: each new pixel's weights of the old ones."""
+    stretch = max(1.0, old / new)
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(centres - 2 * stretch).astype(np.intp)
+    taps = first[:, None] + np.arange(int(np.ceil(4 * stretch)) + 2)
+    x = np.abs(centres[:, None] - taps) / stretch
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    values = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    values /= values.sum(axis=1, keepdims=True)
+    mirrored = taps % (2 * old)
+    mirrored = np.minimum(mirrored, 2 * old - 1 - mirrored)
+    weights = np.zeros((new, old))
+    np.add.at(weights, (np.arange(new)[:, None], mirrored), values)
+    return weights
+
+
+@lru_cache(maxsize=4)
+def _pysaliency_noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.RandomState(seed=42).randn(*shape) * _JITTER

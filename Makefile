@@ -29,7 +29,7 @@ test-torch: $(VENV)/.torch
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy unisal_jax
+	$(BIN)/mypy unisal_jax data_prep
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info $(DEMO)
@@ -38,16 +38,16 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --quiet --upgrade pip
 
 $(VENV)/.base: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --quiet --editable .
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[test]'
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --editable '.[test,torch]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[test,torch]'
 	@touch $@

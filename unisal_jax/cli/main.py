@@ -10,6 +10,9 @@ from unisal_jax.errors import UnisalError
 # Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
 COMMANDS = {
     "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
+    "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
+    "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
+    "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
     "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
 }

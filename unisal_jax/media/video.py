@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 import av
 import cv2
@@ -28,6 +28,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Suffixes of video files, in lower case."""
 
+# PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _BT709 = 1  # the number of ITU-R BT.709 in FFmpeg's lists of matrices, primaries and curves
 _LIMITED_RANGE = 1
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
@@ -172,7 +174,7 @@ def _open_file(path: Path) -> VideoReader:
     try:
         # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps playlists
         # from reaching the network.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **_METADATA)
     except av.error.FFmpegError as error:
         raise UnisalError(f"{path}: not a video, or cut off ({_reason(error)})") from error
     if container.format.name == "tty":

@@ -1,0 +1,302 @@
+"""The TFDS builders: one a released dataset, and one for own data."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+from absl import logging
+from tqdm import tqdm
+
+from data_prep.datasets import DATASETS, Dataset
+from data_prep.manifest import StoredShard, build_manifest, source_digest, write_manifest
+from data_prep.records import Fitting, read_records
+from data_prep.releases import Release
+from data_prep.shards import (
+    FEATURES,
+    CannotStore,
+    Shard,
+    frame_total,
+    plan_shards,
+    shard_facts,
+    shard_file,
+    write_shard,
+)
+from unisal_jax.data.geometry import TRAINING
+from unisal_jax.errors import UnisalError
+
+# How many of the shards with damaged files a message tells of.
+_DAMAGES_SHOWN = 3
+
+FULL = tfds.core.BuilderConfig(name="full", description="frames as released")
+INPUT = tfds.core.BuilderConfig(
+    name="input",
+    description="frames of train and validation at the size that training feeds to the network",
+)
+
+
+class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A record a frame, all frames of a video in a row and in order, in array_record files.
+
+    Records are written straight to their shards: TFDS's own writer first collects a whole split to
+    shuffle it, and beyond 1 GB needs TensorFlow for that.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder of the unpacked release as `manual_dir`."
+
+    def __init__(self, *, seed: int = 0, partial: bool = False, show_progress: bool = False, **kwargs: Any):
+        """Makes the builder.
+
+        Args:
+            seed: decides the validation videos or folds, where these are not official.
+            partial: prepare what is there of the release, instead of refusing what is not whole.
+            show_progress: a bar on stderr, where that is a terminal.
+            **kwargs: as for every TFDS builder.
+        """
+        self.seed = seed
+        self.partial = partial
+        self.show_progress = show_progress
+        self._planned: tuple[Path, Release, dict[str, tuple[Shard, ...]]] | None = None
+        super().__init__(file_format="array_record", **kwargs)
+
+    def scan(self, root: Path) -> Release:
+        """Reads the release's layout.
+
+        Raises:
+            UnisalError: something is missing.
+        """
+        raise NotImplementedError
+
+    def fitting(self, split: str) -> Fitting | None:
+        """What a split's frames are stored with."""
+        return None
+
+    @property
+    def resolution(self) -> str:
+        """`full` or `input`."""
+        return "full"
+
+    @property
+    def label(self) -> str:
+        """The dataset's name for people."""
+        return self.name
+
+    @property
+    def stage(self) -> Path:
+        """Where finished shards wait for the others: beside the dataset's folder, hidden."""
+        return Path(self.data_path.parent) / f".{self.version}.shards"
+
+    def plan(self, root: Path) -> tuple[Release, dict[str, tuple[Shard, ...]]]:
+        """What there is to do: the release, and each split's shards."""
+        if self._planned is None or self._planned[0] != root:
+            release = self.scan(root)
+            fittings = {split: self.fitting(split) for split in release.splits}
+            self._planned = root, release, plan_shards(release, fittings)
+        return self._planned[1:]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self, description=self.about, features=FEATURES, disable_shuffling=True
+        )
+
+    @property
+    def about(self) -> str:
+        """One line on the dataset."""
+        raise NotImplementedError
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, tuple[Shard, ...]]:
+        return self.plan(Path(dl_manager.manual_dir))[1]
+
+    # TFDS's way to see a builder's examples without preparing them; `write_shard` takes the same records.
+    def _generate_examples(self, shard: Shard) -> Iterator[tuple[int, dict[str, Any]]]:
+        records = read_records(shard.clips, shard.fitting)
+        return ((number, record.example()) for number, record in enumerate(records))
+
+    def _generate_splits(self, dl_manager: Any, download_config: Any) -> list[tfds.core.SplitInfo]:
+        plan = self._split_generators(dl_manager)
+        release = self.plan(Path(dl_manager.manual_dir))[0]
+        shards = [shard for some in plan.values() for shard in some]
+        self.stage.mkdir(parents=True, exist_ok=True)
+        if download_config.beam_runner or download_config.beam_options:
+            _write_with_beam(shards, self.stage, download_config)
+        else:
+            _write_here(shards, self.stage, self.show_progress)
+        stored: dict[str, list[StoredShard]] = {}
+        infos = []
+        for split, some in plan.items():
+            template = self._get_filename_template(split_name=split)
+            stored[split] = [
+                _take(shard, self.stage, Path(template.sharded_filepath(shard_index=i, num_shards=len(some))))
+                for i, shard in enumerate(some)
+            ]
+            infos.append(
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[shard.facts["records"] for shard in stored[split]],
+                    num_bytes=sum(shard.facts["bytes"] for shard in stored[split]),
+                    filename_template=template,
+                )
+            )
+        source = source_digest(plan, release)
+        manifest = build_manifest(self.label, self.resolution, self.seed, release, source, stored)
+        # Still under the folder's temporary name: whoever sees the folder sees it whole.
+        write_manifest(Path(self.data_path), manifest)
+        return infos
+
+
+def _write_here(shards: Sequence[Shard], stage: Path, show_progress: bool) -> None:
+    """Writes the shards one after the other, and tells of all damage at once."""
+    waiting = [shard for shard in shards if shard_facts(shard, stage) is None]
+    damages = []
+    with tqdm(total=frame_total(waiting), unit=" frames", disable=None if show_progress else True) as bar:
+        for shard in waiting:
+            try:
+                write_shard(shard, stage, bar.update)
+            except CannotStore:
+                raise
+            except UnisalError as error:
+                damages.append(str(error))
+    if damages:
+        more = f"; and {len(damages) - _DAMAGES_SHOWN} more" if len(damages) > _DAMAGES_SHOWN else ""
+        raise UnisalError("; ".join(damages[:_DAMAGES_SHOWN]) + more)
+
+
+def _write_with_beam(shards: Sequence[Shard], stage: Path, download_config: Any) -> None:
+    """Writes the shards on the workers of an Apache Beam runner, which share the disk."""
+    try:
+        import apache_beam as beam
+    except ImportError as error:
+        raise UnisalError("--beam-runner: needs Apache Beam, pip install 'unisal-jax[beam]'") from error
+    runner, options = download_config.beam_runner, download_config.beam_options
+    try:
+        with beam.Pipeline(runner=runner, options=options) as pipeline:
+            # Each worker takes whole shards; what they say of them is read from the shared folder.
+            _ = pipeline | beam.Create(list(shards)) | beam.Reshuffle() | beam.Map(write_shard, stage)
+    except RuntimeError as error:
+        # What workers in other processes raise comes as the text of a traceback, the reason last.
+        reason = str(error).strip().splitlines()[-1]
+        raise UnisalError(f"Apache Beam: {reason}") from error
+
+
+def _take(shard: Shard, stage: Path, path: Path) -> StoredShard:
+    """Gives a finished shard its name in the dataset, and leaves it in the stage until all is done."""
+    facts = shard_facts(shard, stage)
+    if facts is None:
+        raise UnisalError(f"{stage}: a shard is not there that was just written")
+    source = shard_file(shard, stage)
+    try:
+        os.link(source, path)
+    except OSError:
+        # Not every file system has hard links.
+        shutil.copyfile(source, path)
+    return StoredShard(path.name, facts)
+
+
+class ReleasedBuilder(SaliencyBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A released dataset of the table `DATASETS`."""
+
+    dataset: ClassVar[Dataset]
+    BUILDER_CONFIGS: ClassVar = [FULL, INPUT]
+
+    def __init__(self, *, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed=self.dataset.seed if seed is None else seed, **kwargs)
+
+    def scan(self, root: Path) -> Release:
+        """Reads the release's layout."""
+        return self.dataset.scan(root, self.partial, self.seed)
+
+    @property
+    def resolution(self) -> str:
+        """`full` or `input`, as the builder's config says."""
+        return self.builder_config.name
+
+    @property
+    def about(self) -> str:
+        """One line on the dataset."""
+        return f"{self.dataset.title}: {self.dataset.about}."
+
+    def fitting(self, split: str) -> Fitting | None:
+        """The domain's training geometry, but for the test split: scores are taken at the released size."""
+        if self.resolution == FULL.name or split == "test" or self.dataset.domain is None:
+            return None
+        return Fitting(TRAINING[self.name], self.dataset.domain)
+
+
+class Dhf1k(ReleasedBuilder):
+    """DHF1K."""
+
+    dataset = DATASETS["dhf1k"]
+
+
+class Hollywood2(ReleasedBuilder):
+    """Hollywood-2."""
+
+    dataset = DATASETS["hollywood2"]
+
+
+class UcfSports(ReleasedBuilder):
+    """UCF Sports."""
+
+    dataset = DATASETS["ucf_sports"]
+
+
+class Salicon(ReleasedBuilder):
+    """SALICON."""
+
+    dataset = DATASETS["salicon"]
+
+
+class Mit1003(ReleasedBuilder):
+    """MIT1003, whose images have many sizes: only as released."""
+
+    dataset = DATASETS["mit1003"]
+    BUILDER_CONFIGS: ClassVar = [FULL]
+
+
+class Mit300(ReleasedBuilder):
+    """MIT300, whose images have many sizes: only as released."""
+
+    dataset = DATASETS["mit300"]
+    BUILDER_CONFIGS: ClassVar = [FULL]
+
+
+class Own(SaliencyBuilder):
+    """Own data, as released; each collection is a config of its own under `own/`."""
+
+    def __init__(self, *, name: str, scan: Callable[[Path], Release], **kwargs: Any):
+        """Makes the builder.
+
+        Args:
+            name: of the collection.
+            scan: reads the folder that `prepare` is given.
+        """
+        self._scan_own = scan
+        # TFDS warns of every config that is not in its class's list.
+        level = logging.get_verbosity()
+        logging.set_verbosity(logging.ERROR)
+        try:
+            super().__init__(config=tfds.core.BuilderConfig(name=name, description="own data"), **kwargs)
+        finally:
+            logging.set_verbosity(level)
+
+    @property
+    def label(self) -> str:
+        """`own/` and the collection's name."""
+        return f"{self.name}/{self.builder_config.name}"
+
+    def scan(self, root: Path) -> Release:
+        """Reads the data's layout."""
+        return self._scan_own(root)
+
+    @property
+    def about(self) -> str:
+        """One line on the dataset."""
+        return "Own pictures or videos and where people looked at them."
+
+
+BUILDERS: dict[str, type[ReleasedBuilder]] = {
+    cls.dataset.name: cls for cls in (Dhf1k, Hollywood2, UcfSports, Salicon, Mit1003, Mit300)
+}

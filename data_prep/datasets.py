@@ -1,0 +1,90 @@
+"""The released datasets: what is known of each, in one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from data_prep.image_sets import scan_mit300, scan_mit1003, scan_salicon
+from data_prep.releases import Release
+from data_prep.video_sets import scan_dhf1k, scan_hollywood2, scan_ucf_sports
+from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A released dataset.
+
+    Attributes:
+        name: of the builder and of its folder.
+        title: as its authors write it.
+        mark: pattern of a folder or file that this release has and no other.
+        scan: reads the release's layout: (root, partial, seed) -> what it holds.
+        seed: of its validation videos or folds; the original's, where it has one.
+        domain: whose input size the frames are stored at, on request; None where they come in many sizes.
+        about: one line for people.
+    """
+
+    name: str
+    title: str
+    mark: str
+    scan: Callable[[Path, bool, int], Release]
+    seed: int
+    domain: Domain | None
+    about: str
+
+    def recognise(self, root: Path) -> bool:
+        """Whether a folder has this release's layout, whole or in part."""
+        return any(root.glob(self.mark))
+
+
+_TABLE = (
+    Dataset(
+        "dhf1k",
+        "DHF1K",
+        "annotation/[0-9][0-9][0-9][0-9]",
+        scan_dhf1k,
+        0,
+        DHF1K,
+        "1000 videos, 600 / 100 / 300; 17 observers",
+    ),
+    Dataset(
+        "hollywood2",
+        "Hollywood-2",
+        "t*ing/actionclip*",
+        scan_hollywood2,
+        42,
+        HOLLYWOOD2,
+        "823 training and 884 test videos cut into shots; a seeded tenth of the training videos validates",
+    ),
+    Dataset(
+        "ucf_sports",
+        "UCF Sports",
+        "t*ing/*-[0-9][0-9][0-9]",
+        scan_ucf_sports,
+        27,
+        UCF_SPORTS,
+        "103 training and 47 test videos; a seeded tenth of the training videos validates",
+    ),
+    Dataset(
+        "salicon",
+        "SALICON",
+        "images/COCO_*2014_*.jpg",
+        scan_salicon,
+        0,
+        SALICON,
+        "20,000 images, 10,000 / 5,000 / 5,000",
+    ),
+    Dataset(
+        "mit1003",
+        "MIT1003",
+        "ALLSTIMULI/ALLSTIMULI",
+        scan_mit1003,
+        27,
+        None,
+        "1003 images in ten seeded folds",
+    ),
+    Dataset("mit300", "MIT300", "BenchmarkIMAGES", scan_mit300, 0, None, "300 images without ground truth"),
+)
+
+DATASETS = MappingProxyType({dataset.name: dataset for dataset in _TABLE})

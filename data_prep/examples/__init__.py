@@ -1,0 +1,1 @@
+"""Own data made ready for training: one short script a dataset."""

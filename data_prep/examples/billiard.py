@@ -1,0 +1,50 @@
+"""Billiard: ten clips of 1000x750 and the gaze of 40 people in every frame, as an example of own data.
+
+    python -m data_prep.examples.billiard RAW --data-dir DIR
+
+RAW holds `clips/clip_1.mov` ... and `gaze.csv.gz` (clip, frame from 1, observer, viewing, x, y,
+is_fixation). Clips 1-7 are for training, 8 for validation, 9 and 10 for the test. Only samples that belong to
+a fixation count. Maps are Gaussians of 30 pixels.
+"""
+
+import argparse
+from pathlib import Path
+
+from data_prep.builders import Own
+from data_prep.own import clips_with_points, read_table
+from data_prep.prepare import prepare
+from data_prep.preview import describe, write_contact_sheet
+from data_prep.releases import Release
+
+SIGMA = 30.0
+SPLITS = {"train": range(1, 8), "validation": range(8, 9), "test": range(9, 11)}
+
+
+def scan(root: Path) -> Release:
+    """The clips in order of their numbers, and where each person looked."""
+    rows = read_table(
+        root / "gaze.csv.gz",
+        first_frame=1,
+        keep=lambda row: row["is_fixation"] == "1",
+        stimulus="clip",
+    )
+    named = {f"clip_{clip}": some for clip, some in rows.items()}
+    clips = root / "clips"
+    splits = {split: [clips / f"clip_{n}.mov" for n in numbers] for split, numbers in SPLITS.items()}
+    return clips_with_points(root, splits, named, SIGMA)
+
+
+def main() -> None:
+    """Prepares the clips and writes a contact sheet beside them."""
+    parser = argparse.ArgumentParser(description="Prepares the billiard clips.")
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    args = parser.parse_args()
+    builder = Own(name="billiard", scan=scan, data_dir=args.data_dir, show_progress=True)
+    prepared = prepare(builder, args.raw)
+    print(f"{prepared.path}\n{describe(prepared.manifest)}")
+    write_contact_sheet(args.data_dir / "billiard.png", prepared.path, prepared.manifest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`videos.json`: where each video lies in the records, and what proves a prepared dataset whole."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.releases import Release
+from data_prep.shards import FORMAT, Shard, file_digest
+from unisal_jax.data.prepared import SIDECAR
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """A finished shard in its place: the file's name in the dataset's folder, and what `shard_facts` says."""
+
+    name: str
+    facts: dict[str, Any]
+
+
+def source_digest(plan: dict[str, tuple[Shard, ...]], release: Release) -> str:
+    """Names everything that decides the prepared data: a second preparation compares it."""
+    content = [FORMAT, {split: [s.digest for s in shards] for split, shards in plan.items()}, release.folds]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def build_manifest(
+    dataset: str,
+    resolution: str,
+    seed: int,
+    release: Release,
+    source: str,
+    stored: Mapping[str, Sequence[StoredShard]],
+) -> dict[str, Any]:
+    """The content of `videos.json`.
+
+    `splits` lists for each split the videos in the order of their records: `id`, `start` (number of the
+    record with its first frame), `frames`, `size` ([height, width] as released), `fixations` and
+    `outside` (how many more lie outside of the picture and are left out). `counts` adds these up,
+    `files` has `bytes` and `sha256` of each file of records.
+    """
+    splits = {split: list(_with_starts(shards)) for split, shards in stored.items()}
+    return {
+        "format": FORMAT,
+        "dataset": dataset,
+        "resolution": resolution,
+        "fps": release.fps,
+        "seed": seed,
+        "folds": release.folds,
+        "source": source,
+        "splits": splits,
+        "counts": {
+            split: {
+                "videos": len(videos),
+                **{key: sum(video[key] for video in videos) for key in ("frames", "fixations", "outside")},
+            }
+            for split, videos in splits.items()
+        },
+        "files": {
+            shard.name: {"bytes": shard.facts["bytes"], "sha256": shard.facts["sha256"]}
+            for shards in stored.values()
+            for shard in shards
+        },
+    }
+
+
+def _with_starts(shards: Sequence[StoredShard]) -> Iterator[dict[str, Any]]:
+    start = 0
+    for shard in shards:
+        for video in shard.facts["videos"]:
+            yield {**video, "start": start}
+            start += video["frames"]
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Writes it into the dataset's folder, keys sorted."""
+    with atomic_path(folder / SIDECAR) as temporary:
+        temporary.write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads what `build_manifest` made.
+
+    Raises:
+        UnisalError: missing or damaged.
+    """
+    path = folder / SIDECAR
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnisalError(f"{path}: cannot be read ({error}); remove {folder} and prepare again") from error
+    return manifest
+
+
+def check_files(folder: Path, manifest: dict[str, Any], checksums: bool) -> None:
+    """Raises UnisalError unless every file of records is there with its size, and its SHA-256 if asked."""
+    for name, wanted in manifest["files"].items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+            same = size == wanted["bytes"] and (not checksums or file_digest(path) == wanted["sha256"])
+        except OSError as error:
+            raise UnisalError(f"{path}: {error.strerror}; remove {folder} and prepare again") from error
+        if not same:
+            raise UnisalError(f"{path}: not as it was written; remove {folder} and prepare again")

@@ -1,0 +1,76 @@
+"""Released pictures: the bytes to store, and the pixels in them, checked to be whole."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import read_image
+
+# Strong enough to matter, weak enough that reading a release stays the slower part.
+_PNG_EFFORT = 3
+
+# Where a PNG's header says how many bits a sample has.
+_PNG_DEPTH = 24
+
+
+def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
+    """A frame as it is to be stored, and as pixels.
+
+    PNG and JPEG files of 8-bit RGB keep their bytes. Others (grey, palette, alpha, 16 bits, lying on
+    their side) become a PNG of the same pixels, so that every decoder sees the same picture.
+
+    Returns:
+        (encoded bytes, uint8 RGB [H, W, 3]).
+
+    Raises:
+        UnisalError: no such file, or not a whole picture.
+    """
+    # The whole picture is decoded although its bytes are what is stored: a cut-off file shows now,
+    # not in the middle of a training run.
+    pixels = read_image(path)
+    data = path.read_bytes()
+    return (data if _is_plain(data, "RGB") else encode_png(pixels)), pixels
+
+
+def read_grey(path: Path) -> tuple[bytes, np.ndarray]:
+    """A saliency or fixation map as it is to be stored, and as pixels.
+
+    PNG and JPEG files of 8-bit grey keep their bytes. Colour is turned to grey as OpenCV does it,
+    which is what the original reads maps with.
+
+    Returns:
+        (encoded bytes, uint8 [H, W]).
+
+    Raises:
+        UnisalError: no such file, or not a whole picture.
+    """
+    rgb = read_image(path)
+    data = path.read_bytes()
+    if _is_plain(data, "L"):
+        return data, rgb[..., 0]
+    grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise UnisalError(f"{path}: OpenCV cannot read it as a grey map; save it as an 8-bit grey PNG")
+    return encode_png(grey), np.asarray(grey, np.uint8)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 [H, W, 3] or [H, W] without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=_PNG_EFFORT)
+    return buffer.getvalue()
+
+
+def _is_plain(data: bytes, mode: str) -> bool:
+    """Whether every decoder gives the same 8-bit picture of this mode, upright, for these bytes."""
+    with Image.open(io.BytesIO(data)) as image:
+        return (
+            image.mode == mode
+            and (image.format == "JPEG" or (image.format == "PNG" and data[_PNG_DEPTH] == 8))
+            and "transparency" not in image.info
+            and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        )

@@ -1,0 +1,96 @@
+"""Preparation from end to end: one at a time, verified, resumable, done once."""
+
+import contextlib
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from filelock import FileLock, Timeout
+
+from data_prep.builders import SaliencyBuilder
+from data_prep.manifest import check_files, read_manifest, source_digest
+from data_prep.shards import CannotStore
+from unisal_jax.errors import UnisalError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` leaves.
+
+    Attributes:
+        path: the dataset's folder.
+        manifest: see `build_manifest`.
+        made: False where it was there already.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    made: bool
+
+
+def prepare(
+    builder: SaliencyBuilder,
+    raw: str | Path,
+    *,
+    verify: bool = False,
+    beam_runner: str | None = None,
+    beam_options: Any = None,
+) -> Prepared:
+    """Prepares a dataset, or does nothing when it is prepared already from the same data.
+
+    The dataset's folder appears when all is done, under its own name and whole. What a stopped
+    preparation has finished is kept beside it, and the next one goes on from there.
+
+    Args:
+        raw: the folder of the unpacked release.
+        verify: compare checksums when it is there already, and not only sizes.
+        beam_runner: name of an Apache Beam runner that writes the shards, such as "DirectRunner".
+        beam_options: Beam's own `PipelineOptions`.
+
+    Raises:
+        UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
+            it is there already from other data or damaged, or the disk is full.
+    """
+    root, path = Path(raw), Path(builder.data_path)
+    if not root.is_dir():
+        raise UnisalError(f"{root}: no such folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / ".lock", timeout=0):
+            release, plan = builder.plan(root)
+            made = not path.exists()
+            if made:
+                _build(builder, root, path, beam_runner, beam_options)
+            manifest = read_manifest(path)
+            if manifest.get("source") != source_digest(plan, release):
+                raise UnisalError(
+                    f"{path}: prepared from other files than those of {root}, or with another seed; "
+                    "remove it, or give another --data-dir"
+                )
+            check_files(path, manifest, verify and not made)
+            # Also what an earlier preparation of other data may have left.
+            shutil.rmtree(builder.stage, ignore_errors=True)
+            return Prepared(path, manifest, made)
+    except Timeout as error:
+        raise UnisalError(f"{path}: another process is preparing it") from error
+    except CannotStore as error:
+        raise UnisalError(f"{error}; make room and run it again, it goes on where it stopped") from error
+    except OSError as error:
+        raise UnisalError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _build(
+    builder: SaliencyBuilder, root: Path, path: Path, beam_runner: str | None, beam_options: Any
+) -> None:
+    # A killed run cannot tidy up; with the lock held nobody else is at work here.
+    for left in path.parent.glob(f"incomplete.*_{path.name}"):
+        shutil.rmtree(left)
+    config = tfds.download.DownloadConfig(
+        manual_dir=root, beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False
+    )
+    # TFDS prints on what it would download, and makes a folder for it.
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_dir=builder.stage / "downloads", download_config=config)

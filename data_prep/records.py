@@ -1,0 +1,182 @@
+"""From clips to records: what is stored of each frame."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.pictures import encode_png, read_rgb
+from data_prep.releases import Clip
+from data_prep.truth import Truth, TruthFiles, TruthPoints
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture
+from unisal_jax.domains import Domain, Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.video import open_video
+
+# What stands for the map of a frame without ground truth: the format wants a picture.
+NO_MAP = encode_png(np.zeros((1, 1), np.uint8))
+
+# Frames that a thread has waiting: enough to keep all busy, few enough for large frames.
+_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Brings frames to the size that training feeds to the network, once and for all."""
+
+    geometry: Geometry
+    domain: Domain
+
+
+@dataclass(frozen=True)
+class Record:
+    """A frame as it is stored.
+
+    Attributes:
+        video: the clip's id.
+        index: the frame's number in it, from 0.
+        size: (height, width) of the frame as released.
+        frame: the encoded picture.
+        map: the encoded saliency map, `NO_MAP` without ground truth.
+        points: int32 [n, 2], (row, column) of each fixation in a picture of `fixation_size`.
+        observers: int32 [n], -1 where unknown.
+        has_truth: False where the release has no ground truth.
+        outside: number of fixations that were left out, because they lie outside of the picture.
+    """
+
+    video: str
+    index: int
+    size: Size
+    frame: bytes
+    map: bytes
+    points: np.ndarray
+    observers: np.ndarray
+    fixation_size: Size
+    has_truth: bool
+    outside: int
+
+    def example(self) -> dict[str, Any]:
+        """The record under the names of its features."""
+        return {
+            "frame": self.frame,
+            "map": self.map,
+            "fixations": self.points,
+            "observers": self.observers,
+            "fixation_size": np.array(self.fixation_size, np.int32),
+            "has_truth": self.has_truth,
+            "video": self.video,
+            "index": self.index,
+        }
+
+
+def read_records(clips: Sequence[Clip], fitting: Fitting | None) -> Iterator[Record]:
+    """Reads and checks all frames of the clips, in order, on all cores.
+
+    Args:
+        fitting: stores frames (and maps and fixations, where the geometry cuts) at the size of the
+            training; None stores the bytes of the release.
+
+    Raises:
+        UnisalError: a file is missing, damaged or of another size than the rest of its clip, or a
+            video's frames are not as many as its maps.
+    """
+    workers = os.cpu_count() or 1
+    jobs = _jobs(clips)
+    sizes: dict[str, Size] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        # A window at a time: `map` alone would hold every frame in memory.
+        while window := list(islice(jobs, _AHEAD * workers)):
+            for job, record in zip(window, pool.map(lambda job: _record(job, fitting), window), strict=True):
+                size = sizes.setdefault(record.video, record.size)
+                if size != record.size:
+                    raise UnisalError(
+                        f"{job.name}: {record.size[1]}x{record.size[0]} among frames of {size[1]}x{size[0]}; "
+                        "the frames of a video have one size"
+                    )
+                yield record
+
+
+@dataclass(frozen=True)
+class _Job:
+    clip: Clip
+    index: int
+    pixels: np.ndarray | None  # of a video's frame, which only comes in order; a file is read by a worker
+
+    @property
+    def name(self) -> Path:
+        frames = self.clip.frames
+        return frames if isinstance(frames, Path) else frames[self.index]
+
+
+def _jobs(clips: Sequence[Clip]) -> Iterator[_Job]:
+    for clip in clips:
+        if isinstance(clip.frames, Path):
+            yield from _video_jobs(clip, clip.frames)
+        else:
+            yield from (_Job(clip, index, None) for index in range(len(clip.frames)))
+
+
+def _video_jobs(clip: Clip, path: Path) -> Iterator[_Job]:
+    wanted = clip.frame_count
+    count = 0
+    with open_video(path) as video:
+        for pixels in video:
+            if wanted is None or count < wanted:
+                yield _Job(clip, count, pixels)
+            count += 1
+    if isinstance(clip.truth, TruthFiles) and count != wanted:
+        raise UnisalError(f"{path}: {count} frames, but {wanted} maps in {clip.truth.maps.folder}")
+    if isinstance(clip.truth, TruthPoints):
+        _check_frames(clip.truth, count, path)
+
+
+def _check_frames(truth: TruthPoints, count: int, path: Path) -> None:
+    """Raises UnisalError if there are fixations beyond the `count` frames of `path`."""
+    beyond = int((truth.frames >= count).sum())
+    if beyond:
+        raise UnisalError(
+            f"{path}: {count} frames, but {beyond} fixations are on later ones (frame {truth.frames[-1]}, "
+            "counted from 0)"
+        )
+
+
+def _record(job: _Job, fitting: Fitting | None) -> Record:
+    if job.pixels is not None:
+        encoded, pixels = b"", job.pixels
+    else:
+        encoded, pixels = read_rgb(job.name)
+    size: Size = (pixels.shape[0], pixels.shape[1])
+    truth = job.clip.truth.read(job.index, size) if job.clip.truth is not None else None
+    if fitting is not None:
+        input_size, target_size = fitting.geometry.sizes(fitting.domain, size)
+        pixels, encoded = fit_picture(pixels, input_size, fitting.geometry.fit), b""
+        truth = _fit_truth(truth, target_size, fitting.geometry) if truth else None
+    return Record(
+        video=job.clip.id,
+        index=job.index,
+        size=size,
+        frame=encoded or encode_png(pixels),
+        map=truth.map if truth else NO_MAP,
+        points=truth.points if truth else np.zeros((0, 2), np.int32),
+        observers=truth.observers if truth else np.zeros(0, np.int32),
+        fixation_size=truth.size if truth else size,
+        has_truth=truth is not None,
+        outside=truth.outside if truth else 0,
+    )
+
+
+def _fit_truth(truth: Truth, target_size: Size, geometry: Geometry) -> Truth:
+    """Cuts maps and fixations as the frames are cut. Where nothing is cut they stay as released: they
+    are exact there, and have the target's size already."""
+    if geometry.fit == "stretch":
+        return truth
+    pixels = fit_picture(truth.map_pixels, target_size, geometry.fit)
+    points = np.argwhere(fit_fixations(truth.points, truth.size, target_size, geometry)).astype(np.int32)
+    # Resizing the map of fixations forgets whose they are.
+    observers = np.full(len(points), -1, np.int32)
+    return Truth(encode_png(pixels), pixels, points, observers, target_size, truth.outside)

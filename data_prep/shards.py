@@ -1,0 +1,259 @@
+"""Shards: a split cut into files of whole clips, each written once, whole or not at all.
+
+Finished shards wait in a hidden folder under a name made of what went into them. A preparation that was
+stopped finds them there and goes on; one of other data, or in another resolution, does not take them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+from data_prep.records import Fitting, Record, read_records
+from data_prep.releases import Clip, Release
+from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, cannot_write
+
+FORMAT = 1
+"""Goes up when the same release would give other records."""
+
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "frame": tfds.features.Image(shape=(None, None, 3), doc="RGB"),
+        "map": tfds.features.Image(shape=(None, None, 1), doc="saliency map; 1x1 without ground truth"),
+        "fixations": tfds.features.Tensor(shape=(None, 2), dtype=np.int32, doc="(row, column), 0-based"),
+        "observers": tfds.features.Tensor(shape=(None,), dtype=np.int32, doc="-1 where unknown"),
+        "fixation_size": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="(height, width)"),
+        "has_truth": tfds.features.Scalar(dtype=np.bool_),
+        "video": tfds.features.Text(),
+        "index": tfds.features.Scalar(dtype=np.int32, doc="the frame's number in its video, from 0"),
+    }
+)
+
+_SERIALIZER = ExampleSerializer(FEATURES.get_serialized_info())
+
+# Large enough that the largest set has some hundred files (a reader keeps them all open), small enough
+# that a stopped preparation loses little.
+_SHARD_BYTES = 256 << 20
+_MOST_SHARDS = 512
+
+# How much larger a video's frames are as PNG files: a guess, for even shards.
+_VIDEO_EXPANSION = 30
+
+
+class CannotStore(UnisalError):
+    """The disk is full or cannot be written: there is no use in going on with the next shard."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips that share a file.
+
+    Attributes:
+        clips: in order.
+        fitting: None stores them as released.
+        digest: names all that decides the shard's content: files by name and size, points, sizes.
+    """
+
+    clips: tuple[Clip, ...]
+    fitting: Fitting | None
+    digest: str
+
+
+def plan_shards(release: Release, fittings: dict[str, Fitting | None]) -> dict[str, tuple[Shard, ...]]:
+    """Cuts each split into shards.
+
+    Args:
+        fittings: what each split is stored with.
+
+    Raises:
+        UnisalError: a file cannot be found.
+    """
+    clips = {
+        split: [(clip, *_identity(clip, release.root)) for clip in some]
+        for split, some in release.splits.items()
+    }
+    total = sum(size for some in clips.values() for _, _, size in some)
+    limit = max(_SHARD_BYTES, total // _MOST_SHARDS)
+    return {split: tuple(_cut(some, fittings[split], limit)) for split, some in clips.items()}
+
+
+def _cut(clips: list[tuple[Clip, str, int]], fitting: Fitting | None, limit: int) -> Iterator[Shard]:
+    group: list[tuple[Clip, str, int]] = []
+    held = 0
+    for entry in clips:
+        if group and held + entry[2] > limit:
+            yield _shard(group, fitting)
+            group, held = [], 0
+        group.append(entry)
+        held += entry[2]
+    yield _shard(group, fitting)
+
+
+def _shard(group: list[tuple[Clip, str, int]], fitting: Fitting | None) -> Shard:
+    content = json.dumps([FORMAT, repr(fitting), [identity for _, identity, _ in group]])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return Shard(tuple(clip for clip, _, _ in group), fitting, digest)
+
+
+def _identity(clip: Clip, root: Path) -> tuple[str, int]:
+    """(digest of the clip's id, files' names and sizes, and points; about how many bytes it will take)."""
+    digest = hashlib.sha256(clip.id.encode())
+    total = 0
+    groups: list[Files | Path] = [clip.frames]
+    if isinstance(clip.truth, TruthFiles):
+        groups += [clip.truth.maps, clip.truth.fixations]
+    elif isinstance(clip.truth, TruthPoints):
+        digest.update(repr(clip.truth.sigma).encode())
+        for array in (clip.truth.frames, clip.truth.xy, clip.truth.observers):
+            digest.update(array.tobytes())
+    for group in groups:
+        is_video = isinstance(group, Path)
+        for path in (group,) if isinstance(group, Path) else (group[i] for i in range(len(group))):
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
+            digest.update(f"|{os.path.relpath(path, root)}|{size}".encode())
+            total += size * (_VIDEO_EXPANSION if is_video else 1)
+    return digest.hexdigest(), total
+
+
+def shard_facts(shard: Shard, stage: Path) -> dict[str, Any] | None:
+    """What is known of a finished shard, None while it is not finished.
+
+    `records`, `bytes` and `sha256` of the file, and in `videos` for each clip `id`, `frames`, `size`
+    (height, width, as released), `fixations`, and `outside` (see `Record`).
+    """
+    try:
+        return json.loads(_facts_path(shard, stage).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def shard_file(shard: Shard, stage: Path) -> Path:
+    """Where a finished shard waits."""
+    return stage / f"{shard.digest}.array_record"
+
+
+def _facts_path(shard: Shard, stage: Path) -> Path:
+    return stage / f"{shard.digest}.json"
+
+
+def write_shard(shard: Shard, stage: Path, on_frame: Callable[[], object] | None = None) -> None:
+    """Writes a shard into the folder `stage`, unless it is there already.
+
+    Args:
+        on_frame: called after each frame, for progress.
+
+    Raises:
+        UnisalError: the release is damaged; see `read_records`.
+        CannotStore: the shard cannot be written.
+    """
+    if shard_facts(shard, stage) is not None:
+        return
+    path = shard_file(shard, stage)
+    videos: dict[str, dict[str, Any]] = {}
+    with atomic_path(path) as temporary:
+        count = _write_records(temporary, read_records(shard.clips, shard.fitting), videos, on_frame)
+        facts = {
+            "records": count,
+            "bytes": temporary.stat().st_size,
+            "sha256": file_digest(temporary),
+            "videos": list(videos.values()),
+        }
+    # Last: it is what makes the shard count as finished.
+    try:
+        with atomic_path(_facts_path(shard, stage)) as temporary:
+            temporary.write_text(json.dumps(facts), encoding="utf-8")
+    except OSError as error:
+        raise CannotStore(str(cannot_write(path, error))) from error
+
+
+def _write_records(
+    path: Path,
+    records: Iterator[Record],
+    videos: dict[str, dict[str, Any]],
+    on_frame: Callable[[], object] | None,
+) -> int:
+    """Writes all records, adds up what they say of their videos, and returns how many they are."""
+    count = 0
+    try:
+        # Pictures do not compress any further.
+        writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+    except (RuntimeError, ValueError) as error:
+        raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error
+    try:
+        for record in records:
+            writer.write(_serialize(record))
+            _note(videos, record)
+            count += 1
+            # Writing goes on in the background and does not raise: a full disk shows here.
+            if not writer.ok():
+                break
+            if on_frame:
+                on_frame()
+    finally:
+        try:
+            writer.close()
+        except RuntimeError as error:
+            raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error
+    _check_count(path, count)
+    return count
+
+
+def _serialize(record: Record) -> bytes:
+    """The record as TFDS stores it, but with the features in one order: its own differs from process to
+    process, and with it the checksums."""
+    example = _SERIALIZER.get_tf_example(FEATURES.encode_example(record.example()))
+    return example.SerializeToString(deterministic=True)
+
+
+def _check_count(path: Path, count: int) -> None:
+    """The file is read back as far as its index: what cannot be opened now is not to be kept."""
+    reader = None
+    try:
+        reader = ArrayRecordReader(str(path))
+        stored = reader.num_records()
+    except (RuntimeError, ValueError) as error:
+        raise CannotStore(f"{path.parent}: a shard cannot be read back ({_reason(error)})") from error
+    finally:
+        if reader is not None:
+            reader.close()
+    if stored != count:
+        raise CannotStore(f"{path.parent}: a shard holds {stored} records instead of {count}")
+
+
+def _note(videos: dict[str, dict[str, Any]], record: Record) -> None:
+    new = {"id": record.video, "frames": 0, "size": list(record.size), "fixations": 0, "outside": 0}
+    video = videos.setdefault(record.video, new)
+    video["frames"] += 1
+    video["fixations"] += len(record.points)
+    video["outside"] += record.outside
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def frame_total(shards: Sequence[Shard]) -> int | None:
+    """Frames in all, None where only reading a video file tells."""
+    counts = [clip.frame_count for shard in shards for clip in shard.clips]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # The library's message goes on with the file's temporary name and the place in it.
+    return text.split("; writing")[0].removeprefix("write() failed: ") or type(error).__name__

@@ -1,0 +1,181 @@
+"""Own data: folders, tables of fixations, and the two example scripts' readers."""
+
+import csv
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import synthetic
+from data_prep.builders import Own
+from data_prep.own import read_table, scan_folders, scan_table
+from data_prep.prepare import prepare
+from data_prep.synthetic import Amount, draw
+from data_prep.truth import gaussian_map
+from unisal_jax.data.prepared import open_prepared, read_frames
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import map_to_grey
+from unisal_jax.media.video import VideoWriter
+
+AMOUNT = Amount(size=(40, 56), observers=2)
+
+
+def _prepare(root, tmp_path, scan=scan_folders):
+    prepared = prepare(Own(name="mine", scan=scan, data_dir=tmp_path / "data"), root)
+    assert prepared.path == tmp_path / "data" / "own" / "mine" / "1.0.0"
+    return prepared
+
+
+def _frames(prepared, split="train"):
+    data = open_prepared(prepared.path, split)
+    return read_frames(data, range(len(data.records)))
+
+
+def _write_set(folder, names, clip="", fixations="fixations"):
+    for number, name in enumerate(names):
+        drawn = draw(0, clip or name, number if clip else 0, AMOUNT)
+        parts = {"images": drawn.frame, "maps": drawn.map, fixations: drawn.marks}
+        for part, pixels in parts.items():
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / part / f"{name}.png")
+
+
+def _check(frame, drawn):
+    np.testing.assert_array_equal(frame.pixels, drawn.frame)
+    np.testing.assert_array_equal(frame.truth.map, drawn.map)
+    np.testing.assert_array_equal(frame.truth.fixations, np.argwhere(drawn.marks))
+
+
+def test_folder_of_images(tmp_path):
+    _write_set(tmp_path / "raw", ["b", "a10", "a2"], fixations="fixation")
+    frames = _frames(_prepare(tmp_path / "raw", tmp_path))
+    assert [frame.id for frame in frames] == [f"own/train/{name}/0" for name in ("a2", "a10", "b")]
+    for frame in frames:
+        _check(frame, draw(0, frame.id.split("/")[2], 0, AMOUNT))
+
+
+def test_a_folder_a_clip_in_splits(tmp_path):
+    for split, clips in {"train": ["one", "two"], "test": ["three"]}.items():
+        for clip in clips:
+            _write_set(tmp_path / "raw" / split / clip, ["f1", "f2", "f3"], clip)
+    prepared = _prepare(tmp_path / "raw", tmp_path, lambda root: scan_folders(root, 12.5))
+    assert prepared.manifest["fps"] == 12.5 and prepared.manifest["dataset"] == "own/mine"
+    assert prepared.manifest["counts"]["train"]["frames"] == 6
+    for split in ("train", "test"):
+        for frame in _frames(prepared, split):
+            _, _, clip, index = frame.id.split("/")
+            _check(frame, draw(0, clip, int(index), AMOUNT))
+
+
+def test_images_without_truth(tmp_path):
+    (tmp_path / "raw" / "images").mkdir(parents=True)
+    Image.new("RGB", (8, 6)).save(tmp_path / "raw" / "images" / "x.png")
+    assert _frames(_prepare(tmp_path / "raw", tmp_path))[0].truth is None
+
+
+def test_missing_maps_and_equal_stems(tmp_path):
+    raw = tmp_path / "raw"
+    _write_set(raw, ["a", "b"])
+    (raw / "maps" / "b.png").unlink()
+    with pytest.raises(UnisalError, match=r"1 maps missing \(maps/b\)"):
+        _prepare(raw, tmp_path)
+    Image.new("RGB", (8, 6)).save(raw / "images" / "a.jpg")
+    with pytest.raises(UnisalError, match="same stem as"):
+        _prepare(raw, tmp_path)
+
+
+def _write_table(path, rows, header=("stimulus", "frame", "observer", "x", "y")):
+    with gzip.open(path, "wt", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def test_table_of_images(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("p", "q"):
+        Image.fromarray(draw(0, name, 0, AMOUNT).frame).save(raw / f"{name}.png")
+    table = tmp_path / "gaze.csv.gz"
+    rows = [
+        ("p.png", "ann", 10.9, 3.2),
+        ("p.png", "bob", 55.99, 39.5),
+        ("p.png", "ann", 56.0, 5),
+        ("q", "bob", 0, 0),
+    ]
+    _write_table(table, rows, ("stimulus", "observer", "x", "y"))
+    prepared = _prepare(raw, tmp_path, lambda root: scan_table(root, table, 5.0))
+    p, q = _frames(prepared)
+    np.testing.assert_array_equal(p.truth.fixations, [[3, 10], [39, 55]])
+    np.testing.assert_array_equal(p.truth.observers, [0, 1])
+    np.testing.assert_array_equal(q.truth.fixations, [[0, 0]])
+    # x = 56 is the first column beyond the picture.
+    assert prepared.manifest["counts"]["train"]["outside"] == 1
+    y, x = np.mgrid[:40, :56]
+    expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 50) for r, c in ((3, 10), (39, 55)))
+    assert np.abs(p.truth.map.astype(int) - map_to_grey(expected)).max() <= 1
+
+
+def test_table_of_videos(tmp_path):
+    raw = tmp_path / "raw"
+    (raw / "test").mkdir(parents=True)
+    with VideoWriter(raw / "test" / "v.mp4", (40, 56), 10) as video:
+        for index in range(4):
+            video.write(draw(0, "v", index, AMOUNT).frame)
+    table = tmp_path / "gaze.csv.gz"
+    _write_table(table, [("v", 1, 7, 5, 6), ("v", 3, 9, 50, 30), ("v", 3, 7, 20, 10)])
+    prepared = _prepare(raw, tmp_path, lambda root: scan_table(root, table, 3.0, first_frame=1))
+    frames = _frames(prepared, "test")
+    assert prepared.manifest["fps"] == 10 and len(frames) == 4
+    assert [len(frame.truth.fixations) for frame in frames] == [1, 0, 2, 0]
+    np.testing.assert_array_equal(frames[2].truth.fixations, [[30, 50], [10, 20]])
+    np.testing.assert_array_equal(frames[2].truth.observers, [9, 7])
+    assert frames[1].truth.map.max() == 0 and frames[2].truth.map[30, 50] == 255
+    _write_table(table, [("v", 5, 7, 5, 6)])
+    with pytest.raises(UnisalError, match=r"v.mp4: 4 frames, but 1 fixations are on later ones \(frame 4"):
+        prepare(
+            Own(name="late", scan=lambda r: scan_table(r, table, 3.0, 1), data_dir=tmp_path / "data"), raw
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ([("a", 0, "x", 1, 2)], ("stimulus", "frame", "observer", "x", "z"), "no column 'y'"),
+        ([("a", 0, "x", 1, 2), ("a", 0, "x", "", 2)], None, "line 3: could not convert"),
+        ([("a", -1, "x", 1, 2)], None, "line 2: frame -1 before the first, 0"),
+        ([("a", 0, "x", "nan", 2)], None, "line 2: x or y is not a finite number"),
+    ],
+)
+def test_damaged_tables(tmp_path, rows, header, message):
+    path = tmp_path / "t.csv.gz"
+    _write_table(path, rows, header or ("stimulus", "frame", "observer", "x", "y"))
+    with pytest.raises(UnisalError, match=message):
+        read_table(path)
+
+
+def test_a_cut_off_or_missing_table(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    _write_table(path, [("a", 0, "x", 1, 2)] * 100)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UnisalError, match=r"t.csv.gz: cannot be read"):
+        read_table(path)
+    with pytest.raises(UnisalError, match=r"none.csv: cannot be read"):
+        read_table(tmp_path / "none.csv")
+
+
+def test_a_table_of_other_stimuli(tmp_path):
+    synthetic.make("mit300", tmp_path / "raw", 0, Amount(size=(24, 32)))
+    table = tmp_path / "t.csv.gz"
+    _write_table(table, [("i1", 0, "x", 1, 2), ("i7", 0, "x", 1, 2)])
+    with pytest.raises(UnisalError, match=r"t.csv.gz: 1 stimuli are not in .*BenchmarkIMAGES, such as 'i7'"):
+        scan_table(tmp_path / "raw" / "BenchmarkIMAGES", table, 3.0)
+
+
+def test_gaussian_map_is_the_sum_of_its_points():
+    points = np.array([[5, 8], [5, 8], [20, 3]])
+    density = gaussian_map(points, (32, 24), 4.0)
+    y, x = np.mgrid[:32, :24]
+    expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 32) for r, c in points)
+    np.testing.assert_allclose(density, expected, atol=1e-6)

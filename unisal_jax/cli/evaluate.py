@@ -1,0 +1,105 @@
+"""`unisal evaluate`: our network, or anyone's maps, scored on a dataset under a named protocol."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from unisal_jax.cli import flags
+from unisal_jax.evaluate.results import BASELINES
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a prepared dataset, a released one, or a folder of images/ maps/ fixations/ (or one a clip)",
+    )
+    parser.add_argument(
+        "--split", help="train, validation, test or all (default: the test split, where it has truth)"
+    )
+    parser.add_argument(
+        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+    )
+    parser.add_argument(
+        "--protocol", default="unisal", help="whose definitions: unisal (default), dhf1k or pysaliency"
+    )
+    parser.add_argument(
+        "--predictions", type=Path, help="score the maps in this folder instead of our network"
+    )
+    parser.add_argument(
+        "--weights",
+        default="unisal",
+        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
+    )
+    parser.add_argument(
+        "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
+    )
+    parser.add_argument("--stride", type=flags.positive, metavar="N", help="default: as the dataset has it")
+    parser.add_argument(
+        "--baselines",
+        type=flags.choices((*BASELINES, "none")),
+        default=("centre_prior", "uniform"),
+        metavar="NAMES",
+        help="comma-separated: centre_prior, uniform, inter_observer; or none (default: the first two)",
+    )
+    parser.add_argument(
+        "--prior", type=Path, help="a map (.npy or picture), such as a training set's mean, as centre prior"
+    )
+    parser.add_argument(
+        "--seed", type=flags.positive, default=1, help="of samples and intervals (default: 1)"
+    )
+    parser.add_argument("--json", type=Path, help="write means, intervals, counts and scores to this file")
+    parser.add_argument("--csv", type=Path, help="write every frame's scores to this file")
+    parser.add_argument("--html", type=Path, help="write a report with histograms and examples to this file")
+    parser.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="at a video or image that cannot be scored, stop (default), or leave it out and count it",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores, prints the table and writes the files asked for."""
+    from unisal_jax.errors import UnisalError
+    from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
+    from unisal_jax.evaluate.protocols import get_protocol
+    from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
+    from unisal_jax.evaluate.run import Maps, Options, evaluate
+    from unisal_jax.evaluate.sources import open_data
+    from unisal_jax.predict.model import load
+
+    get_protocol(args.protocol)  # before the data is read
+    for path in (args.json, args.csv, args.html):
+        if path is not None and not path.parent.is_dir():
+            raise UnisalError(f"{path}: cannot be written (no folder {path.parent})")
+    data = open_data(args.data, args.split)
+    about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
+    if args.predictions is not None:
+        method: Maps = FolderMaps(args.predictions, data)
+        about["predictions"] = args.predictions.name
+    else:
+        model = load(args.weights)
+        domain = model.domain(args.domain, video=data.kind == "video")
+        method = NetworkMaps(model, data, domain, args.input_size, args.stride)
+        about |= {"weights": str(args.weights), "domain": domain.name}
+    options = Options(
+        protocol=args.protocol,
+        baselines=tuple(name for name in args.baselines if name != "none"),
+        prior=None if args.prior is None else read_map(args.prior),
+        examples=args.html is not None,
+        skip_errors=args.on_error == "skip",
+        seed=args.seed,
+    )
+    evaluation = evaluate(data, method, options, about)
+    for line in evaluation.skipped:
+        print(f"unisal evaluate: skipped: {line}", file=sys.stderr)
+    print(table_text(evaluation))
+    for path, write in ((args.json, write_json), (args.csv, write_csv), (args.html, write_html)):
+        if path is not None:
+            write(path, evaluation)
+            print(f"{path}: written")
+    return 0

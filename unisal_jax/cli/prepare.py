@@ -1,0 +1,127 @@
+"""`unisal prepare`: a downloaded release, or own data, into records that training reads fast."""
+
+import argparse
+from pathlib import Path
+
+from unisal_jax.errors import UnisalError
+
+# Not asked of `data_prep`, whose import takes a second: `--help` is to be quick.
+RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
+OWN = "own"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument(
+        "dataset", type=str.lower, choices=(*RELEASED, OWN), help="a released dataset, or own data"
+    )
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the unpacked release or the data",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, required=True, metavar="DIR", help="folder of all prepared datasets"
+    )
+    parser.add_argument(
+        "--resolution",
+        choices=("full", "input"),
+        default="full",
+        help="frames as released (default), or at the size that training feeds to the network",
+    )
+    parser.add_argument(
+        "--seed", type=int, help="of the validation videos or folds (default: the original's)"
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="take what there is of a release, instead of refusing it"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="compare checksums if it is prepared already, not only sizes"
+    )
+    parser.add_argument(
+        "--preview", type=Path, metavar="FILE.png", help="write a contact sheet of frames, maps and fixations"
+    )
+    parser.add_argument(
+        "--beam-runner",
+        metavar="NAME",
+        help="write the shards with Apache Beam (extra `beam`), as DirectRunner",
+    )
+    own = parser.add_argument_group("own data")
+    own.add_argument("--name", help="of the collection (default: the raw folder's)")
+    own.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE.csv",
+        help="fixations (stimulus, frame, observer, x, y), perhaps .csv.gz (default: maps/ and fixations/)",
+    )
+    own.add_argument(
+        "--first-frame", type=int, default=0, metavar="N", help="the table's number of a video's first frame"
+    )
+    own.add_argument("--sigma", type=float, metavar="S", help="standard deviation of the table's Gaussian")
+    own.add_argument(
+        "--pixels-per-degree",
+        type=float,
+        metavar="P",
+        help="--sigma is in degrees of visual angle, not in pixels",
+    )
+    own.add_argument("--fps", type=float, help="of clips that are folders of frames")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares, and prints where the dataset is and what it holds."""
+    builder = _own_builder(args) if args.dataset == OWN else _released_builder(args)
+    # After the flags are checked: the import takes a second.
+    from data_prep.prepare import prepare
+    from data_prep.preview import describe, write_contact_sheet
+
+    prepared = prepare(builder, args.raw, verify=args.verify, beam_runner=args.beam_runner)
+    print(f"{'prepared' if prepared.made else 'already prepared'}: {prepared.path}")
+    print(describe(prepared.manifest))
+    if args.preview:
+        write_contact_sheet(args.preview, prepared.path, prepared.manifest)
+        print(f"contact sheet: {args.preview}")
+    return 0
+
+
+def _released_builder(args: argparse.Namespace):
+    for flag in ("name", "table", "sigma", "pixels_per_degree", "fps"):
+        if getattr(args, flag) is not None:
+            raise UnisalError(f"--{flag.replace('_', '-')}: only for own data")
+    from data_prep.builders import BUILDERS
+
+    builder = BUILDERS[args.dataset]
+    if args.resolution not in builder.builder_configs:
+        raise UnisalError(
+            f"--resolution {args.resolution}: the images of {args.dataset} have many sizes; only full"
+        )
+    return builder(
+        data_dir=args.data_dir,
+        config=args.resolution,
+        seed=args.seed,
+        partial=args.partial,
+        show_progress=True,
+    )
+
+
+def _own_builder(args: argparse.Namespace):
+    if args.resolution != "full":
+        raise UnisalError(f"--resolution {args.resolution}: own data has no size of its own; only full")
+    if (args.sigma is None) != (args.table is None) or (args.sigma is not None and not args.sigma > 0):
+        raise UnisalError("--sigma: the width of the Gaussian, above 0, goes together with --table")
+    if args.pixels_per_degree is not None and not args.pixels_per_degree > 0:
+        raise UnisalError("--pixels-per-degree: must be above 0")
+    name = args.name or args.raw.resolve().name
+    if not all(letter.isalnum() or letter in "_-" for letter in name):
+        raise UnisalError(f"--name {name!r}: use letters, digits, _ and -")
+    from data_prep.builders import Own
+    from data_prep.own import scan_folders, scan_table
+
+    def scan(root: Path):
+        if args.table is None:
+            return scan_folders(root, args.fps)
+        return scan_table(root, args.table, args.sigma * (args.pixels_per_degree or 1), args.first_frame)
+
+    return Own(name=name, scan=scan, data_dir=args.data_dir, show_progress=True)

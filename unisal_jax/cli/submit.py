@@ -1,0 +1,54 @@
+"""`unisal submit`: a test set's predictions as a benchmark's server takes them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+# Not asked of `evaluate.submissions`, whose import takes a second: `--help` is to be quick.
+BENCHMARKS = ("dhf1k", "salicon", "mit300", "cat2000")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("benchmark", type=str.lower, choices=BENCHMARKS, help="whose files to write")
+    parser.add_argument(
+        "input",
+        nargs="+",
+        help="the test set: images or videos, folders of these, globs; for cat2000 also the folder of its "
+        "category folders",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="new folder for dhf1k and salicon, .h5 or .hdf5 file for mit300 and cat2000",
+    )
+    parser.add_argument(
+        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+    )
+    parser.add_argument(
+        "--weights",
+        default="unisal",
+        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the submission, and says so if it is not of the whole test set."""
+    from unisal_jax.evaluate.submissions import BENCHMARKS, check_out, find_stimuli, write_submission
+    from unisal_jax.predict.model import load
+
+    benchmark = BENCHMARKS[args.benchmark]
+    check_out(benchmark, args.out)
+    stimuli = find_stimuli(benchmark, args.input)
+    write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
+    if len(stimuli) != benchmark.count:
+        print(
+            f"unisal submit: {benchmark.title}'s test set has {benchmark.count} {benchmark.kind}s, "
+            f"not {len(stimuli)}",
+            file=sys.stderr,
+        )
+    noun = benchmark.kind if len(stimuli) == 1 else f"{benchmark.kind}s"
+    print(f"{len(stimuli)} {noun} predicted into {args.out}")
+    return 0

@@ -1,0 +1,41 @@
+"""What is left to do with a batch on the device: uint8 goes over the bus, floats come out here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from unisal_jax.data.examples import Arrays
+from unisal_jax.models.unisal import normalize
+
+
+class DeviceBatch(NamedTuple):
+    """What the network and the loss take.
+
+    Attributes:
+      frames: float [..., h, w, 3], normalised RGB.
+      maps: float32 [..., H, W]; each sums to one.
+      fixations: bool [..., H, W].
+    """
+
+    frames: jax.Array
+    maps: jax.Array
+    fixations: jax.Array
+
+
+def on_device(arrays: Arrays, dtype: jnp.dtype = jnp.float32) -> DeviceBatch:
+    """Normalises frames, scales maps and unpacks fixations; pure, for use inside `jit`.
+
+    A map without any saliency becomes uniform, as the original has it.
+
+    Args:
+      arrays: a batch's, with any leading axes.
+      dtype: of the frames.
+    """
+    maps = jnp.asarray(arrays.maps)
+    # In whole numbers, because a float32 sum of so many would depend on the order.
+    total = maps.sum((-2, -1), dtype=jnp.uint32, keepdims=True).astype(jnp.float32)
+    pixels = maps.shape[-2] * maps.shape[-1]
+    scaled = jnp.where(total > 0, maps / jnp.maximum(total, 1), 1 / pixels)
+    fixations = jnp.unpackbits(jnp.asarray(arrays.fixations), axis=-1)[..., : maps.shape[-1]]
+    return DeviceBatch(normalize(jnp.asarray(arrays.frames), dtype), scaled, fixations.astype(bool))

@@ -1,0 +1,182 @@
+"""One domain's training examples and the batches that they make, as NumPy arrays."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from unisal_jax.data import clips
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
+from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, read_frames
+from unisal_jax.domains import Domain, Size
+from unisal_jax.errors import UnisalError
+
+
+class Arrays(NamedTuple):
+    """What goes to the device; `device.on_device` makes of it what the loss takes.
+
+    Attributes:
+      frames: uint8 RGB [B, T, h, w, 3] in 0 to 255.
+      maps: uint8 [B, T, H, W], saliency maps in 0 to 255.
+      fixations: uint8 [B, T, H, ceil(W / 8)], one bit a pixel, the leftmost the highest: static
+        shapes, however many fixations there are, at an eighth of the maps' bytes.
+    """
+
+    frames: np.ndarray
+    maps: np.ndarray
+    fixations: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A domain and the data that it is trained (or validated) with.
+
+    Attributes:
+      domain: which share of the network the batches are for; its sizes and stride.
+      prepared: the data.
+      batch_size: clips, or images, in a batch of all processes together.
+      clip_frames: frames of a clip; a static domain's examples have one whatever it says.
+      fixed_clips: None draws one clip a video with a random start, all in random order. For
+        validation a number: so many clips at fixed places of each video, in order.
+      flip: mirror each drawn example left to right with probability one half.
+    """
+
+    domain: Domain
+    prepared: Prepared
+    batch_size: int
+    clip_frames: int = clips.CLIP_FRAMES
+    fixed_clips: int | None = None
+    flip: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What a source offers in each epoch.
+
+    Attributes:
+      source: where they come from.
+      shape: of their clips.
+      geometry: of their frames and targets.
+      groups: positions in `source.prepared.videos`, one an example, of the examples that have the
+        same sizes and so can share a batch. All of a source but MIT1003 are in one group.
+      dropped: ids of the videos that are shorter than a clip.
+    """
+
+    source: Source
+    shape: clips.ClipShape
+    geometry: Geometry
+    groups: tuple[tuple[int, ...], ...]
+    dropped: tuple[str, ...]
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has. Examples that do not fill one more sit this epoch out."""
+        return sum(len(group) // self.source.batch_size for group in self.groups)
+
+    @property
+    def left_out(self) -> int:
+        """How many examples sit out in an epoch; drawn anew each time when they are in random order."""
+        return sum(len(group) % self.source.batch_size for group in self.groups)
+
+    @property
+    def summary(self) -> str:
+        """One line for a log: how many there are, and how many were dropped."""
+        count = sum(len(group) for group in self.groups)
+        return (
+            f"{self.source.domain.name}: {self.batches} batches of {self.source.batch_size} from {count} "
+            f"examples, {self.left_out} sit out; {len(self.dropped)} of "
+            f"{len(self.source.prepared.videos)} videos dropped (shorter than {self.shape.span} frames)"
+        )
+
+
+def find_examples(source: Source) -> Examples:
+    """Lists a source's examples.
+
+    Raises:
+      UnisalError: they do not fill a single batch.
+    """
+    domain, videos = source.domain, source.prepared.videos
+    shape = clips.clip_shape(domain, source.clip_frames)
+    geometry = training_geometry(source.prepared.name)
+    kept, dropped = clips.split_by_length(videos, shape)
+    groups: dict[tuple[Size, Size], list[int]] = {}
+    for position in kept:
+        sizes = geometry.sizes(domain, videos[position].size)
+        groups.setdefault(sizes, []).extend([position] * (source.fixed_clips or 1))
+    examples = Examples(
+        source, shape, geometry, tuple(tuple(groups[sizes]) for sizes in sorted(groups)), dropped
+    )
+    if not examples.batches:
+        raise UnisalError(
+            f"{source.prepared.path}: split {source.prepared.split!r} does not fill a batch of "
+            f"{source.batch_size}: {len(kept)} of {len(videos)} videos have {shape.span} frames or more"
+        )
+    return examples
+
+
+def choose_batch(examples: Examples, seed: int, epoch: int, batch: int) -> list[tuple[int, int]]:
+    """The examples in batch number `batch` of an epoch, as (group, place in the group)."""
+    size = examples.source.batch_size
+    drawn = examples.source.fixed_clips is None
+    name = examples.source.domain.name
+    rows = [(g, row) for g, group in enumerate(examples.groups) for row in range(len(group) // size)]
+    if drawn:
+        batch = int(clips.permutation(len(rows), seed, epoch, name, "batches")[batch])
+    g, row = rows[batch]
+    count = len(examples.groups[g])
+    order = clips.permutation(count, seed, epoch, name, "examples", g) if drawn else np.arange(count)
+    return [(g, int(place)) for place in order[row * size : (row + 1) * size]]
+
+
+def read_batch(
+    examples: Examples, chosen: Sequence[tuple[int, int]], seed: int, epoch: int
+) -> tuple[Arrays, tuple[str, ...]]:
+    """Reads the chosen examples.
+
+    Returns:
+      (arrays, for each example the id of its first frame).
+    Raises:
+      UnisalError: a frame is damaged, has no ground truth or an unexpected size; names it.
+    """
+    source = examples.source
+    read = []
+    ids = []
+    for group, place in chosen:
+        video = source.prepared.videos[examples.groups[group][place]]
+        key = (seed, epoch, source.domain.name, group, place)
+        frames = read_frames(source.prepared, _clip(examples, video, place, key))
+        sizes = examples.geometry.sizes(source.domain, video.size)
+        mirrored = source.flip and source.fixed_clips is None and clips.below(2, *key, "flip") == 1
+        for frame in frames:
+            check_size(source.prepared, frame, video, sizes[0])
+        read.append([_fit(frame, sizes, examples.geometry, mirrored) for frame in frames])
+        ids.append(frames[0].id)
+    parts = (np.array([[frame[part] for frame in clip] for clip in read]) for part in range(3))
+    return Arrays(*parts), tuple(ids)
+
+
+def _clip(examples: Examples, video: Video, place: int, key: tuple[int | str, ...]) -> range:
+    count = examples.source.fixed_clips
+    if count is None:
+        return clips.random_clip(video, examples.shape, *key, "start")
+    return clips.fixed_clip(video, examples.shape, place % count, count)
+
+
+def _fit(
+    frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, mirrored: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(pixels, map, packed fixations) of a frame at the sizes of training."""
+    (input_size, target_size), truth = sizes, frame.truth
+    if truth is None:
+        raise UnisalError(f"{frame.id}: has no ground truth to train with")
+    points = truth.fixations
+    if ((points < 0) | (points >= truth.fixation_size)).any():
+        height, width = truth.fixation_size
+        raise UnisalError(f"{frame.id}: a fixation lies outside its {height}x{width} picture")
+    pixels = fit_picture(frame.pixels, input_size, geometry.fit)
+    density = fit_picture(truth.map, target_size, geometry.fit)
+    fixated = fit_fixations(points, truth.fixation_size, target_size, geometry)
+    if mirrored:
+        pixels, density, fixated = pixels[:, ::-1], density[:, ::-1], fixated[:, ::-1]
+    return pixels, density, np.packbits(fixated, axis=-1)

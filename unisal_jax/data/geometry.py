@@ -1,0 +1,167 @@
+"""From released frames, maps and fixations to the sizes that the network takes, to the pixel.
+
+What each dataset wants is in the table `TRAINING`; the functions know no dataset.
+"""
+
+import dataclasses
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_by_aspect
+
+Fit = Literal["stretch", "height", "cover"]
+"""How a picture reaches a size: `stretch` resizes straight to it; `height` resizes to its height and
+`cover` to the smallest picture that covers it, both keeping the aspect ratio, and then the centre is
+cut out. Where the picture is too narrow it gets black borders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How a dataset's training examples get their sizes.
+
+    Attributes:
+      fit: how frames, maps and fixations reach theirs.
+      input_sizes: sizes (height, width) to choose from by aspect ratio; None takes the domain's.
+      target_scale: the target's size over the input's; None takes the domain's target size.
+      keep_fixations: move each fixation to its place in the target. False resizes the map of
+        fixations with nearest neighbours, which loses some when it shrinks and doubles some when it
+        grows, as the original does.
+    """
+
+    fit: Fit = "stretch"
+    input_sizes: tuple[Size, ...] | None = None
+    target_scale: int | None = None
+    keep_fixations: bool = False
+
+    def sizes(self, domain: Domain, frame_size: Size) -> tuple[Size, Size]:
+        """(input size, target size), each (height, width), for frames of `frame_size`."""
+        size = nearest_aspect(frame_size, self.input_sizes) if self.input_sizes else domain.input_size
+        if self.target_scale is None:
+            return size, domain.target_size or size
+        return size, (size[0] * self.target_scale, size[1] * self.target_scale)
+
+
+_MIT1003_UNITS = ((8, 13), (9, 13), (9, 12), (12, 9), (13, 9))
+
+# reference.md, "Input". DHF1K's and SALICON's maps have the target size as released.
+TRAINING = MappingProxyType(
+    {
+        "dhf1k": Geometry(),
+        "salicon": Geometry(),
+        "hollywood2": Geometry(fit="height", target_scale=1),
+        "ucf_sports": Geometry(fit="cover", target_scale=1),
+        "mit1003": Geometry(
+            input_sizes=tuple((h * SIZE_UNIT, w * SIZE_UNIT) for h, w in _MIT1003_UNITS), target_scale=2
+        ),
+    }
+)
+
+_OWN_DATA = Geometry(keep_fixations=True)
+_RELEASED = {domain.name: domain for domain in RELEASED_DOMAINS}
+
+
+def training_geometry(dataset: str) -> Geometry:
+    """That of a released dataset by its name, or that of own data."""
+    return TRAINING.get(dataset, _OWN_DATA)
+
+
+def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, video: bool) -> Size:
+    """Input size (height, width) when a dataset is scored; frames are stretched to it.
+
+    A released dataset brings its own, whatever domain's parameters score it; any other picture or
+    video gets the size that it is predicted with (reference.md, "Input").
+    """
+    if dataset in _RELEASED:
+        return _RELEASED[dataset].input_size
+    return domain.video_input_size(frame_size) if video else size_by_aspect(frame_size)
+
+
+def nearest_aspect(frame_size: Size, sizes: tuple[Size, ...]) -> Size:
+    """The one of `sizes` whose aspect ratio is nearest to that of a picture; ties: the first."""
+    aspect = frame_size[0] / frame_size[1]
+
+    def likeness(size: Size) -> float:
+        other = size[0] / size[1]
+        return min(aspect, other) / max(aspect, other)
+
+    return max(sizes, key=likeness)
+
+
+def fit_picture(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """Brings a picture, uint8 [H, W, 3] or [H, W], to `size` with Pillow's Lanczos filter, as uint8."""
+    height, width = _resized(pixels.shape[:2], size, fit)
+    if (height, width) != pixels.shape[:2]:
+        image = Image.fromarray(pixels)
+        pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    if (height, width) == size:
+        return pixels
+    (rows, to_rows), (columns, to_columns) = _centre(height, size[0]), _centre(width, size[1])
+    out = np.zeros((*size, *pixels.shape[2:]), np.uint8)
+    out[to_rows, to_columns] = pixels[rows, columns]
+    return out
+
+
+def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geometry) -> np.ndarray:
+    """Marks fixations in a map of another size.
+
+    Args:
+      points: int [n, 2], (row, column) in pixels of `source`.
+      source, size: (height, width) of the picture that the points refer to, and of the map.
+    Returns:
+      bool [*size]. Without `keep_fixations` it is what fitting the binary map of `source` with
+      Pillow's nearest neighbours gives.
+    """
+    scaled = _resized(source, size, geometry.fit)
+    if geometry.keep_fixations:
+        # The pixel that the fixated pixel's centre falls on, in whole numbers.
+        points = (2 * points.astype(np.int64) + 1) * scaled // (2 * np.asarray(source))
+    fixated = np.zeros(scaled if geometry.keep_fixations else source, bool)
+    fixated[points[:, 0], points[:, 1]] = True
+    if fixated.shape != scaled:
+        fixated = fixated.take(_nearest(source[0], scaled[0]), 0).take(_nearest(source[1], scaled[1]), 1)
+    if scaled == size:
+        return fixated
+    (rows, to_rows), (columns, to_columns) = _centre(scaled[0], size[0]), _centre(scaled[1], size[1])
+    out = np.zeros(size, bool)
+    out[to_rows, to_columns] = fixated[rows, columns]
+    return out
+
+
+def _resized(old: Size, size: Size, fit: Fit) -> Size:
+    """The size before the centre is cut out.
+
+    The divisions are the original's, in its order: rounded down, another order can be one pixel off.
+    """
+    height, width = size
+    if fit == "height":
+        return height, int(old[1] * height / old[0])
+    if fit == "cover":
+        aspect = old[1] / old[0]
+        if aspect < width / height:
+            return int(width / aspect), width
+        return height, int(height * aspect)
+    return height, width
+
+
+def _centre(old: int, new: int) -> tuple[slice, slice]:
+    """Where the middle `new` pixels of `old` come from, and where they go: torchvision's CenterCrop.
+
+    It pads the shorter side rounded down at the start, and crops rounded half to even.
+    """
+    if old < new:
+        before = (new - old) // 2
+        return slice(0, old), slice(before, before + old)
+    start = round((old - new) / 2)
+    return slice(start, start + new), slice(0, new)
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    """Which of `old` pixels each of `new` ones copies under Pillow's nearest neighbours.
+
+    Asked of Pillow itself, which adds up steps in floating point.
+    """
+    positions = Image.fromarray(np.arange(old, dtype=np.int32)[None])
+    return np.asarray(positions.resize((new, 1), Image.Resampling.NEAREST))[0]

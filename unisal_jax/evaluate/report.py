@@ -1,0 +1,150 @@
+"""An evaluation as a table for the terminal, JSON, CSV and an HTML page."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from unisal_jax.evaluate import wording
+from unisal_jax.evaluate.protocols import SCORES, get_protocol
+from unisal_jax.evaluate.report_html import page
+from unisal_jax.evaluate.results import Evaluation, MethodScores
+from unisal_jax.files import atomic_path, cannot_write
+
+# Sums in another order (other hardware, other library releases) differ in the last of a float's 17
+# digits; what is kept is more than any score is good for.
+_DIGITS = 10
+
+
+def table_text(evaluation: Evaluation) -> str:
+    """A table of means and 95% intervals, and what they are means of; ends with a newline.
+
+    A row a method and a column a score, its interval's two ends in the two rows below. 80 columns
+    wide with all scores, but for file names.
+    """
+    names = wording.columns(evaluation)
+    rows = [["", *(wording.SCORE_TITLES[name] for name in names)]]
+    for method in evaluation.methods:
+        low, high = ({name: ends[at] for name, ends in method.ci.items()} for at in (0, 1))
+        rows.append([wording.method_title(method.name), *_cells(method.mean, names)])
+        rows.append(["  95% from", *_cells(low, names)])
+        rows.append(["  to", *_cells(high, names)])
+    label_width = max(len(row[0]) for row in rows)
+    lines = [
+        " ".join([row[0].ljust(label_width), *(cell.rjust(8) for cell in row[1:])]).rstrip() for row in rows
+    ]
+    scored = evaluation.methods[0]
+    averaging = wording.averaging(get_protocol(evaluation.protocol), evaluation.kind)
+    facts = [
+        ("protocol", [f"{evaluation.protocol}: {averaging}"]),
+        ("scored", [wording.extent(evaluation)]),
+        ("noted", wording.left_out_lines(scored.left_out)),
+        ("skipped", [wording.printable(line) for line in evaluation.skipped]),
+    ]
+    lines.append("")
+    for title, texts in facts:
+        lines += [f"{title if not at else '':<10}{text}" for at, text in enumerate(texts)]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """The evaluation as JSON text, the same byte for byte from run to run; ends with a newline.
+
+    Keys: `mean` and `ci` (by score) of the predictions; `per_image` or `per_video` (by name, then
+    by score); `counts` (`frames`, `images` or `videos`, `scored` by score, `left_out` by reason,
+    `skipped`); `protocol`; `about`; `baselines` (by method: `mean`, `ci`). A score that is NaN or
+    infinite has no key. Floats are rounded to 10 significant digits.
+    """
+    scored, *baselines = evaluation.methods
+    document = {
+        **_means(scored),
+        "about": evaluation.about,
+        "baselines": {method.name: _means(method) for method in baselines},
+        "counts": {
+            "frames": len(scored.frames),
+            f"{evaluation.kind}s": len(scored.groups),
+            "left_out": scored.left_out,
+            "scored": scored.scored,
+            "skipped": len(evaluation.skipped),
+        },
+        "protocol": evaluation.protocol,
+        f"per_{evaluation.kind}": scored.groups,
+    }
+    return json.dumps(_rounded(document), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def write_json(path: str | Path, evaluation: Evaluation) -> None:
+    """Writes `to_json`, whole or not at all.
+
+    Raises:
+      UnisalError: the file cannot be written.
+    """
+    _write(path, to_json(evaluation))
+
+
+def write_csv(path: str | Path, evaluation: Evaluation) -> None:
+    """Writes a row for each method and frame, whole or not at all.
+
+    Columns: method, group (the image's or video's name), frame (from 1), all `SCORES` (an empty cell
+    is NaN), faults (separated by spaces).
+
+    Raises:
+      UnisalError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "group", "frame", *SCORES, "faults"])
+    for method in evaluation.methods:
+        for frame in method.frames:
+            scores = [frame.scores.get(name, math.nan) for name in SCORES]
+            cells = ["" if math.isnan(score) else repr(_round(score)) for score in scores]
+            writer.writerow([method.name, frame.group, frame.frame, *cells, " ".join(frame.faults)])
+    _write(path, text.getvalue())
+
+
+def write_html(path: str | Path, evaluation: Evaluation) -> None:
+    """Writes a page for people that needs no other file, whole or not at all (`report_html.page`).
+
+    Raises:
+      UnisalError: the file cannot be written.
+    """
+    _write(path, page(evaluation))
+
+
+def _cells(values: dict[str, float], names: list[str]) -> list[str]:
+    return [f"{values[name]:.4f}" if math.isfinite(values.get(name, math.nan)) else "-" for name in names]
+
+
+def _means(method: MethodScores) -> dict[str, Any]:
+    return {"ci": method.ci, "mean": method.mean}
+
+
+def _rounded(value: Any) -> Any:
+    """The value with its floats rounded, and without the entries that JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items() if _is_finite(each)}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(each) for each in value]
+    return _round(value) if isinstance(value, float) else value
+
+
+def _is_finite(value: Any) -> bool:
+    """False for NaN and infinity, and for a list or pair that holds one."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_finite(each) for each in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _write(path: str | Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        try:
+            # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        except (OSError, ValueError) as error:
+            raise cannot_write(path, error) from error

@@ -1,0 +1,91 @@
+"""What an evaluation has found: the means, every frame's scores, and some pictures to look at."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+# What predictions can be compared with.
+BASELINES = ("centre_prior", "uniform", "inter_observer")
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """One frame's (or image's) scores.
+
+    Attributes:
+      group: the video's or the image's name.
+      frame: number in its video, from 1; 1 for an image.
+      scores: by score name; NaN where the frame lacks what the score needs.
+      faults: what is degenerate about it (`protocols.frame_faults`).
+    """
+
+    group: str
+    frame: int
+    scores: dict[str, float]
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """One method under one protocol: the predictions, or a baseline.
+
+    Attributes:
+      name: `prediction`, `centre_prior`, `uniform`, `mean_map` or `inter_observer`.
+      mean: by score; a score that no frame had is left out.
+      ci: by score, the bootstrap interval (low, high) of the mean over images or videos; none of one alone.
+      groups: by video or image, then by score, the mean over its frames.
+      frames: every frame's scores, in order.
+      scored: by score, how many frames are in the mean.
+      left_out: by reason, how many frames it touched.
+    """
+
+    name: str
+    mean: dict[str, float]
+    ci: dict[str, tuple[float, float]]
+    groups: dict[str, dict[str, float]]
+    frames: tuple[FrameScores, ...]
+    scored: dict[str, int]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frame to look at.
+
+    Attributes:
+      title: `best`, `median` or `worst`.
+      group, frame: which one, as in `FrameScores`.
+      scores: its scores.
+      image: uint8 RGB [H, W, 3].
+      truth, prediction: densities float [H, W].
+    """
+
+    title: str
+    group: str
+    frame: int
+    scores: dict[str, float]
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation: what was scored, how, and what came out.
+
+    Attributes:
+      protocol: its name.
+      kind: whether the groups are images or videos.
+      about: facts to show and keep: data, domain, weights, input size; of JSON types.
+      methods: the predictions first, then the baselines.
+      examples: best, median and worst frames of the predictions.
+      skipped: one line for each input that could not be scored.
+    """
+
+    protocol: str
+    kind: Literal["image", "video"]
+    about: dict[str, Any]
+    methods: tuple[MethodScores, ...]
+    examples: tuple[Example, ...] = ()
+    skipped: tuple[str, ...] = field(default=())

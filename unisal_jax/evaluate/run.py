@@ -1,0 +1,347 @@
+"""Scoring a dataset under a protocol: predictions and baselines, and counts of what was left out."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from unisal_jax.domains import Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate import information_gain as baselines
+from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
+from unisal_jax.evaluate.information_gain import CentreGaussian, fit_centre_gaussian, inter_observer_maps
+from unisal_jax.evaluate.metrics import to_density
+from unisal_jax.evaluate.protocols import (
+    SCORES,
+    draw_frames,
+    draw_other_frames,
+    frame_faults,
+    get_protocol,
+    score_frame,
+)
+from unisal_jax.evaluate.protocols import (
+    Protocol as ScoreProtocol,
+)
+from unisal_jax.evaluate.results import Evaluation, Example, FrameScores, MethodScores
+from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames
+
+# The centre prior is fitted to at most so many frames, spread evenly over the data.
+_CENTRE_FRAMES = 1000
+_CENTRE_SIZE = (360, 640)
+# Frames whose fixations are kept for the shuffled AUC of others, some 3 kB each.
+_KEPT_FRAMES = 50_000
+# Blur of the inter-observer maps: about a degree of visual angle in most experiments.
+OBSERVER_BLUR = 0.03
+
+
+class Maps(Protocol):
+    """A method under test."""
+
+    def maps(self, group: Group) -> Iterator[np.ndarray]:
+        """The maps of a group's frames, in order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to score.
+
+    Attributes:
+      protocol: name of one.
+      baselines: which of `results.BASELINES` to score beside the predictions.
+      prior: a density to be the centre prior and the baseline of information gain, such as a training
+        set's mean map; None for a Gaussian fitted to the scored data's own fixations.
+      examples: keep the best, the median and the worst frame to look at.
+      skip_errors: leave a group out when it, or its prediction, cannot be read.
+      seed: of the sampled scores, the jitter and the intervals.
+      observer_blur: standard deviation for the inter-observer maps, as a fraction of the width.
+    """
+
+    protocol: str = "unisal"
+    baselines: tuple[str, ...] = ("centre_prior", "uniform")
+    prior: np.ndarray | None = None
+    examples: bool = False
+    skip_errors: bool = False
+    seed: int = 0
+    observer_blur: float = OBSERVER_BLUR
+
+
+def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict[str, Any]) -> Evaluation:
+    """Scores predictions and baselines on all of the data.
+
+    Args:
+      data: what to score on.
+      predictions: what to score.
+      options: how.
+      about: facts for the report.
+    Raises:
+      UnisalError: the data or a prediction cannot be read (unless errors are skipped), or nothing
+        is left to score.
+    """
+    protocol = get_protocol(options.protocol)
+    context = _Context(data, protocol, options)
+    methods = [_Method("prediction", data, protocol, options)]
+    methods += [_Method(name, data, protocol, options) for name in options.baselines]
+    skipped = []
+    chosen = _chosen_frames(data, protocol, options.seed)
+    total = sum(len(group.frame_names) for group in data.groups)
+    with tqdm(total=total, unit="frame", disable=None) as progress:
+        for number, group in enumerate(data.groups):
+            try:
+                rows = _score_group(number, group, predictions, methods, context, chosen[number], progress)
+            except UnisalError as error:
+                if not options.skip_errors:
+                    raise
+                skipped.append(str(error))
+                continue
+            # Only whole groups count: a video that broke off would be another video.
+            for method in methods:
+                method.take(rows[method.name])
+    if not methods[0].rows:
+        raise UnisalError(f"{data.name}: nothing could be scored" + (f" ({skipped[0]})" if skipped else ""))
+    found = tuple(method.result() for method in methods if method.rows)
+    examples = _examples(data, predictions, found[0]) if options.examples else ()
+    return Evaluation(protocol.name, data.kind, about, found, examples, tuple(skipped))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frame:
+    """A frame to be scored, with all that its scores need besides a map."""
+
+    group: str
+    number: int
+    truth: FrameTruth
+    fixations: np.ndarray
+    others: np.ndarray | None
+    prior: np.ndarray
+    seed: list[int]
+    protocol: ScoreProtocol
+
+    def score(self, pred: np.ndarray, gt: np.ndarray | None, fixations: np.ndarray) -> FrameScores:
+        """Scores a map; one of another size is resized, and counted."""
+        try:
+            scores = score_frame(
+                self.protocol,
+                pred,
+                gt,
+                fixations,
+                others=self.others,
+                baseline=self.prior,
+                seed=self.seed,
+                resize=True,
+            )
+        except UnisalError as error:
+            raise UnisalError(f"{self.group}, frame {self.number}: {error}") from error
+        faults = frame_faults(pred, gt, fixations, self.others)
+        if pred.shape != fixations.shape:
+            faults = (*faults, "resized_prediction")
+        return FrameScores(self.group, self.number, scores, faults)
+
+
+class _Context:
+    """The data as a frame's scores need it: other frames' fixations, and the centre prior."""
+
+    def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: Options):
+        self._data, self._protocol, self.options = data, protocol, options
+        self._counts = [len(group.frame_names) for group in data.groups]
+        self._kept: dict[tuple[int, int], np.ndarray] = {}
+        self.gaussian = fit_centre_gaussian(self._spread()) if options.prior is None else None
+        self._pools: list[np.ndarray] | None = None
+
+    def frame(self, group: int, index: int) -> _Frame:
+        """The frame number `index` of the group number `group`, both from 0."""
+        truth = self._data.groups[group].truth(index)
+        return _Frame(
+            self._data.groups[group].id,
+            index + 1,
+            truth,
+            truth.counts(),
+            self._others(group, index, truth.size),
+            self._prior(truth.size),
+            [self.options.seed, group, index],
+            self._protocol,
+        )
+
+    def _prior(self, size: Size) -> np.ndarray:
+        """The centre prior at a size, [H, W], summing to 1."""
+        if isinstance(self.gaussian, CentreGaussian):
+            return baselines.centre_prior(size, self.gaussian)
+        assert self.options.prior is not None
+        return baselines.mean_map([self.options.prior], size)
+
+    def _others(self, group: int, frame: int, size: Size) -> np.ndarray | None:
+        """Counts of other frames' fixations at a size, [H, W]; None where there are no others."""
+        if len(self._data.groups) < 2:
+            return None
+        if self._protocol.sampled_s_auc:
+            drawn = draw_other_frames(self._counts, [self.options.seed, group, frame])
+            return _counts_at(np.concatenate([self._fixations(*other) for other in drawn]), size)
+        if self._pools is None:
+            self._pools = [
+                np.concatenate([self._fixations(number, index) for index in range(count)])
+                for number, count in enumerate(self._counts)
+            ]
+        return _counts_at(
+            np.concatenate([p for number, p in enumerate(self._pools) if number != group]), size
+        )
+
+    def _fixations(self, group: int, index: int) -> np.ndarray:
+        """A frame's fixations [n, 2], (row, column) in fractions of the sides; kept once read."""
+        found = self._kept.get((group, index))
+        if found is None:
+            truth = self._data.groups[group].truth(index)
+            found = (truth.points + 0.5) / np.asarray(truth.size)
+            if len(self._kept) < _KEPT_FRAMES:
+                self._kept[group, index] = found
+        return found
+
+    def _spread(self) -> Iterable[np.ndarray]:
+        """Fixation counts of frames spread evenly over the data."""
+        total = sum(self._counts)
+        ends = np.cumsum(self._counts)
+        for flat in np.unique(np.linspace(0, total - 1, min(total, _CENTRE_FRAMES)).astype(int)):
+            group = int(np.searchsorted(ends, flat, side="right"))
+            try:
+                fixations = self._fixations(group, int(flat - (ends[group] - self._counts[group])))
+            except UnisalError:
+                if not self.options.skip_errors:
+                    raise
+                continue
+            yield _counts_at(fixations, _CENTRE_SIZE)
+
+
+def _counts_at(points: np.ndarray, size: Size) -> np.ndarray:
+    """Counts [H, W] of points [n, 2] given as (row, column) in fractions of the sides."""
+    at = np.minimum((points * np.asarray(size)).astype(np.int64), np.asarray(size) - 1)
+    return np.bincount(at[:, 0] * size[1] + at[:, 1], minlength=size[0] * size[1]).reshape(size)
+
+
+class _Method:
+    """Collects one method's scores."""
+
+    def __init__(self, name: str, data: ScoringData, protocol: ScoreProtocol, options: Options):
+        self.name, self._protocol, self._options = name, protocol, options
+        self.rows: list[FrameScores] = []
+
+    def take(self, rows: list[FrameScores]) -> None:
+        """Adds a group's frames."""
+        self.rows += rows
+
+    def result(self) -> MethodScores:
+        """Means, intervals and counts."""
+        table = ScoreTable()
+        for row in self.rows:
+            table = table.add(row.group, row.scores, row.faults)
+        summary = table.compute(self._protocol.mean_over)
+        known = [name for name in SCORES if summary.frames.get(name)]
+        frames_of: dict[str, int] = {}
+        for row in self.rows:
+            frames_of[row.group] = frames_of.get(row.group, 0) + 1
+        weights = None if self._protocol.mean_over == "groups" else [frames_of[g] for g in summary.groups]
+        columns = {name: [scores.get(name, np.nan) for scores in summary.groups.values()] for name in known}
+        ci = {
+            name: bootstrap_ci(column, weights=weights, seed=self._options.seed)
+            for name, column in columns.items()
+            if np.isfinite(column).sum() > 1  # one video says nothing of another
+        }
+        groups = {
+            group: {name: scores[name] for name in known if not np.isnan(scores.get(name, np.nan))}
+            for group, scores in summary.groups.items()
+        }
+        return MethodScores(
+            self.name,
+            {name: summary.mean[name] for name in known},
+            ci,
+            groups,
+            tuple(self.rows),
+            {name: summary.frames[name] for name in known},
+            summary.left_out,
+        )
+
+
+def _score_group(
+    number: int,
+    group: Group,
+    predictions: Maps,
+    methods: list[_Method],
+    context: _Context,
+    chosen: set[int],
+    progress: tqdm,
+) -> dict[str, list[FrameScores]]:
+    """Every method's scores of a group's frames."""
+    rows: dict[str, list[FrameScores]] = {method.name: [] for method in methods}
+    count = 0
+    for index, pred in enumerate(predictions.maps(group)):
+        count += 1
+        if index >= len(group.frame_names):
+            raise UnisalError(f"{group.id}: has more frames than ground truth ({len(group.frame_names)})")
+        progress.update()
+        if index not in chosen:
+            continue
+        frame = context.frame(number, index)
+        for method in methods:
+            if method.name == "inter_observer":
+                found = _inter_observer(frame, context.options.observer_blur)
+            elif method.name == "centre_prior":
+                found = frame.score(frame.prior, frame.truth.map, frame.fixations)
+            elif method.name == "uniform":
+                found = frame.score(baselines.uniform(frame.truth.size), frame.truth.map, frame.fixations)
+            else:
+                found = frame.score(pred, frame.truth.map, frame.fixations)
+            rows[method.name] += [] if found is None else [found]
+    if count < len(group.frame_names):
+        raise UnisalError(f"{group.id}: has {count} frames, but ground truth for {len(group.frame_names)}")
+    return rows
+
+
+def _inter_observer(frame: _Frame, blur: float) -> FrameScores | None:
+    """Each observer's fixations scored by the map of the others, averaged; None where nobody is known."""
+    truth = frame.truth
+    people = np.unique(truth.observers[truth.observers >= 0])
+    if len(people) < 2:
+        return None
+    one_each = [
+        dataclasses.replace(truth, points=truth.points[truth.observers == person]).counts()
+        for person in people
+    ]
+    maps = inter_observer_maps(np.stack(one_each), blur * truth.size[1])
+    rows = [frame.score(density, None, own) for density, own in maps]
+    if not rows:
+        return None
+    columns = {name: [row.scores[name] for row in rows if not np.isnan(row.scores[name])] for name in SCORES}
+    means = {name: float(np.mean(column)) if column else float("nan") for name, column in columns.items()}
+    return dataclasses.replace(rows[0], scores=means, faults=())
+
+
+def _chosen_frames(data: ScoringData, protocol: ScoreProtocol, seed: int) -> list[set[int]]:
+    """Which frames of each group are scored: all, unless the protocol takes a sample."""
+    counts = [len(group.frame_names) for group in data.groups]
+    starts = np.cumsum([0, *counts])
+    chosen: list[set[int]] = [set() for _ in counts]
+    for flat in draw_frames(int(starts[-1]), protocol, seed):
+        group = int(np.searchsorted(starts, flat, side="right")) - 1
+        chosen[group].add(int(flat - starts[group]))
+    return chosen
+
+
+def _examples(data: ScoringData, predictions: Maps, scored: MethodScores) -> tuple[Example, ...]:
+    """The best, median and worst frame by NSS, or by CC where nothing has an NSS; predicted once more."""
+    name = "nss" if "nss" in scored.mean else "cc"
+    ranked = sorted(
+        (row for row in scored.frames if not np.isnan(row.scores[name])), key=lambda row: row.scores[name]
+    )
+    if not ranked:
+        return ()
+    groups = {group.id: group for group in data.groups}
+    examples = []
+    for title, row in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
+        group = groups[row.group]
+        with closing_frames(group) as frames:
+            image = next(frame for number, frame in enumerate(frames, 1) if number == row.frame)
+        pred = next(each for number, each in enumerate(predictions.maps(group), 1) if number == row.frame)
+        truth = group.truth(row.frame - 1)
+        examples.append(
+            Example(title, row.group, row.frame, row.scores, image, to_density(truth.map), to_density(pred))
+        )
+    return tuple(examples)

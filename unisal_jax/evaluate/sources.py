@@ -1,0 +1,216 @@
+"""Data to score: a released dataset, own folders or a prepared dataset, as groups of frames with truth."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from data_prep.datasets import DATASETS
+from data_prep.own import scan_folders
+from data_prep.releases import Clip
+from data_prep.truth import Files, TruthFiles
+from unisal_jax.data.geometry import evaluation_input_size
+from unisal_jax.data.prepared import SIDECAR, Prepared, Video, open_prepared, read_frames, split_names
+from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.metrics import count_map
+from unisal_jax.media.images import read_image
+from unisal_jax.media.video import open_video
+
+# What each release, and nothing else, has in its folder.
+_MARKS = {
+    "dhf1k": "annotation/[0-9][0-9][0-9][0-9]",
+    "hollywood2": "t*ing/actionclip*",
+    "ucf_sports": "t*ing/*-[0-9][0-9][0-9]",
+    "salicon": "images/COCO_*",
+    "mit1003": "ALLSTIMULI",
+    "mit300": "BenchmarkIMAGES",
+}
+# Which split a score is usually reported on, the first of these that has truth.
+ALL_SPLITS = "all"
+_USUAL_SPLITS = ("test", "validation", "train", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameTruth:
+    """Where people looked at a frame.
+
+    Attributes:
+      map: uint8 [H, W], the saliency map.
+      points: int32 [n, 2], (row, column) of each fixation, in pixels of `map`.
+      observers: int32 [n], who made it; -1 where unknown.
+    """
+
+    map: np.ndarray
+    points: np.ndarray
+    observers: np.ndarray
+
+    @property
+    def size(self) -> Size:
+        """(height, width) that scores are taken at."""
+        return self.map.shape[0], self.map.shape[1]
+
+    def counts(self, size: Size | None = None) -> np.ndarray:
+        """How many fixations fall on each pixel, uint32 [H, W] at `size`, or at the map's own."""
+        return count_map(self.points, size or self.size, source_size=self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A video, or an image as a video of one frame.
+
+    Attributes:
+      id: its name.
+      frame_names: file stems of its frames, to find the predictions of others by.
+      pixels: opens its frames, uint8 RGB [H, W, 3], in order.
+      truth: reads the truth of the frame number `index`, from 0.
+    """
+
+    id: str
+    frame_names: tuple[str, ...]
+    pixels: Callable[[], Iterator[np.ndarray]]
+    truth: Callable[[int], FrameTruth]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoringData:
+    """What is to be scored.
+
+    Attributes:
+      name: a released dataset's (`dhf1k`, ...), else the folder's.
+      split: of the dataset.
+      kind: whether the groups are images or videos.
+      groups: in order.
+    """
+
+    name: str
+    split: str
+    kind: Literal["image", "video"]
+    groups: tuple[Group, ...]
+
+    def input_size(self, domain: Domain, frame_size: Size) -> Size:
+        """Size that the network sees: a released dataset brings its own, whatever domain scores it."""
+        return evaluation_input_size(self.name, domain, frame_size, video=self.kind == "video")
+
+    def stride(self, domain: Domain) -> int:
+        """Frames from one to the next of a recurrence, by the same rule."""
+        return next((known.stride for known in RELEASED_DOMAINS if known.name == self.name), domain.stride)
+
+
+def open_data(path: str | Path, split: str | None = None) -> ScoringData:
+    """Opens data by what is in the folder.
+
+    Args:
+      path: a prepared dataset; a released dataset in its own layout, as much of it as is there; or
+        own data: `images/`, `maps/` and `fixations/` (or `fixation/`) with the same stems, or one
+        folder of these per clip.
+      split: which one, or `all` of them; None for the first of test, validation, train with truth.
+    Raises:
+      UnisalError: nothing of these is there, a file has no counterpart, or the split has no truth.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise UnisalError(f"{root}: no such folder")
+    prepared = _find_prepared(root)
+    name, splits = _prepared_splits(prepared) if prepared is not None else _released_splits(root)
+    splits = {each: groups for each, groups in splits.items() if groups}
+    present = [each for each in _USUAL_SPLITS if each in splits]
+    if split == ALL_SPLITS and present:
+        chosen = present
+    elif split is None and present:
+        chosen = present[:1]
+    elif split in present:
+        chosen = [split]
+    else:
+        wanted = f"no split {split!r} with ground truth" if split else "no ground truth (maps and fixations)"
+        raise UnisalError(f"{root}: {wanted}" + (f", only {', '.join(present)}" if present else ""))
+    groups = tuple(group for each in chosen for group in splits[each])
+    known = next((each for each in RELEASED_DOMAINS if each.name == name), None)
+    static = known.static if known else all(len(group.frame_names) == 1 for group in groups)
+    return ScoringData(name, split or chosen[0], "image" if static else "video", groups)
+
+
+def _find_prepared(root: Path) -> Path | None:
+    """The folder itself, or the only one below it (name/variant/version/) that is a prepared dataset."""
+    for pattern in (SIDECAR, f"*/{SIDECAR}", f"*/*/{SIDECAR}", f"*/*/*/{SIDECAR}"):
+        found = sorted(each.parent for each in root.glob(pattern))
+        if len(found) > 1:
+            raise UnisalError(f"{root}: holds several prepared datasets; name one, such as {found[0]}")
+        if found:
+            return found[0]
+    return None
+
+
+def _released_splits(root: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
+    """The name and the groups with truth of each split, by the layout that the folder has."""
+    for name, pattern in _MARKS.items():
+        if any(root.glob(pattern)):
+            release = DATASETS[name].scan(root, True, DATASETS[name].seed)
+            break
+    else:
+        name, release = root.resolve().name, scan_folders(root)
+    return name, {
+        split: tuple(_clip_group(clip) for clip in clips if clip.truth is not None)
+        for split, clips in release.splits.items()
+    }
+
+
+def _clip_group(clip: Clip) -> Group:
+    def pixels() -> Iterator[np.ndarray]:
+        if isinstance(clip.frames, Files):
+            for index in range(len(clip.frames)):
+                yield read_image(clip.frames[index])
+        else:
+            with open_video(clip.frames) as reader:
+                yield from reader
+
+    truth_files = clip.truth
+    assert isinstance(truth_files, TruthFiles)  # a release's truth is files, and others are left out above
+
+    def truth(index: int) -> FrameTruth:
+        found = truth_files.read(index, read_image(truth_files.maps[index]).shape[:2])
+        return FrameTruth(found.map_pixels, found.points, found.observers)
+
+    if isinstance(clip.frames, Files):
+        names = tuple(Path(name).stem for name in clip.frames.names)
+    else:
+        names = tuple(f"{number:04d}" for number in range(1, (clip.frame_count or 0) + 1))
+    return Group(clip.id, names, pixels, truth)
+
+
+def _prepared_splits(folder: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
+    splits = {}
+    name = folder.name
+    for split in split_names(folder):
+        prepared = open_prepared(folder, split)
+        name = prepared.name
+        has_truth = bool(prepared.videos) and read_frames(prepared, [0])[0].truth is not None
+        splits[split] = tuple(_prepared_group(prepared, video) for video in prepared.videos if has_truth)
+    return name, splits
+
+
+def _prepared_group(prepared: Prepared, video: Video) -> Group:
+    def pixels() -> Iterator[np.ndarray]:
+        for index in range(video.frames):
+            yield read_frames(prepared, [video.start + index])[0].pixels
+
+    def truth(index: int) -> FrameTruth:
+        frame = read_frames(prepared, [video.start + index])[0]
+        if frame.truth is None:
+            raise UnisalError(f"{frame.id}: has no ground truth")
+        if frame.truth.map.shape != tuple(frame.truth.fixation_size):
+            raise UnisalError(f"{frame.id}: its map and its fixations have different sizes")
+        return FrameTruth(frame.truth.map, frame.truth.fixations, frame.truth.observers)
+
+    names = (
+        tuple(f"{number:04d}" for number in range(1, video.frames + 1)) if video.frames > 1 else (video.id,)
+    )
+    return Group(video.id, names, pixels, truth)
+
+
+def closing_frames(group: Group) -> closing:
+    """The group's frames as a context manager, so that a file is closed when they are not all taken."""
+    return closing(group.pixels())  # type: ignore[type-var]

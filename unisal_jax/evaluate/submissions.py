@@ -1,0 +1,215 @@
+"""Submissions: a test set's predictions in the files that its benchmark's server takes.
+
+| benchmark | files |
+|---|---|
+| DHF1K | a folder for each video, `0701/0001.png ...`: 8-bit grey maps scaled to the peak |
+| SALICON | `STEM.png` for each image, the same |
+| MIT300, CAT2000 | one HDF5 file of log-densities, a dataset for each image under its file name |
+
+The HDF5 file is what `pysaliency.HDF5Model` reads, from which the MIT/Tuebingen benchmark computes
+each metric's own best map.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from tqdm import tqdm
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.media.images import list_images, read_image, write_map_png
+from unisal_jax.media.sources import Kind, Source, expand_inputs
+from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.model import SaliencyModel
+from unisal_jax.predict.outputs import make_folders
+
+_HDF5_SUFFIXES = (".h5", ".hdf5")
+# Names of a folder of frames that say nothing of its video.
+_FRAME_FOLDERS = ("images", "frames")
+# Log-densities are smooth, so their high bytes repeat: sorted by byte (HDF5's shuffle), this level of
+# gzip leaves as much as the highest does, in a fraction of its time.
+_GZIP_LEVEL = 4
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark's rules.
+
+    Attributes:
+      title: its name for people.
+      kind: whether its stimuli are images or videos.
+      count: how many there are in its test set.
+      by_category: its images lie in one folder a category, which their names keep.
+      hdf5: one HDF5 file of log-densities is wanted, not PNGs.
+      name: a stimulus' name in the submission, from its absolute path.
+    """
+
+    title: str
+    kind: Kind
+    count: int
+    by_category: bool
+    hdf5: bool
+    name: Callable[[Path], str]
+
+
+def _video_name(path: Path) -> str:
+    if path.is_dir():
+        return path.parent.name if path.name in _FRAME_FOLDERS else path.name
+    return path.stem
+
+
+BENCHMARKS = {
+    "dhf1k": Benchmark("DHF1K", "video", 300, by_category=False, hdf5=False, name=_video_name),
+    "salicon": Benchmark(
+        "SALICON", "image", 5000, by_category=False, hdf5=False, name=lambda path: path.stem
+    ),
+    "mit300": Benchmark("MIT300", "image", 300, by_category=False, hdf5=True, name=lambda path: path.name),
+    "cat2000": Benchmark(
+        "CAT2000",
+        "image",
+        2000,
+        by_category=True,
+        hdf5=True,
+        name=lambda path: f"{path.parent.name}/{path.name}",
+    ),
+}
+"""By name, as given to `unisal submit`."""
+
+
+def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> list[Source]:
+    """The images or videos that the inputs name, each with its name in the submission.
+
+    Args:
+      benchmark: whose stimuli they are.
+      inputs: files, folders and globs as for `expand_inputs`. DHF1K: video files, or folders of
+        frames (one called `images` or `frames` has its parent's name). CAT2000: also a folder of
+        category folders.
+    Raises:
+      UnisalError: an input is not there or of the wrong kind, or two have one name.
+    """
+    if benchmark.by_category:
+        inputs = [each for text in inputs for each in _category_folders(text)]
+    stimuli: dict[str, Source] = {}
+    for source in expand_inputs(list(inputs), video=benchmark.kind == "video"):
+        if source.kind != benchmark.kind or isinstance(source.path, str):
+            raise UnisalError(f"{source.path}: {benchmark.title} has {benchmark.kind}s on disk only")
+        name = benchmark.name(Path(os.path.abspath(source.path)))
+        if name in stimuli:
+            raise UnisalError(
+                f"{source.path}: would be {name} in the submission, as {stimuli[name].path} is already"
+            )
+        stimuli[name] = Source(source.kind, source.path, name)
+    return list(stimuli.values())
+
+
+def write_submission(
+    model: SaliencyModel, benchmark: Benchmark, stimuli: list[Source], out: Path, domain: str | None = None
+) -> None:
+    """Predicts the stimuli into a submission.
+
+    Each video, each image, and the HDF5 file appears when it is whole.
+
+    Args:
+      model: the network.
+      benchmark: whose rules to follow.
+      stimuli: from `find_stimuli`.
+      out: a folder, new or empty, for PNGs (a stray file spoils a submission); else an .h5 or .hdf5
+        file.
+      domain: whose parameters to use; None for the usual one.
+    Raises:
+      UnisalError: `out` does not fit, cannot be written, or a stimulus cannot be read.
+    """
+    model.domain(domain, video=benchmark.kind == "video")
+    check_out(benchmark, out)
+    if benchmark.hdf5:
+        write_log_densities(out, _log_densities(model, stimuli, domain))
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if benchmark.kind == "video":
+        for source in stimuli:
+            _write_video_maps(model, source, out, domain)
+    else:
+        for name, log_density in _log_densities(model, stimuli, domain):
+            write_map_png(out / f"{name}.png", np.exp(log_density))
+
+
+def check_out(benchmark: Benchmark, out: Path) -> None:
+    """Refuses a place that the submission cannot be written to.
+
+    Raises:
+      UnisalError: `out` is not a new or empty folder, or not called .h5 or .hdf5.
+    """
+    if benchmark.hdf5:
+        if out.suffix.lower() not in _HDF5_SUFFIXES:
+            raise UnisalError(
+                f"{out}: {benchmark.title} takes one file, called {' or '.join(_HDF5_SUFFIXES)}"
+            )
+        _import_h5py()
+    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UnisalError(f"{out}: is not a new or empty folder")
+
+
+def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes log-densities as the HDF5 file that `pysaliency.HDF5Model` reads, whole or not at all.
+
+    Args:
+      path: of the file; its folder is made.
+      predictions: (file name of the image, perhaps below folders; log-density float32 [H, W]).
+    Raises:
+      UnisalError: the file cannot be written, or h5py is not installed.
+    """
+    h5py = _import_h5py()
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            for name, log_density in predictions:
+                file.create_dataset(
+                    name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
+                )
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _log_densities(
+    model: SaliencyModel, stimuli: list[Source], domain: str | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, log-density float32 [H, W]) of each image."""
+    for source in tqdm(stimuli, unit="image", disable=None):
+        yield source.name, model.predict(read_image(source.path), domain, log=True)
+
+
+def _write_video_maps(model: SaliencyModel, source: Source, out: Path, domain: str | None) -> None:
+    """Writes a video's folder of maps, which appears when all of it is there."""
+    try:
+        with TemporaryDirectory(prefix=".", dir=out) as folder:
+            options = Options(Path(folder), kinds=("map",), domain=domain)
+            make_folders(options.out, options.kinds)
+            predict_sources(model, [source], options)
+            (options.out / "map" / source.name).rename(out / source.name)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+
+
+def _category_folders(text: str) -> list[str]:
+    """The category folders in a folder that holds no images itself; any other input as it is."""
+    folder = Path(text)
+    if not folder.is_dir() or list_images(folder):
+        return [text]
+    return [str(each) for each in sorted(folder.iterdir()) if each.is_dir() and list_images(each)] or [text]
+
+
+def _import_h5py():
+    try:
+        import h5py
+    except ImportError:
+        raise UnisalError(
+            "an HDF5 submission needs h5py; install it with: pip install 'unisal-jax[submit]'"
+        ) from None
+    return h5py

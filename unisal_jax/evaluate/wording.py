@@ -1,0 +1,106 @@
+"""The words of a report: names of scores and methods, what was left out, what a protocol means by a score."""
+
+from collections.abc import Mapping
+
+from unisal_jax.evaluate.protocols import SCORES, Protocol
+from unisal_jax.evaluate.results import Evaluation
+
+SCORE_TITLES = {
+    "auc_judd": "AUC-Judd",
+    "s_auc": "s-AUC",
+    "nss": "NSS",
+    "cc": "CC",
+    "sim": "SIM",
+    "kld": "KLD",
+    "ig": "IG",
+}
+"""By score name, as it is written in tables of papers."""
+
+LOWER_IS_BETTER = frozenset({"kld"})
+"""Scores that are distances; of the others, more is better."""
+
+_FAULTS = {
+    "constant_prediction": "with a constant prediction (scored, at chance)",
+    "resized_prediction": "with a prediction of another size (scored, resized)",
+    "empty_ground_truth": "with an empty ground-truth map (no CC, SIM, KLD)",
+    "constant_ground_truth": "with a constant ground-truth map (no CC)",
+    "no_fixations": "without fixations (no AUC-Judd, s-AUC, NSS, IG)",
+    "no_other_fixations": "without other frames' fixations (no s-AUC)",
+}
+
+
+def columns(evaluation: Evaluation) -> list[str]:
+    """The scores that some method has a mean of, in the protocols' order."""
+    return [name for name in SCORES if any(name in method.mean for method in evaluation.methods)]
+
+
+def method_title(name: str) -> str:
+    """A method's name for people: `centre_prior` is "centre prior"."""
+    return name.replace("_", " ")
+
+
+def printable(text: object) -> str:
+    """The text with everything that does not print written as an escape, such as \\x1b.
+
+    File names may hold newlines, terminal commands and bytes that are no text at all.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in str(text)
+    )
+
+
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun: "1 image", "1,200 frames"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def extent(evaluation: Evaluation) -> str:
+    """How much was scored: "700 images", "1 video, 54 frames"."""
+    method = evaluation.methods[0]
+    groups = number_of(len(method.groups), evaluation.kind)
+    if evaluation.kind == "image" and len(method.frames) == len(method.groups):
+        return groups
+    return f"{groups}, {number_of(len(method.frames), 'frame')}"
+
+
+def averaging(protocol: Protocol, kind: str) -> str:
+    """What the mean and its interval are over."""
+    if protocol.mean_over == "frames" and kind == "video":
+        limit = f", at most {protocol.max_frames:,}" if protocol.max_frames else ""
+        over = f"frames{limit}"
+    else:
+        over = f"{kind}s"
+    return f"mean over {over}; 95% interval: bootstrap over {kind}s"
+
+
+def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
+    """One line a reason, for `MethodScores.left_out`."""
+    return [
+        f"{number_of(count, 'frame')} {_FAULTS.get(reason, printable(reason).replace('_', ' '))}"
+        for reason, count in sorted(left_out.items())
+        if count
+    ]
+
+
+def definitions(protocol: Protocol) -> dict[str, str]:
+    """By score, what the protocol means by it."""
+    fixations = "each fixated pixel once" if protocol.unique_fixations else "every fixation"
+    spread = "unbiased" if protocol.nss_ddof else "population"
+    noise = " after noise of 1e-7" if protocol.jitter else ", ties count half"
+    others = (
+        "fixations of a random frame of each of ten images or videos; 100 splits, thresholds 0.1 apart"
+        if protocol.sampled_s_auc
+        else "all fixations of all other images or videos, exact, ties count half"
+    )
+    return {
+        "auc_judd": f"{fixations} against all pixels without one; thresholds at the fixated values{noise}",
+        "s_auc": f"fixations against {others}",
+        "nss": f"{fixations}; map standardised with the {spread} standard deviation",
+        "cc": "Pearson's correlation of the two maps; 0 for a constant prediction",
+        "sim": "sum of the pixelwise minimum of the two densities"
+        + (", maps scaled to 0..1 first" if protocol.sim_rescale else ""),
+        "kld": "sum of truth times log(truth / prediction), in nats"
+        + (f", {protocol.kld_eps:.3g} added inside and below" if protocol.kld_eps else ""),
+        "ig": f"bits per fixation over the centre prior; {fixations}",
+    }

@@ -35,7 +35,7 @@ class Row:
     y: float
 
 
-def scan_folders(root: Path, fps: float | None = None) -> Release:
+def scan_folders(root: Path, fps: float | None = None, partial: bool = False) -> Release:
     """Data in folders: `images/`, `maps/` and `fixations/` with the same stems, or such a set for each clip.
 
     `fixation/` is taken as well; a set without maps and fixations has no ground truth. Clips are
@@ -43,12 +43,15 @@ def scan_folders(root: Path, fps: float | None = None) -> Release:
 
     Args:
         fps: of the clips.
+        partial: let maps and fixations be missing; what is missing fails when it is read.
 
     Raises:
         UnisalError: something is missing, or two files have the same stem.
     """
     missing = Missing(root)
     splits = {split: list(_folder_clips(folder, missing)) for split, folder in _split_folders(root)}
+    if partial:
+        missing = Missing(root)
     return whole_release("own data (images/, maps/ and fixations/)", missing, splits, fps)
 
 
@@ -200,8 +203,8 @@ def _set_clips(folder: Path, missing: Missing, one_clip: bool) -> Iterator[Clip]
         if map_names is not None and mark_names is not None and fixations is not None:
             # What is missing is told of after all clips are known.
             truth = TruthFiles(
-                Files(maps, tuple(map_names.get(stems[i], "") for i in group)),
-                Files(fixations, tuple(mark_names.get(stems[i], "") for i in group)),
+                Files(maps, tuple(map_names.get(stems[i], f"{stems[i]}.png") for i in group)),
+                Files(fixations, tuple(mark_names.get(stems[i], f"{stems[i]}.png") for i in group)),
             )
         name = folder.name if one_clip else stems[group[0]]
         yield Clip(name, Files(folder / "images", tuple(images[i].name for i in group)), truth)

@@ -152,6 +152,24 @@ def test_missing_and_damaged_maps(command, images, tmp_path):
     assert found["counts"]["skipped"] == 2 and set(found["per_image"]) == {"b", "c"}
 
 
+def test_a_bad_frame_is_left_out_alone(command, clips, tmp_path):
+    """Of a clip with a damaged map, a missing one and a damaged prediction, the other frames count."""
+    for name in ("one", "two"):
+        good_maps(clips / name, tmp_path / "maps" / name, [f"{i:02d}" for i in range(1, 6)])
+    (clips / "one" / "maps" / "02.png").write_bytes(b"hello")
+    (clips / "one" / "fixation" / "03.png").unlink()
+    (tmp_path / "maps" / "two" / "04.png").write_bytes(b"hello")
+    args = ("evaluate", "--data", clips, "--predictions", tmp_path / "maps", "--json", tmp_path / "a.json")
+    status, _, err = command(*args)
+    assert status == 1 and err.count("\n") == 1
+    status, _, err = command(*args, "--on-error", "skip")
+    assert status == 0, err
+    assert all(name in err for name in ("02.png", "03.png", "04.png"))
+    found = scores_of(tmp_path / "a.json")
+    assert found["counts"]["skipped"] == 3 and found["counts"]["frames"] == 7
+    assert set(found["per_video"]) == {"one", "two"}
+
+
 @pytest.mark.parametrize(
     "spoil, says",
     [

@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.json, args.csv, args.html):
         if path is not None and not path.parent.is_dir():
             raise UnisalError(f"{path}: cannot be written (no folder {path.parent})")
-    data = open_data(args.data, args.split)
+    skip_errors = args.on_error == "skip"
+    data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
     if args.predictions is not None:
         method: Maps = FolderMaps(args.predictions, data)
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         baselines=tuple(name for name in args.baselines if name != "none"),
         prior=None if args.prior is None else read_map(args.prior),
         examples=args.html is not None,
-        skip_errors=args.on_error == "skip",
+        skip_errors=skip_errors,
         seed=args.seed,
     )
     evaluation = evaluate(data, method, options, about)

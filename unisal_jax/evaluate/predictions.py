@@ -72,11 +72,13 @@ class FolderMaps:
             raise UnisalError(f"{folder}: no such folder")
         self._folder, self._kind = folder, data.kind
 
-    def maps(self, group: Group) -> Iterator[np.ndarray]:
+    def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
         """The maps of a group's frames in order, float [H, W] of any size and range.
 
+        Yields an error in the place of one frame's map that cannot be read.
+
         Raises:
-          UnisalError: a file is missing, cannot be read, or is one frame too few or too many.
+          UnisalError: a group's files are missing, or are too few or too many.
         """
         if self._kind == "image":
             yield read_map(self._file(self._folder, group.id))
@@ -91,7 +93,11 @@ class FolderMaps:
         folder = self._folder / group.id
         if not folder.is_dir():
             raise UnisalError(f"{folder}: missing, as is {stack.name}")
-        yield from (read_map(path) for path in self._frame_files(folder, group))
+        for path in self._frame_files(folder, group):
+            try:
+                yield read_map(path)
+            except UnisalError as error:
+                yield error
 
     def _frame_files(self, folder: Path, group: Group) -> list[Path]:
         """Files by the frames' own names, else one for each frame in natural order."""

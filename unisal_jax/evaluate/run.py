@@ -39,8 +39,8 @@ OBSERVER_BLUR = 0.03
 class Maps(Protocol):
     """A method under test."""
 
-    def maps(self, group: Group) -> Iterator[np.ndarray]:
-        """The maps of a group's frames, in order."""
+    def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
+        """The maps of a group's frames, in order; an error in the place of one that cannot be had."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Options:
       prior: a density to be the centre prior and the baseline of information gain, such as a training
         set's mean map; None for a Gaussian fitted to the scored data's own fixations.
       examples: keep the best, the median and the worst frame to look at.
-      skip_errors: leave a group out when it, or its prediction, cannot be read.
+      skip_errors: leave out a frame whose truth or map cannot be read, and a group whose frames cannot.
       seed: of the sampled scores, the jitter and the intervals.
       observer_blur: standard deviation for the inter-observer maps, as a fraction of the width.
     """
@@ -83,13 +83,15 @@ def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict
     context = _Context(data, protocol, options)
     methods = [_Method("prediction", data, protocol, options)]
     methods += [_Method(name, data, protocol, options) for name in options.baselines]
-    skipped = []
+    skipped: list[str] = []
     chosen = _chosen_frames(data, protocol, options.seed)
     total = sum(len(group.frame_names) for group in data.groups)
     with tqdm(total=total, unit="frame", disable=None) as progress:
         for number, group in enumerate(data.groups):
             try:
-                rows = _score_group(number, group, predictions, methods, context, chosen[number], progress)
+                rows = _score_group(
+                    number, group, predictions, methods, context, chosen[number], skipped, progress
+                )
             except UnisalError as error:
                 if not options.skip_errors:
                     raise
@@ -176,10 +178,10 @@ class _Context:
             return None
         if self._protocol.sampled_s_auc:
             drawn = draw_other_frames(self._counts, [self.options.seed, group, frame])
-            return _counts_at(np.concatenate([self._fixations(*other) for other in drawn]), size)
+            return _counts_at(np.concatenate([self._others_fixations(*other) for other in drawn]), size)
         if self._pools is None:
             self._pools = [
-                np.concatenate([self._fixations(number, index) for index in range(count)])
+                np.concatenate([self._others_fixations(number, index) for index in range(count)])
                 for number, count in enumerate(self._counts)
             ]
         return _counts_at(
@@ -195,6 +197,15 @@ class _Context:
             if len(self._kept) < _KEPT_FRAMES:
                 self._kept[group, index] = found
         return found
+
+    def _others_fixations(self, group: int, index: int) -> np.ndarray:
+        """`_fixations`, or none where they cannot be read: no reason to leave out the frame that asks."""
+        try:
+            return self._fixations(group, index)
+        except UnisalError:
+            if not self.options.skip_errors:
+                raise
+            return np.zeros((0, 2))
 
     def _spread(self) -> Iterable[np.ndarray]:
         """Fixation counts of frames spread evenly over the data."""
@@ -267,6 +278,7 @@ def _score_group(
     methods: list[_Method],
     context: _Context,
     chosen: set[int],
+    skipped: list[str],
     progress: tqdm,
 ) -> dict[str, list[FrameScores]]:
     """Every method's scores of a group's frames."""
@@ -279,7 +291,15 @@ def _score_group(
         progress.update()
         if index not in chosen:
             continue
-        frame = context.frame(number, index)
+        try:
+            if isinstance(pred, UnisalError):
+                raise pred
+            frame = context.frame(number, index)
+        except UnisalError as error:
+            if not context.options.skip_errors:
+                raise
+            skipped.append(str(error))
+            continue
         for method in methods:
             if method.name == "inter_observer":
                 found = _inter_observer(frame, context.options.observer_blur)
@@ -340,6 +360,8 @@ def _examples(data: ScoringData, predictions: Maps, scored: MethodScores) -> tup
         with closing_frames(group) as frames:
             image = next(frame for number, frame in enumerate(frames, 1) if number == row.frame)
         pred = next(each for number, each in enumerate(predictions.maps(group), 1) if number == row.frame)
+        if isinstance(pred, UnisalError):
+            raise pred
         truth = group.truth(row.frame - 1)
         examples.append(
             Example(title, row.group, row.frame, row.scores, image, to_density(truth.map), to_density(pred))

@@ -100,7 +100,7 @@ class ScoringData:
         return next((known.stride for known in RELEASED_DOMAINS if known.name == self.name), domain.stride)
 
 
-def open_data(path: str | Path, split: str | None = None) -> ScoringData:
+def open_data(path: str | Path, split: str | None = None, partial: bool = False) -> ScoringData:
     """Opens data by what is in the folder.
 
     Args:
@@ -108,6 +108,7 @@ def open_data(path: str | Path, split: str | None = None) -> ScoringData:
         own data: `images/`, `maps/` and `fixations/` (or `fixation/`) with the same stems, or one
         folder of these per clip.
       split: which one, or `all` of them; None for the first of test, validation, train with truth.
+      partial: let own data lack maps or fixations; reading the truth of such a frame then fails.
     Raises:
       UnisalError: nothing of these is there, a file has no counterpart, or the split has no truth.
     """
@@ -115,7 +116,7 @@ def open_data(path: str | Path, split: str | None = None) -> ScoringData:
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")
     prepared = _find_prepared(root)
-    name, splits = _prepared_splits(prepared) if prepared is not None else _released_splits(root)
+    name, splits = _prepared_splits(prepared) if prepared is not None else _released_splits(root, partial)
     splits = {each: groups for each, groups in splits.items() if groups}
     present = [each for each in _USUAL_SPLITS if each in splits]
     if split == ALL_SPLITS and present:
@@ -144,14 +145,14 @@ def _find_prepared(root: Path) -> Path | None:
     return None
 
 
-def _released_splits(root: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
+def _released_splits(root: Path, partial: bool) -> tuple[str, dict[str, tuple[Group, ...]]]:
     """The name and the groups with truth of each split, by the layout that the folder has."""
     for name, pattern in _MARKS.items():
         if any(root.glob(pattern)):
             release = DATASETS[name].scan(root, True, DATASETS[name].seed)
             break
     else:
-        name, release = root.resolve().name, scan_folders(root)
+        name, release = root.resolve().name, scan_folders(root, partial=partial)
     return name, {
         split: tuple(_clip_group(clip) for clip in clips if clip.truth is not None)
         for split, clips in release.splits.items()

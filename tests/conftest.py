@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from tests.golden_weights import make_weights
+from unisal_jax.domains import UCF_SPORTS
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.media.images import resize_frame
+from unisal_jax.media.video import open_video
+from unisal_jax.models.unisal import RGB_MEAN, RGB_STD, Unisal, UnisalConfig
 from unisal_jax.weights import names
 from unisal_jax.weights.store import Weights, load_weights, save_weights, variable_shapes
 
@@ -58,6 +61,28 @@ def real_clip() -> Path:
     if not folder.is_dir():
         pytest.skip("the real clip (UCF Sports, Diving-Side-001) is not at hand")
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip_as_stored(released, real_clip) -> list[np.ndarray]:
+    """Log-densities [404, 720] of the real clip from the input that the stored ones were computed with.
+
+    They come from pixels of 0 to 255 where the network (and the original code, and the stored
+    folders of images and frames) has them from 0 to 1.
+    """
+    run = jax.jit(
+        lambda variables, x, hidden: Unisal(released.config).apply(
+            variables, x, UCF_SPORTS, hidden=hidden, target_size=(404, 720)
+        )
+    )
+    hidden, maps = [None] * UCF_SPORTS.stride, []
+    with open_video(real_clip / "images") as frames:
+        for number, frame in enumerate(frames):
+            x = (resize_frame(frame, UCF_SPORTS.input_size) - np.array(RGB_MEAN)) / np.array(RGB_STD)
+            slot = number % UCF_SPORTS.stride
+            log_density, hidden[slot] = run(released.variables, np.float32(x)[None, None], hidden[slot])
+            maps.append(np.asarray(log_density)[0, 0])
+    return maps
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.models import layers
-from unisal_jax.models.unisal import RGB_MEAN, RGB_STD, Unisal
+from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
 from unisal_jax.predict import network
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
@@ -247,26 +247,11 @@ def clip_frames(real_clip):
 STORED_CLIP = arrays("ucf_sports_clip.npz")["frames"]
 
 
-def test_real_clip_as_stored(released, clip_frames):
-    """The stored log-densities, from the input that they were computed with.
-
-    They come from pixels of 0 to 255 where the network (and the original code, and the stored
-    folders above) has them from 0 to 1; with the pixels so, all nine frames agree.
-    """
-    config, domain = released.config, unisal_jax.domains.UCF_SPORTS
-    run = jax.jit(
-        lambda variables, x, hidden: Unisal(config).apply(
-            variables, x, domain, hidden=hidden, target_size=(404, 720)
-        )
-    )
-    hidden = [None] * domain.stride
-    for number, frame in enumerate(clip_frames):
-        x = (resize_frame(frame, domain.input_size) - np.array(RGB_MEAN)) / np.array(RGB_STD)
-        slot = number % domain.stride
-        log_density, hidden[slot] = run(released.variables, np.float32(x)[None, None], hidden[slot])
-        if number % 6 == 0:
-            apart = np.abs(np.asarray(log_density)[0, 0, ::8, ::8] - STORED_CLIP[number // 6])
-            assert apart.max() < 5e-3 and apart.mean() < 5e-4
+def test_real_clip_as_stored(clip_as_stored):
+    """All nine stored frames agree, hidden states and interleaving included."""
+    for ours, stored in zip(clip_as_stored[::6], STORED_CLIP, strict=True):
+        apart = np.abs(ours[::8, ::8] - stored)
+        assert apart.max() < 5e-3 and apart.mean() < 5e-4
 
 
 def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):

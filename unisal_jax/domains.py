@@ -81,15 +81,20 @@ def size_by_aspect(frame_size: Size) -> Size:
       (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; ties go to the first
       in ascending height, then width (reference.md, "Input").
     """
+    tiles = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
+    h, w = nearest_aspect(frame_size, tiles)
+    return h * SIZE_UNIT, w * SIZE_UNIT
+
+
+def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
+    """The one of `sizes` whose aspect ratio is nearest to that of a picture; ties: the first."""
     aspect = frame_size[0] / frame_size[1]
 
     def likeness(size: Size) -> float:
         other = size[0] / size[1]
         return min(aspect, other) / max(aspect, other)
 
-    sizes = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
-    h, w = max(sizes, key=likeness)
-    return h * SIZE_UNIT, w * SIZE_UNIT
+    return max(sizes, key=likeness)
 
 
 def check_input_size(size: Size, what: str) -> None:

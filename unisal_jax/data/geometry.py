@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_by_aspect
+from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, nearest_aspect, size_by_aspect
 
 Fit = Literal["stretch", "height", "cover"]
 """How a picture reaches a size: `stretch` resizes straight to it; `height` resizes to its height and
@@ -77,17 +77,6 @@ def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, vid
     if dataset in _RELEASED:
         return _RELEASED[dataset].input_size
     return domain.video_input_size(frame_size) if video else size_by_aspect(frame_size)
-
-
-def nearest_aspect(frame_size: Size, sizes: tuple[Size, ...]) -> Size:
-    """The one of `sizes` whose aspect ratio is nearest to that of a picture; ties: the first."""
-    aspect = frame_size[0] / frame_size[1]
-
-    def likeness(size: Size) -> float:
-        other = size[0] / size[1]
-        return min(aspect, other) / max(aspect, other)
-
-    return max(sizes, key=likeness)
 
 
 def fit_picture(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:

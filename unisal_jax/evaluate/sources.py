@@ -20,15 +20,6 @@ from unisal_jax.evaluate.metrics import count_map
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video
 
-# What each release, and nothing else, has in its folder.
-_MARKS = {
-    "dhf1k": "annotation/[0-9][0-9][0-9][0-9]",
-    "hollywood2": "t*ing/actionclip*",
-    "ucf_sports": "t*ing/*-[0-9][0-9][0-9]",
-    "salicon": "images/COCO_*",
-    "mit1003": "ALLSTIMULI",
-    "mit300": "BenchmarkIMAGES",
-}
 # Which split a score is usually reported on, the first of these that has truth.
 ALL_SPLITS = "all"
 _USUAL_SPLITS = ("test", "validation", "train", "all")
@@ -147,10 +138,9 @@ def _find_prepared(root: Path) -> Path | None:
 
 def _released_splits(root: Path, partial: bool) -> tuple[str, dict[str, tuple[Group, ...]]]:
     """The name and the groups with truth of each split, by the layout that the folder has."""
-    for name, pattern in _MARKS.items():
-        if any(root.glob(pattern)):
-            release = DATASETS[name].scan(root, True, DATASETS[name].seed)
-            break
+    dataset = next((each for each in DATASETS.values() if each.recognise(root)), None)
+    if dataset is not None:
+        name, release = dataset.name, dataset.scan(root, True, dataset.seed)
     else:
         name, release = root.resolve().name, scan_folders(root, partial=partial)
     return name, {

@@ -177,7 +177,8 @@ def _prepared_splits(folder: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
     name = folder.name
     for split in split_names(folder):
         prepared = open_prepared(folder, split)
-        name = prepared.name
+        # Own data all have one builder; the collection's own name is its folder's.
+        name = prepared.name if prepared.name in DATASETS else folder.parent.name
         has_truth = bool(prepared.videos) and read_frames(prepared, [0])[0].truth is not None
         splits[split] = tuple(_prepared_group(prepared, video) for video in prepared.videos if has_truth)
     return name, splits

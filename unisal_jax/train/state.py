@@ -1,0 +1,89 @@
+"""What a training step takes and returns, and which part of it one domain's step may change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from unisal_jax.domains import Domain
+from unisal_jax.models.unisal import UnisalConfig
+
+Tree = dict[str, Any]
+
+# The mapped axis of training over several devices.
+AXIS = "batch"
+
+_RNN_MODULES = frozenset({"rnn", "post_rnn", "post_rnn_norm"})
+
+
+@flax.struct.dataclass
+class TrainState:
+    """A training's arrays.
+
+    Attributes:
+      variables: the network's, all collections.
+      momentum: of the trainable collections (`params` and each domain's), in the same structure.
+      step: int32 scalar, how many steps were taken, of all domains together.
+    """
+
+    variables: Tree
+    momentum: Tree
+    step: jax.Array
+
+
+def create(config: UnisalConfig, variables: Mapping[str, Any]) -> TrainState:
+    """The state before the first step: a copy of the variables, and no momentum.
+
+    A copy, so that donating the state to a step does not delete the caller's arrays.
+    """
+    copied = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+    trainable = {name: copied[name] for name in _trainable(config) if name in copied}
+    return TrainState(copied, jax.tree.map(jnp.zeros_like, trainable), jnp.zeros((), jnp.int32))
+
+
+def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) -> TrainState:
+    """The state on each of this process's devices (None: all), as `step.pmapped` wants it.
+
+    Placed once: without this a pmapped step would copy the whole state at each call, and donation
+    over processes would delete arrays that are still in use.
+    """
+    mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), (AXIS,))
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+
+
+def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool) -> Tree:
+    """The part of a tree that a step of `domain` changes; the rest gets no update of any kind.
+
+    Left out are other domains' collections, the RNN and Post-RNN if the domain bypasses them, and
+    the frozen encoder (reference.md, "Training").
+
+    Args:
+      tree: variables, or momentum, by collection and module.
+      config: of the network.
+      domain: whose step it is.
+      frozen: whether the encoder is.
+    Returns:
+      Collection -> module -> its arrays (not copied).
+    """
+    idle = {"encoder"} if frozen else set()
+    if domain.static and config.rnn_bypass:
+        idle |= _RNN_MODULES
+    # With every part shared (an ablation) a domain has no collection of its own.
+    return {
+        collection: {module: leaves for module, leaves in tree[collection].items() if module not in idle}
+        for collection in ("params", domain.name)
+        if collection in tree
+    }
+
+
+def merged(tree: Tree, part: Tree) -> Tree:
+    """The tree with the modules of `part` in the place of its own; the inverse of `moving`."""
+    return {**tree, **{collection: {**tree[collection], **modules} for collection, modules in part.items()}}
+
+
+def _trainable(config: UnisalConfig) -> list[str]:
+    return ["params", *(domain.name for domain in config.domains)]

@@ -11,6 +11,7 @@ from unisal_jax.errors import UnisalError
 COMMANDS = {
     "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
+    "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),

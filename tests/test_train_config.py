@@ -1,0 +1,128 @@
+"""Configs: files, overrides, and what is wrong with them said in one line."""
+
+import json
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from unisal_jax.domains import DHF1K
+from unisal_jax.errors import UnisalError
+from unisal_jax.train.config import TrainConfig, check_same, load_config, network_domain
+
+SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
+
+
+def test_the_papers_config_is_the_papers():
+    config = load_config(PAPER)
+    assert set(config.domains) == {"dhf1k", "hollywood2", "ucf_sports", "salicon"}
+    assert {name: domain.batch_size for name, domain in config.domains.items()} == {
+        "dhf1k": 4,
+        "hollywood2": 4,
+        "ucf_sports": 4,
+        "salicon": 32,
+    }
+    assert (config.epochs, config.clip_frames, config.order) == (16, 12, "random")
+    assert config.optimizer == TrainConfig(config.domains).optimizer
+    assert network_domain("dhf1k", config.domains["dhf1k"]) == DHF1K
+
+
+def test_overrides():
+    config = load_config(
+        SMOKE,
+        [
+            "--config.optimizer.lr=1",
+            "config.optimizer.domain_lr_scale.dhf1k=0.5",
+            "epochs=3",
+            "--config.init.weights=unisal",
+            "--config.domains.dhf1k.input_size=(96, 64)",
+            "--config.domains.salicon.flip=true",
+            "--config.optimizer.clip_norm=None",
+            "--config.network.skips=False",
+        ],
+    )
+    assert config.optimizer.lr == 1.0 and isinstance(config.optimizer.lr, float)
+    assert config.optimizer.domain_lr_scale == {"dhf1k": 0.5}
+    assert config.optimizer.clip_norm is None
+    assert config.epochs == 3 and config.init.weights == "unisal"
+    assert config.domains["dhf1k"].input_size == (96, 64) and config.domains["salicon"].flip
+    assert config.network == {"skips": False}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.optimizer.learning_rate=1", r"^config.optimizer.learning_rate: no such field; known: lr,"),
+        ("--config.epoch=1", r"^config.epoch: no such field"),
+        ("--config.epochs=1.5", r"^config.epochs: 1.5 is not int"),
+        ("--config.epochs=True", r"^config.epochs: True is not int"),
+        ("--config.epochs=0", r"^config.epochs: 0 is not above 0"),
+        ("--config.optimizer.lr=fast", r"^config.optimizer.lr: 'fast' is not float"),
+        ("--config.order=sorted", r"^config.order: 'sorted' is not one of random, alternating"),
+        ("--config.domains.dhf1k.input_size=(64,)", r"^config.domains.dhf1k.input_size: \(64,\) is not"),
+        ("--config.domains.dhf1k.input_size=(60,64)", r"domain dhf1k: input size 60x64"),
+        ("--config.domains.mine.data=x", r"^config.domains.mine.input_size: not set"),
+        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.data: not set"),
+        ("--config.network.skip=True", r"^config.network.skip: no such field; known: prior_maps"),
+        ("--config.network.skips=3", r"^config.network.skips: 3 is not bool"),
+        ("--config.best.domain=mit1003", r"^config.best.domain: 'mit1003' is not one"),
+        ("--config.epochs.more=1", r"^config.epochs.more: config has no such field"),
+        ("--config.epochs", r"^--config.epochs: an override is --config.NAME=VALUE"),
+        ("--config.optimizer.lr=-1", r"^optimizer: lr -1 is negative"),
+    ],
+)
+def test_wrong_overrides_are_named(override, message):
+    with pytest.raises(UnisalError, match=message):
+        load_config(SMOKE, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(): return {}", "gives a dict, not a ConfigDict"),
+        ("x = 1", "AttributeError"),
+        ("import nothing_such", "ModuleNotFoundError"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, text, message):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    with pytest.raises(UnisalError, match=rf"broken.py: .*{message}"):
+        load_config(path)
+    with pytest.raises(UnisalError, match=r"none.py: no such config file"):
+        load_config(tmp_path / "none.py")
+
+
+def test_a_workdir_of_another_training(tmp_path):
+    stored = load_config(SMOKE).to_json()
+    path = tmp_path / "config.json"
+    check_same(load_config(SMOKE), stored, path)
+    # A longer training is the same one.
+    check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
+    with pytest.raises(UnisalError, match=r"config.json: holds a training with seed 0, not 1; name another"):
+        check_same(load_config(SMOKE, ["seed=1"]), stored, path)
+    with pytest.raises(UnisalError, match="damaged"):
+        check_same(load_config(SMOKE), stored[:-5], path)
+    assert json.loads(stored)["optimizer"]["momentum"] == 0.9
+
+
+def test_the_command_takes_overrides(monkeypatch, tmp_path):
+    from unisal_jax.cli import train as command
+    from unisal_jax.cli.main import Parser
+    from unisal_jax.train import loop
+
+    seen = []
+
+    def fake(config, workdir):
+        seen.append((config, workdir))
+        return loop.Outcome(7, False, None, [])
+
+    monkeypatch.setattr(loop, "train", fake)
+    parser = Parser("unisal")
+    command.configure(parser.add_subparsers().add_parser("train"))
+    args = ["train", "--config", str(SMOKE), "--config.epochs=3", "--workdir", str(tmp_path)]
+    parsed = parser.parse_args([*args, "--config.optimizer.lr=0.5"])
+    assert parsed.run(parsed) == 0
+    config, workdir = seen[0]
+    assert (config.epochs, config.optimizer.lr, workdir) == (3, 0.5, tmp_path)
+    with pytest.raises(SystemExit):
+        parser.parse_args([*args, "--other=1"])

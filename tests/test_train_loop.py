@@ -1,0 +1,226 @@
+"""Training from end to end on tiny synthetic data: it learns, stops, goes on, and names what fails."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.train import checkpoints, inputs, loop
+from unisal_jax.train.config import CheckpointConfig, DomainConfig, SyntheticConfig, TrainConfig
+from unisal_jax.train.optimizer import OptimizerConfig
+from unisal_jax.train.state import create
+from unisal_jax.weights.store import load_weights
+
+SMALL = DomainConfig("synthetic", 2, validation_clips=2, input_size=(64, 64), target_size=(64, 64))
+# Two steps of each domain in an epoch. The encoder stays frozen: without its gradient a step compiles
+# in half the time.
+CONFIG = TrainConfig(
+    domains={"dhf1k": SMALL, "salicon": SMALL},
+    epochs=2,
+    clip_frames=2,
+    log_every=1,
+    synthetic=SyntheticConfig(4, 2, 6, (64, 64)),
+    optimizer=OptimizerConfig(lr=0.01),
+    # Slower to run and much quicker to compile.
+    network={"depthwise": "grouped"},
+    checkpoints=CheckpointConfig(every_steps=3),
+)
+STEPS = 8
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def start():
+    """The network and its first variables, once for all runs."""
+    return inputs.initial(CONFIG)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begin_alike(start):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "initial", lambda config: start)
+        yield
+
+
+@pytest.fixture(scope="module")
+def network(start):
+    return start[0]
+
+
+@pytest.fixture(scope="module")
+def compiled(network):
+    return loop.make_programs(CONFIG, network)
+
+
+@pytest.fixture
+def train(monkeypatch, compiled):
+    """`loop.train` with the module's compiled steps."""
+    monkeypatch.setattr(loop, "make_programs", lambda *_: compiled)
+    return loop.train
+
+
+@pytest.fixture(scope="module")
+def unbroken(compiled, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("train") / "unbroken"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_programs", lambda *_: compiled)
+        return workdir, loop.train(CONFIG, workdir)
+
+
+def final(workdir, network):
+    """All arrays of the last checkpoint."""
+    like = create(network, inputs.initial(CONFIG)[1])
+    manager = checkpoints.open_checkpoints(workdir / loop.CHECKPOINTS)
+    state, position, skipped = checkpoints.restore(manager, like, network)
+    manager.close()
+    return state, dict(position), skipped
+
+
+def assert_same_training(workdir, other, network):
+    jax.tree.map(np.testing.assert_array_equal, final(workdir, network), final(other, network))
+    assert (workdir / loop.VALIDATIONS).read_bytes() == (other / loop.VALIDATIONS).read_bytes()
+    assert rows(workdir) == rows(other)
+    assert (workdir / loop.BEST).readlink() == (other / loop.BEST).readlink()
+
+
+def rows(workdir):
+    """The logged scalars, but for the speed."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "frames_per_second"} for line in lines]
+
+
+def at_step(monkeypatch, number, act):
+    """Calls `act` when the loop prepares its step with this number, counted from 1."""
+    calls = iter(range(1, 100))
+    original = loop.learning_rate
+
+    def counted(*args):
+        if next(calls) == number:
+            act()
+        return original(*args)
+
+    monkeypatch.setattr(loop, "learning_rate", counted)
+
+
+def test_a_run_leaves_weights_and_logs(unbroken, network):
+    workdir, outcome = unbroken
+    assert outcome.step == STEPS and outcome.finished
+    assert [entry["step"] for entry in outcome.validations] == [4, 8]
+    for workplace in (workdir / loop.CHECKPOINTS / str(STEPS), workdir / loop.BEST):
+        weights = load_weights(workplace)
+        assert weights.config == network
+    assert load_weights(workdir / loop.BEST).metadata["source"] == f"step {outcome.best_step}"
+    trained = [row for row in rows(workdir) if row["kind"] == "train"]
+    assert [row["step"] for row in trained] == list(range(1, STEPS + 1))
+    assert {row["domain"] for row in trained} == {"dhf1k", "salicon"}
+    assert all(np.isfinite([row["loss"], row["gradient_norm"]]).all() for row in trained)
+    # The learning rate of an epoch, half of it on SALICON.
+    assert {row["learning_rate"] for row in trained} == {0.01, 0.005, 0.01 * 0.8, 0.01 * 0.8 * 0.5}
+    # The latest two and the best.
+    kept = {int(path.name) for path in (workdir / loop.CHECKPOINTS).iterdir()}
+    assert kept == {6, 8} | {outcome.best_step}
+
+
+def test_no_host_name_in_the_workdir(unbroken):
+    workdir, _ = unbroken
+    host = os.uname().nodename
+    files = [path for path in workdir.rglob("*") if path.is_file()]
+    assert any("tfevents" in path.name for path in files)
+    assert not [path for path in files if host in str(path.relative_to(workdir))]
+    assert host not in (workdir / loop.SURROUNDINGS).read_text()
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeypatch, tmp_path, number):
+    """Killed before the first checkpoint, and in mid-epoch."""
+
+    def kill():
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        at_step(patch, number, kill)
+        with pytest.raises(Killed):
+            train(CONFIG, tmp_path)
+    assert train(CONFIG, tmp_path).finished
+    assert_same_training(tmp_path, unbroken[0], network)
+
+
+def test_sigterm_in_mid_epoch_saves(train, unbroken, network, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        outcome = train(CONFIG, tmp_path)
+    assert (outcome.step, outcome.finished) == (2, False)
+    assert (tmp_path / loop.CHECKPOINTS / "2").is_dir()
+    assert train(CONFIG, tmp_path).finished
+    assert_same_training(tmp_path, unbroken[0], network)
+
+
+def test_sigterm_in_validation(train, unbroken, network, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        original = loop._Run.validate
+
+        def interrupted(self, state):
+            signal.raise_signal(signal.SIGTERM)
+            return original(self, state)
+
+        patch.setattr(loop._Run, "validate", interrupted)
+        outcome = train(CONFIG, tmp_path)
+    assert (outcome.step, outcome.finished, outcome.validations) == (4, False, [])
+    assert train(CONFIG, tmp_path).finished
+    assert_same_training(tmp_path, unbroken[0], network)
+
+
+def test_a_finished_run_does_nothing_more(train, unbroken):
+    workdir, outcome = unbroken
+    before = rows(workdir)
+    assert train(CONFIG, workdir) == outcome
+    assert rows(workdir) == before
+
+
+def test_another_training_is_refused(unbroken):
+    other = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(lr=0.02))
+    with pytest.raises(UnisalError, match=r"config.json: holds a training with optimizer.lr 0.01, not 0.02"):
+        loop.train(other, unbroken[0])
+
+
+def fake_programs(broken):
+    """Steps that compute nothing; those with the numbers `broken` (from 1) have a NaN for their loss."""
+
+    def step(state, lr, batch, key):
+        number = int(state.step) + 1
+        metrics = {"loss": float("nan") if number in broken else 1.0, "gradient_norm": 1.0}
+        return state.replace(step=state.step + 1), metrics | {"finite": number not in broken}
+
+    return loop.Programs(lambda name, frozen: step, lambda name: lambda variables, batch: {"loss": 1.0})
+
+
+def test_a_loss_that_is_not_finite_stops_and_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs({2}))
+    message = r"step 2, domain (dhf1k|salicon): loss nan, gradient norm 1, not finite; batch: \1/train/"
+    with pytest.raises(UnisalError, match=message):
+        loop.train(CONFIG, tmp_path)
+
+
+def test_so_many_steps_that_are_not_finite_are_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs({2, 5}))
+    with pytest.raises(UnisalError, match="step 5"):
+        loop.train(dataclasses.replace(CONFIG, skip_nonfinite=1), tmp_path)
+    # The count is in the checkpoint: 2 is not counted again, and the second one is now allowed.
+    assert loop.train(dataclasses.replace(CONFIG, skip_nonfinite=2), tmp_path).finished
+    skipped = [row["step"] for row in rows(tmp_path) if row["kind"] == "skipped"]
+    assert skipped == [2, 5]
+
+
+def test_early_stopping(monkeypatch, tmp_path):
+    # All validations are equal, so the first is the best.
+    monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
+    outcome = loop.train(dataclasses.replace(CONFIG, epochs=9, patience=2), tmp_path)
+    assert (outcome.step, outcome.finished, outcome.best_step) == (12, True, 4)

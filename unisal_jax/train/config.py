@@ -1,0 +1,320 @@
+"""An experiment: a `configs/*.py` file with overrides, checked and given types.
+
+A file's `get_config()` returns an ml_collections ConfigDict. It names only what differs from the
+defaults, which are the paper's; a key that no field has, or a value of another type, is refused.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ml_collections import ConfigDict
+
+from unisal_jax.data.clips import CLIP_FRAMES
+from unisal_jax.data.plan import Order
+from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.train.losses import LossWeights
+from unisal_jax.train.optimizer import OptimizerConfig
+
+SYNTHETIC = "synthetic"
+
+# A resumed training may go on with other values of these; any other change would make it another one.
+_FREE = ("epochs", "checkpoints", "patience", "log_every", "skip_nonfinite", "workers", "threads")
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainConfig:
+    """One domain and its data.
+
+    Attributes:
+      data: folder of a prepared dataset, or `synthetic`: made in the workdir, released domains only.
+      batch_size: clips, or images, in a batch of all devices together.
+      train_split, validation_split: names of the dataset's splits.
+      validation_clips: so many clips at fixed places of each validation video.
+      flip: mirror each training example with probability one half.
+      input_size, target_size, stride, static, bn_momentum: see `Domain`; None leaves a released
+        domain's. A new domain must say its input size.
+      like: a domain of the weights in `init` that a new one starts as a copy of; None starts it fresh.
+    """
+
+    data: str
+    batch_size: int = 4
+    train_split: str = "train"
+    validation_split: str = "validation"
+    validation_clips: int = 1
+    flip: bool = False
+    input_size: Size | None = None
+    target_size: Size | None = None
+    stride: int | None = None
+    static: bool | None = None
+    bn_momentum: float | None = None
+    like: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+    """What the training starts from; with neither, from random weights.
+
+    Attributes:
+      weights: a release's name or a path, as `load_weights` takes it.
+      encoder: `mobilenet_v2` or a .pth file: the encoder alone.
+    """
+
+    weights: str | None = None
+    encoder: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BestConfig:
+    """Which epoch is the best: the one with the lowest loss or kld, or the highest cc or nss.
+
+    Attributes:
+      domain: on whose validation clips; None takes the first domain by name.
+      metric: the score.
+    """
+
+    domain: str | None = None
+    metric: Literal["loss", "kld", "cc", "nss"] = "loss"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written, and which stay.
+
+    Attributes:
+      keep: how many of the latest; the best epoch's stays besides.
+      every_steps: write one after every so many steps too, not only at the end of an epoch.
+    """
+
+    keep: int = 2
+    every_steps: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig:
+    """How much synthetic data is made for each domain that asks for it: see `data_prep.synthetic`."""
+
+    train: int = 4
+    validation: int = 2
+    frames: int = 24
+    size: Size = (72, 96)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A whole experiment.
+
+    Attributes:
+      domains: by name.
+      seed: of the weights, the data's order and dropout.
+      epochs: how many.
+      order: of the domains' batches in an epoch.
+      clip_frames: frames of a clip.
+      dtype: of the computation; parameters stay float32.
+      optimizer, loss, init, best, checkpoints, synthetic: see their classes.
+      network: fields of `UnisalConfig` that differ from its defaults (or from those of the weights
+        in `init`).
+      patience: stop after so many epochs without a better one; None never does.
+      log_every: write every so manieth step's scalars.
+      skip_nonfinite: so many steps may have a loss or gradient that is not finite, and are left out;
+        one more stops the training.
+      workers, threads: reading processes (0: this one), and batches that each works on at once.
+    """
+
+    domains: Mapping[str, DomainConfig]
+    seed: int = 0
+    epochs: int = 16
+    order: Order = "random"
+    clip_frames: int = CLIP_FRAMES
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    loss: LossWeights = dataclasses.field(default_factory=LossWeights)
+    network: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+    init: InitConfig = dataclasses.field(default_factory=InitConfig)
+    best: BestConfig = dataclasses.field(default_factory=BestConfig)
+    checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
+    patience: int | None = None
+    log_every: int = 10
+    skip_nonfinite: int = 0
+    workers: int = 0
+    threads: int = 2
+
+    def __post_init__(self):
+        if not self.domains:
+            raise UnisalError("config: no domains")
+        if self.best.domain is not None and self.best.domain not in self.domains:
+            raise UnisalError(f"config.best.domain: {self.best.domain!r} is not one of config.domains")
+        counts: dict[str, int | None] = {"epochs": self.epochs, "clip_frames": self.clip_frames}
+        counts["log_every"] = self.log_every
+        counts |= {"checkpoints.keep": self.checkpoints.keep, "patience": self.patience}
+        counts |= {"checkpoints.every_steps": self.checkpoints.every_steps}
+        for name, domain in self.domains.items():
+            counts[f"domains.{name}.batch_size"] = domain.batch_size
+            counts[f"domains.{name}.validation_clips"] = domain.validation_clips
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise UnisalError(f"config.{name}: {count} is not above 0")
+        _check_network(self.network)
+        for name, domain in self.domains.items():
+            network_domain(name, domain)
+
+    def to_json(self) -> str:
+        """All fields, defaults included, with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Runs a config file and changes what the overrides name.
+
+    Args:
+      path: a Python file with `get_config()`.
+      overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
+    Raises:
+      UnisalError: no such file, an unknown key or a value of another type; names it.
+    """
+    values = _run(Path(path))
+    for override in overrides:
+        name, equals, text = override.removeprefix("--").removeprefix("config.").partition("=")
+        if not equals or not name:
+            raise UnisalError(f"{override}: an override is --config.NAME=VALUE")
+        *parents, last = name.split(".")
+        node = values
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise UnisalError(f"config.{name}: config has no such field")
+            node = child
+        node[last] = _literal(text)
+    return _typed(TrainConfig, values, "config")
+
+
+def network_domain(name: str, config: DomainConfig) -> Domain:
+    """The network's domain: the released one of this name with what the config changes, or a new one."""
+    fields = ("input_size", "target_size", "stride", "static", "bn_momentum")
+    given = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
+    released = {domain.name: domain for domain in RELEASED_DOMAINS}
+    if name in released:
+        return dataclasses.replace(released[name], **given)
+    if config.input_size is None:
+        raise UnisalError(f"config.domains.{name}.input_size: not set, and {name} is no released domain")
+    return Domain(name, **given)
+
+
+def check_same(config: TrainConfig, stored: str, path: Path) -> None:
+    """Refuses to go on with another experiment than the stored one (as `to_json` wrote it).
+
+    Raises:
+      UnisalError: names the first field that differs.
+    """
+    try:
+        old = _flat(json.loads(stored))
+    except (ValueError, AttributeError) as error:
+        raise UnisalError(f"{path}: damaged ({error})") from error
+    new = _flat(json.loads(config.to_json()))
+    for name in sorted(old.keys() | new.keys()):
+        if name.split(".")[0] not in _FREE and old.get(name) != new.get(name):
+            raise UnisalError(
+                f"{path}: holds a training with {name} {old.get(name)}, not {new.get(name)}; "
+                "name another --workdir"
+            )
+
+
+def _run(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UnisalError(f"{path}: no such config file")
+    spec = importlib.util.spec_from_file_location("unisal_config", path)
+    if spec is None or spec.loader is None:
+        raise UnisalError(f"{path}: a config is a .py file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except UnisalError:
+        raise
+    except Exception as error:
+        # It is the user's program: it may raise anything.
+        raise UnisalError(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a ConfigDict")
+    return config.to_dict()
+
+
+def _literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    """The value as the type hint says, or UnisalError that names it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _record(typing.cast(type, hint), value, name)
+    if origin in (types.UnionType, typing.Union):
+        for argument in arguments:
+            try:
+                return _typed(argument, value, name)
+            except UnisalError:
+                continue
+    elif origin is Mapping and isinstance(value, dict):
+        return {key: _typed(arguments[1], each, f"{name}.{key}") for key, each in value.items()}
+    elif origin is tuple and isinstance(value, tuple | list) and len(value) == len(arguments):
+        return tuple(_typed(a, each, name) for a, each in zip(arguments, value, strict=True))
+    elif origin is Literal and value in arguments:
+        return value
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == isinstance(value, bool):
+        return value
+    raise UnisalError(f"{name}: {value!r} is not {_wanted(hint)}")
+
+
+def _record(cls: type, values: dict[str, Any], name: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise UnisalError(f"{name}.{key}: no such field; known: {', '.join(fields)}")
+    for key, field in fields.items():
+        required = field.default is field.default_factory is dataclasses.MISSING
+        if required and key not in values:
+            raise UnisalError(f"{name}.{key}: not set")
+    return cls(**{key: _typed(hints[key], value, f"{name}.{key}") for key, value in values.items()})
+
+
+def _check_network(switches: Mapping[str, Any]) -> None:
+    hints = typing.get_type_hints(UnisalConfig)
+    for key, value in switches.items():
+        if key == "domains" or key not in hints:
+            known = ", ".join(name for name in hints if name != "domains")
+            raise UnisalError(f"config.network.{key}: no such field; known: {known}")
+        _typed(hints[key], value, f"config.network.{key}")
+
+
+def _wanted(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

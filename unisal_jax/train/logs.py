@@ -1,0 +1,109 @@
+"""What a training writes down besides its checkpoints: scalars, the validations, what it ran on."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX import SummaryWriter
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, cannot_write
+
+SCALARS = "metrics.jsonl"
+_PACKAGES = ("unisal-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+class Logs:
+    """Scalars, to `metrics.jsonl` and for TensorBoard alike."""
+
+    def __init__(self, workdir: Path, step: int):
+        """Goes on after `step`: what a killed run wrote of later steps is removed, as they come again."""
+        path = workdir / SCALARS
+        kept = [line for line in _lines(path) if _step_of(line) <= step]
+        _write(path, "".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+        folder = workdir / "tensorboard"
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        # Its files are named after the computer, which is nobody's business and no help.
+        number = len(list(folder.glob("events.*.run")))
+        for path in folder.glob("*.tfevents.*"):
+            if not path.name.endswith(".run"):
+                start = path.name.split(".")[3]
+                path.rename(folder / f"events.out.tfevents.{start}.{number}.run")
+
+    def write(self, kind: str, step: int, scalars: Mapping[str, float], **about: Any) -> None:
+        """Writes the scalars of one step, under `kind/NAME`, or `kind/DOMAIN/NAME` if `domain` is given."""
+        entry = {"kind": kind, "step": step, **about, **scalars}
+        self._file.write(json.dumps(entry, sort_keys=True) + "\n")
+        self._file.flush()
+        prefix = f"{kind}/{about['domain']}" if "domain" in about else kind
+        for name, value in scalars.items():
+            self._writer.add_scalar(f"{prefix}/{name}", value, step)
+
+    def close(self) -> None:
+        """Ends both files."""
+        self._file.close()
+        self._writer.close()
+
+
+def read_validations(path: Path, step: int) -> list[dict[str, Any]]:
+    """The validations up to and with `step`, oldest first: epoch, step, and scores by domain.
+
+    Raises:
+      UnisalError: the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [entry for entry in json.loads(path.read_text(encoding="utf-8")) if entry["step"] <= step]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnisalError(f"{path}: damaged ({error})") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON with sorted keys; the file appears when it is whole."""
+    _write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def surroundings(seed: int) -> dict[str, Any]:
+    """What decides on a run's numbers and speed besides its config; no names of people or computers."""
+    devices = jax.local_devices()
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "system": f"{sys.platform} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "devices": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "seed": seed,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # cut off by a kill: drop it
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error

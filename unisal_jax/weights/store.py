@@ -4,10 +4,12 @@ A `.safetensors` file is our own form: tensors named by collection and place, an
 rebuild the network. A `.pth` file has the authors' names. A checkpoint folder is orbax's.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +254,18 @@ def _write_checkpoint(path: Path, weights: Weights) -> None:
         checkpointer.save(path.absolute(), args=items)
 
 
+@contextlib.contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    """Keeps a logger to errors: orbax warns of the items that a training has beside the weights."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _read_checkpoint(path: Path) -> Weights:
     import orbax.checkpoint as ocp
 
@@ -265,7 +279,7 @@ def _read_checkpoint(path: Path) -> Weights:
         restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item.tree)
         return ocp.args.PyTreeRestore(restore_args=restore)
 
-    with ocp.Checkpointer(handler) as checkpointer:
+    with ocp.Checkpointer(handler) as checkpointer, _without_warnings("absl"):
         try:
             items = checkpointer.metadata(path.absolute()).item_metadata
             restored = checkpointer.restore(

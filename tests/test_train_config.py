@@ -105,9 +105,7 @@ def test_a_workdir_of_another_training(tmp_path):
     assert json.loads(stored)["optimizer"]["momentum"] == 0.9
 
 
-def test_the_command_takes_overrides(monkeypatch, tmp_path):
-    from unisal_jax.cli import train as command
-    from unisal_jax.cli.main import Parser
+def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
     from unisal_jax.train import loop
 
     seen = []
@@ -117,12 +115,13 @@ def test_the_command_takes_overrides(monkeypatch, tmp_path):
         return loop.Outcome(7, False, None, [])
 
     monkeypatch.setattr(loop, "train", fake)
-    parser = Parser("unisal")
-    command.configure(parser.add_subparsers().add_parser("train"))
-    args = ["train", "--config", str(SMOKE), "--config.epochs=3", "--workdir", str(tmp_path)]
-    parsed = parser.parse_args([*args, "--config.optimizer.lr=0.5"])
-    assert parsed.run(parsed) == 0
+    args = ["train", "--config", SMOKE, "--config.epochs=3", "--workdir", tmp_path]
+    status, out, _ = command(*args, "--config.optimizer.lr=0.5")
+    assert status == 0 and "stopped after step 7" in out
     config, workdir = seen[0]
     assert (config.epochs, config.optimizer.lr, workdir) == (3, 0.5, tmp_path)
-    with pytest.raises(SystemExit):
-        parser.parse_args([*args, "--other=1"])
+    status, _, err = command(*args, "--other=1")
+    assert status == 1 and "--other=1" in err and len(seen) == 1
+    # Only a command that says so takes them.
+    status, _, err = command("weights", "--config.epochs=3")
+    assert status == 1 and "--config.epochs=3" in err

@@ -40,7 +40,13 @@ def main(argv: list[str] | None = None) -> int:
         if name == wanted:
             importlib.import_module(module).configure(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    # A command whose flags are open (--config.NAME=VALUE) says how they begin, and gets them as they are.
+    prefix = getattr(args, "open_flags", None)
+    unknown = [arg for arg in rest if prefix is None or not arg.startswith(prefix)]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.overrides = rest
     if args.version:
         from unisal_jax import __version__
 

@@ -1,9 +1,7 @@
 """`unisal train`: an experiment from a config file, or the rest of one that was stopped."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 _OVERRIDE = "--config."
 
@@ -19,8 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="checkpoints and logs; a training in it goes on where it stopped",
     )
     parser.epilog = "--config.NAME=VALUE changes a field of the config, as --config.optimizer.lr=0.01."
-    _take_overrides(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, open_flags=_OVERRIDE)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,17 +32,3 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.workdir / CHECKPOINTS / str(outcome.step)}: the last weights")
         print(f"{args.workdir / BEST}: the best, of step {outcome.best_step}")
     return 0
-
-
-def _take_overrides(parser: argparse.ArgumentParser) -> None:
-    """Puts arguments of the form --config.NAME=VALUE aside, as `overrides`."""
-    parse = parser.parse_known_args
-
-    def parse_known_args(args: Sequence[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
-        overrides = [arg for arg in args if arg.startswith(_OVERRIDE)]
-        found, unknown = parse([arg for arg in args if arg not in overrides], namespace)
-        found.overrides = overrides
-        return found, unknown
-
-    # argparse has no flag whose name is open; a subcommand's parser is called by this method.
-    parser.parse_known_args = parse_known_args  # type: ignore[method-assign,assignment]

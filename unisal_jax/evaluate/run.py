@@ -11,7 +11,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import information_gain as baselines
 from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
-from unisal_jax.evaluate.information_gain import CentreGaussian, fit_centre_gaussian, inter_observer_maps
+from unisal_jax.evaluate.information_gain import fit_centre_gaussian, inter_observer_maps
 from unisal_jax.evaluate.metrics import to_density
 from unisal_jax.evaluate.protocols import (
     SCORES,
@@ -147,6 +147,7 @@ class _Context:
     def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: Options):
         self._data, self._protocol, self.options = data, protocol, options
         self._counts = [len(group.frame_names) for group in data.groups]
+        self._last_prior = np.zeros((0, 0))
         self._kept: dict[tuple[int, int], np.ndarray] = {}
         self.gaussian = fit_centre_gaussian(self._spread()) if options.prior is None else None
         self._pools: list[np.ndarray] | None = None
@@ -166,11 +167,13 @@ class _Context:
         )
 
     def _prior(self, size: Size) -> np.ndarray:
-        """The centre prior at a size, [H, W], summing to 1."""
-        if isinstance(self.gaussian, CentreGaussian):
-            return baselines.centre_prior(size, self.gaussian)
-        assert self.options.prior is not None
-        return baselines.mean_map([self.options.prior], size)
+        """The centre prior at a size, [H, W], summing to 1; made anew only when the size changes."""
+        if self._last_prior.shape != size:
+            if self.gaussian is not None:
+                self._last_prior = baselines.centre_prior(size, self.gaussian)
+            else:
+                self._last_prior = baselines.mean_map([self.options.prior], size)
+        return self._last_prior
 
     def _others(self, group: int, frame: int, size: Size) -> np.ndarray | None:
         """Counts of other frames' fixations at a size, [H, W]; None where there are no others."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from unisal_jax.data.clips import CLIP_FRAMES
@@ -216,10 +217,10 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
       UnisalError: names the first field that differs.
     """
     try:
-        old = _flat(json.loads(stored))
-    except (ValueError, AttributeError) as error:
+        old = flatten_dict(dict(json.loads(stored)), sep=".")
+    except (ValueError, TypeError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
-    new = _flat(json.loads(config.to_json()))
+    new = flatten_dict(json.loads(config.to_json()), sep=".")
     for name in sorted(old.keys() | new.keys()):
         if name.split(".")[0] not in _FREE and old.get(name) != new.get(name):
             raise UnisalError(
@@ -308,13 +309,3 @@ def _wanted(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(hint)))}"
     return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

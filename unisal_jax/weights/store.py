@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
@@ -123,7 +124,7 @@ def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:
     """Raises UnisalError, naming `file` and the tensors, unless the variables fit the network."""
-    want, have = _flatten(variable_shapes(config)), _flatten(variables)
+    want, have = (flatten_dict(tree, sep="/") for tree in (variable_shapes(config), dict(variables)))
     for what, missing in (("lacks", want.keys() - have.keys()), ("has unknown", have.keys() - want.keys())):
         if missing:
             raise UnisalError(f"{file}: {what} tensors, {sorted(missing)[0]} among {len(missing)}")
@@ -151,31 +152,9 @@ def _read_pth(path: Path) -> Weights:
     return Weights(variables, config, metadata, extras)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts -> one dict with names joined by slashes."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}/")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in flat.items():
-        *parents, key = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[key] = value
-    return tree
-
-
 def tensors_of(weights: Weights) -> dict[str, np.ndarray]:
     """Every tensor by its name in a .safetensors file, the extras under `extras/`."""
-    flat = _flatten({**weights.variables, _EXTRAS: weights.extras})
+    flat = flatten_dict({**weights.variables, _EXTRAS: weights.extras}, sep="/")
     return {name: np.asarray(array) for name, array in sorted(flat.items())}
 
 
@@ -219,7 +198,7 @@ def _read_safetensors(path: Path) -> Weights:
         raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
     if metadata.pop("tensors_sha256", None) != _digest(tensors):
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
-    weights = _assemble(_unflatten(tensors), metadata, path)
+    weights = _assemble(unflatten_dict(tensors, sep="/"), metadata, path)
     check_shapes(weights.variables, weights.config, str(path))
     return weights
 

@@ -6,12 +6,20 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import checkpoints, inputs, loop
-from unisal_jax.train.config import CheckpointConfig, DomainConfig, SyntheticConfig, TrainConfig
+from unisal_jax.train import workdir as folders
+from unisal_jax.train.config import (
+    CheckpointConfig,
+    DomainConfig,
+    SyntheticConfig,
+    TrainConfig,
+    network_domain,
+)
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.state import create
 from unisal_jax.weights.store import load_weights
@@ -40,13 +48,13 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def start():
     """The network and its first variables, once for all runs."""
-    return inputs.initial(CONFIG)
+    return inputs.initial(CONFIG, [network_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def begin_alike(start):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "initial", lambda config: start)
+        patch.setattr(inputs, "initial", lambda config, domains: start)
         yield
 
 
@@ -77,8 +85,8 @@ def unbroken(compiled, tmp_path_factory):
 
 def final(workdir, network):
     """All arrays of the last checkpoint."""
-    like = create(network, inputs.initial(CONFIG)[1])
-    manager = checkpoints.open_checkpoints(workdir / loop.CHECKPOINTS)
+    like = create(network, inputs.initial(CONFIG, ())[1])
+    manager = checkpoints.open_checkpoints(workdir / folders.CHECKPOINTS)
     state, position, skipped = checkpoints.restore(manager, like, network)
     manager.close()
     return state, dict(position), skipped
@@ -86,15 +94,16 @@ def final(workdir, network):
 
 def assert_same_training(workdir, other, network):
     jax.tree.map(np.testing.assert_array_equal, final(workdir, network), final(other, network))
-    assert (workdir / loop.VALIDATIONS).read_bytes() == (other / loop.VALIDATIONS).read_bytes()
+    assert (workdir / folders.VALIDATIONS).read_bytes() == (other / folders.VALIDATIONS).read_bytes()
     assert rows(workdir) == rows(other)
-    assert (workdir / loop.BEST).readlink() == (other / loop.BEST).readlink()
+    assert (workdir / folders.BEST).readlink() == (other / folders.BEST).readlink()
 
 
 def rows(workdir):
     """The logged scalars, but for the speed."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "frames_per_second"} for line in lines]
+    measured = ("frames_per_second", "peak_process_bytes")
+    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 def at_step(monkeypatch, number, act):
@@ -114,10 +123,10 @@ def test_a_run_leaves_weights_and_logs(unbroken, network):
     workdir, outcome = unbroken
     assert outcome.step == STEPS and outcome.finished
     assert [entry["step"] for entry in outcome.validations] == [4, 8]
-    for workplace in (workdir / loop.CHECKPOINTS / str(STEPS), workdir / loop.BEST):
+    for workplace in (workdir / folders.CHECKPOINTS / str(STEPS), workdir / folders.BEST):
         weights = load_weights(workplace)
         assert weights.config == network
-    assert load_weights(workdir / loop.BEST).metadata["source"] == f"step {outcome.best_step}"
+    assert load_weights(workdir / folders.BEST).metadata["source"] == f"step {outcome.best_step}"
     trained = [row for row in rows(workdir) if row["kind"] == "train"]
     assert [row["step"] for row in trained] == list(range(1, STEPS + 1))
     assert {row["domain"] for row in trained} == {"dhf1k", "salicon"}
@@ -125,7 +134,7 @@ def test_a_run_leaves_weights_and_logs(unbroken, network):
     # The learning rate of an epoch, half of it on SALICON.
     assert {row["learning_rate"] for row in trained} == {0.01, 0.005, 0.01 * 0.8, 0.01 * 0.8 * 0.5}
     # The latest two and the best.
-    kept = {int(path.name) for path in (workdir / loop.CHECKPOINTS).iterdir()}
+    kept = {int(path.name) for path in (workdir / folders.CHECKPOINTS).iterdir()}
     assert kept == {6, 8} | {outcome.best_step}
 
 
@@ -135,7 +144,7 @@ def test_no_host_name_in_the_workdir(unbroken):
     files = [path for path in workdir.rglob("*") if path.is_file()]
     assert any("tfevents" in path.name for path in files)
     assert not [path for path in files if host in str(path.relative_to(workdir))]
-    assert host not in (workdir / loop.SURROUNDINGS).read_text()
+    assert host not in (workdir / folders.SURROUNDINGS).read_text()
 
 
 @pytest.mark.parametrize("number", [1, 6])
@@ -158,7 +167,7 @@ def test_sigterm_in_mid_epoch_saves(train, unbroken, network, monkeypatch, tmp_p
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
         outcome = train(CONFIG, tmp_path)
     assert (outcome.step, outcome.finished) == (2, False)
-    assert (tmp_path / loop.CHECKPOINTS / "2").is_dir()
+    assert (tmp_path / folders.CHECKPOINTS / "2").is_dir()
     assert train(CONFIG, tmp_path).finished
     assert_same_training(tmp_path, unbroken[0], network)
 
@@ -167,9 +176,9 @@ def test_sigterm_in_validation(train, unbroken, network, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         original = loop._Run.validate
 
-        def interrupted(self, state):
+        def interrupted(self, *args):
             signal.raise_signal(signal.SIGTERM)
-            return original(self, state)
+            return original(self, *args)
 
         patch.setattr(loop._Run, "validate", interrupted)
         outcome = train(CONFIG, tmp_path)
@@ -199,7 +208,10 @@ def fake_programs(broken):
         metrics = {"loss": float("nan") if number in broken else 1.0, "gradient_norm": 1.0}
         return state.replace(step=state.step + 1), metrics | {"finite": number not in broken}
 
-    return loop.Programs(lambda name, frozen: step, lambda name: lambda variables, batch: {"loss": 1.0})
+    def evaluate(variables, batch):
+        return {"loss": 1.0}, jnp.zeros(batch.maps.shape, jnp.float32)
+
+    return loop.Programs(lambda name, frozen: step, lambda name: evaluate)
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_named(monkeypatch, tmp_path):

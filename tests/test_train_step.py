@@ -269,9 +269,11 @@ def test_evaluation_uses_running_statistics(small, rng):
     config, before = small
     arrays, floats = uint8_batch(rng, 2, 1)
     score = jax.jit(eval_step(config, SALICON))
-    terms = score(before.variables, arrays)
+    terms, log_density = score(before.variables, arrays)
     predict = jax.jit(lambda x: Unisal(config).apply(before.variables, x, SALICON)[0])
-    loss, want = saliency_loss(predict(floats.frames), floats.maps, floats.fixations)
+    want_density = predict(floats.frames)
+    np.testing.assert_allclose(log_density, want_density, atol=1e-4)
+    loss, want = saliency_loss(want_density, floats.maps, floats.fixations)
     for name, value in {"loss": loss, **want}.items():
         assert float(terms[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
 

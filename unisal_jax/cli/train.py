@@ -3,12 +3,19 @@
 import argparse
 from pathlib import Path
 
+from unisal_jax.cli.flags import positive
+
 _OVERRIDE = "--config."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="such as configs/smoke.py")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:NAME]",
+        help="such as configs/smoke.py, or configs/settings.py:iv for one of several in a file",
+    )
     parser.add_argument(
         "--workdir",
         type=Path,
@@ -16,16 +23,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoints and logs; a training in it goes on where it stopped",
     )
+    several = parser.add_argument_group(
+        "several processes",
+        "Started by a Cloud TPU pod, Slurm, Open MPI or Kubernetes they find each other. Elsewhere "
+        "each is told:",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="an address of the first one's machine")
+    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="this one's number, from 0")
     parser.epilog = "--config.NAME=VALUE changes a field of the config, as --config.optimizer.lr=0.01."
     parser.set_defaults(run=run, open_flags=_OVERRIDE)
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints where the checkpoints are."""
+    from unisal_jax.predict.model import keep_compiled_programs
+    from unisal_jax.train import processes
     from unisal_jax.train.config import load_config
-    from unisal_jax.train.loop import BEST, CHECKPOINTS, train
+    from unisal_jax.train.loop import train
+    from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
-    outcome = train(load_config(args.config, args.overrides), args.workdir)
+    config = load_config(args.config, args.overrides)
+    processes.start(args.coordinator, args.processes, args.process)
+    keep_compiled_programs()
+    outcome = train(config, args.workdir)
+    if not processes.is_first():
+        return 0
     if not outcome.finished:
         print(f"stopped after step {outcome.step}; the same command goes on from there")
     else:

@@ -37,8 +37,9 @@ class Source:
       prepared: the data.
       batch_size: clips, or images, in a batch of all processes together.
       clip_frames: frames of a clip; a static domain's examples have one whatever it says.
-      fixed_clips: None draws one clip a video with a random start, all in random order. For
-        validation a number: so many clips at fixed places of each video, in order.
+      fixed_clips: None draws clips with random starts, all in random order. For validation a number:
+        so many clips at fixed places of each video, in order.
+      drawn_clips: how many clips are drawn of each video in an epoch.
       flip: mirror each drawn example left to right with probability one half.
     """
 
@@ -47,6 +48,7 @@ class Source:
     batch_size: int
     clip_frames: int = clips.CLIP_FRAMES
     fixed_clips: int | None = None
+    drawn_clips: int = 1
     flip: bool = False
 
 
@@ -103,7 +105,7 @@ def find_examples(source: Source) -> Examples:
     groups: dict[tuple[Size, Size], list[int]] = {}
     for position in kept:
         sizes = geometry.sizes(domain, videos[position].size)
-        groups.setdefault(sizes, []).extend([position] * (source.fixed_clips or 1))
+        groups.setdefault(sizes, []).extend([position] * (source.fixed_clips or source.drawn_clips))
     examples = Examples(
         source, shape, geometry, tuple(tuple(groups[sizes]) for sizes in sorted(groups)), dropped
     )

@@ -34,6 +34,7 @@ class UnisalConfig:
       domains: those that the network has parameters for.
       prior_maps, rnn_residual, rnn_bypass, skips, smoothing: the parts that the paper ablates (Table 5).
         Without the residual the RNN's output replaces its input; the bypass needs the residual.
+      rnn: False leaves the recurrence out: every input takes the bypass.
       domain_norm, domain_priors, domain_fusion, domain_smoothing: False makes all domains share the part.
       separable: False puts dense 3x3 convolutions in the place of depthwise ones outside the encoder.
       skip_dropout, rnn_dropout: probabilities in training.
@@ -42,6 +43,7 @@ class UnisalConfig:
 
     domains: tuple[Domain, ...] = RELEASED_DOMAINS
     prior_maps: bool = True
+    rnn: bool = True
     rnn_residual: bool = True
     rnn_bypass: bool = True
     skips: bool = True
@@ -69,7 +71,7 @@ class UnisalConfig:
     @property
     def has_rnn(self) -> bool:
         """False where every input bypasses the RNN, so that it has no weights."""
-        return not (self.rnn_bypass and all(domain.static for domain in self.domains))
+        return self.rnn and not (self.rnn_bypass and all(domain.static for domain in self.domains))
 
     def to_json(self) -> str:
         """All fields, domains included, as one line with sorted keys."""
@@ -124,6 +126,7 @@ class Unisal(nn.Module):
         hidden: jax.Array | None = None,
         target_size: tuple[int, int] | None = None,
         train: bool = False,
+        train_shared_norm: bool = True,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Predicts the log-density of fixations of each frame.
 
@@ -136,6 +139,8 @@ class Unisal(nn.Module):
           target_size: (height, width) out; None for the input's.
           train: batch statistics and dropout (keys "dropout"); the domain's `_stats` collection, and
             `batch_stats`, should then be mutable.
+          train_shared_norm: False keeps the running statistics in use in the batch norm that all domains
+            share, as training of one domain's own parameters alone must.
         Returns:
           (log-density [batch, time, *target_size] in at least float32, whose exponential sums to one
           over each frame; the state after the last frame, or None if the RNN was bypassed).
@@ -166,7 +171,7 @@ class Unisal(nn.Module):
             form=config.depthwise,
             kernel_init=layers.default_init,
             name="post_cnn",
-        )(at_32, domain=domain, train=train)
+        )(at_32, domain=domain, train=train and train_shared_norm)
         self.sow("intermediates", "bottleneck", features)
 
         if config.has_rnn and (self.is_initializing() or not (static and config.rnn_bypass)):

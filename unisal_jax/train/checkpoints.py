@@ -11,14 +11,22 @@ import orbax.checkpoint as ocp
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.unisal import UnisalConfig
-from unisal_jax.train.state import TrainState
+from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights.store import check_shapes
 
 
 def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """The checkpoints in a folder, made if need be. What a killed run left unfinished is removed."""
+    """The checkpoints in a folder that is there. What a killed run left unfinished is removed.
+
+    Of several processes one alone opens them: it holds the whole state.
+    """
     # None is ever removed by orbax: which ones stay also depends on the best epoch (see `prune`).
-    options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True, create=True)
+    options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True, create=False)
+    if jax.process_count() > 1:
+        me = jax.process_index()
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix="first"
+        )
     return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
@@ -30,7 +38,7 @@ def save(
     The folder appears when it is whole. A step that is there already is not written again.
 
     Args:
-      state: after the step.
+      state: after the step; its weights are the ones to predict with (see `TrainState.weights`).
       network: what the variables fit.
       loader: the position after the step's batch.
       skipped: how many steps were left out because they were not finite.
@@ -41,12 +49,12 @@ def save(
     # A copy: the next step uses up the arrays on the device.
     host = jax.tree.map(lambda leaf: np.array(leaf), state)
     items = ocp.args.Composite(
-        variables=ocp.args.PyTreeSave(host.variables),
+        variables=ocp.args.PyTreeSave(host.weights),
         extras=ocp.args.PyTreeSave({"none": np.zeros((), np.int8)}),
         weights=ocp.args.JsonSave(
             {"format": "unisal-jax", "config": network.to_json(), "source": f"step {step}"}
         ),
-        training=ocp.args.PyTreeSave({"momentum": host.momentum, "step": host.step}),
+        training=ocp.args.PyTreeSave(_training(host)),
         progress=ocp.args.JsonSave({"loader": dict(loader), "skipped": skipped}),
     )
     manager.save(step, args=items)
@@ -69,7 +77,7 @@ def restore(
     if step is None:
         return None
     path = Path(str(manager.directory)) / str(step)
-    trees = {"variables": like.variables, "training": {"momentum": like.momentum, "step": like.step}}
+    trees = {"variables": like.weights, "training": _training(like)}
     try:
         items = manager.restore(
             step,
@@ -82,7 +90,13 @@ def restore(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnisalError(f"{path}: cannot be restored ({reason}); remove it to go on before it") from error
     check_shapes(items.variables, network, str(path))
-    state = TrainState(items.variables, items.training["momentum"], items.training["step"])
+    averaged = like.average is not None
+    state = TrainState(
+        items.training["variables"] if averaged else items.variables,
+        items.training["momentum"],
+        items.training["step"],
+        items.variables if averaged else None,
+    )
     return state, items.progress["loader"], int(items.progress["skipped"])
 
 
@@ -101,6 +115,12 @@ def link_best(manager: ocp.CheckpointManager, step: int, link: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target, target_is_directory=True)
     temporary.replace(link)
+
+
+def _training(state: TrainState) -> Tree:
+    """What a training needs beside the weights to predict with."""
+    own = {} if state.average is None else {"variables": state.variables}
+    return {"momentum": state.momentum, "step": state.step, **own}
 
 
 def _as_numpy(tree: Any) -> ocp.args.PyTreeRestore:

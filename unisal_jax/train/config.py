@@ -1,7 +1,8 @@
 """An experiment: a `configs/*.py` file with overrides, checked and given types.
 
 A file's `get_config()` returns an ml_collections ConfigDict. It names only what differs from the
-defaults, which are the paper's; a key that no field has, or a value of another type, is refused.
+defaults, which are the paper's; a key that no field has, or a value of another type, is refused. A
+file that holds several experiments takes the name of one, `FILE:NAME`, as get_config's argument.
 """
 
 import ast
@@ -19,7 +20,8 @@ from ml_collections import ConfigDict
 
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.plan import Order
-from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
+from unisal_jax.data.prepared import Video
+from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_by_aspect
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train.losses import LossWeights
@@ -39,10 +41,14 @@ class DomainConfig:
       data: folder of a prepared dataset, or `synthetic`: made in the workdir, released domains only.
       batch_size: clips, or images, in a batch of all devices together.
       train_split, validation_split: names of the dataset's splits.
-      validation_clips: so many clips at fixed places of each validation video.
+      fold: of a cross-validated dataset (MIT1003), counted from 0: its videos are held out of the
+        training split for validation, and `validation_split` is not used.
+      clips_per_video: so many are drawn of each training video in an epoch.
+      validation_clips: so many at fixed places of each validation video.
       flip: mirror each training example with probability one half.
       input_size, target_size, stride, static, bn_momentum: see `Domain`; None leaves a released
-        domain's. A new domain must say its input size.
+        domain's. A new domain gets its input size by the aspect ratio of its pictures, and is static
+        if all of its videos have one frame.
       like: a domain of the weights in `init` that a new one starts as a copy of; None starts it fresh.
     """
 
@@ -50,6 +56,8 @@ class DomainConfig:
     batch_size: int = 4
     train_split: str = "train"
     validation_split: str = "validation"
+    fold: int | None = None
+    clips_per_video: int = 1
     validation_clips: int = 1
     flip: bool = False
     input_size: Size | None = None
@@ -120,6 +128,9 @@ class TrainConfig:
       order: of the domains' batches in an epoch.
       clip_frames: frames of a clip.
       dtype: of the computation; parameters stay float32.
+      sync_norm: take batch norm statistics over the batch of all devices, not each device's part.
+      average_decay: keep a moving average of the weights with this decay a step, and validate and save
+        that; None keeps none. See `step.train_step`.
       optimizer, loss, init, best, checkpoints, synthetic: see their classes.
       network: fields of `UnisalConfig` that differ from its defaults (or from those of the weights
         in `init`).
@@ -136,6 +147,8 @@ class TrainConfig:
     order: Order = "random"
     clip_frames: int = CLIP_FRAMES
     dtype: Literal["float32", "bfloat16"] = "float32"
+    sync_norm: bool = True
+    average_decay: float | None = None
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     loss: LossWeights = dataclasses.field(default_factory=LossWeights)
     network: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
@@ -160,13 +173,18 @@ class TrainConfig:
         counts |= {"checkpoints.every_steps": self.checkpoints.every_steps}
         for name, domain in self.domains.items():
             counts[f"domains.{name}.batch_size"] = domain.batch_size
+            counts[f"domains.{name}.clips_per_video"] = domain.clips_per_video
             counts[f"domains.{name}.validation_clips"] = domain.validation_clips
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UnisalError(f"config.{name}: {count} is not above 0")
+        if self.average_decay is not None and not 0 < self.average_decay < 1:
+            raise UnisalError(f"config.average_decay: {self.average_decay:g} is not between 0 and 1")
         _check_network(self.network)
+        if self.optimizer.domain_only and self.network.get("domain_norm") is False:
+            raise UnisalError("config.optimizer.domain_only: the domains share their batch norms")
         for name, domain in self.domains.items():
-            network_domain(name, domain)
+            network_domain(name, domain, ())
 
     def to_json(self) -> str:
         """All fields, defaults included, with sorted keys."""
@@ -177,12 +195,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Runs a config file and changes what the overrides name.
 
     Args:
-      path: a Python file with `get_config()`.
+      path: a Python file with `get_config()`, or FILE:NAME for its `get_config(NAME)`.
       overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
     Raises:
       UnisalError: no such file, an unknown key or a value of another type; names it.
     """
-    values = _run(Path(path))
+    file, _, argument = str(path).partition(".py:")
+    values = _run(Path(f"{file}.py"), argument) if argument else _run(Path(path))
     for override in overrides:
         name, equals, text = override.removeprefix("--").removeprefix("config.").partition("=")
         if not equals or not name:
@@ -198,15 +217,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     return _typed(TrainConfig, values, "config")
 
 
-def network_domain(name: str, config: DomainConfig) -> Domain:
-    """The network's domain: the released one of this name with what the config changes, or a new one."""
+def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
+    """The network's domain: the released one of this name with what the config changes, or a new one.
+
+    Args:
+      videos: of its training data, for what a new domain leaves out; empty to check the rest.
+    Raises:
+      UnisalError: a value is out of range, or a new domain's pictures differ in shape.
+    """
     fields = ("input_size", "target_size", "stride", "static", "bn_momentum")
-    given = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
+    given: dict[str, Any] = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
     released = {domain.name: domain for domain in RELEASED_DOMAINS}
     if name in released:
         return dataclasses.replace(released[name], **given)
-    if config.input_size is None:
-        raise UnisalError(f"config.domains.{name}.input_size: not set, and {name} is no released domain")
+    fitting = {size_by_aspect(video.size) for video in videos} or {(SIZE_UNIT, SIZE_UNIT)}
+    if "input_size" not in given and len(fitting) > 1:
+        raise UnisalError(
+            f"config.domains.{name}.input_size: not set, and the pictures' shapes want {len(fitting)} sizes"
+        )
+    given.setdefault("input_size", fitting.pop())
+    given.setdefault("static", all(video.frames == 1 for video in videos))
     return Domain(name, **given)
 
 
@@ -229,7 +259,7 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
             )
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _run(path: Path, *arguments: str) -> dict[str, Any]:
     if not path.is_file():
         raise UnisalError(f"{path}: no such config file")
     spec = importlib.util.spec_from_file_location("unisal_config", path)
@@ -238,7 +268,7 @@ def _run(path: Path) -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        config = module.get_config(*arguments)
     except UnisalError:
         raise
     except Exception as error:

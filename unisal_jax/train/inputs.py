@@ -1,30 +1,31 @@
 """What a training starts from: each domain's data, the network and its first weights."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from unisal_jax.data.examples import Source
-from unisal_jax.data.prepared import open_prepared
+from unisal_jax.data.examples import Source, find_examples
+from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.unisal import UnisalConfig, add_domain, init_variables
-from unisal_jax.train.config import SYNTHETIC, TrainConfig, network_domain
-from unisal_jax.weights.store import check_shapes, imagenet_encoder, load_weights
+from unisal_jax.train import processes
+from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, network_domain
+from unisal_jax.weights.store import check_shapes, imagenet_encoder, load_weights, variable_shapes
 
 
 def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list[Source]]:
     """Each domain's training data, and its validation data; makes the synthetic ones in the workdir.
 
     Raises:
-      UnisalError: a dataset is missing, damaged or lacks a split; or a batch cannot be shared by the
-        devices.
+      UnisalError: a dataset is missing, damaged or lacks a split or fold; or a batch cannot be shared
+        by the devices.
     """
     training, validation = [], []
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     for name in sorted(config.domains):
         domain = config.domains[name]
         if domain.batch_size % devices:
@@ -32,61 +33,100 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
                 f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
             )
         path = _synthetic(name, config, workdir) if domain.data == SYNTHETIC else Path(domain.data)
+        seen, unseen = _splits(path, domain)
         shared = Source(
-            network_domain(name, domain),
-            open_prepared(path, domain.train_split),
+            network_domain(name, domain, seen.videos),
+            seen,
             domain.batch_size,
             config.clip_frames,
+            drawn_clips=domain.clips_per_video,
             flip=domain.flip,
         )
         training.append(shared)
-        prepared = open_prepared(path, domain.validation_split)
-        validation.append(
-            dataclasses.replace(shared, prepared=prepared, fixed_clips=domain.validation_clips, flip=False)
+        fixed = dataclasses.replace(
+            shared, prepared=unseen, batch_size=devices, fixed_clips=domain.validation_clips, flip=False
         )
+        validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, domain.batch_size)))
     return training, validation
 
 
-def initial(config: TrainConfig) -> tuple[UnisalConfig, dict[str, Any]]:
+def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfig, dict[str, Any]]:
     """The network, and its variables before the first step.
 
+    Args:
+      config: the experiment's.
+      domains: those that are trained.
     Raises:
       UnisalError: the weights named in `config.init` are not to be had, or do not fit the network.
     """
     key = jax.random.key(config.seed)
-    domains = {name: network_domain(name, config.domains[name]) for name in sorted(config.domains)}
     switches: Mapping[str, Any] = config.network
     if config.init.weights is None:
-        network = UnisalConfig(domains=tuple(domains.values()), **switches)
+        network = UnisalConfig(domains=tuple(domains), **switches)
         variables = init_variables(network, key)
     else:
         weights = load_weights(config.init.weights)
         variables, network = _with_domains(weights.variables, weights.config, domains, config, key)
         network = dataclasses.replace(network, **switches)
+        variables = _without_unused(variables, network)
         check_shapes(variables, network, config.init.weights)
     if config.init.encoder is not None:
         variables = imagenet_encoder(variables, config.init.encoder)
     return network, variables
 
 
+def _splits(path: Path, domain: DomainConfig) -> tuple[Prepared, Prepared]:
+    """What to train and what to validate with."""
+    train = open_prepared(path, domain.train_split)
+    if domain.fold is not None:
+        return cross_validation(train, domain.fold)
+    return train, open_prepared(path, domain.validation_split)
+
+
+def _validation_batch(source: Source, most: int) -> int:
+    """Batch size for a source whose batches hold one example a device: which leaves out the fewest.
+
+    It is at most that of training, and above the half of it where there are so many examples.
+    """
+    counts = [len(group) for group in find_examples(source).groups]
+    devices = source.batch_size
+    # No batch may be larger than every group; at least one holds an example for each device.
+    most = min(most, max(counts) // devices * devices)
+    sizes = range(most, most // 2, -devices)
+    return min(sizes, key=lambda size: sum(count % size for count in counts))
+
+
+def _without_unused(variables: dict[str, Any], network: UnisalConfig) -> dict[str, Any]:
+    """The variables without the modules that the network has switched off."""
+    wanted = variable_shapes(network)
+    return {
+        collection: {name: leaves for name, leaves in modules.items() if name in wanted[collection]}
+        for collection, modules in variables.items()
+        if collection in wanted
+    }
+
+
 def _with_domains(
     variables: dict[str, Any],
     network: UnisalConfig,
-    domains: Mapping[str, Domain],
+    domains: Sequence[Domain],
     config: TrainConfig,
     key: jax.Array,
 ) -> tuple[dict[str, Any], UnisalConfig]:
     """The weights with the training's domains: theirs at its sizes, and those that they lack."""
     # Sizes are no part of the variables, so a domain may be trained at others.
-    known = tuple(domains.get(domain.name, domain) for domain in network.domains)
+    trained = {domain.name: domain for domain in domains}
+    known = tuple(trained.get(domain.name, domain) for domain in network.domains)
     network = dataclasses.replace(network, domains=known)
-    for name, domain in domains.items():
+    for domain in domains:
         have = {each.name: each for each in network.domains}
-        if name in have:
+        if domain.name in have:
             continue
-        like = config.domains[name].like
+        like = config.domains[domain.name].like
         if like is not None and like not in have:
-            raise UnisalError(f"config.domains.{name}.like: the weights have no {like!r}, only {list(have)}")
+            raise UnisalError(
+                f"config.domains.{domain.name}.like: the weights have no {like!r}, only {', '.join(have)}"
+            )
         variables, network = add_domain(
             variables, network, domain, like=None if like is None else have[like], key=key
         )
@@ -106,8 +146,13 @@ def _synthetic(name: str, config: TrainConfig, workdir: Path) -> Path:
     folder = workdir / SYNTHETIC
     raw = folder / "raw" / name
     builder = BUILDERS[name](data_dir=folder, partial=True)
-    if not Path(builder.data_path).is_dir():
-        asked = Amount(amount.train, amount.validation, 1, amount.frames, amount.size)
-        make(name, raw, config.seed, asked)
-        return prepare(builder, raw).path
+
+    def make_it() -> None:
+        if not Path(builder.data_path).is_dir():
+            asked = Amount(amount.train, amount.validation, 1, amount.frames, amount.size)
+            make(name, raw, config.seed, asked)
+            prepare(builder, raw)
+
+    # Whether the processes share the disk or not.
+    processes.in_turn(make_it)
     return Path(builder.data_path)

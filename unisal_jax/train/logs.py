@@ -1,8 +1,9 @@
-"""What a training writes down besides its checkpoints: scalars, the validations, what it ran on."""
+"""What a training writes down besides its checkpoints: scalars, pictures, lists, what it ran on."""
 
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from unisal_jax.errors import UnisalError
@@ -46,14 +48,18 @@ class Logs:
         for name, value in scalars.items():
             self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
+    def show(self, name: str, step: int, picture: np.ndarray) -> None:
+        """Gives TensorBoard a picture, uint8 RGB [H, W, 3]."""
+        self._writer.add_image(name, picture, step, dataformats="HWC")
+
     def close(self) -> None:
         """Ends both files."""
         self._file.close()
         self._writer.close()
 
 
-def read_validations(path: Path, step: int) -> list[dict[str, Any]]:
-    """The validations up to and with `step`, oldest first: epoch, step, and scores by domain.
+def read_list(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects; an empty one if there is no such file.
 
     Raises:
       UnisalError: the file is damaged.
@@ -61,9 +67,12 @@ def read_validations(path: Path, step: int) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [entry for entry in json.loads(path.read_text(encoding="utf-8")) if entry["step"] <= step]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("not a list of objects")
+    except (OSError, ValueError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
+    return entries
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -71,16 +80,38 @@ def write_json(path: Path, value: Any) -> None:
     _write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def surroundings(seed: int) -> dict[str, Any]:
-    """What decides on a run's numbers and speed besides its config; no names of people or computers."""
-    devices = jax.local_devices()
+def surroundings(seed: int, step: int) -> dict[str, Any]:
+    """What decides on a run's numbers and speed besides its config; no names of people or computers.
+
+    Args:
+      seed: of the run.
+      step: how many steps were taken before this start.
+    """
+    devices = jax.devices()
     return {
+        "step": step,
+        "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "system": f"{sys.platform} {platform.machine()}",
         "cpus": os.cpu_count(),
         "devices": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "processes": jax.process_count(),
         "seed": seed,
     }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package is imported from, `+` for changed files; None elsewhere."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        run = ["git", "-C", str(checkout)]
+        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*run, "status", "--porcelain"], stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+" if changed else "")
 
 
 def _version(package: str) -> str:

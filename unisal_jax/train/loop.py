@@ -6,38 +6,33 @@ that was killed ends with the same bits as one that was not.
 
 import dataclasses
 import functools
-import signal
-import threading
+import resource
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from tqdm import tqdm
 
 from unisal_jax.data.examples import Arrays, Source
 from unisal_jax.data.loader import Batch, Loader
 from unisal_jax.domains import find_domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.models.unisal import UnisalConfig
-from unisal_jax.train import checkpoints, inputs
-from unisal_jax.train.config import TrainConfig, check_same
-from unisal_jax.train.logs import Logs, read_validations, surroundings, write_json
+from unisal_jax.train import inputs, processes
+from unisal_jax.train.config import TrainConfig
 from unisal_jax.train.optimizer import encoder_frozen, learning_rate
-from unisal_jax.train.state import AXIS, TrainState, create, replicate
+from unisal_jax.train.pictures import validation_sheet
+from unisal_jax.train.state import AXIS, TrainState, create, moving, replicate
 from unisal_jax.train.step import EvalStep, Metrics, TrainStep, eval_step, pmapped, pmapped_eval, train_step
+from unisal_jax.train.workdir import Validations, Workdir, best_step, impatient
 
-CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
-CHECKPOINTS, BEST = "checkpoints", "best"
-
-# Scores of which more is better.
-_RISING = ("cc", "nss")
+Scores = dict[str, dict[str, float]]
 
 
 class Outcome(NamedTuple):
@@ -53,7 +48,7 @@ class Outcome(NamedTuple):
     step: int
     finished: bool
     best_step: int | None
-    validations: list[dict[str, Any]]
+    validations: Validations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,34 +76,35 @@ class _Dispatched(NamedTuple):
 def train(config: TrainConfig, workdir: str | Path) -> Outcome:
     """Trains until the last epoch, or goes on where the workdir's training stopped.
 
-    The workdir gets `checkpoints/STEP`, of which each is a folder of weights, `best`, a link to one of
-    them, `metrics.jsonl`, `tensorboard/`, `validations.json`, `config.json` and `surroundings.json`.
+    Of several processes each calls it with the same arguments, after `processes.start`. What the
+    workdir gets is told in `workdir.py`.
 
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.
     """
-    workdir = Path(workdir)
-    _claim(workdir, config)
-    sources, held_out = inputs.open_sources(config, workdir)
-    loader = Loader(
-        sources,
-        seed=config.seed,
-        epochs=config.epochs,
-        order=config.order,
-        workers=config.workers,
-        threads=config.threads,
-    )
-    network, variables = inputs.initial(config)
-    state, skipped = create(network, variables), 0
-    with closing(checkpoints.open_checkpoints(workdir / CHECKPOINTS)) as manager, closing(loader):
-        restored = checkpoints.restore(manager, state, network)
-        if restored is not None:
-            state, position, skipped = restored
-            loader.set_state(position)
-        with closing(Logs(workdir, int(state.step))) as logs, _termination() as stop:
-            run = _Run(config, workdir, network, loader, held_out, manager, logs, stop, skipped)
-            return run.until_done(replicate(state))
+    with Workdir(Path(workdir), config) as folder:
+        sources, held_out = inputs.open_sources(config, folder.path)
+        loader = Loader(
+            sources,
+            seed=config.seed,
+            epochs=config.epochs,
+            order=config.order,
+            workers=config.workers,
+            threads=config.threads,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
+        )
+        network, variables = inputs.initial(config, [source.domain for source in sources])
+        start = create(network, variables, config.average_decay is not None)
+        with closing(loader):
+            state, position, skipped, validations = folder.restore(start, network)
+            if position is not None:
+                loader.set_state(position)
+            stop = processes.StopSignal()
+            with stop.listening():
+                run = _Run(config, folder, network, loader, held_out, stop, skipped)
+                return run.until_done(replicate(state), validations)
 
 
 class _Run:
@@ -117,47 +113,50 @@ class _Run:
     def __init__(
         self,
         config: TrainConfig,
-        workdir: Path,
+        folder: Workdir,
         network: UnisalConfig,
         loader: Loader,
         held_out: list[Source],
-        manager: ocp.CheckpointManager,
-        logs: Logs,
-        stop: threading.Event,
+        stop: processes.StopSignal,
         skipped: int,
     ):
-        self.config, self.workdir, self.network = config, workdir, network
-        self.loader, self.held_out = loader, held_out
-        self.manager, self.logs, self.stop = manager, logs, stop
+        self.config, self.folder, self.network = config, folder, network
+        self.loader, self.held_out, self.stop = loader, held_out, stop
         self.skipped = skipped
         self.programs = make_programs(config, network)
         self.pending: _Dispatched | None = None
         self.since, self.frames = time.perf_counter(), 0
 
-    def until_done(self, state: TrainState) -> Outcome:
+    def until_done(self, state: TrainState, validations: Validations) -> Outcome:
         """Takes steps until the epochs or the patience are over, or until it is told to stop."""
         config, per_epoch = self.config, self.loader.steps_per_epoch
         every = config.checkpoints.every_steps
         step = int(state.step)
         dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        validations = read_validations(self.workdir / VALIDATIONS, step)
-        if validations:
-            self.keep_best(validations)
-        with tqdm(total=config.epochs * per_epoch, initial=step, unit="step", disable=None) as bar:
+        quiet = None if processes.is_first() else True
+        with tqdm(
+            total=config.epochs * per_epoch, initial=step, unit="step", disable=quiet, smoothing=0.05
+        ) as bar:
+            if step == 0:
+                self.introduce(state, bar)
             while True:
                 epoch_ended = step > 0 and step % per_epoch == 0
-                if epoch_ended or self.stop.is_set() or (every is not None and step and step % every == 0):
+                stopping = self.stop()
+                if epoch_ended or stopping or (every is not None and step and step % every == 0):
                     self.settle(bar)
                     self.save(state, validations)
-                if self.stop.is_set():
+                if stopping:
                     return Outcome(step, False, best_step(config, validations), validations)
                 if epoch_ended and (not validations or validations[-1]["step"] != step):
-                    scores = self.validate(state)
+                    scores = self.validate(state, step, step // per_epoch)
                     if scores is None:
                         continue  # told to stop
                     validations.append({"epoch": step // per_epoch, "step": step, "scores": scores})
-                    self.note(validations, bar)
-                if step >= config.epochs * per_epoch or (epoch_ended and _impatient(config, validations)):
+                    self.folder.note(validations)
+                    shown = ", ".join(f"{name} {each['loss']:.4f}" for name, each in scores.items())
+                    say(bar, f"epoch {step // per_epoch} of {config.epochs}: validation loss {shown}")
+                    self.since, self.frames = time.perf_counter(), 0
+                if step >= config.epochs * per_epoch or (epoch_ended and impatient(config, validations)):
                     return Outcome(step, True, best_step(config, validations), validations)
                 batch = next(self.loader)
                 frozen = encoder_frozen(config.optimizer, batch.epoch)
@@ -170,6 +169,19 @@ class _Run:
                 self.settle(bar)
                 self.pending = _Dispatched(step, batch, lr, metrics)
 
+    def introduce(self, state: TrainState, bar: tqdm) -> None:
+        """Says what there is to train with, and how much of the network it moves."""
+        for name, examples in self.loader.examples.items():
+            moves = moving(
+                state.variables,
+                self.network,
+                find_domain(name, self.network.domains),
+                False,
+                self.config.optimizer.domain_only,
+            )
+            count = sum(leaf.size for leaf in jax.tree.leaves(moves))
+            say(bar, f"{examples.summary}; {count:,} parameters to train")
+
     def settle(self, bar: tqdm) -> None:
         """Fetches the metrics of the step that was dispatched last, checks and logs them."""
         if self.pending is None:
@@ -179,13 +191,13 @@ class _Run:
         metrics = {name: float(value) for name, value in jax.device_get(fetched).items()}
         if not metrics.pop("finite"):
             self.skip(step, batch, metrics)
-        self.frames += batch.arrays.frames.shape[0] * batch.arrays.frames.shape[1]
+        self.frames += jax.process_count() * batch.arrays.frames.shape[0] * batch.arrays.frames.shape[1]
         if step % self.config.log_every == 0 and np.isfinite(list(metrics.values())).all():
             now = time.perf_counter()
             speed = {"frames_per_second": self.frames / (now - self.since)}
             self.since, self.frames = now, 0
             scalars = metrics | {"learning_rate": lr} | speed | _memory()
-            self.logs.write("train", step, scalars, domain=batch.domain, epoch=batch.epoch)
+            self.folder.write("train", step, scalars, domain=batch.domain, epoch=batch.epoch)
         bar.update()
         bar.set_postfix_str(f"epoch {batch.epoch + 1} {batch.domain} loss {metrics['loss']:.3f}")
 
@@ -197,54 +209,51 @@ class _Run:
                 f"step {step}, domain {batch.domain}: loss {metrics['loss']:g}, gradient norm "
                 f"{metrics['gradient_norm']:g}, not finite; batch: {', '.join(batch.ids)}"
             )
-        self.logs.write("skipped", step, {}, domain=batch.domain, ids=list(batch.ids))
+        self.folder.write("skipped", step, {}, domain=batch.domain, ids=list(batch.ids))
 
-    def save(self, state: TrainState, validations: list[dict[str, Any]]) -> None:
+    def validation_loader(self, source: Source) -> Loader:
+        """A domain's validation clips, each at its place."""
+        return Loader(
+            [source],
+            seed=0,
+            threads=self.config.threads,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
+        )
+
+    def save(self, state: TrainState, validations: Validations) -> None:
         """Writes a checkpoint in the background."""
-        checkpoints.save(self.manager, state, self.network, self.loader.get_state(), self.skipped)
-        self.prune(validations)
+        self.folder.save(state, self.network, self.loader.get_state(), self.skipped, validations)
 
-    def prune(self, validations: list[dict[str, Any]]) -> None:
-        """Removes the checkpoints that are not needed any more."""
-        keep = self.config.checkpoints.keep
-        checkpoints.prune(self.manager, keep, best_step(self.config, validations))
-
-    def validate(self, state: TrainState) -> dict[str, dict[str, float]] | None:
+    def validate(self, state: TrainState, step: int, epoch: int) -> Scores | None:
         """Mean scores of each domain's validation clips; None if it was told to stop."""
         scores = {}
         for source in self.held_out:
             name = source.domain.name
             program = self.programs.evaluate(name)
-            rows: list[dict[str, Any]] = []
-            with closing(
-                Loader([source], seed=0, order="alternating", threads=self.config.threads)
-            ) as batches:
+            rows: list[Metrics] = []
+            with closing(self.validation_loader(source)) as batches:
                 for batch in batches:
-                    if self.stop.is_set():
+                    if self.stop():
                         return None
                     if rows:
                         # Unfetched, a long queue of steps would hold all of their batches.
                         jax.block_until_ready(rows[-1])
-                    rows.append(program(state.variables, place(batch.arrays)))
+                    row, log_density = program(state.weights, place(batch.arrays))
+                    if not rows and processes.is_first():
+                        predicted = np.asarray(log_density.addressable_data(0))
+                        predicted = predicted.reshape(-1, *log_density.shape[-3:])
+                        self.folder.show(name, epoch, step, validation_sheet(batch.arrays, predicted))
+                    rows.append(row)
             fetched = jax.device_get(rows)
             scores[name] = {key: float(np.mean([row[key] for row in fetched])) for key in fetched[0]}
         return scores
 
-    def note(self, validations: list[dict[str, Any]], bar: tqdm) -> None:
-        """Writes down the last validation, and gives the best epoch's checkpoint its name."""
-        last = validations[-1]
-        write_json(self.workdir / VALIDATIONS, validations)
-        for name, scores in last["scores"].items():
-            self.logs.write("validation", last["step"], scores, domain=name, epoch=last["epoch"] - 1)
-        self.keep_best(validations)
-        self.prune(validations)
-        shown = ", ".join(f"{name} {scores['loss']:.4f}" for name, scores in last["scores"].items())
-        bar.write(f"epoch {last['epoch']} of {self.config.epochs}: validation loss {shown}")
 
-    def keep_best(self, validations: list[dict[str, Any]]) -> None:
-        best = best_step(self.config, validations)
-        if best is not None and best in self.manager.all_steps():
-            checkpoints.link_best(self.manager, best, self.workdir / BEST)
+def say(bar: tqdm, line: str) -> None:
+    """Prints a line above the bar; of several processes the first one alone."""
+    if processes.is_first():
+        bar.write(line)
 
 
 def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
@@ -255,7 +264,15 @@ def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
     def train_program(name: str, frozen: bool) -> TrainStep:
         domain = find_domain(name, network.domains)
         step = train_step(
-            network, domain, config.optimizer, frozen, weights=config.loss, dtype=dtype, axis_name=AXIS
+            network,
+            domain,
+            config.optimizer,
+            frozen,
+            weights=config.loss,
+            dtype=dtype,
+            axis_name=AXIS,
+            sync_norm=config.sync_norm,
+            average_decay=config.average_decay or 0.0,
         )
         return pmapped(step)
 
@@ -273,54 +290,11 @@ def place(arrays: Arrays) -> Arrays:
     return Arrays(*(array.reshape(devices, -1, *array.shape[1:]) for array in arrays))
 
 
-def best_step(config: TrainConfig, validations: list[dict[str, Any]]) -> int | None:
-    """The step after which the score that decides was best; the first of equals."""
-    best = min(validations, key=lambda entry: _cost(config, entry), default=None)
-    return None if best is None else best["step"]
-
-
-def _cost(config: TrainConfig, entry: dict[str, Any]) -> float:
-    domain = config.best.domain or min(config.domains)
-    score = entry["scores"][domain][config.best.metric]
-    return -score if config.best.metric in _RISING else score
-
-
-def _impatient(config: TrainConfig, validations: list[dict[str, Any]]) -> bool:
-    steps = [entry["step"] for entry in validations]
-    best = best_step(config, validations)
-    return config.patience is not None and len(steps) - 1 - steps.index(best) >= config.patience
-
-
 def _memory() -> dict[str, float]:
-    """The first device's peak memory, where it says it (a CPU does not)."""
+    """Peak memory: the first device's, or the process's where the device does not say it (a CPU)."""
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
-    return {} if peak is None else {"peak_device_bytes": float(peak)}
-
-
-def _claim(workdir: Path, config: TrainConfig) -> None:
-    """Makes the workdir and writes what is known before the first step, or checks what is there."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        stored = workdir / CONFIG
-        if stored.exists():
-            check_same(config, stored.read_text(encoding="utf-8"), stored)
-        with atomic_path(stored) as temporary:
-            temporary.write_text(config.to_json(), encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(workdir, error) from error
-    write_json(workdir / SURROUNDINGS, surroundings(config.seed))
-
-
-@contextmanager
-def _termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that the loop can save before it ends."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may have handlers
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if peak is not None:
+        return {"peak_device_bytes": float(peak)}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak_process_bytes": float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}

@@ -31,6 +31,8 @@ class OptimizerConfig:
       epoch_decay: factor on the learning rate after each epoch.
       clip_norm: limit of the joint gradient's norm; None clips nothing.
       frozen_encoder_epochs: how many epochs the encoder stays as it is.
+      domain_only: move each domain's own parameters alone; what domains share stays bit for bit,
+        running statistics included.
       domain_lr_scale: domain name -> factor on the learning rate of its batches; 1 if not named.
     """
 
@@ -42,6 +44,7 @@ class OptimizerConfig:
     epoch_decay: float = 0.8
     clip_norm: float | None = 2.0
     frozen_encoder_epochs: int = 2
+    domain_only: bool = False
     domain_lr_scale: Mapping[str, float] = dataclasses.field(
         default_factory=lambda: {"salicon": 0.5},
         hash=False,  # a dict has no hash; equal configs still have equal hashes
@@ -67,7 +70,7 @@ def learning_rate(config: OptimizerConfig, epoch: int, domain: Domain) -> float:
 
 def encoder_frozen(config: OptimizerConfig, epoch: int) -> bool:
     """Whether the encoder stays as it is in an epoch (from 0)."""
-    return epoch < config.frozen_encoder_epochs
+    return config.domain_only or epoch < config.frozen_encoder_epochs
 
 
 def updated(

@@ -28,21 +28,33 @@ class TrainState:
       variables: the network's, all collections.
       momentum: of the trainable collections (`params` and each domain's), in the same structure.
       step: int32 scalar, how many steps were taken, of all domains together.
+      average: moving average of the variables over the steps, or None if none is kept.
     """
 
     variables: Tree
     momentum: Tree
     step: jax.Array
+    average: Tree | None = None
+
+    @property
+    def weights(self) -> Tree:
+        """What is validated and used to predict: the average, if one is kept."""
+        return self.variables if self.average is None else self.average
 
 
-def create(config: UnisalConfig, variables: Mapping[str, Any]) -> TrainState:
+def create(config: UnisalConfig, variables: Mapping[str, Any], averaged: bool = False) -> TrainState:
     """The state before the first step: a copy of the variables, and no momentum.
 
     A copy, so that donating the state to a step does not delete the caller's arrays.
     """
-    copied = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+
+    def copy() -> Tree:
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+
+    copied = copy()
     trainable = {name: copied[name] for name in _trainable(config) if name in copied}
-    return TrainState(copied, jax.tree.map(jnp.zeros_like, trainable), jnp.zeros((), jnp.int32))
+    momentum = jax.tree.map(jnp.zeros_like, trainable)
+    return TrainState(copied, momentum, jnp.zeros((), jnp.int32), copy() if averaged else None)
 
 
 def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) -> TrainState:
@@ -55,7 +67,7 @@ def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) ->
     return jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
 
 
-def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool) -> Tree:
+def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domain_only: bool = False) -> Tree:
     """The part of a tree that a step of `domain` changes; the rest gets no update of any kind.
 
     Left out are other domains' collections, the RNN and Post-RNN if the domain bypasses them, and
@@ -66,6 +78,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool) -> Tr
       config: of the network.
       domain: whose step it is.
       frozen: whether the encoder is.
+      domain_only: leave out all that the domains share.
     Returns:
       Collection -> module -> its arrays (not copied).
     """
@@ -75,7 +88,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool) -> Tr
     # With every part shared (an ablation) a domain has no collection of its own.
     return {
         collection: {module: leaves for module, leaves in tree[collection].items() if module not in idle}
-        for collection in ("params", domain.name)
+        for collection in ((domain.name,) if domain_only else ("params", domain.name))
         if collection in tree
     }
 

@@ -17,7 +17,11 @@ from unisal_jax.train.state import AXIS, TrainState, Tree, merged, moving
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, jax.Array, Arrays | DeviceBatch, jax.Array], tuple[TrainState, Metrics]]
-EvalStep = Callable[[Tree, Arrays | DeviceBatch], Metrics]
+EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
+
+# The moving average follows at once at first: a long memory would keep the start in it for ever in a
+# short training. After so many times ten steps the given decay alone decides.
+_AVERAGE_WARMUP = 10
 
 
 def train_step(
@@ -29,6 +33,8 @@ def train_step(
     weights: LossWeights = PAPER_LOSS,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
+    sync_norm: bool = True,
+    average_decay: float = 0.0,
 ) -> TrainStep:
     """Makes the step of one domain's batches; to be compiled once by `jax.jit` or `pmapped`.
 
@@ -45,14 +51,20 @@ def train_step(
       dtype: of the computation, if the batch holds uint8; parameters keep theirs.
       axis_name: mapped axis (devices) that the batch is spread over. Batch norm statistics, loss and
         gradients are then those of the whole batch; dropout is drawn on each device apart.
+      sync_norm: False lets each device normalise by its own part of the batch; running statistics
+        then take up the mean over devices.
+      average_decay: of the state's moving average, if it keeps one: average += (1 - decay) * (variable -
+        average), of what the step changes; at step t at most (1 + t) / (10 + t).
     Returns:
       step(state, lr, batch, dropout_key) -> (state, metrics), where lr is a scalar, the batch is
       [batch, time, ...] (uint8 `Arrays`, or floats) and dropout_key is the run's: the step's own is
       made of it and the step count. The metrics are scalars: `loss`, `kld`, `cc`, `nss`,
-      `gradient_norm` (before clipping, of what moves), `parameter_norm_encoder`, `_shared` and
-      `_domain` (before the step), and the bool `finite`.
+      `gradient_norm` (before clipping, of what moves), `gradient_norm_encoder`, `_shared` and `_domain`
+      (0 for what does not move), `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and
+      the bool `finite`.
     """
-    network = Unisal(config, axis_name)
+    network = Unisal(config, axis_name if sync_norm else None)
+    domain_only = optimizer.domain_only
 
     def step(
         state: TrainState, lr: jax.Array, batch: Arrays | DeviceBatch, dropout_key: jax.Array
@@ -61,7 +73,7 @@ def train_step(
         key = jax.random.fold_in(dropout_key, state.step)
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        parameters = moving(state.variables, config, domain, frozen)
+        parameters = moving(state.variables, config, domain, frozen, domain_only)
 
         def loss_of(parameters: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
             (log_density, _), statistics = network.apply(
@@ -70,7 +82,8 @@ def train_step(
                 domain,
                 target_size=_target_size(examples),
                 train=True,
-                mutable=[domain.stats, "batch_stats"],
+                train_shared_norm=not domain_only,
+                mutable=[domain.stats] if domain_only else [domain.stats, "batch_stats"],
                 rngs={"dropout": key},
             )
             loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
@@ -79,7 +92,9 @@ def train_step(
         (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
         if axis_name is not None:
             gradients = jax.lax.pmean(gradients, axis_name)
-        momentum = moving(state.momentum, config, domain, frozen)
+            if not sync_norm:
+                statistics = jax.lax.pmean(statistics, axis_name)
+        momentum = moving(state.momentum, config, domain, frozen, domain_only)
         moved, traced, norm = updated(optimizer, lr, gradients, parameters, momentum)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
@@ -89,14 +104,25 @@ def train_step(
 
         before = {name: state.variables[name] for name in statistics}
         variables = merged(state.variables, kept(moved, parameters)) | kept(statistics, before)
+        average = state.average
+        if average is not None:
+            decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
+            old = {c: {m: average[c][m] for m in modules} for c, modules in (moved | statistics).items()}
+            # As a step towards the variable, so that what did not change stays as it is to the bit.
+            new = jax.tree.map(
+                lambda a, v: (a + (1 - decay) * (v - a)).astype(a.dtype), old, moved | statistics
+            )
+            average = merged(average, kept(new, old))
         metrics = {
             "loss": loss,
             **terms,
             "gradient_norm": norm,
-            **_parameter_norms(state.variables, domain),
+            **_norms("gradient_norm", gradients, domain),
+            **_norms("parameter_norm", state.variables, domain),
             "finite": finite,
         }
-        return TrainState(variables, merged(state.momentum, kept(traced, momentum)), state.step + 1), metrics
+        momentum = merged(state.momentum, kept(traced, momentum))
+        return TrainState(variables, momentum, state.step + 1, average), metrics
 
     return step
 
@@ -114,15 +140,16 @@ def eval_step(
     Args:
       config, domain, weights, dtype, axis_name: as in `train_step`.
     Returns:
-      step(variables, batch) -> {"loss", "kld", "cc", "nss"}, scalars: means over the batch.
+      step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
+      log-density [batch, time, H, W] of each frame).
     """
     network = Unisal(config)
 
-    def step(variables: Tree, batch: Arrays | DeviceBatch) -> Metrics:
+    def step(variables: Tree, batch: Arrays | DeviceBatch) -> tuple[Metrics, jax.Array]:
         examples = _floats(batch, dtype)
         log_density, _ = network.apply(variables, examples.frames, domain, target_size=_target_size(examples))
         loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
-        return {"loss": loss, **terms}
+        return {"loss": loss, **terms}, log_density
 
     return step
 
@@ -137,8 +164,11 @@ def pmapped(step: TrainStep) -> TrainStep:
 
 
 def pmapped_eval(step: EvalStep) -> EvalStep:
-    """As `pmapped`, for an evaluation step; the variables, replicated, are not used up."""
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None)
+    """As `pmapped`, for an evaluation step; the variables, replicated, are not used up.
+
+    The log-density keeps the device axis, [devices, batch / devices, time, H, W].
+    """
+    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, 0))
 
 
 def _floats(batch: Arrays | DeviceBatch, dtype: Any) -> DeviceBatch:
@@ -150,11 +180,11 @@ def _target_size(examples: DeviceBatch) -> tuple[int, int]:
     return height, width
 
 
-def _parameter_norms(variables: Tree, domain: Domain) -> Metrics:
-    shared = {name: leaves for name, leaves in variables["params"].items() if name != "encoder"}
-    groups = {
-        "encoder": variables["params"]["encoder"],
-        "shared": shared,
-        "domain": variables.get(domain.name, {}),
+def _norms(name: str, tree: Tree, domain: Domain) -> Metrics:
+    """Norms of the encoder's, the other shared and the domain's part of a tree that may lack some."""
+    shared = dict(tree.get("params", {}))
+    groups = {"encoder": shared.pop("encoder", {}), "shared": shared, "domain": tree.get(domain.name, {})}
+    return {
+        f"{name}_{group}": optax.tree.norm(leaves) if leaves else jnp.zeros(())
+        for group, leaves in groups.items()
     }
-    return {f"parameter_norm_{name}": optax.tree.norm(leaves) for name, leaves in groups.items()}

@@ -1,0 +1,166 @@
+"""A training's folder: what it holds, who writes it, and how a later start finds its way back.
+
+`checkpoints/STEP` are folders of weights, `best` a link to one of them. Beside them lie `config.json`,
+`surroundings.json` (one entry a start), `validations.json`, `metrics.jsonl`, `tensorboard/` and
+`pictures/`. Of several processes the first one alone touches the folder.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import numpy as np
+
+from unisal_jax.data.loader import State
+from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.media.images import write_png
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.train import checkpoints, processes
+from unisal_jax.train.config import TrainConfig, check_same
+from unisal_jax.train.logs import Logs, read_list, surroundings, write_json
+from unisal_jax.train.state import TrainState
+
+CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
+CHECKPOINTS, BEST, PICTURES = "checkpoints", "best", "pictures"
+
+Validations = list[dict[str, Any]]
+
+# Scores of which more is better.
+_RISING = ("cc", "nss")
+
+
+class Workdir:
+    """The folder of a training that is running; use it in a `with` block."""
+
+    def __init__(self, path: Path, config: TrainConfig):
+        """Makes the folder and writes what is known before the first step, or checks what is there.
+
+        Raises:
+          UnisalError: the folder cannot be written, or holds another training.
+        """
+        self.path, self.config = path, config
+        self._logs: Logs | None = None
+        self._manager = None
+        if not processes.is_first():
+            return
+        try:
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            stored = path / CONFIG
+            if stored.exists():
+                check_same(config, stored.read_text(encoding="utf-8"), stored)
+            with atomic_path(stored) as temporary:
+                temporary.write_text(config.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._manager = checkpoints.open_checkpoints(path / CHECKPOINTS)
+
+    def __enter__(self) -> "Workdir":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._logs is not None:
+            self._logs.close()
+        if self._manager is not None:
+            self._manager.close()
+
+    def restore(
+        self, start: TrainState, network: UnisalConfig
+    ) -> tuple[TrainState, State | None, int, Validations]:
+        """The latest checkpoint, or the start if there is none; the same bits in all processes.
+
+        Args:
+          start: the state before the first step.
+          network: what the variables must fit.
+        Returns:
+          (state; position of the data, None at the start; steps left out; the validations so far).
+        Raises:
+          UnisalError: the checkpoint or the list of validations is damaged.
+        """
+        state = start
+        rest: dict[str, Any] = {"position": None, "skipped": 0, "validations": []}
+        if self._manager is not None:
+            found = checkpoints.restore(self._manager, start, network)
+            if found is not None:
+                state, rest["position"], rest["skipped"] = found
+            step = int(state.step)
+            rest["validations"] = [
+                entry for entry in read_list(self.path / VALIDATIONS) if entry.get("step", step + 1) <= step
+            ]
+            starts = [*read_list(self.path / SURROUNDINGS), surroundings(self.config.seed, step)]
+            write_json(self.path / SURROUNDINGS, starts)
+            self._logs = Logs(self.path, step)
+        rest = json.loads(processes.share(json.dumps(rest).encode()))
+        state = flax.serialization.from_bytes(state, processes.share(flax.serialization.to_bytes(state)))
+        if rest["validations"]:
+            self._keep_best(rest["validations"])
+        return state, rest["position"], rest["skipped"], rest["validations"]
+
+    def save(
+        self,
+        state: TrainState,
+        network: UnisalConfig,
+        position: State,
+        skipped: int,
+        validations: Validations,
+    ) -> None:
+        """Writes a checkpoint in the background, see `checkpoints.save`."""
+        if self._manager is not None:
+            checkpoints.save(self._manager, state, network, position, skipped)
+            self._prune(validations)
+
+    def write(self, kind: str, step: int, scalars: Mapping[str, float], **about: Any) -> None:
+        """Logs scalars, see `Logs.write`."""
+        if self._logs is not None:
+            self._logs.write(kind, step, scalars, **about)
+
+    def show(self, domain: str, epoch: int, step: int, sheet: np.ndarray) -> None:
+        """Writes a picture of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
+        if self._logs is not None:
+            folder = self.path / PICTURES / domain
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+            write_png(folder / f"{epoch:03}.png", sheet)
+            self._logs.show(f"validation/{domain}", step, sheet)
+
+    def note(self, validations: Validations) -> None:
+        """Writes down the last validation, and gives the best epoch's checkpoint its name."""
+        if self._logs is None:
+            return
+        last = validations[-1]
+        write_json(self.path / VALIDATIONS, validations)
+        for name, scores in last["scores"].items():
+            self.write("validation", last["step"], scores, domain=name, epoch=last["epoch"] - 1)
+        self._keep_best(validations)
+        self._prune(validations)
+
+    def _keep_best(self, validations: Validations) -> None:
+        best = best_step(self.config, validations)
+        if self._manager is not None and best is not None and best in self._manager.all_steps():
+            checkpoints.link_best(self._manager, best, self.path / BEST)
+
+    def _prune(self, validations: Validations) -> None:
+        best = best_step(self.config, validations)
+        checkpoints.prune(self._manager, self.config.checkpoints.keep, best)
+
+
+def best_step(config: TrainConfig, validations: Validations) -> int | None:
+    """The step after which the score that decides was best; the first of equals."""
+    best = min(validations, key=lambda entry: _cost(config, entry), default=None)
+    return None if best is None else best["step"]
+
+
+def impatient(config: TrainConfig, validations: Validations) -> bool:
+    """Whether more validations than `patience` allows have passed since the best one."""
+    steps = [entry["step"] for entry in validations]
+    best = best_step(config, validations)
+    return config.patience is not None and len(steps) - 1 - steps.index(best) >= config.patience
+
+
+def _cost(config: TrainConfig, entry: dict[str, Any]) -> float:
+    domain = config.best.domain or min(config.domains)
+    score = entry["scores"][domain][config.best.metric]
+    return -score if config.best.metric in _RISING else score

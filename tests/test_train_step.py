@@ -2,10 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +17,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.models.unisal import Unisal, UnisalConfig, init_variables
 from unisal_jax.train import optimizer, state
 from unisal_jax.train.losses import LossWeights, saliency_loss
-from unisal_jax.train.optimizer import OptimizerConfig
+from unisal_jax.train.optimizer import OptimizerConfig, encoder_frozen
 from unisal_jax.train.step import eval_step, train_step
 from unisal_jax.weights.store import variable_shapes
 
@@ -254,6 +250,43 @@ def test_a_step(small, rng):
     assert not changed(started.variables, stopped.variables) | changed(started.momentum, stopped.momentum)
 
 
+def test_a_domains_own_parameters_alone(small, rng):
+    """What the domains share stays, its running statistics too; the average follows what moves."""
+    config, before = small
+    alone = OptimizerConfig(domain_only=True)
+    step = jax.jit(train_step(config, SALICON, alone, True, average_decay=0.5), donate_argnums=0)
+    arrays, _ = uint8_batch(rng, 2, 1)
+    started = before.replace(average=before.variables)
+    after, metrics = jax.device_get(step(jax.tree.map(jnp.array, started), 0.01, arrays, jax.random.key(1)))
+    moved = {f"{c}/{m}" for c in (SALICON.name, SALICON.stats) for m in before.variables[c] if m not in RNN}
+    assert changed(before.variables, after.variables) == moved
+    assert changed(before.variables, after.average) == moved
+    assert changed(before.momentum, after.momentum) == {m for m in moved if m.startswith("salicon/")}
+    # The first step's decay is 1 / 10.
+    for collection in (SALICON.name, SALICON.stats):
+        trees = (tree[collection] for tree in (before.variables, after.variables, after.average))
+        jax.tree.map(
+            lambda old, new, mean: np.testing.assert_allclose(mean, old + 0.9 * (new - old), atol=1e-6),
+            *trees,
+        )
+    assert metrics["gradient_norm_encoder"] == metrics["gradient_norm_shared"] == 0
+    assert metrics["gradient_norm_domain"] == pytest.approx(metrics["gradient_norm"])
+    assert encoder_frozen(alone, 99)
+
+
+def test_devices_that_normalise_apart_stay_alike(small, rng):
+    """Without synchronised batch norms each replica has other statistics, and yet the same state after."""
+    config, before = small
+    options = {"axis_name": "d", "sync_norm": False}
+    step = train_step(config, SALICON, OptimizerConfig(domain_only=True), True, **options)
+    replicas = jax.jit(jax.vmap(step, in_axes=(None, None, 0, None), axis_name="d"))
+    arrays, _ = uint8_batch(rng, 4, 1)
+    halves = Arrays(*(part.reshape(2, 2, *part.shape[1:]) for part in arrays))
+    after, _ = jax.device_get(replicas(before, 0.01, halves, jax.random.key(1)))
+    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[1]), after)
+    assert changed(before.variables, jax.tree.map(lambda leaf: leaf[0], after.variables))
+
+
 def test_a_step_keeps_the_types_in_bfloat16(small, rng):
     config, before = small
     step = train_step(config, DHF1K, OptimizerConfig(), False, dtype=jnp.bfloat16)
@@ -298,17 +331,6 @@ def test_a_state_is_a_copy(small):
     jax.tree.map(lambda leaf: leaf.delete(), made)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(variables))
     assert set(made.momentum) == {"params", "dhf1k", "salicon"}
-
-
-@pytest.mark.slow
-def test_four_devices_are_one():
-    """The same global batches: one device, and four virtual ones, in a process of their own."""
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train_devices"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[1],
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert made.average is None and made.weights is made.variables
+    averaged = state.create(config, variables, averaged=True)
+    assert averaged.weights is averaged.average and not changed(variables, averaged.average)

@@ -43,6 +43,7 @@ class DomainConfig:
       train_split, validation_split: names of the dataset's splits.
       fold: of a cross-validated dataset (MIT1003), counted from 0: its videos are held out of the
         training split for validation, and `validation_split` is not used.
+      hold_out: this fraction of the training videos, drawn with the seed, is held out in the same way.
       clips_per_video: so many are drawn of each training video in an epoch.
       validation_clips: so many at fixed places of each validation video.
       flip: mirror each training example with probability one half.
@@ -57,6 +58,7 @@ class DomainConfig:
     train_split: str = "train"
     validation_split: str = "validation"
     fold: int | None = None
+    hold_out: float | None = None
     clips_per_video: int = 1
     validation_clips: int = 1
     flip: bool = False
@@ -175,6 +177,10 @@ class TrainConfig:
             counts[f"domains.{name}.batch_size"] = domain.batch_size
             counts[f"domains.{name}.clips_per_video"] = domain.clips_per_video
             counts[f"domains.{name}.validation_clips"] = domain.validation_clips
+            if domain.hold_out is not None and not (domain.fold is None and 0 < domain.hold_out < 1):
+                raise UnisalError(
+                    f"config.domains.{name}.hold_out: wants a fraction between 0 and 1, and no fold"
+                )
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UnisalError(f"config.{name}: {count} is not above 0")

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from unisal_jax.data.clips import permutation
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
@@ -33,7 +34,7 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
                 f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
             )
         path = _synthetic(name, config, workdir) if domain.data == SYNTHETIC else Path(domain.data)
-        seen, unseen = _splits(path, domain)
+        seen, unseen = _splits(path, domain, config.seed)
         shared = Source(
             network_domain(name, domain, seen.videos),
             seen,
@@ -75,9 +76,14 @@ def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfi
     return network, variables
 
 
-def _splits(path: Path, domain: DomainConfig) -> tuple[Prepared, Prepared]:
+def _splits(path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prepared]:
     """What to train and what to validate with."""
     train = open_prepared(path, domain.train_split)
+    if domain.hold_out is not None:
+        count = max(1, round(domain.hold_out * len(train.videos)))
+        drawn = permutation(len(train.videos), seed, "hold_out")[:count]
+        ids = tuple(train.videos[number].id for number in sorted(drawn))
+        return cross_validation(dataclasses.replace(train, folds=(ids,)), 0)
     if domain.fold is not None:
         return cross_validation(train, domain.fold)
     return train, open_prepared(path, domain.validation_split)

@@ -1,0 +1,34 @@
+"""Billiard (10 clips, 40 people): the released weights fine-tuned as a new dynamic domain.
+
+  python -m data_prep.examples.billiard BILLIARD --data-dir data
+  unisal train --config configs/billiard.py:rnn --workdir runs/billiard
+  unisal evaluate --data data --split test --weights runs/billiard/best --domain billiard
+
+Clips 1 to 7 to train, 8 to validate, 9 and 10 to test. `bypass` is the same training of the network
+without its recurrence.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(recurrence: str) -> ConfigDict:
+    """The experiment with the `rnn`, or with `bypass`."""
+    config = ConfigDict()
+    config.domains = {
+        "billiard": {
+            "data": "data/own/billiard/1.0.0",
+            "batch_size": 4,
+            "clips_per_video": 4,
+            "validation_clips": 8,
+            "flip": True,
+            "stride": 5,
+            "like": "dhf1k",
+        }
+    }
+    config.init = {"weights": "unisal"}
+    config.network = {"rnn": {"rnn": True, "bypass": False}[recurrence]}
+    config.epochs = 12
+    config.optimizer = {"lr": 0.02, "frozen_encoder_epochs": 12}
+    config.average_decay = 0.97
+    config.log_every = 1
+    return config

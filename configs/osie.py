@@ -1,0 +1,39 @@
+"""OSIE (700 images, 15 people): the released weights fine-tuned as a new domain, or a start from ImageNet.
+
+  python -m data_prep.examples.osie OSIE --data-dir data
+  unisal train --config configs/osie.py:released --workdir runs/osie
+  unisal evaluate --data data --split test --weights runs/osie/best --domain osie
+
+560 images to train, 70 to validate, the last 70 by file name to test. `imagenet` starts from the
+encoder's ImageNet weights alone.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(start: str) -> ConfigDict:
+    """The experiment from the `released` weights, or from `imagenet`."""
+    config = ConfigDict()
+    config.domains = {
+        "osie": {
+            "data": "data/own/osie/1.0.0",
+            "batch_size": 16,
+            "flip": True,
+            "target_size": (480, 640),
+            "bn_momentum": 0.1,
+        }
+    }
+    if start == "released":
+        config.init = {"weights": "unisal"}
+        config.domains.osie.like = "salicon"
+        config.epochs = 8
+        config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2}
+    elif start == "imagenet":
+        config.init = {"encoder": "mobilenet_v2"}
+        config.epochs = 12
+        config.optimizer = {"lr": 0.04, "frozen_encoder_epochs": 2}
+    else:
+        raise ValueError(f"{start!r}: released or imagenet")
+    config.average_decay = 0.97
+    config.log_every = 5
+    return config

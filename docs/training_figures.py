@@ -1,0 +1,83 @@
+"""Makes the README's pictures of the two fine-tunings, from the trainings' own logs and weights.
+
+    python docs/training_figures.py runs/osie runs/osie_imagenet runs/billiard runs/billiard_bypass
+
+Loss curves, and truths beside predictions of the test sets. The photographs are not shown: they are not
+ours to give on. Needs matplotlib.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+import unisal_jax
+from unisal_jax.data.evaluation import evaluation_videos
+from unisal_jax.data.prepared import open_prepared
+from unisal_jax.domains import find_domain
+from unisal_jax.media.overlay import heat_colours
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+LABELS = ("from the released weights", "from ImageNet alone"), ("with recurrence", "recurrence bypassed")
+EXAMPLES = 5
+
+
+def curves(axes: plt.Axes, runs: tuple[Path, ...], labels: tuple[str, ...], title: str) -> None:
+    """Training loss (thin, each logged step) and validation loss (points) over epochs."""
+    for colour, run, label in zip(("tab:blue", "tab:orange"), runs, labels, strict=True):
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        trained = [row for row in rows if row["kind"] == "train"]
+        validated = [row for row in rows if row["kind"] == "validation"]
+        per_epoch = validated[0]["step"]
+        steps = [row["step"] / per_epoch for row in trained]
+        axes.plot(steps, [row["loss"] for row in trained], color=colour, alpha=0.35, lw=1)
+        epochs = [row["step"] / per_epoch for row in validated]
+        axes.plot(epochs, [row["loss"] for row in validated], "o-", color=colour, label=label, ms=4)
+    axes.set(title=title, xlabel="epoch", ylabel="KLD - 0.1 CC - 0.1 NSS")
+    axes.grid(alpha=0.3)
+    axes.legend(title="validation (thin: training)", frameon=False)
+
+
+def maps(run: Path, domain: str, every: int) -> np.ndarray:
+    """Truth above prediction for some of the test frames, uint8 RGB."""
+    config = json.loads((run / "config.json").read_text())
+    prepared = open_prepared(config["domains"][domain]["data"], "test")
+    model = unisal_jax.load(run / "best")
+    columns: list[np.ndarray] = []
+    for video, frames in evaluation_videos(prepared, find_domain(domain, model.config.domains)):
+        if video.frames == 1:
+            pairs = [(frame.truth, model.predict(frame.pixels, domain)) for frame in frames]
+        else:
+            stream = model.stream(video.size, domain)
+            # The stream sizes frames itself, so it gets those of the network's size enlarged again.
+            resized = ((frame, Image.fromarray(frame.pixels).resize(video.size[::-1])) for frame in frames)
+            pairs = [(frame.truth, stream(np.asarray(image))) for frame, image in resized]
+        for truth, density in pairs[every // 2 :: every]:
+            size = 200, round(200 * video.size[0] / video.size[1])
+            both = [Image.fromarray(heat_colours(each)).resize(size) for each in (truth.map, density)]
+            columns.append(
+                np.concatenate([np.pad(each, ((3, 3), (3, 3), (0, 0)), constant_values=255) for each in both])
+            )
+    chosen = columns[:: max(1, len(columns) // EXAMPLES)][:EXAMPLES]
+    return np.concatenate(chosen, axis=1)
+
+
+def main() -> None:
+    """Writes docs/training.png and docs/training_maps.jpg."""
+    runs = tuple(map(Path, sys.argv[1:5]))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+    curves(axes[0], runs[:2], LABELS[0], "OSIE")
+    curves(axes[1], runs[2:], LABELS[1], "Billiard")
+    figure.savefig(HERE / "training.png", dpi=90)
+    rows = [maps(runs[0], "osie", 1), maps(runs[2], "billiard", 100)]
+    Image.fromarray(np.concatenate(rows)).save(HERE / "training_maps.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()

@@ -262,6 +262,18 @@ def test_a_prior_of_ones_own(command, images, tmp_path):
     assert scores_of(tmp_path / "a.json")["per_image"]["a"]["ig"] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_training_splits_mean_as_prior(command, tmp_path, rng):
+    """One training image: its map as the prediction of another is the prior itself."""
+    for split, name in (("train", "a"), ("test", "b")):
+        make_set(tmp_path / "data" / split, [name], rng)
+    write(tmp_path / "maps" / "b.png", np.array(Image.open(tmp_path / "data" / "train" / "maps" / "a.png")))
+    args = ("evaluate", "--data", tmp_path / "data", "--predictions", tmp_path / "maps", "--prior", "train")
+    assert command(*args, "--json", tmp_path / "a.json")[0] == 0
+    found = scores_of(tmp_path / "a.json")
+    assert set(found["per_image"]) == {"b"}
+    assert found["baselines"]["centre_prior"]["mean"] == pytest.approx(found["mean"], abs=1e-6)
+
+
 @pytest.mark.parametrize("dataset", ["dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003"])
 def test_released_layouts(tmp_path, dataset):
     """Each release is recognised, and its frames and truth come out, in the dataset's own geometry."""

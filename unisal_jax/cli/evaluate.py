@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: centre_prior, uniform, inter_observer; or none (default: the first two)",
     )
     parser.add_argument(
-        "--prior", type=Path, help="a map (.npy or picture), such as a training set's mean, as centre prior"
+        "--prior",
+        help="centre prior: a map (.npy or picture), or train: the mean map of the data's training split "
+        "(default: a Gaussian fitted to the scored fixations)",
     )
     parser.add_argument(
         "--seed", type=flags.positive, default=1, help="of samples and intervals (default: 1)"
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.evaluate.protocols import get_protocol
     from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
     from unisal_jax.evaluate.run import Maps, Options, evaluate
-    from unisal_jax.evaluate.sources import open_data
+    from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.predict.model import load
 
     get_protocol(args.protocol)  # before the data is read
@@ -87,10 +89,15 @@ def run(args: argparse.Namespace) -> int:
         domain = model.domain(args.domain, video=data.kind == "video")
         method = NetworkMaps(model, data, domain, args.input_size, args.stride)
         about |= {"weights": str(args.weights), "domain": domain.name}
+    prior = None
+    if args.prior == "train":
+        prior = mean_truth(open_data(args.data, "train", partial=skip_errors))
+    elif args.prior is not None:
+        prior = read_map(Path(args.prior))
     options = Options(
         protocol=args.protocol,
         baselines=tuple(name for name in args.baselines if name != "none"),
-        prior=None if args.prior is None else read_map(args.prior),
+        prior=prior,
         examples=args.html is not None,
         skip_errors=skip_errors,
         seed=args.seed,

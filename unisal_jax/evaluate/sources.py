@@ -16,6 +16,7 @@ from unisal_jax.data.geometry import evaluation_input_size
 from unisal_jax.data.prepared import SIDECAR, Prepared, Video, open_prepared, read_frames, split_names
 from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.information_gain import mean_map
 from unisal_jax.evaluate.metrics import count_map
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video
@@ -201,6 +202,17 @@ def _prepared_group(prepared: Prepared, video: Video) -> Group:
         tuple(f"{number:04d}" for number in range(1, video.frames + 1)) if video.frames > 1 else (video.id,)
     )
     return Group(video.id, names, pixels, truth)
+
+
+def mean_truth(data: ScoringData) -> np.ndarray:
+    """Mean of all frames' true maps, [H, W] of the first one's size, each scaled to sum to one.
+
+    Raises:
+      UnisalError: a frame's truth cannot be read.
+    """
+    size = data.groups[0].truth(0).size
+    frames = (group.truth(index) for group in data.groups for index in range(len(group.frame_names)))
+    return mean_map((frame.map for frame in frames), size)
 
 
 def closing_frames(group: Group) -> closing:

@@ -1,0 +1,141 @@
+"""The PyTorch peer of `benchmarks.train_step`: the original network, trained as plainly as it can be written.
+
+The network is the authors' own code, imported from the wheel that carries the released weights: one
+frame after the other through encoder and decoder, the 41x41 kernel at the input size. The step around
+it follows the paper's section 4.1: the loss, SGD in two groups, clipping by the joint norm.
+"""
+
+import hashlib
+import resource
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from unisal_jax.data.examples import Arrays
+from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
+from unisal_jax.train.losses import PAPER_LOSS
+from unisal_jax.train.optimizer import OptimizerConfig
+from unisal_jax.weights.fetch import WHEEL_REQUIREMENT, fetch
+
+# Code out of it is run, so only this very file will do.
+WHEEL_SHA256 = "34dfcc6cfbf3c142c927345f18baf5f16219b017997c247ed69bb5205130b629"
+_CODE = "pyautoflip/3rd_party_libs/unisal/"
+# Without the package's __init__, which would import its datasets and trainer and what they need.
+_MODULES = ("model", "utils", "models/MobileNetV2", "models/cgru")
+
+
+def extract_original(folder: Path) -> None:
+    """Downloads the wheel with pip and puts the network's modules into `folder`, as a package `unisal`."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    subprocess.run([*command, "--dest", str(folder), WHEEL_REQUIREMENT], check=True)
+    (wheel,) = folder.glob("*.whl")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if digest != WHEEL_SHA256:
+        raise SystemExit(f"{WHEEL_REQUIREMENT}: another file than the pinned one, sha256 {digest}")
+    with zipfile.ZipFile(wheel) as archive:
+        for module in _MODULES:
+            target = folder / "unisal" / f"{module}.py"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.read(f"{_CODE}unisal/{module}.py"))
+
+
+class TorchTraining:
+    """One domain's training on the CPU, from the released weights; runs in a process of its own."""
+
+    def __init__(self, code: str, source: str, optimizer: OptimizerConfig, lr: float):
+        sys.path.insert(0, code)
+        self.source, self.config, self.lr = source, optimizer, lr
+
+    def check(self, arrays: Arrays, steps: int) -> list[tuple[float, float]]:
+        """(loss, gradient norm before clipping) of the first steps without dropout."""
+        self.start(arrays, dropout=False)
+        return [self._step() for _ in range(steps)]
+
+    def start(self, arrays: Arrays, dropout: bool = True) -> None:
+        """Makes network, optimizer and batch anew."""
+        self.network = self._network(dropout)
+        config = self.config
+        encoder = list(self.network.cnn.parameters())
+        theirs = {id(parameter) for parameter in encoder}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in theirs]
+        self.sgd = torch.optim.SGD(
+            [
+                {"params": rest, "lr": self.lr, "weight_decay": config.weight_decay},
+                {
+                    "params": encoder,
+                    "lr": self.lr * config.encoder_lr_scale,
+                    "weight_decay": config.encoder_weight_decay,
+                },
+            ],
+            momentum=config.momentum,
+        )
+        self.batch = as_tensors(arrays)
+
+    def step(self) -> float:
+        """Takes a step; returns its seconds."""
+        start = time.perf_counter()
+        loss, _ = self._step()
+        seconds = time.perf_counter() - start
+        if not np.isfinite(loss):
+            raise SystemExit(f"PyTorch: the loss is {loss}")
+        return seconds
+
+    def peak_bytes(self) -> int:
+        """The process's largest resident size so far (on Linux)."""
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def _network(self, dropout: bool) -> nn.Module:
+        network = import_module("unisal.model").UNISAL(cnn_cfg={"pretrained": False})
+        network.load_state_dict(torch.load(fetch("unisal"), map_location="cpu", weights_only=True))
+        network.train()
+        network.cnn.eval()  # for its batch norms: they keep the running statistics
+        if not dropout:
+            for module in network.modules():
+                if isinstance(module, nn.Dropout2d):
+                    module.eval()
+            for cell in network.rnn.cell_list:
+                cell.drop_prob = (0.0, 0.0, 0.0)
+        return network
+
+    def _step(self) -> tuple[float, float]:
+        # Sets them to None: SGD then leaves alone what this domain has no use for, as it should.
+        self.sgd.zero_grad()
+        frames, maps, fixations = self.batch
+        log_density = self.network(frames, target_size=maps.shape[-2:], source=self.source)
+        loss = saliency_loss(log_density[:, :, 0], maps, fixations)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm or float("inf"))
+        self.sgd.step()
+        return loss.item(), norm.item()
+
+
+def as_tensors(arrays: Arrays) -> Sequence[torch.Tensor]:
+    """Normalised frames [B, T, 3, h, w]; maps that sum to one and fixations [B, T, H, W]."""
+    pixels = arrays.frames.astype(np.float32) / 255
+    frames = (pixels - np.asarray(RGB_MEAN, np.float32)) / np.asarray(RGB_STD, np.float32)
+    maps = arrays.maps / arrays.maps.sum((-2, -1), keepdims=True, dtype=np.float32)
+    fixations = np.unpackbits(arrays.fixations, axis=-1)[..., : maps.shape[-1]].astype(bool)
+    channels_first = np.ascontiguousarray(np.moveaxis(frames, -1, 2))
+    return torch.from_numpy(channels_first), torch.from_numpy(maps), torch.from_numpy(fixations)
+
+
+def saliency_loss(log_density: torch.Tensor, maps: torch.Tensor, fixations: torch.Tensor) -> torch.Tensor:
+    """KLD - 0.1 CC - 0.1 NSS of each frame, mean over batch and time (paper, section 3.4)."""
+    pixels = (-2, -1)
+    density = log_density.exp()
+    kld = functional.kl_div(log_density, maps, reduction="none").sum(pixels)
+    # Both unbiased; the factors cancel in the correlation.
+    standard = (density - density.mean(pixels, keepdim=True)) / density.std(pixels, keepdim=True)
+    truth = (maps - maps.mean(pixels, keepdim=True)) / maps.std(pixels, keepdim=True)
+    cc = (standard * truth).sum(pixels) / (maps.shape[-2] * maps.shape[-1] - 1)
+    nss = (standard * fixations).sum(pixels) / fixations.sum(pixels)
+    return (PAPER_LOSS.kld * kld + PAPER_LOSS.cc * cc + PAPER_LOSS.nss * nss).mean()

@@ -1,0 +1,359 @@
+"""Frames a second and peak memory of a training step, against the same step written plainly in PyTorch.
+
+DHF1K clips (224x384, targets 360x640) and SALICON images (288x384, targets 480x640) of seeded noise,
+from the released weights, with the encoder trained and dropout on. Each side has a process of its own
+on the CPU, and they take steps in turn. Before that, both must compute the same on a small batch without
+dropout, or the benchmark fails. PyTorch comes with the `torch` extra; without it ours is measured alone.
+(Both processes load JAX's libraries, some 0.2 GB.)
+
+Where JAX finds an accelerator, or several devices, ours is then measured on them: float32 and bfloat16,
+on 1, 2, 4 ... devices. To each speed belongs the time of the paper's 16 epochs: see `paper_hours`.
+
+    python -m benchmarks.train_step [--clips 4] [--frames 12] [--images 32] [--repeats 5] [--json OUT]
+"""
+
+import argparse
+import ctypes
+import importlib.util
+import json
+import math
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from importlib import metadata
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.train_batches import ground_truth
+from unisal_jax.data.clips import CLIP_FRAMES
+from unisal_jax.data.examples import Arrays
+from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
+from unisal_jax.files import atomic_path
+from unisal_jax.train.optimizer import OptimizerConfig, learning_rate
+from unisal_jax.train.state import AXIS, create, replicate
+from unisal_jax.train.step import pmapped, train_step
+from unisal_jax.weights.store import load_weights
+
+OPTIMIZER = OptimizerConfig()
+# The first in which the encoder is trained.
+EPOCH = OPTIMIZER.frozen_encoder_epochs
+
+CHECK_STEPS = 2
+LOSS_TOLERANCE, NORM_TOLERANCE = 1e-3, 1e-2
+
+# Batches of an epoch of the paper's training set (section 4.1). Hollywood-2's videos are cut into shots, of
+# which those of less than 12 frames at 6 fps are dropped; how many stay is not told, so each video counts
+# once. A tenth of Hollywood-2's and UCF Sports' 823 and 103 training videos is for validation.
+PAPER_EPOCHS = 16
+PAPER_BATCHES = ((DHF1K, 600 // 4), (HOLLYWOOD2, 741 // 4), (UCF_SPORTS, 93 // 4), (SALICON, 10_000 // 32))
+PAPER_VIDEO_FRAMES, PAPER_IMAGES = 4 * CLIP_FRAMES, 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch of one domain: `count` clips of `frames`, or images."""
+
+    domain: Domain
+    count: int
+    frames: int
+
+    @property
+    def label(self) -> str:
+        of = "images" if self.domain.static else f"clips x {self.frames} frames"
+        return f"{self.domain.source_name}, {self.count} {of}"
+
+    def arrays(self) -> Arrays:
+        """Noise for pictures; a blob and six fixations near it for each."""
+        rng = np.random.default_rng(0)
+        shape = (self.count, self.frames)
+        frames = rng.integers(0, 256, (*shape, *self.domain.input_size, 3), np.uint8)
+        assert self.domain.target_size is not None
+        density, fixations = ground_truth(rng, (*shape, *self.domain.target_size))
+        maps = np.rint(255 * density / density.max((-2, -1), keepdims=True)).astype(np.uint8)
+        return Arrays(frames, maps, np.packbits(fixations, axis=-1))
+
+
+class OurTraining:
+    """One domain's training, from the released weights; runs in a process of its own.
+
+    Args:
+      domain: whose step it is.
+      dtype: name of the computation's.
+      devices: how many to spread the batch over.
+      backend: JAX's name of the only one that may be used; None leaves the choice to JAX.
+    """
+
+    def __init__(self, domain: Domain, dtype: str, devices: int, backend: str | None):
+        if backend is not None:
+            jax.config.update("jax_platforms", backend)
+        self.domain, self.dtype, self.devices = domain, jnp.dtype(dtype), devices
+        self.weights = load_weights("unisal")
+
+    def check(self, arrays: Arrays, steps: int) -> list[tuple[float, float]]:
+        """(loss, gradient norm before clipping) of the first steps without dropout."""
+        self.start(arrays, dropout=False)
+        taken = [self._step() for _ in range(steps)]
+        return [(float(metrics["loss"]), float(metrics["gradient_norm"])) for metrics in taken]
+
+    def start(self, arrays: Arrays, dropout: bool = True) -> None:
+        """Makes state, program (not yet compiled) and batch anew."""
+        config = self.weights.config
+        if not dropout:
+            config = replace(config, skip_dropout=0.0, rnn_dropout=0.0)
+        step = train_step(config, self.domain, OPTIMIZER, False, dtype=self.dtype, axis_name=AXIS)
+        self.program = pmapped(step)
+        self.state = replicate(create(config, self.weights.variables), jax.local_devices()[: self.devices])
+        # On the host, from where each step of a training has to fetch it.
+        self.batch = Arrays(*(array.reshape(self.devices, -1, *array.shape[1:]) for array in arrays))
+        self.lr, self.key = jnp.float32(learning_rate(OPTIMIZER, EPOCH, self.domain)), jax.random.key(0)
+
+    def step(self) -> float:
+        """Takes a step; returns its seconds."""
+        start = time.perf_counter()
+        metrics = self._step()
+        seconds = time.perf_counter() - start
+        if not metrics["finite"]:
+            raise SystemExit(f"ours: the loss is {metrics['loss']}")
+        return seconds
+
+    def peak_bytes(self) -> int:
+        """The first device's peak, or on a CPU the process's largest resident size so far (on Linux)."""
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+    def found(self) -> tuple[str, str, int]:
+        """(platform, kind, number) of the devices."""
+        devices = jax.local_devices()
+        return devices[0].platform, devices[0].device_kind, len(devices)
+
+    def _step(self) -> dict[str, jax.Array]:
+        self.state, metrics = self.program(self.state, self.lr, self.batch, self.key)
+        return jax.block_until_ready((self.state, metrics))[1]
+
+
+class Side:
+    """A training in a process of its own, which does one thing after the other as it is asked."""
+
+    def __init__(self, name: str, *arguments: Any):
+        spawn = multiprocessing.get_context("spawn")
+        self.name = name
+        self.connection, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=_serve, args=(theirs, name, arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """Calls the training's method and waits for what it returns."""
+        try:
+            self.connection.send((what, arguments))
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            raise SystemExit(
+                f"{self.name}: failed in {what}, exit code {self.process.exitcode} (-9: out of memory?)"
+            ) from None
+
+    def timed_step(self) -> float:
+        """Seconds of a step; the one before it, after the pause, has to get its memory from the system."""
+        self.ask("step")
+        seconds = self.ask("step")
+        self.ask("rest")
+        return seconds
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.connection.close()
+        self.process.join()
+
+
+def _serve(connection: Connection, name: str, arguments: tuple[Any, ...]) -> None:
+    training: Any
+    if name == "pytorch":
+        from benchmarks.torch_training import TorchTraining
+
+        training = TorchTraining(*arguments)
+    else:
+        training = OurTraining(*arguments)
+    with suppress(EOFError):  # the other end was closed: done
+        while True:
+            what, rest = connection.recv()
+            if what == "rest":
+                _give_memory_back()
+                connection.send(None)
+            else:
+                connection.send(getattr(training, what)(*rest))
+
+
+def _give_memory_back() -> None:
+    """To the system, where the C library can: the sides need not fit into memory together."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def check(case: Case, ours: Side, pytorch: Side) -> dict[str, Any]:
+    """Losses and gradient norms of the first steps on a small batch; fails unless the sides agree."""
+    small = replace(case, count=2, frames=1 if case.domain.static else 3)
+    arrays = small.arrays()
+    taken = {side.name: side.ask("check", arrays, CHECK_STEPS) for side in (ours, pytorch)}
+    for number, (mine, theirs) in enumerate(zip(taken["ours"], taken["pytorch"], strict=True), 1):
+        print(f"{small.label}, step {number}: loss {mine[0]:.5f} and {theirs[0]:.5f} (PyTorch), ", end="")
+        print(f"gradient norm {mine[1]:.3f} and {theirs[1]:.3f}")
+        # Negated, so that a NaN fails too.
+        if not abs(mine[0] - theirs[0]) <= LOSS_TOLERANCE or not math.isclose(
+            mine[1], theirs[1], rel_tol=NORM_TOLERANCE
+        ):
+            raise SystemExit(f"{small.label}: the sides do not compute the same, so no speed is compared")
+    return {"batch": small.label, "loss_and_gradient_norm": taken}
+
+
+def measure(case: Case, sides: list[Side], repeats: int) -> dict[str, Any]:
+    """Lets the sides take steps in turn; returns by side what was measured."""
+    arrays = case.arrays()
+    first: dict[str, float] = {}
+    rates: dict[str, list[float]] = {side.name: [] for side in sides}
+    for side in sides:
+        side.ask("start", arrays)
+        first[side.name] = side.ask("step")
+        side.ask("rest")
+    for _ in range(repeats):
+        for side in sides:
+            rates[side.name].append(case.count * case.frames / side.timed_step())
+    result = {}
+    for side in sides:
+        mine = rates[side.name]
+        median = statistics.median(mine)
+        result[side.name] = {
+            "frames_a_second": {"median": median, "least": min(mine), "most": max(mine)},
+            "first_step_s": first[side.name],
+            # What the first step took longer: ours is compiled in it.
+            "compile_s": first[side.name] - case.count * case.frames / median,
+            "peak_mb": side.ask("peak_bytes") / 1e6,
+        }
+    return result
+
+
+def line(name: str, measured: dict[str, Any]) -> str:
+    """One side's numbers for a reader."""
+    rates = measured["frames_a_second"]
+    return (
+        f"  {name:24} {rates['median']:8.2f} frames/s ({rates['least']:.2f} to {rates['most']:.2f}), "
+        f"peak {measured['peak_mb']:.0f} MB, first step {measured['first_step_s']:.1f} s"
+    )
+
+
+def compare_on_cpu(cases: list[Case], repeats: int) -> dict[str, Any]:
+    """Ours, on one device, beside PyTorch."""
+    results = {}
+    with tempfile.TemporaryDirectory() as code:
+        have_torch = importlib.util.find_spec("torch") is not None
+        if have_torch:
+            from benchmarks.torch_training import extract_original
+
+            extract_original(Path(code))
+        else:
+            print("PyTorch is not installed (the extra `torch`): ours alone, and nothing to compare it with")
+        for case in cases:
+            print(f"{case.label}, CPU")
+            lr = learning_rate(OPTIMIZER, EPOCH, case.domain)
+            with closing(Side("ours", case.domain, "float32", 1, "cpu")) as ours:
+                if not have_torch:
+                    result = measure(case, [ours], repeats)
+                else:
+                    arguments = (code, case.domain.source_name, OPTIMIZER, lr)
+                    with closing(Side("pytorch", *arguments)) as pytorch:
+                        agreement = check(case, ours, pytorch)
+                        result = measure(case, [ours, pytorch], repeats) | {"check": agreement}
+                    medians = [result[name]["frames_a_second"]["median"] for name in ("ours", "pytorch")]
+                    result["ratio"] = medians[0] / medians[1]
+            for name in ("ours", "pytorch"):
+                if name in result:
+                    print(line(name, result[name]))
+            if "ratio" in result:
+                print(f"  ours is {result['ratio']:.2f} times as fast")
+            results[case.label] = result
+    return results
+
+
+def on_devices(cases: list[Case], repeats: int, limit: int) -> dict[str, Any]:
+    """Ours in both types on 1, 2, 4 ... devices, as many as there are and can share the batches."""
+    results: dict[str, Any] = {}
+    for dtype in ("float32", "bfloat16"):
+        devices = 1
+        while devices <= limit and all(case.count % devices == 0 for case in cases):
+            name = f"{dtype}, {devices} device{'s' if devices > 1 else ''}"
+            results[name] = {}
+            for case in cases:
+                # A process for each: a device's peak is its process's.
+                with closing(Side("ours", case.domain, dtype, devices, None)) as ours:
+                    results[name][case.label] = measure(case, [ours], repeats)["ours"]
+                print(line(f"{name}, {case.domain.source_name}", results[name][case.label]))
+            rates = {case.domain: results[name][case.label]["frames_a_second"]["median"] for case in cases}
+            results[name]["paper_hours"] = paper_hours(rates[DHF1K], rates[SALICON])
+            print(f"  {name}: the paper's 16 epochs in {results[name]['paper_hours']:.2f} hours")
+            devices *= 2
+    return results
+
+
+def paper_hours(dhf1k: float, salicon: float) -> float:
+    """Hours of all steps of the paper's 16 epochs at these frames a second, without validation.
+
+    The other video sets' frames cost what DHF1K's do, by the size of the input. All epochs are taken to
+    train the encoder, which the first two do not: a little too long.
+    """
+    seconds = 0.0
+    for domain, batches in PAPER_BATCHES:
+        if domain.static:
+            seconds += batches * PAPER_IMAGES / salicon
+        else:
+            pixels = math.prod(domain.input_size) / math.prod(DHF1K.input_size)
+            seconds += batches * PAPER_VIDEO_FRAMES * pixels / dhf1k
+    return PAPER_EPOCHS * seconds / 3600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=4, help="of a DHF1K batch")
+    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")
+    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--devices", type=int, help="use no more (default: all that JAX finds)")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    cases = [Case(DHF1K, args.clips, args.frames), Case(SALICON, args.images, 1)]
+    # Asked of another process: one that has looked keeps most of a GPU's memory.
+    with closing(Side("ours", DHF1K, "float32", 1, None)) as probe:
+        backend, kind, count = probe.ask("found")
+    packages = [f"{name} {metadata.version(name)}" for name in ("numpy", "jax", "jaxlib")]
+    with suppress(metadata.PackageNotFoundError):
+        packages.append(f"torch {metadata.version('torch')}")
+    machine = (
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {count} x {kind}, "
+        f"Python {platform.python_version()}, {', '.join(packages)}"
+    )
+    print(machine)
+    result: dict[str, Any] = {"machine": machine, "cpu": compare_on_cpu(cases, args.repeats)}
+    medians = [result["cpu"][case.label]["ours"]["frames_a_second"]["median"] for case in cases]
+    result["cpu"]["paper_hours"] = paper_hours(*medians)
+    print(f"the paper's 16 epochs at our speed on the CPU: {result['cpu']['paper_hours']:.0f} hours")
+    if backend != "cpu" or count > 1:
+        result["devices"] = on_devices(cases, args.repeats, min(count, args.devices or count))
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -119,11 +119,11 @@ class OurTraining:
         self.batch = Arrays(*(array.reshape(self.devices, -1, *array.shape[1:]) for array in arrays))
         self.lr, self.key = jnp.float32(learning_rate(OPTIMIZER, EPOCH, self.domain)), jax.random.key(0)
 
-    def step(self) -> float:
-        """Takes a step; returns its seconds."""
-        start = time.perf_counter()
+    def step(self) -> tuple[float, float]:
+        """Takes a step; returns its seconds and the processor's, of all cores together."""
+        start, cpu = time.perf_counter(), time.process_time()
         metrics = self._step()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start, time.process_time() - cpu
         if not metrics["finite"]:
             raise SystemExit(f"ours: the loss is {metrics['loss']}")
         return seconds
@@ -165,8 +165,8 @@ class Side:
                 f"{self.name}: failed in {what}, exit code {self.process.exitcode} (-9: out of memory?)"
             ) from None
 
-    def timed_step(self) -> float:
-        """Seconds of a step; the one before it, after the pause, has to get its memory from the system."""
+    def timed_step(self) -> tuple[float, float]:
+        """What `step` returns; the step before it, after the pause, has to get its memory from the system."""
         self.ask("step")
         seconds = self.ask("step")
         self.ask("rest")
@@ -222,24 +222,27 @@ def check(case: Case, ours: Side, pytorch: Side) -> dict[str, Any]:
 def measure(case: Case, sides: list[Side], repeats: int) -> dict[str, Any]:
     """Lets the sides take steps in turn; returns by side what was measured."""
     arrays = case.arrays()
+    frames = case.count * case.frames
     first: dict[str, float] = {}
-    rates: dict[str, list[float]] = {side.name: [] for side in sides}
+    taken: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
     for side in sides:
         side.ask("start", arrays)
-        first[side.name] = side.ask("step")
+        first[side.name], _ = side.ask("step")
         side.ask("rest")
     for _ in range(repeats):
         for side in sides:
-            rates[side.name].append(case.count * case.frames / side.timed_step())
+            taken[side.name].append(side.timed_step())
     result = {}
     for side in sides:
-        mine = rates[side.name]
-        median = statistics.median(mine)
+        rates = [frames / seconds for seconds, _ in taken[side.name]]
+        median = statistics.median(rates)
         result[side.name] = {
-            "frames_a_second": {"median": median, "least": min(mine), "most": max(mine)},
+            "frames_a_second": {"median": median, "least": min(rates), "most": max(rates)},
+            # Which other programs on the machine disturb less; PyTorch's waiting threads are in it.
+            "cpu_ms_a_frame": 1e3 * statistics.median(cpu for _, cpu in taken[side.name]) / frames,
             "first_step_s": first[side.name],
             # What the first step took longer: ours is compiled in it.
-            "compile_s": first[side.name] - case.count * case.frames / median,
+            "compile_s": first[side.name] - frames / median,
             "peak_mb": side.ask("peak_bytes") / 1e6,
         }
     return result
@@ -250,7 +253,8 @@ def line(name: str, measured: dict[str, Any]) -> str:
     rates = measured["frames_a_second"]
     return (
         f"  {name:24} {rates['median']:8.2f} frames/s ({rates['least']:.2f} to {rates['most']:.2f}), "
-        f"peak {measured['peak_mb']:.0f} MB, first step {measured['first_step_s']:.1f} s"
+        f"{measured['cpu_ms_a_frame']:.0f} ms of processor a frame, peak {measured['peak_mb']:.0f} MB, "
+        f"first step {measured['first_step_s']:.1f} s"
     )
 
 

@@ -27,8 +27,8 @@ def get_config(recurrence: str) -> ConfigDict:
     }
     config.init = {"weights": "unisal"}
     config.network = {"rnn": {"rnn": True, "bypass": False}[recurrence]}
-    config.epochs = 12
-    config.optimizer = {"lr": 0.02, "frozen_encoder_epochs": 12}
+    config.epochs = 8
+    config.optimizer = {"lr": 0.02, "frozen_encoder_epochs": 8}
     config.average_decay = 0.97
     config.log_every = 1
     return config

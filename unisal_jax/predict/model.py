@@ -209,7 +209,7 @@ class SaliencyModel:
         _check_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
-        return {name: np.asarray(each) for name, each in maps.items()}
+        return {name: np.asarray(each, np.float32) for name, each in maps.items()}
 
 
 class Stream:

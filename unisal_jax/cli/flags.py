@@ -27,6 +27,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def positives(text: str) -> tuple[int, ...]:
+    """Whole numbers above zero, separated by commas."""
+    return tuple(positive(part.strip()) for part in text.split(","))
+
+
 def fraction(text: str) -> float:
     """A number from 0 to 1."""
     try:

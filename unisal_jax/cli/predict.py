@@ -40,6 +40,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
     )
     parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the computation; bfloat16 is for GPU and TPU (default: float32)",
+    )
+    parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
         default=("map", "overlay"),
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     sources = expand_inputs(args.input, args.video)
     make_folders(args.out, args.save)
-    model = load(args.weights)
+    model = load(args.weights, args.dtype)
     options = Options(
         out=args.out,
         kinds=args.save,

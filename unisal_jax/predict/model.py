@@ -11,7 +11,7 @@ from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
-from unisal_jax.predict.network import Network, finish
+from unisal_jax.predict.network import Dtype, Network, finish
 from unisal_jax.weights.fetch import cache_dir
 from unisal_jax.weights.store import Weights, load_weights
 
@@ -24,17 +24,18 @@ _STATIC_VIDEO_BATCH = 4
 _Item = TypeVar("_Item")
 
 
-def load(weights: str | Path = "unisal") -> "SaliencyModel":
+def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyModel":
     """Loads a network for prediction.
 
     Args:
       weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
         cache folder; or the path of a .safetensors, .pth or checkpoint folder.
+      dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
     Raises:
       UnisalError: the weights are not there, damaged, or of another network.
     """
     keep_compiled_programs()
-    return SaliencyModel(load_weights(weights))
+    return SaliencyModel(load_weights(weights), dtype)
 
 
 def keep_compiled_programs() -> None:
@@ -51,10 +52,10 @@ class SaliencyModel:
     sums to one. With `log=True` it is the natural logarithm of that.
     """
 
-    def __init__(self, weights: Weights):
+    def __init__(self, weights: Weights, dtype: Dtype = "float32"):
         self.config = weights.config
         self.metadata = weights.metadata
-        self.network = Network(weights.config, weights.variables)
+        self.network = Network(weights.config, weights.variables, dtype)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -240,9 +241,11 @@ class Stream:
             )
         small = resize_frame(frame, self._input_size)
         slot = self._next % self._stride
-        result, self._ring = self._network.stream_step(small, self._domain, self._ring, slot, self._size)
+        result, self._ring = self._network.stream_step(
+            small, self._domain, self._ring, slot, self._size, self._log
+        )
         self._next += 1
-        return np.asarray(result if self._log else jax.numpy.exp(result))
+        return np.asarray(result)
 
 
 def checked_size(input_size: Size | None) -> Size | None:

@@ -105,7 +105,13 @@ class Network:
         return _frames(program, variables, state, placed)
 
     def stream_step(
-        self, frame: np.ndarray, domain: Domain, ring: jax.Array | None, slot: int, size: Size
+        self,
+        frame: np.ndarray,
+        domain: Domain,
+        ring: jax.Array | None,
+        slot: int,
+        size: Size,
+        log: bool = True,
     ) -> tuple[jax.Array, jax.Array | None]:
         """One frame of one of the interleaved sequences.
 
@@ -115,11 +121,23 @@ class Network:
           ring: hidden states [stride, ...] of all sequences, given up to the call; or None.
           slot: which sequence the frame belongs to.
           size: (height, width) of the result.
+          log: give the log-density.
         Returns:
-          (log-density [*size], next ring).
+          (density or log-density [*size], next ring).
         """
         program, variables, placed = self._program(domain, frame)
-        return _stream_step(program, size, variables, ring, placed, np.int32(slot))
+        return _stream_step(program, size, log, variables, ring, placed, np.int32(slot))
+
+    def lower_images(self, frames: np.ndarray, domain: Domain) -> jax.stages.Lowered:
+        """The program of `images`, on one device, not compiled yet."""
+        return _images.lower(*self._program(domain, frames))
+
+    def lower_stream(
+        self, frame: np.ndarray, domain: Domain, ring: jax.Array | None, size: Size
+    ) -> jax.stages.Lowered:
+        """The program of `stream_step`, not compiled yet."""
+        program, variables, placed = self._program(domain, frame)
+        return _stream_step.lower(program, size, True, variables, ring, placed, np.int32(0))
 
     def features(self, frame: np.ndarray, domain: Domain) -> dict[str, jax.Array]:
         """Inner feature maps [height, width, channels] by name, for uint8 RGB [height, width, 3]."""
@@ -180,10 +198,11 @@ def _frames(
     return log_density[:, 0], state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def _stream_step(
     program: Program,
     size: Size,
+    log: bool,
     variables: dict,
     ring: jax.Array | None,
     frame: jax.Array,
@@ -193,7 +212,7 @@ def _stream_step(
     log_density, state = program.apply(variables, frame[None, None], hidden=state, target_size=size)
     if ring is not None:
         ring = jax.lax.dynamic_update_slice_in_dim(ring, state, slot, 0)
-    return log_density[0, 0], ring
+    return log_density[0, 0] if log else jnp.exp(log_density[0, 0]), ring
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -111,7 +111,7 @@ def test_interleaving(model, frames):
 
 
 def test_frames_come_out_as_they_go_in(model, frames):
-    """At most three groups of frames are read ahead of the one that comes out: any length fits."""
+    """At most four groups of frames are read, with the one that comes out: any length fits."""
     read = 0
 
     def endless():
@@ -121,7 +121,7 @@ def test_frames_come_out_as_they_go_in(model, frames):
             yield frame
 
     for number, _ in enumerate(model.predict_video(endless(), input_size=(96, 128)), 1):
-        assert read - number <= 15
+        assert read - number < 20
         if number == 40:
             break
 

@@ -20,9 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", type=flags.positives, default=(1, 2, 4, 8), metavar="N,N", help="batch sizes (1,2,4,8)"
     )
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation"
-    )
+    flags.add_dtype(parser)
     parser.add_argument(
         "--peers",
         type=Path,

@@ -39,12 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="unisal",
         help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
     )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the computation; bfloat16 is for GPU and TPU (default: float32)",
-    )
+    flags.add_dtype(parser)
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),

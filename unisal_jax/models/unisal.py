@@ -194,7 +194,6 @@ class Unisal(nn.Module):
             hidden = None
 
         logits = self._decode(features, at_16, at_8, domain, train)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         logits = layers.resize_bilinear(logits, target_size or (x.shape[2], x.shape[3]))
         return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
 
@@ -238,6 +237,10 @@ class Unisal(nn.Module):
         )
         self.sow("intermediates", "decoder_8", x)
 
+        # From here on x is a log-density but for a constant, of size 30 and more: half precision's three
+        # digits would leave steps in it.
+        if self.folded:
+            x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         x = Fusion(config.domains if config.domain_fusion else (), name="fusion")(x, domain)
         self.sow("intermediates", "fused", x)
         if config.smoothing:

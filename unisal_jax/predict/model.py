@@ -1,6 +1,7 @@
 """What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
 
 import contextlib
+import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -58,6 +59,12 @@ class SaliencyModel:
         self.config = weights.config
         self.metadata = weights.metadata
         self.network = Network(weights.config, weights.variables, dtype)
+
+    def on(self, device: jax.Device) -> "SaliencyModel":
+        """The same model on one of the devices alone."""
+        other = copy.copy(self)
+        other.network = self.network.on(device)
+        return other
 
     @property
     def domains(self) -> tuple[str, ...]:

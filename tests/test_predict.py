@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 
 import cv2
 import jax
@@ -10,6 +13,7 @@ import pytest
 from PIL import Image
 
 import unisal_jax
+from tests.conftest import REPOSITORY
 from tests.golden_weights import GOLDEN, arrays
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, resize_frame
@@ -111,7 +115,7 @@ def test_interleaving(model, frames):
 
 
 def test_frames_come_out_as_they_go_in(model, frames):
-    """At most three groups of frames are read ahead of the one that comes out: any length fits."""
+    """At most four groups of frames are read, with the one that comes out: any length fits."""
     read = 0
 
     def endless():
@@ -121,7 +125,7 @@ def test_frames_come_out_as_they_go_in(model, frames):
             yield frame
 
     for number, _ in enumerate(model.predict_video(endless(), input_size=(96, 128)), 1):
-        assert read - number <= 15
+        assert read - number < 20
         if number == 40:
             break
 
@@ -265,3 +269,30 @@ def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
         nss.append(((density - density.mean()) / density.std())[fixated].mean())
         cc.append(np.corrcoef(density.ravel(), truth.ravel())[0, 1])
     assert np.mean(nss) > 4.8 and np.mean(cc) > 0.81
+
+
+def test_four_devices_are_one(golden_file, tmp_path):
+    """Batches of pictures shared out, and videos side by side, on four virtual devices."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.predict_devices", golden_file, tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_bfloat16(released):
+    """Close to float32, and results of the same kind."""
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    exact, rough = (SaliencyModel(released, dtype) for dtype in ("float32", "bfloat16"))
+    want, got = (model.predict(picture, input_size=(64, 96)) for model in (exact, rough))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got.sum(dtype=np.float64), 1, atol=1e-5)
+    assert 0 < np.abs(got - want).sum() < 0.1
+    stream = rough.stream((60, 90), input_size=(64, 96))
+    for _ in range(6):
+        live = stream(picture)
+    assert live.dtype == np.float32 and abs(live.sum(dtype=np.float64) - 1) < 1e-5

@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="unisal",
         help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
     )
+    flags.add_dtype(parser)
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
     )
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         method: Maps = FolderMaps(args.predictions, data)
         about["predictions"] = args.predictions.name
     else:
-        model = load(args.weights)
+        model = load(args.weights, args.dtype)
         domain = model.domain(args.domain, video=data.kind == "video")
         method = NetworkMaps(model, data, domain, args.input_size, args.stride)
         about |= {"weights": str(args.weights), "domain": domain.name}

@@ -7,6 +7,16 @@ from unisal_jax.domains import Size, check_input_size
 from unisal_jax.errors import UnisalError
 
 
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Adds --dtype, the precision of the network's computation."""
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the network's computation; bfloat16 is for GPU and TPU (default: float32)",
+    )
+
+
 def input_size(text: str) -> Size:
     """HxW in multiples of 32, as 224x384."""
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
@@ -25,6 +35,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def positives(text: str) -> tuple[int, ...]:
+    """Whole numbers above zero, separated by commas."""
+    return tuple(positive(part.strip()) for part in text.split(","))
 
 
 def fraction(text: str) -> float:

@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="unisal",
         help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
     )
+    flags.add_dtype(parser)
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     sources = expand_inputs(args.input, args.video)
     make_folders(args.out, args.save)
-    model = load(args.weights)
+    model = load(args.weights, args.dtype)
     options = Options(
         out=args.out,
         kinds=args.save,

@@ -23,15 +23,20 @@ class BatchNorm(nn.Module):
       domains: the domains with a set each (paper, section 3.1, DABN); empty for one shared set.
       momentum: of the shared set; a domain's set has the domain's own.
       axis_name: take the statistics over this mapped axis (devices) too.
+      folded: the convolution before it has taken up the scale (`models.inference`), and only a bias is
+        left to add: [channels], or [height, width, channels] where constant maps are in it too.
     """
 
     domains: tuple[Domain, ...] = ()
     momentum: float = 0.1
     axis_name: str | None = None
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain, train: bool) -> jax.Array:
         """Normalises x; with `train`, by its own statistics, [batch, time, height, width, channels]."""
+        if self.folded:
+            return x + self.get_variable("params", "bias").astype(x.dtype)
         size = x.shape[-1]
         scale = variables.param(self, self.domains, domain, "scale", nn.initializers.ones, (size,))
         bias = variables.param(self, self.domains, domain, "bias", nn.initializers.zeros, (size,))

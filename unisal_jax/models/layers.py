@@ -5,8 +5,7 @@ Feature maps are [batch, time, height, width, channels]; every layer here takes 
 
 import functools
 import operator
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 import jax
@@ -14,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.domains import Domain
-
-DepthwiseForm = Literal["auto", "shifted", "grouped"]
+from unisal_jax.models.forms import DepthwiseForm, StemForm, forms
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -37,24 +35,29 @@ def relu6(x: jax.Array) -> jax.Array:
     return jnp.clip(x, 0, 6)
 
 
+def sum_of(terms: Iterable[jax.Array]) -> jax.Array:
+    """Their sum, from left to right."""
+    return functools.reduce(operator.add, terms)
+
+
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, stride: int = 1, form: DepthwiseForm = "auto"
 ) -> jax.Array:
     """3x3 depthwise convolution with one pixel of zero padding.
 
-    On XLA's CPU backend the grouped convolution is 11 to 37 times slower than nine shifted
-    multiply-adds, in value and gradient; elsewhere it is the native form.
+    On XLA's CPU backend the grouped convolution is 11 to 37 times slower than shifted multiply-adds, in
+    value and gradient; elsewhere it is the native form.
 
     Args:
       x: [..., height, width, channels].
       kernel: [3, 3, 1, channels].
       stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
-      form: "shifted", "grouped", or "auto" for the faster one on the default backend.
+      form: see `forms.DepthwiseForm`; "auto" for training's on the default backend.
     Returns:
       [..., ceil(height / stride), ceil(width / stride), channels].
     """
     if form == "auto":
-        form = "shifted" if jax.default_backend() == "cpu" else "grouped"
+        form = forms(prediction=False).depthwise
     height, width, channels = x.shape[-3:]
     flat = x.reshape(-1, height, width, channels)
     if form == "grouped":
@@ -69,13 +72,48 @@ def depthwise_conv(
     else:
         padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
         taps = kernel.astype(x.dtype)
-        shifted = (
-            taps[i, j, 0] * padded[:, i : i + height : stride, j : j + width : stride]
-            for i in range(3)
-            for j in range(3)
-        )
-        out = functools.reduce(operator.add, shifted)
+        if form == "rows":
+            # Three passes of three taps: a pass of nine has more to hold than there are registers.
+            rows = [
+                sum_of(taps[i, j, 0] * padded[:, :, j : j + width : stride] for j in range(3))
+                for i in range(3)
+            ]
+            rows = jax.lax.optimization_barrier(rows)  # or the three would be fused into one again
+            out = sum_of(row[:, i : i + height : stride] for i, row in enumerate(rows))
+        else:
+            out = sum_of(
+                taps[i, j, 0] * padded[:, i : i + height : stride, j : j + width : stride]
+                for i in range(3)
+                for j in range(3)
+            )
     return out.reshape(*x.shape[:-3], *out.shape[1:])
+
+
+class Stem(nn.Module):
+    """The encoder's first convolution: 3x3, stride 2, one pixel of zero padding, no bias."""
+
+    features: int
+    form: StemForm = "convolution"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., height, width, channels] -> [..., height / 2, width / 2, features], even sizes."""
+        height, width, channels = x.shape[-3:]
+        kernel = self.param("kernel", fan_out_init, (3, 3, channels, self.features)).astype(x.dtype)
+        flat = x.reshape(-1, height, width, channels)
+        if self.form == "convolution":
+            out = jax.lax.conv_general_dilated(
+                flat, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        else:
+            padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            out = sum_of(
+                padded[:, i : i + height : 2, j : j + width : 2, c, None] * kernel[i, j, c]
+                for i in range(3)
+                for j in range(3)
+                for c in range(channels)
+            )
+        return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
 class Conv3x3(nn.Module):
@@ -114,21 +152,29 @@ class Pointwise(nn.Module):
     A 1x1 convolution commutes with bilinear upsampling. So where the maps to be concatenated have
     half the size of the last one, each is multiplied at its own size, upsampled and added: the same
     sum on a quarter of the pixels.
+
+    Attributes:
+      split: the matrix lies in one piece a map, `kernel_0` and so on, so that none has to be cut out.
     """
 
     features: int
     bias: bool = False
     kernel_init: Callable[..., jax.Array] = default_init
+    split: bool = False
 
     @nn.compact
     def __call__(self, *maps: jax.Array) -> jax.Array:
         """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
         fan_in = sum(x.shape[-1] for x in maps)
-        kernel = self.param("kernel", self.kernel_init, (fan_in, self.features)).astype(maps[0].dtype)
-        parts, start = [], 0
-        for x in maps:
-            part = jnp.matmul(x, kernel[start : start + x.shape[-1]])
-            start += x.shape[-1]
+        if self.split:
+            kernels = [self.get_variable("params", f"kernel_{number}") for number in range(len(maps))]
+        else:
+            kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
+            ends = np.cumsum([x.shape[-1] for x in maps])
+            kernels = [kernel[end - x.shape[-1] : end] for x, end in zip(maps, ends, strict=True)]
+        parts = []
+        for x, kernel in zip(maps, kernels, strict=True):
+            part = jnp.matmul(x, kernel.astype(x.dtype))
             parts.append(part if x.shape[-3] == maps[-1].shape[-3] else upsample2x(part))
         total = functools.reduce(operator.add, parts)
         if self.bias:
@@ -146,6 +192,7 @@ class InvertedResidual(nn.Module):
       stride: of the 3x3 convolution.
       residual: add the input.
       dense: a dense 3x3 convolution in place of the depthwise one.
+      split: see `Pointwise`, for the first 1x1.
       form: of the depthwise convolution.
       kernel_init: of the kernels.
     """
@@ -158,6 +205,7 @@ class InvertedResidual(nn.Module):
     dense: bool = False
     form: DepthwiseForm = "auto"
     kernel_init: Callable[..., jax.Array] = fan_out_init
+    split: bool = False
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
@@ -165,7 +213,8 @@ class InvertedResidual(nn.Module):
         x = maps[-1]
         if self.expansion != 1:
             hidden = self.expansion * sum(m.shape[-1] for m in maps)
-            x = Pointwise(hidden, kernel_init=self.kernel_init, name="expand")(*maps)
+            expand = Pointwise(hidden, kernel_init=self.kernel_init, split=self.split, name="expand")
+            x = expand(*maps)
             x = relu6(self.norm(name="expand_norm")(x, domain, train))
         x = Conv3x3(self.stride, self.dense, self.form, self.kernel_init, name="spatial")(x)
         x = relu6(self.norm(name="spatial_norm")(x, domain, train))

@@ -60,30 +60,22 @@ class MobileNetV2(nn.Module):
     """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32."""
 
     form: layers.DepthwiseForm = "auto"
+    stem: layers.StemForm = "convolution"
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> Features:
         """The three feature maps; `domain` matters to no weight here."""
         taps = {}
-        flat = x.reshape(-1, *x.shape[-3:])
-        flat = nn.Conv(
-            STEM_FEATURES,
-            (3, 3),
-            2,
-            ((1, 1), (1, 1)),
-            use_bias=False,
-            dtype=x.dtype,
-            kernel_init=layers.fan_out_init,
-            name="stem",
-        )(flat)
-        x = flat.reshape(*x.shape[:-3], *flat.shape[1:])
-        x = layers.relu6(BatchNorm(name="stem_norm")(x, domain, train=False))
+        norm = functools.partial(BatchNorm, folded=self.folded)
+        x = layers.Stem(STEM_FEATURES, self.stem, name="stem")(x)
+        x = layers.relu6(norm(name="stem_norm")(x, domain, train=False))
         for number, block in enumerate(BLOCKS, 1):
             tapped = number in (TAP_8, TAP_16)
             x = layers.InvertedResidual(
                 block.features,
                 block.expansion,
-                functools.partial(BatchNorm),
+                norm,
                 stride=1 if tapped else block.stride,
                 residual=block.residual,
                 form=self.form,
@@ -93,5 +85,5 @@ class MobileNetV2(nn.Module):
                 taps[number] = x
                 x = x[..., :: block.stride, :: block.stride, :]
         x = layers.Pointwise(OUT_FEATURES, kernel_init=layers.fan_out_init, name="head")(x)
-        x = layers.relu6(BatchNorm(name="head_norm")(x, domain, train=False))
+        x = layers.relu6(norm(name="head_norm")(x, domain, train=False))
         return Features(taps[TAP_8], taps[TAP_16], x)

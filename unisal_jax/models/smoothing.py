@@ -48,7 +48,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Args:
       x: [..., height, width].
-      kernel: [41, 41].
+      kernel: [41, 41], or the [7, 7, 1, 64] that `cell_kernel` makes of it.
     Returns:
       [..., 8 * height, 8 * width].
     """
@@ -57,7 +57,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     padded = jnp.pad(flat, ((0, 0), (_REACH, _REACH), (_REACH, _REACH), (0, 0)), mode="edge")
     cells = jax.lax.conv_general_dilated(
         padded,
-        cell_kernel(kernel).astype(x.dtype),
+        (kernel if kernel.ndim == 4 else cell_kernel(kernel)).astype(x.dtype),
         (1, 1),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -67,11 +67,17 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Smoothing(nn.Module):
-    """Upsampling to the input size and a domain's blur (paper, section 3.2, "Smoothing")."""
+    """Upsampling to the input size and a domain's blur (paper, section 3.2, "Smoothing").
+
+    When `folded`, the kernel is the one of `cell_kernel`.
+    """
 
     domains: tuple[Domain, ...] = ()
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> jax.Array:
         """[..., height, width] -> [..., 8 * height, 8 * width]."""
+        if self.folded:
+            return upsample_and_smooth(x, self.get_variable("params", "kernel"))
         return upsample_and_smooth(x, variables.param(self, self.domains, domain, "kernel", initial_kernel))

@@ -13,7 +13,7 @@ import numpy as np
 
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models import layers, variables
+from unisal_jax.models import forms, layers, variables
 from unisal_jax.models.batch_norm import BatchNorm
 from unisal_jax.models.conv_gru import ConvGRU
 from unisal_jax.models.mobilenet_v2 import MobileNetV2
@@ -111,10 +111,12 @@ class Unisal(nn.Module):
     Attributes:
       config: what it is made of.
       axis_name: mapped axis (devices) over which batch norms take their statistics in training.
+      folded: the variables, and the config, are those of `models.inference.fold`; for prediction alone.
     """
 
     config: UnisalConfig = UnisalConfig()
     axis_name: str | None = None
+    folded: bool = False
 
     @nn.compact
     def __call__(
@@ -151,8 +153,10 @@ class Unisal(nn.Module):
                 f"the network has no domain {domain.name!r}, only {', '.join(d.name for d in config.domains)}"
             )
         static = domain.static if static is None else static
+        form = self._depthwise
 
-        at_8, at_16, at_32 = MobileNetV2(config.depthwise, name="encoder")(x, domain)
+        stem = forms.forms(self.folded).stem
+        at_8, at_16, at_32 = MobileNetV2(form, stem, self.folded, name="encoder")(x, domain)
         self.sow("intermediates", "encoder_8", at_8)
         self.sow("intermediates", "encoder_16", at_16)
         self.sow("intermediates", "encoder_32", at_32)
@@ -162,13 +166,15 @@ class Unisal(nn.Module):
                 at_32, domain
             )
         # Its batch norm is shared by all domains (reference.md, "Post-CNN").
-        shared_norm = functools.partial(BatchNorm, momentum=0.01, axis_name=self.axis_name)
+        shared_norm = functools.partial(
+            BatchNorm, momentum=0.01, axis_name=self.axis_name, folded=self.folded
+        )
         features = layers.InvertedResidual(
             HIDDEN_FEATURES,
             1,
             shared_norm,
             dense=not config.separable,
-            form=config.depthwise,
+            form=form,
             kernel_init=layers.default_init,
             name="post_cnn",
         )(at_32, domain=domain, train=train and train_shared_norm)
@@ -179,9 +185,10 @@ class Unisal(nn.Module):
                 HIDDEN_FEATURES,
                 self._norm_domains,
                 not config.separable,
-                config.depthwise,
+                form,
                 config.rnn_dropout,
                 self.axis_name,
+                self.folded,
                 name="rnn",
             )(features, domain, hidden, train)
             out = layers.Pointwise(HIDDEN_FEATURES, name="post_rnn")(states)
@@ -192,7 +199,6 @@ class Unisal(nn.Module):
             hidden = None
 
         logits = self._decode(features, at_16, at_8, domain, train)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         logits = layers.resize_bilinear(logits, target_size or (x.shape[2], x.shape[3]))
         return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
 
@@ -203,7 +209,12 @@ class Unisal(nn.Module):
     @property
     def _norm(self) -> Callable[..., BatchNorm]:
         # A partial, not a method: the norm must belong to the block that calls it.
-        return functools.partial(BatchNorm, self._norm_domains, axis_name=self.axis_name)
+        return functools.partial(BatchNorm, self._norm_domains, axis_name=self.axis_name, folded=self.folded)
+
+    @property
+    def _depthwise(self) -> forms.DepthwiseForm:
+        asked = self.config.depthwise
+        return forms.forms(self.folded).depthwise if asked == "auto" else asked
 
     def _decode(
         self, features: jax.Array, at_16: jax.Array, at_8: jax.Array, domain: Domain, train: bool
@@ -215,7 +226,8 @@ class Unisal(nn.Module):
             expansion=2,
             norm=self._norm,
             dense=not config.separable,
-            form=config.depthwise,
+            form=self._depthwise,
+            split=self.folded,
         )
         maps_16, maps_8 = [features], []
         if config.skips:
@@ -230,10 +242,15 @@ class Unisal(nn.Module):
         )
         self.sow("intermediates", "decoder_8", x)
 
+        # From here on x is a log-density but for a constant, of size 30 and more: half precision's three
+        # digits would leave steps in it.
+        if self.folded:
+            x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         x = Fusion(config.domains if config.domain_fusion else (), name="fusion")(x, domain)
         self.sow("intermediates", "fused", x)
         if config.smoothing:
-            return Smoothing(config.domains if config.domain_smoothing else (), name="smoothing")(x, domain)
+            owners = config.domains if config.domain_smoothing else ()
+            return Smoothing(owners, self.folded, name="smoothing")(x, domain)
         return jnp.repeat(jnp.repeat(x, FACTOR, -2), FACTOR, -1)
 
     def _skip(self, x: jax.Array, features: int, name: str, domain: Domain, train: bool) -> jax.Array:
@@ -243,7 +260,7 @@ class Unisal(nn.Module):
         x = nn.Dropout(self.config.skip_dropout, broadcast_dims=(2, 3), name=f"{name}_dropout")(
             x, deterministic=not train
         )
-        x = layers.Pointwise(features, bias=True, name=f"{name}_reduce")(x)
+        x = layers.Pointwise(features, bias=not self.folded, name=f"{name}_reduce")(x)
         return self._norm(name=f"{name}_reduce_norm")(x, domain, train)
 
 

@@ -1,8 +1,10 @@
 """Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
 
 import dataclasses
+import queue
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,13 @@ class Summary:
     errors: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
+    def add(self, other: "Summary") -> None:
+        """Takes up the inputs of another run; the seconds stay."""
+        self.images += other.images
+        self.videos += other.videos
+        self.frames += other.frames
+        self.errors += other.errors
+
     @property
     def done(self) -> bool:
         """True if anything was predicted."""
@@ -67,7 +76,8 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
     """Predicts all sources into `options.out`, whose folders exist.
 
     Pictures that get the same input size go through the network together, so a folder of odd sizes
-    needs a handful of compiled programs.
+    needs a handful of compiled programs. With several devices a batch of pictures is shared out over
+    them, and each has a video of its own.
 
     Raises:
       UnisalError: at the first bad input, unless errors are to be skipped; always for a domain or an
@@ -81,12 +91,11 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
     image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
     if images:
         _predict_images(model, images, image_domain, options, summary)
-    for source in videos:
-        try:
-            _predict_video(model, source, options, summary)
-            summary.videos += 1
-        except UnisalError as error:
-            _skip(error, options, summary)
+    if len(videos) > 1 and len(model.network.devices) > 1:
+        _spread_videos(model, videos, options, summary)
+    else:
+        for source in videos:
+            _try_video(model, source, options, summary)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -125,6 +134,38 @@ def _predict_images(
                 flush(size)
         for size in list(waiting):
             flush(size)
+
+
+def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options, summary: Summary) -> None:
+    """Whole videos side by side, one at a time on each device."""
+    idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
+    for device in model.network.devices:
+        idle.put(model.on(device))
+
+    def run(source: Source) -> Summary:
+        mine, own = idle.get(), Summary()
+        try:
+            _try_video(mine, source, options, own)
+        finally:
+            idle.put(mine)
+        return own
+
+    with ThreadPoolExecutor(len(model.network.devices)) as pool:
+        running = [pool.submit(run, source) for source in sources]
+        try:
+            for each in running:
+                summary.add(each.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _try_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+    try:
+        _predict_video(model, source, options, summary)
+        summary.videos += 1
+    except UnisalError as error:
+        _skip(error, options, summary)
 
 
 def _predict_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:

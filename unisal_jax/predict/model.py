@@ -1,8 +1,9 @@
 """What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
 
+import contextlib
+import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import jax
 import numpy as np
@@ -11,7 +12,8 @@ from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
-from unisal_jax.predict.network import Network, finish
+from unisal_jax.predict.ahead import ahead
+from unisal_jax.predict.network import Dtype, Network, finish
 from unisal_jax.weights.fetch import cache_dir
 from unisal_jax.weights.store import Weights, load_weights
 
@@ -21,20 +23,22 @@ MAX_BATCH = 8
 # Frames of a static domain do not wait for each other.
 _STATIC_VIDEO_BATCH = 4
 
-_Item = TypeVar("_Item")
+# Frames as they came, and resized, uint8 [count, height, width, 3].
+_Group = tuple[list[np.ndarray], np.ndarray]
 
 
-def load(weights: str | Path = "unisal") -> "SaliencyModel":
+def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyModel":
     """Loads a network for prediction.
 
     Args:
       weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
         cache folder; or the path of a .safetensors, .pth or checkpoint folder.
+      dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
     Raises:
       UnisalError: the weights are not there, damaged, or of another network.
     """
     keep_compiled_programs()
-    return SaliencyModel(load_weights(weights))
+    return SaliencyModel(load_weights(weights), dtype)
 
 
 def keep_compiled_programs() -> None:
@@ -51,10 +55,16 @@ class SaliencyModel:
     sums to one. With `log=True` it is the natural logarithm of that.
     """
 
-    def __init__(self, weights: Weights):
+    def __init__(self, weights: Weights, dtype: Dtype = "float32"):
         self.config = weights.config
         self.metadata = weights.metadata
-        self.network = Network(weights.config, weights.variables)
+        self.network = Network(weights.config, weights.variables, dtype)
+
+    def on(self, device: jax.Device) -> "SaliencyModel":
+        """The same model on one of the devices alone."""
+        other = copy.copy(self)
+        other.network = self.network.on(device)
+        return other
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -128,7 +138,8 @@ class SaliencyModel:
 
         Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first
         `stride` frames run side by side, as one batch, and their results are interleaved (paper,
-        section 3.3).
+        section 3.3). Reading, the network and the resizing of its maps each have a thread, a group of
+        frames ahead of the next one: what an iterator does runs in another thread than the caller's.
 
         Args:
           video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3].
@@ -153,28 +164,26 @@ class SaliencyModel:
     def _interleave(
         self, frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        # The device works on a group of frames while the one before it is finished here.
-        for group, maps in _one_behind(self._dispatch(frames, domain, input_size, stride)):
-            for frame, log_density in zip(group, np.asarray(maps), strict=False):
-                yield frame, _finished(log_density, frame.shape[:2], log)
-
-    def _dispatch(
-        self, frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, stride: int
-    ) -> Iterator[tuple[list[np.ndarray], jax.Array]]:
-        """Groups of frames with their log-densities at the input size, which are still being computed."""
+        # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of
+        # frames the next one's maps are brought to full size, the device works on the one after that,
+        # and a fourth is read. So the slowest stage alone sets the pace.
         recurrent = self.network.has_recurrence(domain)
         count = stride if recurrent else _STATIC_VIDEO_BATCH
+        groups = ahead(_resized_groups(frames, domain, input_size, count))
+        running = ahead(self._dispatch(groups, domain, count))
+        finished = ahead(_finished_groups(running, log))
+        with contextlib.closing(groups), contextlib.closing(running), contextlib.closing(finished):
+            for group, maps in finished:
+                yield from zip(group, maps, strict=True)
+
+    def _dispatch(
+        self, groups: Iterable[_Group], domain: Domain, count: int
+    ) -> Iterator[tuple[list[np.ndarray], jax.Array]]:
+        """Groups of frames with their log-densities at the input size, which are still being computed."""
         state = None
-        for group in _groups(frames, count):
-            for frame in group:
-                _check_frames(frame, 3, "frame")
-            if input_size is None:
-                input_size = domain.video_input_size(group[0].shape[:2])
-            if recurrent and state is None:
-                state = self.network.zero_state(domain, count, input_size)
-            small = np.stack([resize_frame(frame, input_size) for frame in group])
-            # The last group is filled up, so that one program does; what that adds is dropped.
-            small = np.concatenate([small, np.zeros((count - len(group), *small.shape[1:]), np.uint8)])
+        for number, (group, small) in enumerate(groups):
+            if number == 0:
+                state = self.network.zero_state(domain, count, small.shape[1:3])
             maps, state = self.network.frames(small, domain, state)
             yield group, maps
 
@@ -209,7 +218,7 @@ class SaliencyModel:
         _check_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
-        return {name: np.asarray(each) for name, each in maps.items()}
+        return {name: np.asarray(each, np.float32) for name, each in maps.items()}
 
 
 class Stream:
@@ -240,9 +249,11 @@ class Stream:
             )
         small = resize_frame(frame, self._input_size)
         slot = self._next % self._stride
-        result, self._ring = self._network.stream_step(small, self._domain, self._ring, slot, self._size)
+        result, self._ring = self._network.stream_step(
+            small, self._domain, self._ring, slot, self._size, self._log
+        )
         self._next += 1
-        return np.asarray(result if self._log else jax.numpy.exp(result))
+        return np.asarray(result)
 
 
 def checked_size(input_size: Size | None) -> Size | None:
@@ -288,17 +299,25 @@ def _groups(frames: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarra
         yield group
 
 
-def _one_behind(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Each item once the next one has begun; an error comes after the items before it."""
-    waiting: list[_Item] = []
-    try:
-        for item in items:
-            yield from waiting
-            waiting = [item]
-    except UnisalError as error:
-        yield from waiting
-        raise error
-    yield from waiting
+def _resized_groups(
+    frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, count: int
+) -> Iterator[_Group]:
+    for group in _groups(frames, count):
+        for frame in group:
+            _check_frames(frame, 3, "frame")
+        if input_size is None:
+            input_size = domain.video_input_size(group[0].shape[:2])
+        small = np.stack([resize_frame(frame, input_size) for frame in group])
+        # The last group is filled up, so that one program does; what that adds is dropped.
+        yield group, np.concatenate([small, np.zeros((count - len(group), *small.shape[1:]), np.uint8)])
+
+
+def _finished_groups(
+    running: Iterable[tuple[list[np.ndarray], jax.Array]], log: bool
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    for group, maps in running:
+        each = zip(group, np.asarray(maps), strict=False)
+        yield group, [_finished(log_density, frame.shape[:2], log) for frame, log_density in each]
 
 
 def _finished(log_density: np.ndarray, size: Size, log: bool) -> np.ndarray:

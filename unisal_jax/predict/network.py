@@ -1,7 +1,8 @@
 """The network made ready to predict: variables on the device, one compiled program a shape."""
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import jax
@@ -9,30 +10,65 @@ import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.domains import Domain, Size
+from unisal_jax.models.inference import Folded, fold
 from unisal_jax.models.unisal import HIDDEN_FEATURES, Unisal, UnisalConfig, normalize
+
+Dtype = Literal["float32", "bfloat16"]
 
 
 class Network:
-    """A network and its variables, for prediction.
+    """A network and its variables, folded for prediction (`models.inference`).
 
     Frames go in as uint8 at the input size, so that a batch is a quarter of the bytes of float32 on
     its way to the device. Maps come out at the input size; `finish` brings them to any other size
     without compiling a program for it.
+
+    Args:
+      config: of the network.
+      variables: all its collections, in any memory.
+      dtype: of the computation; parameters, log-densities and their softmax are float32 in any case.
+      devices: pictures are shared out over these; None for all local ones. Video is for the first.
     """
 
-    def __init__(self, config: UnisalConfig, variables: dict[str, Any]):
+    def __init__(
+        self,
+        config: UnisalConfig,
+        variables: dict[str, Any],
+        dtype: Dtype = "float32",
+        devices: Sequence[jax.Device] | None = None,
+    ):
         self.config = config
+        self.dtype = dtype
+        self.devices = tuple(devices or jax.local_devices())
         self._variables = variables
-        self._on_device: dict[str, dict[str, Any]] = {}
+        self._folded = functools.cache(self._fold)
+        self._on_devices = functools.cache(self._place)
+        self._sized = functools.cache(self._variables_of)
 
-    def variables(self, domain: Domain) -> dict[str, Any]:
-        """What a prediction in this domain needs, on the device."""
-        if domain.name not in self._on_device:
-            wanted = ("params", "batch_stats", domain.name, domain.stats)
-            self._on_device[domain.name] = jax.device_put(
-                {c: v for c, v in self._variables.items() if c in wanted}
-            )
-        return self._on_device[domain.name]
+    def on(self, device: jax.Device) -> "Network":
+        """The same network on another device."""
+        return Network(self.config, self._variables, self.dtype, (device,))
+
+    def _fold(self, domain: Domain) -> Folded:
+        return fold(self._variables, self.config, domain)
+
+    def _place(self, domain: Domain, devices: tuple[jax.Device, ...]) -> dict[str, Any]:
+        return jax.device_put(self._folded(domain).params, _over(devices))
+
+    def _variables_of(
+        self, domain: Domain, input_size: Size, devices: tuple[jax.Device, ...]
+    ) -> dict[str, Any]:
+        sized = self._folded(domain).variables(input_size, self._on_devices(domain, devices))
+        return jax.device_put(sized, _over(devices))
+
+    def _program(
+        self, domain: Domain, frames: np.ndarray, devices: int = 1
+    ) -> tuple["Program", dict[str, Any], np.ndarray | jax.Array]:
+        """What decides the compiled program, the variables, and the frames, on so many devices."""
+        used = self.devices[:devices]
+        program = Program(self._folded(domain).config, domain, self.dtype)
+        variables = self._sized(domain, frames.shape[-3:-1], used)
+        return program, variables, jax.device_put(frames, _over(used, split=True)) if devices > 1 else frames
 
     def has_recurrence(self, domain: Domain) -> bool:
         """False where frames of this domain bypass the RNN."""
@@ -42,11 +78,16 @@ class Network:
         """State [sequences, height / 32, width / 32, 256] before the first frame; None without recurrence."""
         if not self.has_recurrence(domain):
             return None
-        return jnp.zeros((sequences, input_size[0] // 32, input_size[1] // 32, HIDDEN_FEATURES))
+        shape = (sequences, input_size[0] // 32, input_size[1] // 32, HIDDEN_FEATURES)
+        return jax.device_put(jnp.zeros(shape, self.dtype), self.devices[0])
 
     def images(self, frames: np.ndarray, domain: Domain) -> jax.Array:
-        """Log-density [batch, height, width] of pictures, uint8 RGB [batch, height, width, 3]."""
-        return _images(self.config, domain, self.variables(domain), frames)
+        """Log-density [batch, height, width] of pictures, uint8 RGB [batch, height, width, 3].
+
+        A batch that they divide is shared out over the devices.
+        """
+        count = len(self.devices)
+        return _images(*self._program(domain, frames, count if len(frames) % count == 0 else 1))
 
     def frames(
         self, frames: np.ndarray, domain: Domain, state: jax.Array | None
@@ -60,10 +101,17 @@ class Network:
         Returns:
           (log-density [sequences, height, width], next state).
         """
-        return _frames(self.config, domain, self.variables(domain), state, frames)
+        program, variables, placed = self._program(domain, frames)
+        return _frames(program, variables, state, placed)
 
     def stream_step(
-        self, frame: np.ndarray, domain: Domain, ring: jax.Array | None, slot: int, size: Size
+        self,
+        frame: np.ndarray,
+        domain: Domain,
+        ring: jax.Array | None,
+        slot: int,
+        size: Size,
+        log: bool = True,
     ) -> tuple[jax.Array, jax.Array | None]:
         """One frame of one of the interleaved sequences.
 
@@ -73,14 +121,27 @@ class Network:
           ring: hidden states [stride, ...] of all sequences, given up to the call; or None.
           slot: which sequence the frame belongs to.
           size: (height, width) of the result.
+          log: give the log-density.
         Returns:
-          (log-density [*size], next ring).
+          (density or log-density [*size], next ring).
         """
-        return _stream_step(self.config, domain, size, self.variables(domain), ring, frame, np.int32(slot))
+        program, variables, placed = self._program(domain, frame)
+        return _stream_step(program, size, log, variables, ring, placed, np.int32(slot))
+
+    def lower_images(self, frames: np.ndarray, domain: Domain) -> jax.stages.Lowered:
+        """The program of `images`, on one device, not compiled yet."""
+        return _images.lower(*self._program(domain, frames))
+
+    def lower_stream(
+        self, frame: np.ndarray, domain: Domain, ring: jax.Array | None, size: Size
+    ) -> jax.stages.Lowered:
+        """The program of `stream_step`, not compiled yet."""
+        program, variables, placed = self._program(domain, frame)
+        return _stream_step.lower(program, size, True, variables, ring, placed, np.int32(0))
 
     def features(self, frame: np.ndarray, domain: Domain) -> dict[str, jax.Array]:
         """Inner feature maps [height, width, channels] by name, for uint8 RGB [height, width, 3]."""
-        return _features(self.config, domain, self.variables(domain), frame)
+        return _features(*self._program(domain, frame))
 
 
 def finish(log_density: np.ndarray, size: Size) -> np.ndarray:
@@ -101,49 +162,60 @@ def finish(log_density: np.ndarray, size: Size) -> np.ndarray:
     return resized - np.float32(peak + np.log(total))
 
 
-# Plain functions, so that all networks of one config share their compiled programs. Config and
-# domain are hashable and decide the program.
+def _over(devices: tuple[jax.Device, ...], split: bool = False) -> jax.sharding.Sharding:
+    """Whole on each of the devices, or with the first axis shared out over them."""
+    if len(devices) == 1:
+        return jax.sharding.SingleDeviceSharding(devices[0])
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("batch",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch" if split else None))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _images(config: UnisalConfig, domain: Domain, variables: dict, frames: jax.Array) -> jax.Array:
+class Program(NamedTuple):
+    """What decides a compiled program, besides shapes. Networks of one config share theirs."""
+
+    config: UnisalConfig
+    domain: Domain
+    dtype: Dtype
+
+    def apply(self, variables: dict, frames: jax.Array, **options: Any) -> Any:
+        """Runs the folded network on uint8 RGB [batch, time, height, width, 3]."""
+        x = normalize(frames, jnp.dtype(self.dtype))
+        return Unisal(self.config, folded=True).apply(variables, x, self.domain, **options)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _images(program: Program, variables: dict, frames: jax.Array) -> jax.Array:
     # A picture is static in any domain.
-    log_density, _ = Unisal(config).apply(variables, normalize(frames)[:, None], domain, static=True)
+    log_density, _ = program.apply(variables, frames[:, None], static=True)
     return log_density[:, 0]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _frames(
-    config: UnisalConfig, domain: Domain, variables: dict, state: jax.Array | None, frames: jax.Array
+    program: Program, variables: dict, state: jax.Array | None, frames: jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
-    result: Any = Unisal(config).apply(variables, normalize(frames)[:, None], domain, hidden=state)
-    log_density, state = result
+    log_density, state = program.apply(variables, frames[:, None], hidden=state)
     return log_density[:, 0], state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(4,))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def _stream_step(
-    config: UnisalConfig,
-    domain: Domain,
+    program: Program,
     size: Size,
+    log: bool,
     variables: dict,
     ring: jax.Array | None,
     frame: jax.Array,
     slot: jax.Array,
 ) -> tuple[jax.Array, jax.Array | None]:
     state = None if ring is None else jax.lax.dynamic_slice_in_dim(ring, slot, 1)
-    x = normalize(frame)[None, None]
-    result: Any = Unisal(config).apply(variables, x, domain, hidden=state, target_size=size)
-    log_density, state = result
+    log_density, state = program.apply(variables, frame[None, None], hidden=state, target_size=size)
     if ring is not None:
         ring = jax.lax.dynamic_update_slice_in_dim(ring, state, slot, 0)
-    return log_density[0, 0], ring
+    return log_density[0, 0] if log else jnp.exp(log_density[0, 0]), ring
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _features(
-    config: UnisalConfig, domain: Domain, variables: dict, frame: jax.Array
-) -> dict[str, jax.Array]:
-    x = normalize(frame)[None, None]
-    _, found = Unisal(config).apply(variables, x, domain, static=True, mutable=["intermediates"])
+@functools.partial(jax.jit, static_argnums=0)
+def _features(program: Program, variables: dict, frame: jax.Array) -> dict[str, jax.Array]:
+    _, found = program.apply(variables, frame[None, None], static=True, mutable=["intermediates"])
     return {name: maps[0][0, 0] for name, maps in found["intermediates"].items()}

@@ -1,0 +1,135 @@
+"""Every form of the network's layers side by side, at the shapes of a 224x384 frame: fills `models.forms`.
+
+    python -m benchmarks.forms [--repeats 30] [--json benchmarks/results/forms_cpu.json]
+
+For each layer the milliseconds of each form (the least and the median of rounds in turn), then sums
+over the layers: the form with the least sum goes into the table. The 1x1 convolutions are here to show
+why they are matrix products; no other form of them is in the code.
+"""
+
+import argparse
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unisal_jax.benchmark import measure
+from unisal_jax.files import atomic_path
+from unisal_jax.models import layers
+
+# Layers of the network: (height, width, channels, stride), and (pixels, channels in, channels out),
+# each with how many there are.
+DEPTHWISE = {
+    (112, 192, 32, 1): 1,
+    (112, 192, 96, 2): 1,
+    (56, 96, 144, 1): 1,
+    (56, 96, 144, 2): 1,
+    (28, 48, 192, 1): 3,
+    (28, 48, 384, 1): 1,
+    (14, 24, 384, 1): 4,
+    (14, 24, 576, 1): 3,
+    (14, 24, 768, 1): 1,
+    (7, 12, 960, 1): 3,
+    (7, 12, 1280, 1): 1,
+    (7, 12, 256, 1): 6,
+}
+POINTWISE = {
+    (21504, 16, 96): 1,
+    (5376, 24, 144): 2,
+    (1344, 192, 32): 2,
+    (336, 64, 384): 4,
+    (336, 576, 96): 2,
+    (84, 960, 160): 2,
+    (84, 320, 1280): 1,
+    (1344, 384, 64): 1,
+}
+
+
+def fastest(forms: dict[str, measure.Step], repeats: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of each form."""
+    rows = {name: measure.summary(taken) for name, taken in measure.interleave(forms, repeats).items()}
+    return {name: {"median_ms": row["median_ms"], "min_ms": row["min_ms"]} for name, row in rows.items()}
+
+
+def step(function, *args: np.ndarray) -> measure.Step:
+    """A compiled call that waits for its result."""
+    placed = [jnp.asarray(arg) for arg in args]
+    compiled = jax.jit(function)
+    return lambda: compiled(*placed).block_until_ready()
+
+
+def depthwise(shape: tuple[int, int, int, int], rng: np.random.Generator) -> dict[str, measure.Step]:
+    """The 3x3 depthwise convolution between its two clips, as it is in a block."""
+    *size, stride = shape
+    x, kernel = (
+        rng.standard_normal((1, *size), np.float32),
+        rng.standard_normal((3, 3, 1, size[2]), np.float32),
+    )
+
+    def block(form, x, kernel):
+        return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
+
+    return {form: step(functools.partial(block, form), x, kernel) for form in ("shifted", "rows", "grouped")}
+
+
+def pointwise(shape: tuple[int, int, int], rng: np.random.Generator) -> dict[str, measure.Step]:
+    """The 1x1 convolution as a matrix product and as a convolution."""
+    pixels, inner, outer = shape
+    x, kernel = (
+        rng.standard_normal((1, pixels, inner), np.float32),
+        rng.standard_normal((inner, outer), np.float32),
+    )
+
+    def convolution(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            x[:, None], kernel[None, None], (1, 1), "VALID", dimension_numbers=numbers
+        )
+
+    return {"product": step(jnp.matmul, x, kernel), "convolution": step(convolution, x, kernel)}
+
+
+def stem(rng: np.random.Generator) -> dict[str, measure.Step]:
+    """The first convolution of the encoder."""
+    x = rng.standard_normal((1, 224, 384, 3), np.float32)
+    made = {}
+    for form in ("convolution", "shifted"):
+        module = layers.Stem(32, form)
+        variables = module.init(jax.random.key(0), x)
+        made[form] = step(functools.partial(module.apply, variables), x)
+    return made
+
+
+def main() -> None:
+    """Prints a line a layer and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    result: dict = {"machine": measure.machine(), "repeats": args.repeats}
+    for kind, shapes, make in (
+        ("depthwise", DEPTHWISE, depthwise),
+        ("pointwise", POINTWISE, pointwise),
+        ("stem", {(): 1}, lambda _, rng: stem(rng)),
+    ):
+        rows, sums = {}, {}
+        for shape, count in shapes.items():
+            name = "x".join(map(str, shape)) or "224x384x3"
+            rows[name] = fastest(make(shape, rng), args.repeats)
+            shown = ", ".join(f"{form} {ms['min_ms']:.3f}" for form, ms in rows[name].items())
+            print(f"{kind} {name} ({count} of these): {shown} ms")
+            for form, ms in rows[name].items():
+                sums[form] = sums.get(form, 0.0) + count * ms["min_ms"]
+        print(f"{kind}, all: " + ", ".join(f"{form} {ms:.2f}" for form, ms in sums.items()) + " ms\n")
+        result[kind] = {"layers": rows, "sums_ms": {form: round(ms, 3) for form, ms in sums.items()}}
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Timing side by side, and what the machine itself can do."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Step = Callable[[], object]
+MATMUL_SIZE = 1024
+_STREAMED_BYTES = 1 << 26
+# The threads of OpenMP and of ONNX Runtime spin for a while after their work, at the next one's cost.
+_PAUSE = 0.02
+_VERSIONS = ("jax", "jaxlib", "flax", "numpy", "onnxruntime", "torch", "unisal-jax")
+
+
+def interleave(steps: Mapping[str, Step], repeats: int) -> dict[str, np.ndarray]:
+    """Times steps in turn, so that what else the machine does falls on all of them alike.
+
+    Args:
+      steps: each returns when its work is done.
+      repeats: rounds that count, after one that does not.
+    Returns:
+      seconds [repeats] of each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for counted in [False] + repeats * [True]:
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            taken = time.perf_counter() - start
+            if counted:
+                seconds[name].append(taken)
+            time.sleep(_PAUSE)
+    return {name: np.asarray(taken) for name, taken in seconds.items()}
+
+
+def summary(seconds: np.ndarray) -> dict[str, float]:
+    """Milliseconds: the least, the median, and the 90th and 99th percentile."""
+    low, median, p90, p99 = np.percentile(1e3 * seconds, [0, 50, 90, 99])
+    return {name: round(float(ms), 3) for name, ms in zip(_POINTS, (low, median, p90, p99), strict=True)}
+
+
+_POINTS = ("min_ms", "median_ms", "p90_ms", "p99_ms")
+
+
+def matmul_step(dtype: str) -> Step:
+    """One product of two square matrices of side MATMUL_SIZE: the machine's measured rate."""
+    a, b = (jax.random.normal(jax.random.key(seed), (MATMUL_SIZE,) * 2).astype(dtype) for seed in (0, 1))
+    multiply = jax.jit(jnp.matmul)
+    return lambda: multiply(a, b).block_until_ready()
+
+
+def bandwidth_step() -> Step:
+    """One pass over an array much larger than the caches, read and written."""
+    x = jnp.zeros(_STREAMED_BYTES // 4)
+    add = jax.jit(lambda x: x + 1)
+    return lambda: add(x).block_until_ready()
+
+
+def rates(matmul: np.ndarray, bandwidth: np.ndarray) -> dict[str, float]:
+    """The machine's rates from the seconds of the two steps above; medians."""
+    flops = 2 * MATMUL_SIZE**3 / np.median(matmul)
+    moved = 2 * _STREAMED_BYTES / np.median(bandwidth)
+    return {
+        "matmul_gflops": round(float(flops / 1e9), 1),
+        "memory_gb_per_s": round(float(moved / 1e9), 1),
+    }
+
+
+def cost(lowered: jax.stages.Lowered) -> dict[str, float]:
+    """What the compiler says of a program, and how long it takes to say it.
+
+    Returns:
+      `gflop` and `megabytes` that a call needs, `memory_mb` of temporaries, arguments and results,
+      and the seconds of compiling, without the cache of compiled programs.
+    """
+    cached = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        start = time.perf_counter()
+        compiled = lowered.compile()
+        seconds = time.perf_counter() - start
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cached)
+    needs: dict[str, float] = compiled.cost_analysis() or {}
+    memory: Any = compiled.memory_analysis()
+    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return {
+        "gflop": round(needs.get("flops", float("nan")) / 1e9, 6),
+        "megabytes": round(needs.get("bytes accessed", float("nan")) / 1e6, 1),
+        "memory_mb": round(held / 1e6, 1),
+        "compile_s": round(seconds, 2),
+    }
+
+
+def peak_megabytes() -> float:
+    """Peak memory: of the device where it counts it, else the process's resident size."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return round(stats["peak_bytes_in_use"] / 1e6, 1)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on and with."""
+    found = {name: _version(name) for name in _VERSIONS}
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
+        "load": round(os.getloadavg()[0], 2),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {name: version for name, version in found.items() if version},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,59 @@
+"""`unisal benchmark`: latency, throughput, memory and FLOPs of prediction, beside its peers."""
+
+import argparse
+import json
+from pathlib import Path
+
+from unisal_jax.cli import flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("--weights", default="unisal", help="as for `unisal predict`")
+    parser.add_argument("--domain", default="dhf1k", help="whose parameters to use (default: dhf1k)")
+    parser.add_argument(
+        "--input-size", type=flags.input_size, metavar="HxW", help="of the stream (default: by domain)"
+    )
+    parser.add_argument(
+        "--repeats", type=flags.positive, default=30, metavar="N", help="rounds of the loop (default: 30)"
+    )
+    parser.add_argument(
+        "--batches", type=flags.positives, default=(1, 2, 4, 8), metavar="N,N", help="batch sizes (1,2,4,8)"
+    )
+    flags.add_dtype(parser)
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        metavar="WHEEL",
+        help="the wheel with the public ONNX file and the original code, or a folder it was unpacked to "
+        "(default: the installed package, if any)",
+    )
+    parser.add_argument("--no-peers", action="store_true", help="measure ours alone")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the report to this file")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints, and writes the report."""
+    from unisal_jax.benchmark.run import Options, benchmark, text
+    from unisal_jax.files import atomic_path, cannot_write
+    from unisal_jax.predict.model import load
+
+    options = Options(
+        domain=args.domain,
+        input_size=args.input_size,
+        repeats=args.repeats,
+        batches=args.batches,
+        wheel=args.peers,
+        peers=not args.no_peers,
+    )
+    report = benchmark(load(args.weights, args.dtype), options)
+    for line in text(report):
+        print(line)
+    if args.json:
+        try:
+            with atomic_path(args.json) as temporary:
+                temporary.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise cannot_write(args.json, error) from error
+    return 0

@@ -1,0 +1,36 @@
+"""Which form of a layer is the fastest on which backend: a table of measurements.
+
+`python -m benchmarks.forms` measures every form side by side and prints the rows of this table. All
+forms give the same sums, in another order. Training keeps its own row, so that what it computes does
+not change when prediction finds a faster form.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+
+DepthwiseForm = Literal["auto", "shifted", "rows", "grouped"]
+"""Of a 3x3 depthwise convolution: nine shifted multiply-adds in one pass ("shifted"); the three rows of
+the kernel each in a pass ("rows"); XLA's grouped convolution ("grouped")."""
+
+StemForm = Literal["convolution", "shifted"]
+"""Of the encoder's first convolution, 3 to 32 channels: XLA's own, or 27 shifted multiply-adds."""
+
+
+class Forms(NamedTuple):
+    """The forms of one network's layers."""
+
+    depthwise: DepthwiseForm
+    stem: StemForm
+
+
+# CPU: benchmarks/results/forms_cpu.json. GPU and TPU: not measured yet; the native forms of XLA.
+_NATIVE = Forms("grouped", "convolution")
+TRAINING = {"cpu": Forms("shifted", "convolution")}
+PREDICTION = {"cpu": Forms("rows", "shifted")}
+
+
+def forms(prediction: bool) -> Forms:
+    """The table's entry for the default backend."""
+    table = PREDICTION if prediction else TRAINING
+    return table.get(jax.default_backend(), _NATIVE)

@@ -101,6 +101,24 @@ def fold(
     return Folded(single, unflatten_dict({path: leaf.astype(dtype) for path, leaf in own.items()}), priors)
 
 
+def fold_encoder(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the encoder's norms, constant in training too, into its convolutions; differentiable.
+
+    Args:
+      variables: of a network, with `params` and `batch_stats`.
+    Returns:
+      The variables for `Unisal(config, folded_encoder=True)`, the others as they were.
+    """
+    own = {
+        **flatten_dict(variables["params"]["encoder"]),
+        **flatten_dict(variables["batch_stats"]["encoder"]),
+    }
+    _fold_norms(own)
+    rest = {name: leaves for name, leaves in variables["batch_stats"].items() if name != "encoder"}
+    params = {**variables["params"], "encoder": unflatten_dict(own)}
+    return {**variables, "params": params, "batch_stats": rest}
+
+
 def _flat(tree: Mapping[str, Any]) -> _Flat:
     """Copies of the leaves in float64, so that folding adds no rounding of its own."""
     return {path: np.array(leaf, np.float64) for path, leaf in flatten_dict(dict(tree)).items()}
@@ -109,7 +127,7 @@ def _flat(tree: Mapping[str, Any]) -> _Flat:
 def _fold_norms(own: _Flat) -> None:
     for *parent, norm in [path[:-1] for path in own if path[-1] == "mean"]:
         scale, bias, mean, var = (own.pop((*parent, norm, name)) for name in ("scale", "bias", "mean", "var"))
-        factor = scale / np.sqrt(var + EPSILON)
+        factor = scale * (var + EPSILON) ** -0.5
         conv = _convolution_before(own, tuple(parent), norm)
         own[*conv, "kernel"] *= factor
         own[*parent, norm, "bias"] = bias + (own.pop((*conv, "bias"), 0) - mean) * factor

@@ -14,6 +14,7 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.forms import DepthwiseForm, StemForm, forms
+from unisal_jax.models.gradients import shifted_depthwise, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -69,23 +70,17 @@ def depthwise_conv(
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=channels,
         )
-    else:
+    elif form == "rows":
         padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
         taps = kernel.astype(x.dtype)
-        if form == "rows":
-            # Three passes of three taps: a pass of nine has more to hold than there are registers.
-            rows = [
-                sum_of(taps[i, j, 0] * padded[:, :, j : j + width : stride] for j in range(3))
-                for i in range(3)
-            ]
-            rows = jax.lax.optimization_barrier(rows)  # or the three would be fused into one again
-            out = sum_of(row[:, i : i + height : stride] for i, row in enumerate(rows))
-        else:
-            out = sum_of(
-                taps[i, j, 0] * padded[:, i : i + height : stride, j : j + width : stride]
-                for i in range(3)
-                for j in range(3)
-            )
+        # Three passes of three taps: a pass of nine has more to hold than there are registers.
+        rows = [
+            sum_of(taps[i, j, 0] * padded[:, :, j : j + width : stride] for j in range(3)) for i in range(3)
+        ]
+        rows = jax.lax.optimization_barrier(rows)  # or the three would be fused into one again
+        out = sum_of(row[:, i : i + height : stride] for i, row in enumerate(rows))
+    else:
+        out = shifted_depthwise(flat, kernel.astype(x.dtype), stride)
     return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
@@ -174,7 +169,9 @@ class Pointwise(nn.Module):
             kernels = [kernel[end - x.shape[-1] : end] for x, end in zip(maps, ends, strict=True)]
         parts = []
         for x, kernel in zip(maps, kernels, strict=True):
-            part = jnp.matmul(x, kernel.astype(x.dtype))
+            # As a matrix: the kernel's gradient is then one product, and not one for each row.
+            flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
+            part = flat.reshape(*x.shape[:-1], self.features)
             parts.append(part if x.shape[-3] == maps[-1].shape[-3] else upsample2x(part))
         total = functools.reduce(operator.add, parts)
         if self.bias:
@@ -221,22 +218,6 @@ class InvertedResidual(nn.Module):
         x = Pointwise(self.features, kernel_init=self.kernel_init, name="project")(x)
         x = self.norm(name="project_norm")(x, domain, train)
         return x + maps[-1] if self.residual else x
-
-
-def upsample2x(x: jax.Array) -> jax.Array:
-    """Bilinear upsampling by two with half-pixel centres, [..., h, w, c] -> [..., 2h, 2w, c].
-
-    The same as `resize_bilinear`, from two shifted copies an axis.
-    """
-    for axis in (x.ndim - 3, x.ndim - 2):
-        size = x.shape[axis]
-        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
-        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
-        before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
-        after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
-        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
-        x = pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
-    return x
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:

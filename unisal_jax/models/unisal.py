@@ -112,11 +112,13 @@ class Unisal(nn.Module):
       config: what it is made of.
       axis_name: mapped axis (devices) over which batch norms take their statistics in training.
       folded: the variables, and the config, are those of `models.inference.fold`; for prediction alone.
+      folded_encoder: the variables are those of `models.inference.fold_encoder`.
     """
 
     config: UnisalConfig = UnisalConfig()
     axis_name: str | None = None
     folded: bool = False
+    folded_encoder: bool = False
 
     @nn.compact
     def __call__(
@@ -155,8 +157,8 @@ class Unisal(nn.Module):
         static = domain.static if static is None else static
         form = self._depthwise
 
-        stem = forms.forms(self.folded).stem
-        at_8, at_16, at_32 = MobileNetV2(form, stem, self.folded, name="encoder")(x, domain)
+        stem, folded = forms.forms(self.folded).stem, self.folded or self.folded_encoder
+        at_8, at_16, at_32 = MobileNetV2(form, stem, folded, name="encoder")(x, domain)
         self.sow("intermediates", "encoder_8", at_8)
         self.sow("intermediates", "encoder_16", at_16)
         self.sow("intermediates", "encoder_32", at_32)

@@ -10,6 +10,7 @@ import optax
 from unisal_jax.data.device import DeviceBatch, on_device
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import Domain
+from unisal_jax.models.inference import fold_encoder
 from unisal_jax.models.unisal import Unisal, UnisalConfig
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, updated
@@ -63,7 +64,7 @@ def train_step(
       (0 for what does not move), `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and
       the bool `finite`.
     """
-    network = Unisal(config, axis_name if sync_norm else None)
+    network = Unisal(config, axis_name if sync_norm else None, folded_encoder=True)
     domain_only = optimizer.domain_only
 
     def step(
@@ -77,7 +78,7 @@ def train_step(
 
         def loss_of(parameters: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
             (log_density, _), statistics = network.apply(
-                merged(state.variables, parameters),
+                fold_encoder(merged(state.variables, parameters)),
                 examples.frames,
                 domain,
                 target_size=_target_size(examples),
@@ -102,8 +103,8 @@ def train_step(
             # Chosen in the step: the old state is donated to it, so nobody could go back later.
             return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, old)
 
-        before = {name: state.variables[name] for name in statistics}
-        variables = merged(state.variables, kept(moved, parameters)) | kept(statistics, before)
+        before = {c: {m: state.variables[c][m] for m in modules} for c, modules in statistics.items()}
+        variables = merged(state.variables, kept(moved, parameters) | kept(statistics, before))
         average = state.average
         if average is not None:
             decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
@@ -143,11 +144,13 @@ def eval_step(
       step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
       log-density [batch, time, H, W] of each frame).
     """
-    network = Unisal(config)
+    network = Unisal(config, folded_encoder=True)
 
     def step(variables: Tree, batch: Arrays | DeviceBatch) -> tuple[Metrics, jax.Array]:
         examples = _floats(batch, dtype)
-        log_density, _ = network.apply(variables, examples.frames, domain, target_size=_target_size(examples))
+        log_density, _ = network.apply(
+            fold_encoder(variables), examples.frames, domain, target_size=_target_size(examples)
+        )
         loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
         return {"loss": loss, **terms}, log_density
 

@@ -1,0 +1,115 @@
+"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend.
+
+Values are those of the plain form, and gradients too, up to the order of the sums; reverse mode only.
+`python -m benchmarks.train_step` shows what they save.
+"""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+
+_TAPS = [(i, j) for i in range(3) for j in range(3)]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def shifted_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """3x3 depthwise convolution with one pixel of zero padding, as nine shifted multiply-adds.
+
+    Args:
+      x: [batch, height, width, channels].
+      kernel: [3, 3, 1, channels], of the same type.
+      stride: in both directions.
+    Returns:
+      [batch, ceil(height / stride), ceil(width / stride), channels].
+    """
+    return _shifted(x, kernel, stride)
+
+
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    height, width = x.shape[1:3]
+    padded = _padded(x)
+    shifted = (kernel[i, j, 0] * padded[:, i : i + height : stride, j : j + width : stride] for i, j in _TAPS)
+    return functools.reduce(operator.add, shifted)
+
+
+def _depthwise_forward(
+    x: jax.Array, kernel: jax.Array, stride: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return shifted_depthwise(x, kernel, stride), (x, kernel)
+
+
+def _depthwise_backward(
+    stride: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    _, of_input = jax.vjp(lambda x: _shifted(x, kernel, stride), x)
+    return of_input(gradient)[0], _kernel_gradient(x, gradient, stride)
+
+
+shifted_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
+    """Sums over rows, one after the other: derived, eight products as large as x would be held at once."""
+    width, channels = x.shape[2:]
+    batch, out_height, out_width = gradient.shape[:3]
+    padded = _padded(x)
+
+    def add_row(number: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        picture, row = number // out_height, number % out_height
+        above = jax.lax.dynamic_slice(gradient, (picture, row, 0, 0), (1, 1, out_width, channels))[0, 0]
+        below = jax.lax.dynamic_slice(padded, (picture, stride * row, 0, 0), (1, 3, width + 2, channels))[0]
+        return tuple(
+            total + below[i, j : j + width : stride] * above
+            for total, (i, j) in zip(sums, _TAPS, strict=True)
+        )
+
+    # In at least float32: a bfloat16 sum of so many rows would lose most of them.
+    kind = jnp.promote_types(x.dtype, jnp.float32)
+    zeros = tuple(jnp.zeros((out_width, channels), kind) for _ in _TAPS)
+    sums = jax.lax.fori_loop(0, batch * out_height, add_row, zeros)
+    return jnp.stack([total.sum(0) for total in sums]).reshape(3, 3, 1, channels).astype(x.dtype)
+
+
+def _padded(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+@jax.custom_vjp
+def upsample2x(x: jax.Array) -> jax.Array:
+    """Bilinear upsampling by two with half-pixel centres, [..., h, w, c] -> [..., 2h, 2w, c].
+
+    The same as `layers.resize_bilinear`, from two shifted copies an axis.
+    """
+    for axis in (x.ndim - 3, x.ndim - 2):
+        before = _joined(_part(x, axis, 0, 1), _part(x, axis, 0, -1), axis)
+        after = _joined(_part(x, axis, 1, None), _part(x, axis, -1, None), axis)
+        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+        x = pair.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+    return x
+
+
+def _upsample_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+    for axis in (gradient.ndim - 2, gradient.ndim - 3):
+        shape = gradient.shape
+        pair = gradient.reshape(*shape[:axis], shape[axis] // 2, 2, *shape[axis + 1 :])
+        even, odd = (jax.lax.index_in_dim(pair, number, axis + 1, keepdims=False) for number in (0, 1))
+        # A pixel is in its own pair, in the next pair's even pixel and in the odd one of the pair before;
+        # at the ends, where there is none, its own takes that share.
+        after = _joined(_part(even, axis, 1, None), _part(odd, axis, -1, None), axis)
+        before = _joined(_part(even, axis, 0, 1), _part(odd, axis, 0, -1), axis)
+        gradient = 0.75 * (even + odd) + 0.25 * (after + before)
+    return (gradient,)
+
+
+upsample2x.defvjp(lambda x: (upsample2x(x), None), _upsample_backward)
+
+
+def _part(x: jax.Array, axis: int, start: int, stop: int | None) -> jax.Array:
+    return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+
+def _joined(first: jax.Array, second: jax.Array, axis: int) -> jax.Array:
+    return jnp.concatenate([first, second], axis)

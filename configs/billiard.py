@@ -19,7 +19,7 @@ def get_config(recurrence: str) -> ConfigDict:
             "data": "data/own/billiard/1.0.0",
             "batch_size": 4,
             "clips_per_video": 4,
-            "validation_clips": 8,
+            "validation_clips": 4,
             "flip": True,
             "stride": 5,
             "like": "dhf1k",
@@ -27,8 +27,9 @@ def get_config(recurrence: str) -> ConfigDict:
     }
     config.init = {"weights": "unisal"}
     config.network = {"rnn": {"rnn": True, "bypass": False}[recurrence]}
-    config.epochs = 8
-    config.optimizer = {"lr": 0.02, "frozen_encoder_epochs": 8}
-    config.average_decay = 0.97
+    config.epochs = 16
+    config.optimizer = {"lr": 0.04, "epoch_decay": 0.9, "frozen_encoder_epochs": 16}
+    # An epoch is seven steps.
+    config.average_decay = 0.9
     config.log_every = 1
     return config

@@ -24,7 +24,7 @@ AGAINST = {"stream": "stream", "torch_eager": "stream", "torch_compile": "stream
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown: a row a program, with its ratio to ours and the share of the machine."""
+    """Markdown: a row a program; ratios and bounds are of medians, and of the least in brackets."""
     machine, rates = report["machine"], report["rates"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine["versions"].items()))
     lines = [
@@ -36,9 +36,11 @@ def table(report: dict[str, Any]) -> str:
             continue
         row, kind = report["latency"][name], AGAINST.get(name, "static")
         size = "x".join(map(str, report["input_sizes"][kind]))
-        ratio = f"{report['ratios'][name]:.1f}" if name in report["ratios"] else "1"
+        found = report["ratios"].get(name)
+        ratio = f"{found['median']:.1f} ({found['min']:.1f})" if found else "1"
         flops = f"{report['cost'][name]['gflop']:.2f}" if name in report["cost"] else "-"
-        bound = f"{report['share'][name]['bound']:.2f}" if name in report["share"] else "-"
+        share = report["share"].get(name)
+        bound = f"{share['bound']:.2f} ({share['bound_min']:.2f})" if share else "-"
         lines.append(
             f"| {label} | {size} | {row['min_ms']:.1f} | {row['median_ms']:.1f} | {row['p90_ms']:.1f} "
             f"| {ratio} | {flops} | {bound} |"
@@ -46,7 +48,8 @@ def table(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; "
-        f"{report['repeats']} rounds in turn; matrix product {rates['matmul_gflops']:.0f} GFLOP/s and memory "
+        f"{report['repeats']} rounds in turn; of medians, in brackets of the least; matrix product "
+        f"{rates['matmul_gflops']:.0f} GFLOP/s (best {rates['matmul_gflops_best']:.0f}) and memory "
         f"{rates['memory_gb_per_s']:.0f} GB/s in the same rounds. {versions}.",
     ]
     return "\n".join(lines)

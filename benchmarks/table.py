@@ -66,11 +66,11 @@ def main() -> None:
         print(made)
         return
     text = args.into.read_text()
-    mark = re.compile(r"(<!-- speed -->\n).*?(\n<!-- /speed -->)", re.DOTALL)
+    mark = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
     if not mark.search(text):
         raise SystemExit(f"{args.into}: no lines <!-- speed --> and <!-- /speed -->")
     with atomic_path(args.into) as temporary:
-        temporary.write_text(mark.sub(lambda found: found[1] + made + found[2], text))
+        temporary.write_text(mark.sub(lambda found: f"{found[1]}{made}\n{found[2]}", text))
 
 
 if __name__ == "__main__":

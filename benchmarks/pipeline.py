@@ -3,9 +3,9 @@
     python -m benchmarks.pipeline [--frames 90] [--size 1080x1920] [--json benchmarks/results/pipeline.json]
 
 First each stage alone on the same frames (milliseconds a frame, in one thread where the stage has one):
-reading, resizing, the network, its maps brought to full size, drawing the overlay, encoding. Then the whole of
-`unisal predict FILE --save overlay`, in which reading, the network and the finishing of its maps have
-threads beside the one that draws and encodes. The slowest of the four alone would set the pace on a
+reading, resizing, the network, its maps brought to full size, drawing the overlay, encoding. Then the
+whole of `unisal predict FILE --save overlay`, in which reading, the network and the finishing of its maps
+have threads beside the one that draws and encodes. The slowest of the four alone would set the pace on a
 machine with a core for each; `bound_fps` is that.
 """
 
@@ -73,7 +73,11 @@ def stages(model: unisal_jax.SaliencyModel, clip: Path, folder: Path) -> dict[st
 
     log_densities = network()
     densities = [np.exp(finish(each, size)) for each in log_densities]
-    drawn = [overlay(frame, density, 0.7) for frame, density in zip(frames, densities, strict=True)]
+
+    def draw() -> list[np.ndarray]:
+        return [overlay(frame, each, 0.7) for frame, each in zip(frames, densities, strict=True)]
+
+    drawn = draw()
 
     def encode() -> None:
         with VideoWriter(folder / "stage.mp4", size, fps or FPS) as writer:
@@ -134,8 +138,9 @@ def main() -> None:
     for stage, ms in alone.items():
         print(f"{stage:8s} {ms:8.2f} ms a frame, alone")
     print(
-        f"whole: {result['fps']} frames a second; stages one after the other {result['one_after_the_other_fps']}, "
-        f"the slowest thread ({slowest}) alone {result['bound_fps']}; peak {result['peak_mb']:.0f} MB"
+        f"whole: {result['fps']} frames a second; stages one after the other "
+        f"{result['one_after_the_other_fps']}, the slowest thread ({slowest}) alone {result['bound_fps']}; "
+        f"peak {result['peak_mb']:.0f} MB"
     )
     if args.json:
         with atomic_path(args.json) as temporary:

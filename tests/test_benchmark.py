@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import table
 from unisal_jax.benchmark import measure, peers
 from unisal_jax.errors import UnisalError
 
@@ -33,7 +34,7 @@ def test_cost_is_the_compilers():
 
 def test_rates():
     rates = measure.rates(np.array([2 * measure.MATMUL_SIZE**3 / 5e10]), np.array([(1 << 27) / 4e9]))
-    assert rates == {"matmul_gflops": 50.0, "memory_gb_per_s": 4.0}
+    assert rates == {"matmul_gflops": 50.0, "matmul_gflops_best": 50.0, "memory_gb_per_s": 4.0}
 
 
 def test_command(command, golden_file, tmp_path):
@@ -54,6 +55,10 @@ def test_command(command, golden_file, tmp_path):
     # No wheel is at hand here: every peer is named with the reason.
     assert set(report["left_out"]) == {"onnxruntime", "torch_eager", "torch_compile"}
     assert "left out: onnxruntime: the wheel" in printed
+    # The README's table has a row a program, and the numbers of the report.
+    rows = table.table(report).splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:4]] == [table.NAMES["stream"], table.NAMES["static"]]
+    assert f"| {report['latency']['stream']['median_ms']:.1f} |" in rows[2]
 
 
 def test_flops_of_a_streamed_frame(golden):

@@ -202,3 +202,12 @@ print([name for name in ("torch", "tensorflow", "orbax") if name in sys.modules]
 """
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_import_is_light():
+    """`import unisal_jax` waits with what takes a while to import; its names are there all the same."""
+    heavy = "flax", "cv2", "av", "orbax", "grain", "optax", "tensorflow_datasets", "matplotlib"
+    program = f"import sys, unisal_jax; print(*[name for name in {heavy} if name in sys.modules]); "
+    program += "print(unisal_jax.load.__name__, unisal_jax.SaliencyModel.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["", "load SaliencyModel"]

@@ -92,10 +92,12 @@ class ConvGRU(nn.Module):
         """
         if hidden is None:
             hidden = jnp.zeros((x.shape[0], *x.shape[2:]), x.dtype)
-        inputs = tuple(conv(x, domain, train) for conv in self.input_convs)
-        if not self.folded:
+        if self.folded:
+            inputs = tuple(conv(x, domain, train) for conv in self.input_convs)
+        else:
             inputs = tuple(
-                gate + bias.astype(x.dtype) for gate, bias in zip(inputs, self.biases, strict=True)
+                conv(x, domain, train) + bias.astype(x.dtype)
+                for conv, bias in zip(self.input_convs, self.biases, strict=True)
             )
         masks = self._masks(x.dtype) if train and self.dropout else None
 

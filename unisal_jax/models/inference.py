@@ -14,10 +14,11 @@ themselves, for training too. All is exact up to rounding.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -82,7 +83,7 @@ def fold(
     _fold_gates(own)
     if ("smoothing", "kernel") in own:
         kernel = own["smoothing", "kernel"]
-        own["smoothing", "kernel"] = np.asarray(cell_kernel(jnp.asarray(kernel)))
+        own["smoothing", "kernel"] = np.asarray(jax.jit(cell_kernel)(kernel))
     _split_maps(own, config.skips)
     # A dense 3x3 mixes the prior maps with all other channels: there they stay what they are.
     apart = config.prior_maps and config.separable
@@ -174,6 +175,11 @@ def _take_priors(own: _Flat) -> dict[str, np.ndarray]:
 
 def _priors_share(priors: dict[str, np.ndarray], size: Size) -> np.ndarray:
     """What the prior maps of this size add to Post-CNN's output, [height, width, 256]."""
-    maps = gaussian_maps(jnp.asarray(priors["gaussians"]), size)
-    spatial = np.asarray(depthwise_conv(maps, jnp.asarray(priors["spatial"])))
+    spatial = np.asarray(_filtered_maps(priors["gaussians"], priors["spatial"], size))
     return np.clip(spatial + priors["bias"], 0, 6) @ priors["project"]
+
+
+# One program, where the operations one by one would be thirty: they cost a start-up a second to compile.
+@functools.partial(jax.jit, static_argnums=2)
+def _filtered_maps(gaussians: jax.Array, kernel: jax.Array, size: Size) -> jax.Array:
+    return depthwise_conv(gaussian_maps(gaussians, size), kernel)

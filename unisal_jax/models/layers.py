@@ -94,8 +94,9 @@ class Stem(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., height, width, channels] -> [..., height / 2, width / 2, features], even sizes."""
         height, width, channels = x.shape[-3:]
-        kernel = self.param("kernel", fan_out_init, (3, 3, channels, self.features)).astype(x.dtype)
+        kernel = self.param("kernel", fan_out_init, (3, 3, channels, self.features))
         flat = x.reshape(-1, height, width, channels)
+        kernel = kernel.astype(x.dtype)
         if self.form == "convolution":
             out = jax.lax.conv_general_dilated(
                 flat, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -162,15 +163,18 @@ class Pointwise(nn.Module):
         """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
         fan_in = sum(x.shape[-1] for x in maps)
         if self.split:
-            kernels = [self.get_variable("params", f"kernel_{number}") for number in range(len(maps))]
+            kernels: Iterable[jax.Array] = (
+                jnp.asarray(self.get_variable("params", f"kernel_{number}"), x.dtype)
+                for number, x in enumerate(maps)
+            )
         else:
-            kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
+            kernel = self.param("kernel", self.kernel_init, (fan_in, self.features)).astype(maps[0].dtype)
             ends = np.cumsum([x.shape[-1] for x in maps])
-            kernels = [kernel[end - x.shape[-1] : end] for x, end in zip(maps, ends, strict=True)]
+            kernels = (kernel[end - x.shape[-1] : end] for x, end in zip(maps, ends, strict=True))
         parts = []
-        for x, kernel in zip(maps, kernels, strict=True):
+        for x, piece in zip(maps, kernels, strict=True):
             # As a matrix: the kernel's gradient is then one product, and not one for each row.
-            flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
+            flat = jnp.matmul(x.reshape(-1, x.shape[-1]), piece)
             part = flat.reshape(*x.shape[:-1], self.features)
             parts.append(part if x.shape[-3] == maps[-1].shape[-3] else upsample2x(part))
         total = functools.reduce(operator.add, parts)

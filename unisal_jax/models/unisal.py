@@ -201,6 +201,7 @@ class Unisal(nn.Module):
             hidden = None
 
         logits = self._decode(features, at_16, at_8, domain, train)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         logits = layers.resize_bilinear(logits, target_size or (x.shape[2], x.shape[3]))
         return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
 

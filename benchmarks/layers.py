@@ -1,0 +1,86 @@
+"""Where the time of a streamed frame goes, layer by layer, from JAX's profiler.
+
+    python -m benchmarks.layers [--frames 60] [--json benchmarks/results/layers_cpu.json]
+
+Milliseconds of each part of the network at 224x384 with recurrence: its matrix products, and the rest
+(depthwise convolutions, clips, padding, upsampling); the least and the median over the frames, summed
+over the part's operations. On other backends than the CPU the profile has other names.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from unisal_jax.benchmark import measure
+from unisal_jax.domains import DHF1K
+from unisal_jax.files import atomic_path
+from unisal_jax.predict.model import load
+
+SIZE = DHF1K.input_size
+PART = re.compile(
+    r"(encoder/(?:stem|block_\d+|head)|post_cnn|post_rnn|rnn|skip_16|skip_8|upsampling_16|upsampling_8|"
+    r"fusion|smoothing)"
+)
+OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*?op_name="([^"]*)"')
+
+
+def durations(step, frames: int) -> dict[str, list[float]]:
+    """Milliseconds of each run of each operation, by its name in the compiled program."""
+    step()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(frames):
+                step()
+        (path,) = Path(folder).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    found = collections.defaultdict(list)
+    for event in events:
+        if event.get("ph") == "X" and "hlo_op" in event.get("args", {}):
+            found[event["args"]["hlo_op"]].append(event["dur"] / 1e3)
+    return found
+
+
+def main() -> None:
+    """Prints the parts, the slowest first, and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--weights", default="unisal")
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    args = parser.parse_args()
+    network = load(args.weights).network
+    frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    ring = network.zero_state(DHF1K, DHF1K.stride, SIZE)
+    text = network.lower_stream(frame, DHF1K, ring, SIZE).compile().as_text()
+    names = {found[1]: found[2] for line in text.splitlines() if (found := OPERATION.match(line))}
+
+    def step() -> None:
+        nonlocal ring
+        out, ring = network.stream_step(frame, DHF1K, ring, 0, SIZE)
+        out.block_until_ready()
+
+    parts: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
+    for operation, taken in durations(step, args.frames).items():
+        part = PART.search(names.get(operation, ""))
+        kind = "product" if re.match(r"ynn|dot|custom-call", operation) else "rest"
+        for key in (part[1] if part else "other", "all"):
+            parts[key][f"{kind}_min_ms"] += min(taken)
+            parts[key][f"{kind}_median_ms"] += float(np.median(taken))
+    rows = {name: {key: round(ms, 3) for key, ms in row.items()} for name, row in parts.items()}
+    for name, row in sorted(rows.items(), key=lambda item: -sum(item[1].values())):
+        cells = [f"{row.get(f'{k}_{p}_ms', 0):6.2f}" for k in ("product", "rest") for p in ("min", "median")]
+        print(f"{name:18s} products {cells[0]} (median {cells[1]}), rest {cells[2]} (median {cells[3]}) ms")
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            result = {"frames": args.frames, "machine": measure.machine(), "parts": rows}
+            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

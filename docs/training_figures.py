@@ -40,6 +40,10 @@ def curves(axes: plt.Axes, runs: tuple[Path, ...], labels: tuple[str, ...], titl
         epochs = [row["step"] / per_epoch for row in validated]
         axes.plot(epochs, [row["loss"] for row in validated], "o-", color=colour, label=label, ms=4)
     axes.set(title=title, xlabel="epoch", ylabel="KLD - 0.1 CC - 0.1 NSS")
+    # Single batches far above all validations would squeeze the rest.
+    axes.set_ylim(
+        top=1.2 * max(np.max(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "o")
+    )
     axes.grid(alpha=0.3)
     axes.legend(title="validation (thin: training)", frameon=False)
 

@@ -7,7 +7,7 @@
 Clips 1 to 7 to train, 8 to validate, 9 and 10 to test. `bypass` is the same training of the network
 without its recurrence.
 
-Hardware: two CPU cores and 8 GB, 8 to 14 minutes. On the test clips: NSS 2.04 with the recurrence, 1.72
+Hardware: two CPU cores and 8 to 15 GB, 8 to 14 minutes. On the test clips: NSS 2.04 with the recurrence, 1.72
 without; the authors' weights in the DHF1K domain have 1.06.
 """
 

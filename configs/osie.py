@@ -7,7 +7,7 @@
 560 images to train, 70 to validate, the last 70 by file name to test. `released` starts from the weights
 `unisal-mit1003`, `imagenet` from the encoder's ImageNet weights alone.
 
-Hardware: two CPU cores and 9 GB, 9 and 11 minutes. On the test images: NSS 3.26, CC 0.820 from the
+Hardware: two CPU cores and 9 to 11 GB, 9 and 11 minutes. On the test images: NSS 3.26, CC 0.820 from the
 released weights; 3.00, 0.792 from ImageNet's.
 """
 

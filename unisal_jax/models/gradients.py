@@ -1,7 +1,6 @@
 """Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend.
 
 Values are those of the plain form, and gradients too, up to the order of the sums; reverse mode only.
-`python -m benchmarks.train_step` shows what they save.
 """
 
 import functools

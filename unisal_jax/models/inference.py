@@ -28,11 +28,10 @@ from unisal_jax.models.conv_gru import GATES
 from unisal_jax.models.layers import depthwise_conv
 from unisal_jax.models.priors import COUNT, gaussian_maps
 from unisal_jax.models.smoothing import cell_kernel
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.unisal import RNN_MODULES, UnisalConfig
 
 _Path = tuple[str, ...]
 _Flat = dict[_Path, np.ndarray]
-_RNN = ("rnn", "post_rnn", "post_rnn_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +97,7 @@ def fold(
         domain_smoothing=False,
     )
     if not single.has_rnn:
-        own = {path: leaf for path, leaf in own.items() if path[0] not in _RNN}
+        own = {path: leaf for path, leaf in own.items() if path[0] not in RNN_MODULES}
     return Folded(single, unflatten_dict({path: leaf.astype(dtype) for path, leaf in own.items()}), priors)
 
 

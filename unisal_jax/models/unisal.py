@@ -23,6 +23,8 @@ from unisal_jax.models.smoothing import FACTOR, Smoothing
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
 HIDDEN_FEATURES = 256
+# The modules that a bypassed recurrence leaves unused.
+RNN_MODULES = frozenset({"rnn", "post_rnn", "post_rnn_norm"})
 _SKIP_16_FEATURES, _SKIP_8_FEATURES = 128, 64
 
 

@@ -10,14 +10,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unisal_jax.domains import Domain
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.unisal import RNN_MODULES, UnisalConfig
 
 Tree = dict[str, Any]
 
 # The mapped axis of training over several devices.
 AXIS = "batch"
-
-_RNN_MODULES = frozenset({"rnn", "post_rnn", "post_rnn_norm"})
 
 
 @flax.struct.dataclass
@@ -84,7 +82,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
     """
     idle = {"encoder"} if frozen else set()
     if domain.static and config.rnn_bypass:
-        idle |= _RNN_MODULES
+        idle |= RNN_MODULES
     # With every part shared (an ablation) a domain has no collection of its own.
     return {
         collection: {module: leaves for module, leaves in tree[collection].items() if module not in idle}

@@ -51,9 +51,10 @@ def extract_original(folder: Path) -> None:
 class TorchTraining:
     """One domain's training on the CPU, from the released weights; runs in a process of its own."""
 
-    def __init__(self, code: str, source: str, optimizer: OptimizerConfig, lr: float):
+    def __init__(self, code: str, source: str, optimizer: OptimizerConfig, lr: float, dtype: str):
         sys.path.insert(0, code)
-        self.source, self.config, self.lr = source, optimizer, lr
+        self.source, self.config, self.lr, self.dtype = source, optimizer, lr, dtype
+        torch.set_default_dtype(getattr(torch, dtype))  # the network makes its states with it
 
     def check(self, arrays: Arrays, steps: int) -> list[tuple[float, float]]:
         """(loss, gradient norm before clipping) of the first steps without dropout."""
@@ -78,7 +79,7 @@ class TorchTraining:
             ],
             momentum=config.momentum,
         )
-        self.batch = as_tensors(arrays)
+        self.batch = as_tensors(arrays, self.dtype)
 
     def step(self) -> tuple[float, float]:
         """Takes a step; returns its seconds and the processor's, of all cores together."""
@@ -96,7 +97,7 @@ class TorchTraining:
     def _network(self, dropout: bool) -> nn.Module:
         network = import_module("unisal.model").UNISAL(cnn_cfg={"pretrained": False})
         network.load_state_dict(torch.load(fetch("unisal"), map_location="cpu", weights_only=True))
-        network.train()
+        network.to(getattr(torch, self.dtype)).train()
         network.cnn.eval()  # for its batch norms: they keep the running statistics
         if not dropout:
             for module in network.modules():
@@ -118,11 +119,11 @@ class TorchTraining:
         return loss.item(), norm.item()
 
 
-def as_tensors(arrays: Arrays) -> Sequence[torch.Tensor]:
+def as_tensors(arrays: Arrays, dtype: str) -> Sequence[torch.Tensor]:
     """Normalised frames [B, T, 3, h, w]; maps that sum to one and fixations [B, T, H, W]."""
-    pixels = arrays.frames.astype(np.float32) / 255
-    frames = (pixels - np.asarray(RGB_MEAN, np.float32)) / np.asarray(RGB_STD, np.float32)
-    maps = arrays.maps / arrays.maps.sum((-2, -1), keepdims=True, dtype=np.float32)
+    pixels = arrays.frames.astype(dtype) / 255
+    frames = (pixels - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
+    maps = arrays.maps / arrays.maps.sum((-2, -1), keepdims=True, dtype=dtype)
     fixations = np.unpackbits(arrays.fixations, axis=-1)[..., : maps.shape[-1]].astype(bool)
     channels_first = np.ascontiguousarray(np.moveaxis(frames, -1, 2))
     return torch.from_numpy(channels_first), torch.from_numpy(maps), torch.from_numpy(fixations)

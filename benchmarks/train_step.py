@@ -2,9 +2,10 @@
 
 DHF1K clips (224x384, targets 360x640) and SALICON images (288x384, targets 480x640) of seeded noise,
 from the released weights, with the encoder trained and dropout on. Each side has a process of its own
-on the CPU, and they take steps in turn. Before that, both must compute the same on a small batch without
-dropout in float64 (float32's rounding moves the second step's gradient by percents: an activation on
-the other side of a kink of ReLU6 has another), or the benchmark fails. PyTorch comes with the `torch` extra; without it ours is measured alone.
+on the CPU, and they take steps in turn. Before that, both must compute the same on a small batch
+without dropout in float64, or the benchmark fails: in float32 rounding alone moves the second step's
+gradient by percents, as an activation on the other side of a kink of ReLU6 has another one. PyTorch
+comes with the `torch` extra; without it ours is measured alone.
 (Both processes load JAX's libraries, some 0.2 GB.)
 
 Where JAX finds an accelerator, or several devices, ours is then measured on them: float32 and bfloat16,
@@ -122,7 +123,9 @@ class OurTraining:
         self.state = replicate(create(config, self.weights.variables), jax.local_devices()[: self.devices])
         # On the host, from where each step of a training has to fetch it.
         self.batch = Arrays(*(array.reshape(self.devices, -1, *array.shape[1:]) for array in arrays))
-        self.lr = jnp.asarray(learning_rate(OPTIMIZER, EPOCH, self.domain), jnp.promote_types(self.dtype, jnp.float32))
+        self.lr = jnp.asarray(
+            learning_rate(OPTIMIZER, EPOCH, self.domain), jnp.promote_types(self.dtype, jnp.float32)
+        )
         self.key = jax.random.key(0)
 
     def step(self) -> tuple[float, float]:

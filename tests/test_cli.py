@@ -1,6 +1,7 @@
 """The command line: bad input gives one clear line and status 1, and leaves nothing half-written."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -143,6 +144,52 @@ def test_output_folder_that_cannot_be_written(command, golden_file, picture, tmp
     one_line(
         *command("predict", picture, "--out", tmp_path / "out", "--weights", golden_file), tmp_path / "out"
     )
+
+
+def test_resume_does_what_is_missing_and_nothing_twice(predict, picture, tmp_path):
+    other = picture.with_name("other.png")
+    other.write_bytes(picture.read_bytes())
+    assert predict(picture, "--save", "map,raw")[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in written(tmp_path)}
+    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    assert status == 0 and out.startswith("1 image predicted") and "1 there already" in out
+    assert len(written(tmp_path)) == 4
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (tmp_path / "out" / "map" / "picture.png").unlink()  # as a kill between the two files leaves it
+    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    assert status == 0 and out.startswith("1 image predicted") and len(written(tmp_path)) == 4
+    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    assert status == 0 and "2 there already" in out
+
+
+def test_show_needs_a_screen(command, golden_file, tmp_path, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with VideoWriter(tmp_path / "clip.mp4", (64, 96), 30) as writer:
+        writer.write(np.zeros((64, 96, 3), np.uint8))
+    one_line(*command("predict", tmp_path / "clip.mp4", "--show", "--weights", golden_file), "--show")
+    one_line(*command("predict", tmp_path / "clip.mp4", "--weights", golden_file), "--out")
+
+
+def test_ray_does_every_input_once(predict, picture, tmp_path):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    with VideoWriter(tmp_path / "in" / "clip.mp4", (64, 96), 30) as writer:
+        for _ in range(3):
+            writer.write(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    assert predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw")[0] == 0
+    plain = {path.name: np.load(path) for path in written(tmp_path)}
+    shutil.rmtree(tmp_path / "out")
+    status, out, err = predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw", "--ray")
+    assert status == 0, err
+    assert out.startswith("1 image and 1 video (3 frames) predicted")
+    spread = {path.name: np.load(path) for path in written(tmp_path)}
+    assert spread.keys() == plain.keys() == {"clip.npy", "picture.npy"}
+    for name, array in plain.items():
+        np.testing.assert_allclose(spread[name], array, atol=1e-5)
+    status, out, _ = predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw", "--ray", "--resume")
+    assert status == 0 and "2 there already" in out
+    (tmp_path / "in" / "bad.png").write_text("hello")
+    one_line(*predict(tmp_path / "in" / "bad.png", "--ray"), "bad.png")
 
 
 def test_a_domain_and_its_stride_reach_the_network(predict, tmp_path):

@@ -39,7 +39,7 @@ def randomised(variables, seed=1):
     [
         ({}, DHF1K),
         ({}, SALICON),
-        ({"separable": False, "rnn_bypass": False}, SALICON),
+        ({"separable": False, "bilinear": False, "rnn_bypass": False}, SALICON),
         ({"prior_maps": False, "skips": False, "smoothing": False}, DHF1K),
         ({"rnn_residual": False, "rnn_bypass": False, "domain_norm": False, "domain_priors": False}, DHF1K),
         ({"domain_fusion": False, "domain_smoothing": False}, DHF1K),

@@ -15,7 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
+    parser.add_argument(
+        "--show", action="store_true", help="a window with the overlay, for video and cameras; q closes it"
+    )
     parser.add_argument(
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
@@ -56,29 +59,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="fail",
         help="at a bad input, stop (default), or go on with the others",
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out inputs whose outputs are all there already"
+    )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="share the inputs out over a Ray cluster, or this machine's cores; needs the extra ray and a "
+        "disk that all its machines see",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
+    from unisal_jax.errors import UnisalError
     from unisal_jax.media.sources import expand_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
     from unisal_jax.predict.outputs import make_folders
 
+    if args.out is None and not args.show:
+        raise UnisalError("--out: where are the results to go?")
+    if args.ray and args.show:
+        raise UnisalError("--show: a cluster has no screen")
     sources = expand_inputs(args.input, args.video)
-    make_folders(args.out, args.save)
-    model = load(args.weights, args.dtype)
+    kinds = args.save if args.out is not None else ()
+    if args.show and not kinds and any(source.kind == "image" for source in sources):
+        raise UnisalError("--show: is for video; name --out for pictures")
+    out = args.out or Path()
+    make_folders(out, kinds)
     options = Options(
-        out=args.out,
-        kinds=args.save,
+        out=out,
+        kinds=kinds,
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,
         opacity=args.opacity,
         skip_errors=args.on_error == "skip",
+        resume=args.resume,
+        show=args.show,
     )
-    summary = predict_sources(model, sources, options)
+    if args.ray:
+        from unisal_jax.predict.cluster import predict_on_cluster
+
+        summary = predict_on_cluster(args.weights, args.dtype, sources, options)
+    else:
+        summary = predict_sources(load(args.weights, args.dtype), sources, options)
     for line in summary.errors:
         print(f"unisal predict: skipped: {line}", file=sys.stderr)
     print(summary.text(args.out))

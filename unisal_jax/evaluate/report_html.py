@@ -21,7 +21,7 @@ _JPEG_QUALITY = 85
 # Shown at once; a reader with more of them wants the CSV.
 _MAX_SKIPPED = 200
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1d2330; --quiet: #5d6677; --line: #dfe3ea;
   --card: #f5f7fa; --bar: #4c7dd9; --mean: #c4452f; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171d; --text: #e6e9ef; --quiet: #9aa4b5;
@@ -96,7 +96,7 @@ def page(evaluation: Evaluation) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(headline)}: saliency evaluation</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{_text(headline)}: saliency evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(section for section in sections if section)
         + "\n</body>\n</html>\n"
     )

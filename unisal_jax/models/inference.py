@@ -84,13 +84,11 @@ def fold(
         kernel = own["smoothing", "kernel"]
         own["smoothing", "kernel"] = np.asarray(jax.jit(cell_kernel)(kernel))
     _split_maps(own, config.skips)
-    # A dense 3x3 mixes the prior maps with all other channels: there they stay what they are.
-    apart = config.prior_maps and config.separable
-    priors = _take_priors(own) if apart else {}
+    priors = _take_priors(own) if config.prior_maps else {}
     single = dataclasses.replace(
         config,
         domains=(domain,),
-        prior_maps=config.prior_maps and not apart,
+        prior_maps=False,
         domain_norm=False,
         domain_priors=False,
         domain_fusion=False,

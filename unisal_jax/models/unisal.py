@@ -38,7 +38,9 @@ class UnisalConfig:
         Without the residual the RNN's output replaces its input; the bypass needs the residual.
       rnn: False leaves the recurrence out: every input takes the bypass.
       domain_norm, domain_priors, domain_fusion, domain_smoothing: False makes all domains share the part.
-      separable: False puts dense 3x3 convolutions in the place of depthwise ones outside the encoder.
+      separable: False puts dense 3x3 convolutions in the place of depthwise ones in cGRU and decoder
+        (paper, section 4.6).
+      bilinear: False upsamples the decoder's features by learned 4x4 transposed convolutions (section 4.6).
       skip_dropout, rnn_dropout: probabilities in training.
       depthwise: form of the depthwise convolutions, see `layers.depthwise_conv`.
     """
@@ -55,6 +57,7 @@ class UnisalConfig:
     domain_fusion: bool = True
     domain_smoothing: bool = True
     separable: bool = True
+    bilinear: bool = True
     skip_dropout: float = 0.6
     rnn_dropout: float = 0.2
     depthwise: layers.DepthwiseForm = "auto"
@@ -177,7 +180,6 @@ class Unisal(nn.Module):
             HIDDEN_FEATURES,
             1,
             shared_norm,
-            dense=not config.separable,
             form=form,
             kernel_init=layers.default_init,
             name="post_cnn",
@@ -234,17 +236,15 @@ class Unisal(nn.Module):
             form=self._depthwise,
             split=self.folded,
         )
-        maps_16, maps_8 = [features], []
+        skips_16, skips_8 = [], []
         if config.skips:
-            maps_16.append(self._skip(at_16, _SKIP_16_FEATURES, "skip_16", domain, train))
-            maps_8.append(self._skip(at_8, _SKIP_8_FEATURES, "skip_8", domain, train))
-        else:
-            maps_16 = [layers.upsample2x(features)]
-        x = block(_SKIP_16_FEATURES, name="upsampling_16")(*maps_16, domain=domain, train=train)
+            skips_16 = [self._skip(at_16, _SKIP_16_FEATURES, "skip_16", domain, train)]
+            skips_8 = [self._skip(at_8, _SKIP_8_FEATURES, "skip_8", domain, train)]
+        x = self._upsampled(features, skips_16, "learned_upsampling_16")
+        x = block(_SKIP_16_FEATURES, name="upsampling_16")(x, *skips_16, domain=domain, train=train)
         self.sow("intermediates", "decoder_16", x)
-        x = block(_SKIP_8_FEATURES, name="upsampling_8")(
-            *([x, *maps_8] if maps_8 else [layers.upsample2x(x)]), domain=domain, train=train
-        )
+        x = self._upsampled(x, skips_8, "learned_upsampling_8")
+        x = block(_SKIP_8_FEATURES, name="upsampling_8")(x, *skips_8, domain=domain, train=train)
         self.sow("intermediates", "decoder_8", x)
 
         # From here on x is a log-density but for a constant, of size 30 and more: half precision's three
@@ -257,6 +257,20 @@ class Unisal(nn.Module):
             owners = config.domains if config.domain_smoothing else ()
             return Smoothing(owners, self.folded, name="smoothing")(x, domain)
         return jnp.repeat(jnp.repeat(x, FACTOR, -2), FACTOR, -1)
+
+    def _upsampled(self, x: jax.Array, beside: list[jax.Array], name: str) -> jax.Array:
+        """Features at twice the size; as they are where the 1x1 that also reads `beside` upsamples them."""
+        if not self.config.bilinear:
+            return nn.ConvTranspose(
+                x.shape[-1],
+                (4, 4),
+                (2, 2),
+                use_bias=False,
+                kernel_init=layers.default_init,
+                dtype=x.dtype,
+                name=name,
+            )(x)
+        return x if beside else layers.upsample2x(x)
 
     def _skip(self, x: jax.Array, features: int, name: str, domain: Domain, train: bool) -> jax.Array:
         """Skip-2x and Skip-4x: 1x1 to twice the channels, channel dropout, 1x1 with bias (paper, Table 1)."""

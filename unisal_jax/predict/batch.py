@@ -5,6 +5,7 @@ import queue
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,16 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import VideoOutputs, write_image_outputs
+from unisal_jax.predict.outputs import VideoOutputs, is_complete, write_image_outputs
+from unisal_jax.predict.window import Window
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to predict with and what to write; fields as the flags of `unisal predict`."""
+    """What to predict with and what to write; fields as the flags of `unisal predict`.
+
+    `resume` leaves out the inputs whose outputs are all there; `show` opens a window for each video.
+    """
 
     out: Path
     kinds: tuple[str, ...] = ("map", "overlay")
@@ -31,6 +36,8 @@ class Options:
     stride: int | None = None
     opacity: float = 0.7
     skip_errors: bool = False
+    resume: bool = False
+    show: bool = False
 
 
 @dataclasses.dataclass
@@ -39,6 +46,7 @@ class Summary:
 
     Attributes:
       images, videos, frames: how many were predicted; frames are those of videos.
+      kept: inputs whose outputs were there already.
       errors: one line for each input that was left out.
       seconds: what it all took.
     """
@@ -46,6 +54,7 @@ class Summary:
     images: int = 0
     videos: int = 0
     frames: int = 0
+    kept: int = 0
     errors: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
@@ -54,22 +63,25 @@ class Summary:
         self.images += other.images
         self.videos += other.videos
         self.frames += other.frames
+        self.kept += other.kept
         self.errors += other.errors
 
     @property
     def done(self) -> bool:
-        """True if anything was predicted."""
-        return self.images + self.videos > 0
+        """True if anything was predicted, or was there."""
+        return self.images + self.videos + self.kept > 0
 
-    def text(self, out: Path) -> str:
-        """One line for people."""
+    def text(self, out: Path | None) -> str:
+        """One line for people; `out` is None where nothing was written."""
         parts = []
         if self.images or not self.videos:
             parts.append(_count(self.images, "image"))
         if self.videos:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
-        return f"{' and '.join(parts)} predicted into {out} in {self.seconds:.1f} s{left_out}"
+        left_out += f", {self.kept} there already" if self.kept else ""
+        into = f" into {out}" if out else ""
+        return f"{' and '.join(parts)} predicted{into} in {self.seconds:.1f} s{left_out}"
 
 
 def predict_sources(model: SaliencyModel, sources: list[Source], options: Options) -> Summary:
@@ -85,6 +97,9 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
     """
     began = time.monotonic()
     summary = Summary()
+    if options.resume and options.kinds:
+        missing = [source for source in sources if not is_done(source, options)]
+        summary.kept, sources = len(sources) - len(missing), missing
     images = [source for source in sources if source.kind == "image"]
     videos = [source for source in sources if source.kind == "video"]
     # Asked for before the first input: a wrong domain is no input's fault.
@@ -98,6 +113,11 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
             _try_video(model, source, options, summary)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def is_done(source: Source, options: Options) -> bool:
+    """Whether all that is asked for of an input is there."""
+    return is_complete(options.out, options.kinds, source.name, source.kind == "video")
 
 
 def _predict_images(
@@ -185,8 +205,10 @@ def _predict_video(model: SaliencyModel, source: Source, options: Options, summa
         outputs = VideoOutputs(
             options.out, options.kinds, source.name, reader.size, reader.fps, about, options.opacity
         )
+        window = Window(source.name, options.opacity) if options.show else None
         with (
             outputs,
+            closing(window) if window else nullcontext(),
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:
@@ -194,8 +216,10 @@ def _predict_video(model: SaliencyModel, source: Source, options: Options, summa
                     outputs.write(frame, log_density)
                     summary.frames += 1
                     progress.update()
+                    if window and not window.show(frame, np.exp(log_density)):
+                        break
             except KeyboardInterrupt:
-                # The only way for a camera to end; what it has given is kept.
+                # The only way for a camera to end without a window; what it has given is kept.
                 if not str(source.path).startswith("camera:"):
                     raise
             except UnisalError as error:

@@ -68,6 +68,17 @@ def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
             raise cannot_write(folder, error) from error
 
 
+def is_complete(out: Path, kinds: tuple[str, ...], name: str, video: bool) -> bool:
+    """Whether all outputs of an input are there. They appear whole, so what is there is finished."""
+    files = {
+        "map": name if video else f"{name}.png",
+        "overlay": f"{name}.mp4" if video else f"{name}.png",
+        "raw": f"{name}.npy",
+        "json": f"{name}.json",
+    }
+    return all((out / kind / files[kind]).exists() for kind in kinds)
+
+
 def write_image_outputs(
     out: Path,
     kinds: tuple[str, ...],

@@ -33,8 +33,7 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
             raise UnisalError(
                 f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
             )
-        path = _synthetic(name, config, workdir) if domain.data == SYNTHETIC else Path(domain.data)
-        seen, unseen = _splits(path, domain, config.seed)
+        seen, unseen = _splits(data_folder(name, config, workdir), domain, config.seed)
         shared = Source(
             network_domain(name, domain, seen.videos),
             seen,
@@ -49,6 +48,16 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
         )
         validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, domain.batch_size)))
     return training, validation
+
+
+def data_folder(name: str, config: TrainConfig, workdir: Path) -> Path:
+    """Where a domain's prepared dataset is; a synthetic one is made in the workdir, unless it is there.
+
+    Raises:
+      UnisalError: only a released domain has synthetic data.
+    """
+    data = config.domains[name].data
+    return _synthetic(name, config, workdir) if data == SYNTHETIC else Path(data)
 
 
 def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfig, dict[str, Any]]:

@@ -32,7 +32,8 @@ class Entry:
     """One tensor: its name in the authors' files, its place in our tree, and how it is laid out there.
 
     Layouts: "same"; "pointwise", [out, in, 1, 1] -> [in, out]; "spatial", [out, in, h, w] ->
-    [h, w, in, out]; "flat", [n, 1, 1] -> [n]; "plane", [1, 1, h, w] -> [h, w].
+    [h, w, in, out]; "transposed", [in, out, h, w] -> [h, w, in, out], turned by 180 degrees; "flat",
+    [n, 1, 1] -> [n]; "plane", [1, 1, h, w] -> [h, w].
     """
 
     name: str
@@ -46,6 +47,8 @@ class Entry:
                 array = array[:, :, 0, 0].T
             case "spatial":
                 array = array.transpose(2, 3, 1, 0)
+            case "transposed":
+                array = array.transpose(2, 3, 0, 1)[::-1, ::-1]
             case "flat":
                 array = array[:, 0, 0]
             case "plane":
@@ -59,6 +62,8 @@ class Entry:
                 array = array.T[:, :, None, None]
             case "spatial":
                 array = array.transpose(3, 2, 0, 1)
+            case "transposed":
+                array = array[::-1, ::-1].transpose(2, 3, 0, 1)
             case "flat":
                 array = array[:, None, None]
             case "plane":
@@ -67,7 +72,7 @@ class Entry:
 
     def rank(self) -> int | None:
         """Number of axes in their files, where the layout says so."""
-        return {"pointwise": 4, "spatial": 4, "flat": 3, "plane": 4}.get(self.layout)
+        return {"pointwise": 4, "spatial": 4, "transposed": 4, "flat": 3, "plane": 4}.get(self.layout)
 
 
 def _norm(name: str, path: tuple[str, ...], domains: tuple[Domain, ...] = ()) -> Iterator[Entry]:
@@ -160,6 +165,10 @@ def entries(config: UnisalConfig) -> list[Entry]:
     if config.skips:
         table += _skip_entries("skip_2x", "skip_16", domains)
         table += _skip_entries("skip_4x", "skip_8", domains)
+    if not config.bilinear:
+        for name, level in (("upsampling_1.us1", "16"), ("upsampling_2.us2", "8")):
+            path = ("params", f"learned_upsampling_{level}", "kernel")
+            table.append(Entry(f"{name}.weight", path, "transposed"))
     table += _inverted_residual("upsampling_2.inv_res.conv", ("upsampling_16",), 2, domains)
     table += _inverted_residual("post_upsampling_2.inv_res.conv", ("upsampling_8",), 2, domains)
     for name, collection in _domain_parts("adaptation", config, config.domain_fusion):

@@ -1,0 +1,65 @@
+"""Our scores beside the paper's published ones (Tables 2 to 4)."""
+
+from unisal_jax.analysis import published
+from unisal_jax.analysis.context import Context, Dataset
+from unisal_jax.analysis.results import Analysis, Table
+from unisal_jax.evaluate.predictions import NetworkMaps
+from unisal_jax.evaluate.results import MethodScores
+from unisal_jax.evaluate.run import Options, evaluate
+from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.predict.model import SaliencyModel
+
+OURS = "UNISAL, these weights"
+_BASELINES = ("centre_prior",)
+
+
+def analyse(context: Context) -> Analysis:
+    """Scores of every dataset, its published rows above them.
+
+    Raises:
+      UnisalError: there is no dataset, or it cannot be scored.
+    """
+    model = context.model()
+    tables, numbers = [], {}
+    for dataset in context.need_datasets():
+        prediction, *baselines = measured(dataset, model, context)
+        rows = [
+            (row.method, f"Table {row.table}", *(row.scores.get(name) for name in published.SCORES))
+            for row in published.scores(2, 3, 4)
+            if row.dataset == dataset.data.name
+        ]
+        here = f"{len(prediction.groups)} {dataset.data.kind}s"
+        for label, method in (
+            (OURS, prediction),
+            *((each.name.replace("_", " "), each) for each in baselines),
+        ):
+            rows.append((label, here, *(method.mean.get(name) for name in published.SCORES)))
+        numbers[dataset.data.name] = {"ci": prediction.ci, "mean": prediction.mean}
+        tables.append(
+            Table(
+                dataset.data.name,
+                f"{dataset.title}, split {dataset.data.split}, parameters of {dataset.domain.name}",
+                ("method", "from", *(SCORE_TITLES[name] for name in published.SCORES)),
+                tuple(rows),
+            )
+        )
+    return Analysis(
+        "Scores beside the published ones (Tables 2 to 4)",
+        f"Weights: {context.weights}. Protocol: {context.protocol}; the published rows are those of the "
+        "benchmarks' own servers and code, on all of a test set: they can be compared only where the same "
+        "pictures are scored under the same protocol."
+        + (
+            " Synthetic pictures stand in for the datasets, so these scores mean nothing."
+            if context.synthetic
+            else ""
+        ),
+        tables=tuple(tables),
+        numbers=numbers,
+    )
+
+
+def measured(dataset: Dataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
+    """The network's scores on all of a dataset, and those of the centre prior."""
+    maps = NetworkMaps(model, dataset.data, dataset.domain)
+    options = Options(protocol=context.protocol, baselines=_BASELINES, seed=context.seed)
+    return evaluate(dataset.data, maps, options, {}).methods

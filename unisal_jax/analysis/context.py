@@ -1,0 +1,166 @@
+"""What an analysis works on: the weights, the datasets, and samples drawn from them."""
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, open_data
+from unisal_jax.predict.model import SaliencyModel, load
+
+# In the paper's words, and in its order.
+TITLES = {"dhf1k": "DHF1K", "hollywood2": "Hollywood-2", "ucf_sports": "UCF Sports", "salicon": "SALICON"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A frame that was drawn.
+
+    Attributes:
+      name: of the frame, for captions.
+      pixels: uint8 RGB [H, W, 3].
+      truth: where people looked at it.
+    """
+
+    name: str
+    pixels: np.ndarray
+    truth: FrameTruth
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset under analysis, with the domain whose parameters belong to it."""
+
+    data: ScoringData
+    domain: Domain
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return title_of(self.data.name)
+
+    def input_size(self, frame_size: Size) -> Size:
+        """What the network sees of a frame of this size."""
+        return self.data.input_size(self.domain, frame_size)
+
+    def samples(self, count: int, seed: int) -> Iterator[Sample]:
+        """So many frames at random, all where there are fewer, in the data's order; one in memory at a time.
+
+        Raises:
+          UnisalError: a frame or its truth cannot be read.
+        """
+        groups = self.data.groups
+        ends = np.cumsum([len(group.frame_names) for group in groups])
+        rng = np.random.default_rng([seed, len(groups), int(ends[-1])])
+        flat = np.sort(rng.choice(ends[-1], min(count, int(ends[-1])), replace=False))
+        owners = np.searchsorted(ends, flat, side="right")
+        for number in np.unique(owners):
+            group = groups[number]
+            first = int(ends[number]) - len(group.frame_names)
+            yield from frames_of(group, [int(each) - first for each in flat[owners == number]])
+
+
+def frames_of(group: Group, indices: list[int]) -> Iterator[Sample]:
+    """Frames of a video by their numbers from 0, ascending."""
+    wanted = set(indices)
+    with closing_frames(group) as frames:
+        for index, pixels in enumerate(islice(frames, max(indices) + 1)):
+            if index in wanted:
+                name = group.id if len(group.frame_names) == 1 else f"{group.id}, {group.frame_names[index]}"
+                yield Sample(name, pixels, group.truth(index))
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What the command was asked for.
+
+    Attributes:
+      weights: a release's name or a path.
+      datasets: to analyse; empty where none was given.
+      synthetic: the datasets are drawn ones, which stand in for real ones.
+      samples: frames to draw from each dataset.
+      seed: of all that is drawn.
+      runs: folder of trainings (`ablation`, `settings`).
+      module: the batch norm that `retrospective` draws.
+      protocol: of scores.
+    """
+
+    weights: str
+    datasets: tuple[Dataset, ...]
+    synthetic: bool
+    samples: int
+    seed: int
+    runs: Path
+    module: str = "upsampling_16/expand_norm"
+    protocol: str = "unisal"
+
+    def model(self) -> SaliencyModel:
+        """The network that is analysed."""
+        return load(self.weights)
+
+    def need_datasets(self) -> tuple[Dataset, ...]:
+        """The datasets.
+
+        Raises:
+          UnisalError: there are none.
+        """
+        if not self.datasets:
+            raise UnisalError("--data: this analysis needs a dataset, or --data synthetic")
+        return self.datasets
+
+    @property
+    def extent(self) -> str:
+        """A sentence on the data, for the page."""
+        names = ", ".join(f"{each.title} ({each.data.split})" for each in self.datasets)
+        drawn = (
+            " Synthetic pictures stand in for the datasets, so the figures show that the code runs, not "
+            "what people do."
+            if self.synthetic
+            else ""
+        )
+        return f"Data: {names}; up to {self.samples} frames of each, seed {self.seed}.{drawn}"
+
+
+def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[Dataset, ...]:
+    """Opens datasets, released ones with the domain of their name, others with the usual one of their kind.
+
+    Args:
+      paths: as `evaluate.sources.open_data` takes them; PATH:SPLIT names a split.
+      model_domains: that the weights have.
+    Raises:
+      UnisalError: a path holds no data with truth.
+    """
+    found = []
+    for path in paths:
+        folder, _, split = path.rpartition(":") if not Path(path).exists() and ":" in path else (path, "", "")
+        data = open_data(folder, split or None, partial=True)
+        usual = "salicon" if data.kind == "image" else "dhf1k"
+        names = [domain.name for domain in model_domains]
+        name = next((each for each in (data.name, usual) if each in names), names[0])
+        found.append(Dataset(data, next(domain for domain in model_domains if domain.name == name)))
+    order = list(TITLES)
+    return tuple(
+        sorted(found, key=lambda each: order.index(each.data.name) if each.data.name in order else 99)
+    )
+
+
+def make_synthetic(folder: Path, seed: int) -> list[str]:
+    """Draws the four datasets in their released layouts, unless they are there; returns their folders."""
+    from data_prep.synthetic import Amount, make
+
+    paths = []
+    for domain in RELEASED_DOMAINS:
+        root = folder / domain.name
+        if not root.is_dir():
+            make(domain.name, root, seed, Amount(12 if domain.static else 3, 4, 2, 16, (90, 120)))
+        paths.append(str(root))
+    return paths
+
+
+def title_of(name: str) -> str:
+    """A dataset's or domain's name for people."""
+    return TITLES.get(name, name)

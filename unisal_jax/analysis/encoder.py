@@ -1,0 +1,78 @@
+"""Samples as the encoder alone sees them: ImageNet's MobileNetV2, before any training on gaze."""
+
+import dataclasses
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import jax
+import numpy as np
+
+from unisal_jax.analysis.context import Context, Dataset, Sample
+from unisal_jax.data.geometry import fit_fixations, fit_picture, training_geometry
+from unisal_jax.domains import DHF1K
+from unisal_jax.media.images import resize_frame
+from unisal_jax.models.forms import forms
+from unisal_jax.models.inference import fold_encoder
+from unisal_jax.models.mobilenet_v2 import MobileNetV2
+from unisal_jax.models.unisal import UnisalConfig, init_variables, normalize
+from unisal_jax.weights.store import imagenet_encoder
+
+_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A dataset's samples.
+
+    Attributes:
+      dataset: whose they are.
+      features: the encoder's last maps, float16 [N, height / 32, width / 32, 1280].
+      maps: the truth at the input size, float32 [N, height, width], in 0 to 1.
+      fixations: bool, the same shape.
+    """
+
+    dataset: Dataset
+    features: np.ndarray
+    maps: np.ndarray
+    fixations: np.ndarray
+
+
+def encode(context: Context) -> list[Encoded]:
+    """Each dataset's samples, all of the dataset's commonest input size.
+
+    Raises:
+      UnisalError: there is no dataset, a frame cannot be read, or ImageNet's weights are not to be had.
+    """
+    config = UnisalConfig(domains=(DHF1K,))
+    variables = fold_encoder(imagenet_encoder(init_variables(config, jax.random.key(0))))
+    chosen = forms(prediction=True)
+    network = MobileNetV2(chosen.depthwise, chosen.stem, folded=True)
+
+    @jax.jit
+    def features(frames: jax.Array) -> jax.Array:
+        shared = {"params": variables["params"]["encoder"]}
+        found: Any = network.apply(shared, normalize(frames), DHF1K)
+        return found.at_32.astype(np.float16)
+
+    return [_encode(dataset, context, features) for dataset in context.need_datasets()]
+
+
+def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray], jax.Array]) -> Encoded:
+    size = dataset.input_size(dataset.data.groups[0].truth(0).size)
+    geometry = training_geometry(dataset.data.name)
+    found: list[np.ndarray] = []
+    maps, fixations = [], []
+
+    def pixels(sample: Sample) -> np.ndarray:
+        maps.append(np.float32(fit_picture(sample.truth.map, size, geometry.fit)) / 255)
+        fixations.append(fit_fixations(sample.truth.points, sample.truth.size, size, geometry))
+        return resize_frame(sample.pixels, size)
+
+    samples = dataset.samples(context.samples, context.seed)
+    while batch := [pixels(sample) for sample in islice(samples, _BATCH)]:
+        # Filled up, so that one program serves.
+        full = np.zeros((_BATCH, *size, 3), np.uint8)
+        full[: len(batch)] = batch
+        found.append(np.asarray(features(full))[: len(batch)])
+    return Encoded(dataset, np.concatenate(found), np.stack(maps), np.stack(fixations))

@@ -1,0 +1,239 @@
+"""The paper's trainings as one command each: its ablation (Table 5) and its six settings (Table 2).
+
+A run is a training by a config and a seed in a folder of its own, then its scores on the datasets of
+the table, kept in that folder. What is there is not done again, so a stopped command goes on.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.analysis import published
+from unisal_jax.analysis.context import Context, title_of
+from unisal_jax.analysis.results import Analysis, Table, text, to_json
+from unisal_jax.domains import RELEASED_DOMAINS
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.predictions import NetworkMaps
+from unisal_jax.evaluate.run import Options, evaluate
+from unisal_jax.evaluate.sources import open_data
+from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.predict.model import load
+from unisal_jax.train.config import TrainConfig, load_config
+from unisal_jax.train.inputs import data_folder
+from unisal_jax.train.workdir import BEST
+
+SCORES = "scores.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One of the paper's tables of trainings.
+
+    Attributes:
+      name: of the config file and of the folder of its runs.
+      title: for people.
+      variants: names in the config file, with what the paper calls them.
+      datasets: that the table scores, with the splits to take, the first that has truth.
+      scores: the table's columns.
+      table: its number.
+    """
+
+    name: str
+    title: str
+    variants: dict[str, str]
+    datasets: tuple[str, ...]
+    splits: tuple[str, ...]
+    scores: tuple[str, ...]
+    table: int
+
+
+ABLATION = Study(
+    "ablation",
+    "Ablation (Table 5)",
+    {row.config: row.method for row in published.scores(5)},
+    ("dhf1k", "salicon"),
+    ("validation",),
+    ("kld", *published.SCORES),
+    5,
+)
+SETTINGS = Study(
+    "settings",
+    "Training settings (Table 2)",
+    {name: f"UNISAL, training setting ({name})" for name in ("i", "ii", "iii", "iv", "v", "vi")},
+    ("dhf1k", "hollywood2", "ucf_sports"),
+    ("test", "validation"),
+    published.SCORES,
+    2,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of a study."""
+
+    variant: str
+    seed: int
+    folder: Path
+
+
+def runs(study: Study, folder: Path, seeds: Sequence[int]) -> list[Run]:
+    """All runs, each variant with each seed, below `folder`."""
+    return [Run(v, seed, folder / study.name / f"{v}_{seed}") for v in study.variants for seed in seeds]
+
+
+def tiny_overrides() -> tuple[str, ...]:
+    """What makes of the paper's configs trainings on synthetic data that show that the code runs.
+
+    Small pictures, few steps, the encoder random and frozen, and the form of the depthwise convolutions
+    that compiles fastest.
+    """
+    domain = {"data": "synthetic", "batch_size": 2, "input_size": (32, 64), "target_size": (32, 64)}
+    domain |= {"validation_clips": 1}
+    return (
+        "epochs=1",
+        "clip_frames=2",
+        "init.encoder=none",
+        "network.depthwise=grouped",
+        "optimizer.frozen_encoder_epochs=1",
+        "optimizer.lr=0.001",
+        "synthetic.train=4",
+        "synthetic.size=(36,64)",
+        *(f"domains.{d.name}.{field}={value}" for d in RELEASED_DOMAINS for field, value in domain.items()),
+    )
+
+
+def train_missing(
+    study: Study, configs: Path, folder: Path, seeds: Sequence[int], overrides: Sequence[str]
+) -> None:
+    """Trains and scores what is not there yet, one run after the other.
+
+    Args:
+      configs: the folder of `ablation.py` and `settings.py`.
+      overrides: as for `unisal train`; those of a domain that a variant does not train on are left out.
+    Raises:
+      UnisalError: a training fails; names its folder.
+    """
+    for run in runs(study, folder, seeds):
+        if (run.folder / SCORES).is_file():
+            continue
+        config = f"{configs / study.name}.py:{run.variant}"
+        own = [f"--config.seed={run.seed}", *(f"--config.{each}" for each in _fitting(config, overrides))]
+        command = [
+            sys.executable,
+            "-m",
+            "unisal_jax",
+            "train",
+            "--config",
+            config,
+            "--workdir",
+            str(run.folder),
+        ]
+        # A process of its own: its memory and its programs are gone when it ends.
+        status = subprocess.run([*command, *own], check=False).returncode
+        if status != 0:
+            raise UnisalError(
+                f"{run.folder}: the training ended with status {status}; the same command goes on"
+            )
+        if not (run.folder / BEST).exists():
+            raise UnisalError(f"{run.folder}: the training was stopped; the same command goes on")
+        # Every dataset of the table, also those that this variant was not trained on.
+        everything = load_config(f"{configs / study.name}.py:{list(study.variants)[-1]}", overrides)
+        text(run.folder / SCORES, to_json(_score(study, run, everything, folder)))
+
+
+def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
+    """The table of what has been run: the paper's scores and ours, mean over seeds and their deviation."""
+    found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in study.variants}
+    for run in runs(study, context.runs, seeds):
+        if (run.folder / SCORES).is_file():
+            found[run.variant].append(_read(run.folder / SCORES))
+    done = sum(map(len, found.values()))
+    tables = tuple(_table(study, dataset, found) for dataset in study.datasets)
+    missing = [f"{run.variant}_{run.seed}" for run in runs(study, context.runs, seeds) if not _is_done(run)]
+    plan = (
+        f"Not run yet: {', '.join(missing)}. `--train` runs them, and goes on where it was stopped."
+        if missing
+        else ""
+    )
+    drawn = (
+        " On synthetic pictures, with trainings of a few steps: the scores mean nothing."
+        if context.synthetic
+        else ""
+    )
+    return Analysis(
+        study.title,
+        f"{done} of {len(seeds) * len(study.variants)} runs, seeds {', '.join(map(str, seeds))}.{drawn}\n"
+        f"{plan}",
+        tables=tables,
+        numbers={"runs": found},
+    )
+
+
+def _is_done(run: Run) -> bool:
+    return (run.folder / SCORES).is_file()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            dataset: {name: float(value) for name, value in row.items()} for dataset, row in document.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UnisalError(f"{path}: damaged ({error})") from error
+
+
+def _fitting(config: str, overrides: Sequence[str]) -> Iterator[str]:
+    known = load_config(config).domains
+    for override in overrides:
+        head, *rest = override.removeprefix("--").removeprefix("config.").split(".")
+        if head != "domains" or rest[0] in known:
+            yield ".".join((head, *rest))
+
+
+def _score(study: Study, run: Run, config: TrainConfig, folder: Path) -> dict[str, dict[str, float]]:
+    model = load(run.folder / BEST)
+    scores = {}
+    for name in study.datasets:
+        path = data_folder(name, config, folder)
+        data = None
+        for split in study.splits:
+            try:
+                data = open_data(path, split)
+                break
+            except UnisalError:
+                if split == study.splits[-1]:
+                    raise
+        assert data is not None
+        domain = model.domain(name if name in model.domains else None, video=data.kind == "video")
+        prediction, *_ = evaluate(data, NetworkMaps(model, data, domain), Options(baselines=()), {}).methods
+        scores[name] = {score: prediction.mean[score] for score in study.scores if score in prediction.mean}
+    return scores
+
+
+def _table(study: Study, dataset: str, found: dict[str, list[dict[str, Any]]]) -> Table:
+    columns = ["", "runs"]
+    for score in study.scores:
+        columns += [f"{SCORE_TITLES[score]}, paper", "ours"]
+    theirs = {(row.method, row.dataset): row.scores for row in published.scores(study.table)}
+    rows = []
+    for variant, method in study.variants.items():
+        cells: list[object] = [f"{variant} ({method.removeprefix('UNISAL, ')})", len(found[variant])]
+        for score in study.scores:
+            ours = [run[dataset][score] for run in found[variant] if score in run.get(dataset, {})]
+            cells += [theirs[method, dataset].get(score), _with_spread(ours)]
+        rows.append(tuple(cells))
+    return Table(f"{study.name}_{dataset}", title_of(dataset), tuple(columns), tuple(rows))
+
+
+def _with_spread(values: list[float]) -> str | None:
+    if not values:
+        return None
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread}"

@@ -1,0 +1,76 @@
+"""All analyses of a folder as one HTML page that needs no other file."""
+
+import base64
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from unisal_jax.analysis.results import RESULTS, text
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.report_html import STYLE
+
+PAGE = "index.html"
+
+
+def write_page(folder: Path, order: tuple[str, ...]) -> Path:
+    """Writes `folder/index.html` from what the folder's analyses left; returns its path.
+
+    Args:
+      order: names of analyses, as they are to follow each other.
+    Raises:
+      UnisalError: an analysis's files are damaged, or the page cannot be written.
+    """
+    found = [name for name in order if (folder / name / RESULTS).is_file()]
+    sections = [_section(folder / name, name) for name in found]
+    contents = " ".join(f'<a href="#{name}">{name}</a>' for name in found)
+    path = folder / PAGE
+    text(
+        path,
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>UNISAL: analyses</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>UNISAL: the paper\'s experiments</h1>\n<p class="quiet">{contents}</p>\n'
+        + "\n".join(sections)
+        + "\n</body>\n</html>\n",
+    )
+    return path
+
+
+def _section(home: Path, name: str) -> str:
+    path = home / RESULTS
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        parts = [
+            f'<h2 id="{name}">{escape(document["title"])}</h2>',
+            *(f"<p>{escape(line)}</p>" for line in document["text"].splitlines()),
+            *(_figure(home, picture) for picture in document["pictures"]),
+            *(_table(table) for table in document["tables"]),
+            f"<code>{escape(document['command'])}</code>",
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnisalError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+    return "\n".join(parts)
+
+
+def _figure(home: Path, picture: dict[str, str]) -> str:
+    data = base64.b64encode((home / f"{picture['name']}.png").read_bytes()).decode()
+    caption = escape(picture["caption"])
+    return (
+        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}" style="max-width:72rem">'
+        f'<figcaption class="quiet">{caption}</figcaption></figure>'
+    )
+
+
+def _table(table: dict[str, Any]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table["columns"])
+    rows = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in table["rows"]
+    )
+    return (
+        f'<h3>{escape(table["caption"])}</h3>\n<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )

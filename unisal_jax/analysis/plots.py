@@ -1,0 +1,51 @@
+"""Matplotlib as all figures use it: no window, the same bytes from run to run, one colour a dataset."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's, which those who see few colours can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARK = "#D55E00"
+MAP_COLOURS = "inferno"
+
+
+def grid(
+    rows: int, columns: int, width: float = 2.2, height: float = 2.2, **options: Any
+) -> "tuple[Figure, Any]":
+    """A figure of axes [rows, columns], each of so many inches.
+
+    Raises:
+      UnisalError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UnisalError("figures need matplotlib: pip install 'unisal-jax[analysis]'") from error
+    matplotlib.rcParams["svg.hashsalt"] = "unisal-jax"
+    matplotlib.rcParams["font.size"] = 9
+    figure = Figure(figsize=(columns * width, rows * height), dpi=150, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def show(axes: "Axes", picture: np.ndarray, title: str = "", **options: Any) -> None:
+    """A map [H, W] in the colours of all maps, or an RGB picture [H, W, 3], without ticks."""
+    if picture.ndim == 2:
+        options.setdefault("cmap", MAP_COLOURS)
+    axes.imshow(picture, interpolation="nearest", **options)
+    axes.set(xticks=[], yticks=[])
+    if title:
+        axes.set_title(title, fontsize=8)
+
+
+def frame(axes: "Axes", colour: str = MARK) -> None:
+    """Marks a picture by a frame around it."""
+    for spine in axes.spines.values():
+        spine.set(edgecolor=colour, linewidth=2.5)

@@ -1,0 +1,89 @@
+"""Gaussian prior maps as they start and as they were learned (paper, Figures 3c and 5c)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from unisal_jax.analysis import plots
+from unisal_jax.analysis.context import Context, title_of
+from unisal_jax.analysis.results import Analysis, Picture, Table
+from unisal_jax.models.priors import COUNT, gaussian_maps, initial_gaussians
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.weights.store import load_weights
+
+_SIZE = (36, 48)
+# A learned map is marked where it shares less than this with the one it started from: the sum of the
+# pixelwise minimum of both, each scaled to sum to one (SIM).
+DEVIATES_BELOW = 0.75
+
+
+def analyse(context: Context) -> Analysis:
+    """The sixteen maps at initialisation, and each domain's own beside them."""
+    weights = load_weights(context.weights)
+    config, variables = weights.config, weights.variables
+    figure, axes = plots.grid(2, COUNT // 2, 1.2, 1.0)
+    for number, (axis, prior) in enumerate(zip(axes.flat, _maps(initial_gaussians()), strict=True)):
+        plots.show(axis, prior, str(number + 1), vmin=0, vmax=6)
+    shares = _shares(variables, config)
+    rows = tuple(
+        (str(number + 1), *(float(share[number]) for share in shares.values())) for number in range(COUNT)
+    )
+    table = Table(
+        "shares",
+        "What each learned map shares with the one it started from (1: nothing moved)",
+        ("map", *map(title_of, shares)),
+        rows,
+    )
+    return Analysis(
+        "Gaussian prior maps (Figure 3c)",
+        f"Weights: {context.weights}.",
+        (
+            Picture(
+                "initial", "The 16 prior maps at initialisation; each is 6 at its peak (Figure 3c).", figure
+            ),
+            compare_priors(variables, config),
+        ),
+        (table,),
+        {"gaussians": {name: value.tolist() for name, value in _gaussians(variables, config).items()}},
+    )
+
+
+def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Picture:
+    """Initial and learned maps, a row each; the learned ones that deviate are framed."""
+    shares = _shares(variables, config)
+    figure, axes = plots.grid(1 + len(shares), COUNT, 0.85, 0.72)
+    rows = {"start": _maps(initial_gaussians())}
+    rows |= {name: _maps(value) for name, value in _gaussians(variables, config).items()}
+    for row, (name, maps) in enumerate(rows.items()):
+        for column, prior in enumerate(maps):
+            plots.show(axes[row, column], prior, str(column + 1) if not row else "", vmin=0, vmax=6)
+            if name in shares and shares[name][column] < DEVIATES_BELOW:
+                plots.frame(axes[row, column], "#56B4E9")
+        axes[row, 0].set_ylabel(title_of(name), fontsize=6)
+    return Picture(
+        "priors",
+        f"Prior maps at the start and as learned; framed where a map shares less than {DEVIATES_BELOW:.0%} "
+        "with the one it started from (Figure 5c).",
+        figure,
+    )
+
+
+def _gaussians(variables: Mapping[str, Any], config: UnisalConfig) -> dict[str, np.ndarray]:
+    return {d.name: np.asarray(variables[d.name]["prior_maps"]["gaussians"]) for d in config.domains}
+
+
+def _maps(gaussians: np.ndarray) -> np.ndarray:
+    """[map, height, width]."""
+    return np.moveaxis(np.asarray(gaussian_maps(jnp.asarray(gaussians), _SIZE)), -1, 0)
+
+
+def _shares(variables: Mapping[str, Any], config: UnisalConfig) -> dict[str, np.ndarray]:
+    start = _scaled(_maps(initial_gaussians()))
+    found = _gaussians(variables, config)
+    return {name: np.minimum(_scaled(_maps(each)), start).sum((1, 2)) for name, each in found.items()}
+
+
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    return maps / maps.sum((1, 2), keepdims=True)

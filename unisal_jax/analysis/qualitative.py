@@ -1,0 +1,88 @@
+"""Rows of input, truth and prediction (paper, Figure 4)."""
+
+import numpy as np
+
+from unisal_jax.analysis import plots
+from unisal_jax.analysis.context import Context, Dataset, Sample, frames_of
+from unisal_jax.analysis.results import Analysis, Picture
+from unisal_jax.evaluate.predictions import NetworkMaps
+from unisal_jax.evaluate.sources import Group
+from unisal_jax.media.images import resize_frame
+from unisal_jax.predict.model import SaliencyModel
+
+_COLUMNS = 6
+# Long enough a side to see what is in a picture, short enough for a page.
+_SIDE = 320
+
+
+def analyse(context: Context) -> Analysis:
+    """For each dataset samples of its pictures, or frames over the length of one of its videos.
+
+    Raises:
+      UnisalError: there is no dataset, or one of its frames cannot be read.
+    """
+    model = context.model()
+    pictures, shown = [], {}
+    for dataset in context.need_datasets():
+        columns = (
+            _pictures(model, dataset, context)
+            if dataset.data.kind == "image"
+            else _video(model, dataset, context)
+        )
+        shown[dataset.data.name] = [sample.name for sample, _ in columns]
+        pictures.append(_sheet(dataset, columns))
+    return Analysis(
+        "Qualitative results (Figure 4)",
+        f"{context.extent}\nWeights: {context.weights}. Pictures, or one video and its frames, are drawn at "
+        "random, not chosen.",
+        tuple(pictures),
+        numbers={"frames": shown},
+    )
+
+
+def _pictures(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+    drawn = list(dataset.samples(_COLUMNS, context.seed))
+    return [
+        (
+            sample,
+            model.predict(sample.pixels, dataset.domain.name, dataset.input_size(sample.pixels.shape[:2])),
+        )
+        for sample in drawn
+    ]
+
+
+def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+    groups = dataset.data.groups
+    group: Group = groups[int(np.random.default_rng(context.seed).integers(len(groups)))]
+    count = len(group.frame_names)
+    chosen = sorted({int(each) for each in np.linspace(0, count - 1, min(_COLUMNS, count))})
+    # Every frame goes through the recurrence, in order; few are shown.
+    maps = NetworkMaps(model, dataset.data, dataset.domain).maps(group)
+    densities = {number: density for number, density in enumerate(maps) if number in set(chosen)}
+    return list(zip(frames_of(group, chosen), (densities[number] for number in chosen), strict=True))
+
+
+def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> Picture:
+    height, width = columns[0][0].pixels.shape[:2]
+    figure, axes = plots.grid(3, len(columns), 1.9, 1.9 * height / width + 0.12)
+    for column, (sample, density) in enumerate(columns):
+        for row, each in enumerate((sample.pixels, sample.truth.map, density)):
+            plots.show(axes[row, column], _small(each))
+        axes[0, column].set_title(sample.name[-28:], fontsize=5)
+    for row, label in enumerate(("input", "truth", "prediction")):
+        axes[row, 0].set_ylabel(label)
+    return Picture(
+        dataset.data.name,
+        f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, where people "
+        "looked, and the prediction.",
+        figure,
+    )
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    if picture.ndim == 3:
+        return resize_frame(picture, (round(height * scale), round(width * scale)))
+    step = max(1, round(1 / scale))
+    return picture[::step, ::step]

@@ -1,0 +1,159 @@
+"""What an analysis finds, as files: figures, tables and numbers."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESULTS = "results.json"
+_FORMATS = ("png", "svg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+      name: of its files.
+      caption: what it shows.
+      columns: their titles.
+      rows: a cell for each column; None where there is no value.
+      digits: of its floats, after the point.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    digits: int = 3
+
+    def __post_init__(self):
+        for row in self.rows:
+            assert len(row) == len(self.columns), (self.name, row)
+
+    def texts(self) -> list[list[str]]:
+        """The cells as they are written, row by row; "-" where there is no value."""
+        return [[self._text(cell) for cell in row] for row in self.rows]
+
+    def markdown(self) -> str:
+        """GitHub's form."""
+        rule = ["---", *["---:" for _ in self.columns[1:]]]
+        lines = [list(self.columns), rule, *self.texts()]
+        return "\n".join(
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+        )
+
+    def latex(self) -> str:
+        """A `tabular` with booktabs' rules."""
+        head, *body = (
+            " & ".join(_tex(cell) for cell in line) for line in [list(self.columns), *self.texts()]
+        )
+        rows = [f"{line} \\\\" for line in body]
+        layout = "l" + "r" * (len(self.columns) - 1)
+        begin, end = f"\\begin{{tabular}}{{{layout}}}", "\\end{tabular}"
+        return "\n".join([begin, "\\toprule", f"{head} \\\\", "\\midrule", *rows, "\\bottomrule", end])
+
+    def _text(self, cell: object) -> str:
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return "-"
+        return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure with the name of its files and what it shows."""
+
+    name: str
+    caption: str
+    figure: "Figure"
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """What one analysis found.
+
+    Attributes:
+      title: with the paper's figure or table.
+      text: what was done, and on what.
+      pictures, tables: in the order of the page.
+      numbers: everything measured, for JSON.
+    """
+
+    title: str
+    text: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    numbers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
+    """Writes an analysis into `folder/name/`.
+
+    Figures as PNG and SVG, tables as Markdown, LaTeX and JSON; `results.json`, which is written last,
+    holds the words, the tables and the numbers.
+
+    Raises:
+      UnisalError: a file cannot be written.
+    """
+    home = folder / name
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnisalError(f"{home}: cannot be written ({error.strerror})") from error
+    for picture in analysis.pictures:
+        for kind in _FORMATS:
+            with atomic_path(home / f"{picture.name}.{kind}") as temporary:
+                # No dates: the same figure is the same file.
+                about = {"Date": None} if kind == "svg" else {"Software": None}
+                picture.figure.savefig(temporary, format=kind, metadata=about)
+    for table in analysis.tables:
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        text(home / f"{table.name}.md", f"{table.markdown()}\n")
+        text(home / f"{table.name}.tex", f"{table.latex()}\n")
+        text(home / f"{table.name}.json", to_json(rows))
+    document = {
+        "command": command,
+        "numbers": dict(analysis.numbers),
+        "pictures": [{"caption": each.caption, "name": each.name} for each in analysis.pictures],
+        "tables": [
+            {"caption": each.caption, "columns": each.columns, "name": each.name, "rows": each.texts()}
+            for each in analysis.tables
+        ],
+        "text": analysis.text,
+        "title": analysis.title,
+    }
+    text(home / RESULTS, to_json(document))
+
+
+def text(path: Path, content: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8", newline="")
+
+
+def to_json(value: Any) -> str:
+    """JSON with sorted keys, floats of ten digits, null for what is no number; ends with a newline."""
+    return json.dumps(_plain(value), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.10g}") if math.isfinite(value) else None
+    return value
+
+
+def _tex(cell: str) -> str:
+    marks = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+    return "".join(marks.get(char, char) for char in cell)

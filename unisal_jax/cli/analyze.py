@@ -1,0 +1,116 @@
+"""`unisal analyze`: the paper's figures and tables, each from data and weights."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from unisal_jax.analysis.catalogue import NAMES, NEED_DATA, STUDIES
+from unisal_jax.cli import flags
+
+_OVERRIDE = "--config."
+_SYNTHETIC = "synthetic"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    names = "\n".join(f"  {name:14} {text}" for name, (_, text) in NAMES.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = f"The paper's figures and tables, each from data and weights.\n\n{names}\n  all"
+    parser.add_argument("names", nargs="+", choices=(*NAMES, "all"), metavar="NAME", help="see above")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="figures, tables and index.html"
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="PATH[:SPLIT]",
+        help="a dataset as for `unisal evaluate`; once for each. `synthetic`: drawn ones, made in DIR",
+    )
+    parser.add_argument("--weights", default="unisal", help="a release, or a path (default: unisal)")
+    parser.add_argument(
+        "--samples",
+        type=flags.positive,
+        default=256,
+        metavar="N",
+        help="frames of each dataset (default: 256)",
+    )
+    parser.add_argument("--seed", type=flags.positive, default=1, help="of what is drawn (default: 1)")
+    parser.add_argument(
+        "--module",
+        default="upsampling_16/expand_norm",
+        help="batch norm that `retrospective` draws (default: US2's first)",
+    )
+    parser.add_argument(
+        "--protocol", default="unisal", help="of `compare`: unisal (default), dhf1k or pysaliency"
+    )
+    trainings = parser.add_argument_group("ablation and settings")
+    trainings.add_argument(
+        "--train", action="store_true", help="run what is missing; without it, the table of what is there"
+    )
+    trainings.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
+    )
+    trainings.add_argument(
+        "--configs", type=Path, default=Path("configs"), metavar="DIR", help="of ablation.py and settings.py"
+    )
+    trainings.add_argument(
+        "--seeds", type=flags.positives, default=(1,), metavar="N,N", help="one run each (default: 1)"
+    )
+    parser.epilog = "--config.NAME=VALUE changes a field of the runs' configs, as --config.epochs=4."
+    parser.set_defaults(run=run, open_flags=_OVERRIDE)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the analyses, writes their files and the page, and says where it is."""
+    from unisal_jax.analysis.catalogue import analysis
+    from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
+    from unisal_jax.analysis.page import write_page
+    from unisal_jax.analysis.results import write
+    from unisal_jax.errors import UnisalError
+    from unisal_jax.evaluate.protocols import get_protocol
+    from unisal_jax.predict.model import keep_compiled_programs
+    from unisal_jax.weights.store import load_weights
+
+    get_protocol(args.protocol)
+    wanted = list(NAMES) if "all" in args.names else [name for name in NAMES if name in args.names]
+    needing = [name for name in wanted if name in NEED_DATA]
+    if needing and not args.data:
+        raise UnisalError(f"--data: {needing[0]} needs a dataset, or --data synthetic")
+    synthetic = _SYNTHETIC in args.data
+    if synthetic and len(args.data) > 1:
+        raise UnisalError("--data: synthetic stands alone")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnisalError(f"{args.out}: cannot be written ({error.strerror})") from error
+    keep_compiled_programs()
+    datasets: tuple[Dataset, ...] = ()
+    if needing:
+        paths = make_synthetic(args.out / _SYNTHETIC, args.seed) if synthetic else args.data
+        datasets = open_datasets(paths, load_weights(args.weights).config.domains)
+    context = Context(
+        args.weights, datasets, synthetic, args.samples, args.seed, args.runs, args.module, args.protocol
+    )
+    command = shlex.join(["unisal", *sys.argv[1:]])
+    for name in wanted:
+        print(f"{name}: {NAMES[name][1]}", flush=True)
+        found = _study(name, context, args) if name in STUDIES else analysis(name)(context)
+        write(args.out, name, found, command)
+        for table in found.tables:
+            print(f"\n{table.caption}\n{table.markdown()}\n")
+        # After each: what is done can be looked at while the rest runs.
+        page = write_page(args.out, tuple(NAMES))
+    print(f"{page}: all figures and tables")
+    return 0
+
+
+def _study(name: str, context, args: argparse.Namespace):
+    from unisal_jax.analysis import experiments
+
+    study = {each.name: each for each in (experiments.ABLATION, experiments.SETTINGS)}[name]
+    if args.train:
+        tiny = experiments.tiny_overrides() if context.synthetic or _SYNTHETIC in args.data else ()
+        experiments.train_missing(study, args.configs, args.runs, args.seeds, (*tiny, *args.overrides))
+    return experiments.analyse(study, context, args.seeds)

@@ -80,7 +80,8 @@ def test_sharpness_is_the_largest_gradient_and_no_matter_of_scale():
     ramp = np.tile(np.linspace(0, 1, 11), (5, 1))
     step = np.zeros((5, 11))
     step[:, 6:] = 0.5
-    np.testing.assert_allclose(sharpness(np.stack([ramp, 3 * ramp, step])), [0.1, 0.1, 0.5])
+    empty = np.zeros((5, 11))
+    np.testing.assert_allclose(sharpness(np.stack([ramp, 3 * ramp, empty, step])), [0.1, 0.1, 0.5])
 
 
 def test_mean_map_counts_every_map_alike():

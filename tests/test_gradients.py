@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unisal_jax.models.gradients import shifted_depthwise, upsample2x
+from unisal_jax.models.gradients import relu6, shifted_depthwise, upsample2x
 from unisal_jax.models.layers import depthwise_conv, resize_bilinear
 
 
@@ -30,6 +30,14 @@ def test_depthwise(rng, stride, size):
             x,
             kernel,
         )
+
+
+def test_relu6(rng):
+    """PyTorch's: no gradient at the kinks themselves, where JAX derives a half."""
+    x = jnp.asarray([-1.0, 0.0, 1e-30, 3.0, 6.0, 7.0])
+    out, back = jax.vjp(relu6, x)
+    np.testing.assert_array_equal(out, np.float32([0, 0, 1e-30, 3, 6, 6]))
+    np.testing.assert_array_equal(back(jnp.arange(1.0, 7.0))[0], [0, 0, 3, 4, 0, 0])
 
 
 def test_depthwise_sums_in_float32(rng):

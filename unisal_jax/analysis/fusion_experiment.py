@@ -21,6 +21,9 @@ _MOST_STEPS = 400
 # Steps without a lower validation loss before it counts as converged.
 _PATIENCE = 40
 _LEARNING_RATE = 1e-3
+# The loss is taken on a quarter of the input's height and width: what is upsampled from 1/32 has nothing
+# finer, and it takes a sixteenth of the time.
+_COARSER = 4
 _WEIGHT_DECAY = 1e-4
 
 
@@ -39,7 +42,7 @@ class _Part:
         self.validation, self.training = (
             tuple(
                 jnp.asarray(x[np.sort(chosen)])
-                for x in (encoded.features, _densities(encoded.maps), encoded.fixations)
+                for x in (encoded.features.astype(np.float32), *_truth(encoded))
             )
             for chosen in (order[:held], order[held:])
         )
@@ -78,13 +81,18 @@ def _train(parts: list[_Part]) -> list[float]:
     return best
 
 
-def _densities(maps: np.ndarray) -> np.ndarray:
-    return maps / maps.sum((1, 2), keepdims=True).clip(1e-12)
+def _truth(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    """Densities, and whether a pixel was fixated, [N, height / 4, width / 4]."""
+    count, height, width = encoded.maps.shape
+    cells = (count, height // _COARSER, _COARSER, width // _COARSER, _COARSER)
+    maps = encoded.maps.reshape(cells).sum((2, 4))
+    fixated = np.asarray(encoded.fixations.reshape(cells).any((2, 4)))
+    return maps / maps.sum((1, 2), keepdims=True).clip(1e-12), fixated
 
 
 @jax.jit
 def _loss(weights: jax.Array, features: jax.Array, maps: jax.Array, fixations: jax.Array) -> jax.Array:
-    logits = resize_bilinear(features.astype(jnp.float32) @ weights, (maps.shape[1], maps.shape[2]))
+    logits = resize_bilinear(features @ weights, (maps.shape[1], maps.shape[2]))
     log_density = logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True)
     return saliency_loss(log_density[:, None], maps[:, None], fixations[:, None])[0]
 

@@ -43,11 +43,39 @@ def _depthwise_backward(
     stride: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    _, of_input = jax.vjp(lambda x: _shifted(x, kernel, stride), x)
-    return of_input(gradient)[0], _kernel_gradient(x, gradient, stride)
+    if stride == 2:
+        of_input = _input_gradient_of_stride_2(kernel, gradient)[:, : x.shape[1], : x.shape[2]]
+    else:
+        (of_input,) = jax.vjp(lambda x: _shifted(x, kernel, stride), x)[1](gradient)
+    return of_input, _kernel_gradient(x, gradient, stride)
 
 
 shifted_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _input_gradient_of_stride_2(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+    """[batch, 2 h, 2 w, channels] from [batch, h, w, channels].
+
+    An even row was read by one output row, an odd one by two, and columns likewise: nine products of the
+    small size. Derived, they are nine of the large size, mostly zeros.
+    """
+    height, width = gradient.shape[1:3]
+    after = jnp.pad(gradient, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    taps = {0: ((1, 0),), 1: ((2, 0), (0, 1))}  # parity -> (tap, by how many output rows further)
+
+    def pixels(down: int, right: int) -> jax.Array:
+        return functools.reduce(
+            operator.add,
+            (
+                kernel[i, j, 0] * after[:, row : row + height, column : column + width]
+                for i, row in taps[down]
+                for j, column in taps[right]
+            ),
+        )
+
+    rows = [jnp.stack([pixels(down, 0), pixels(down, 1)], 3) for down in (0, 1)]
+    full = jnp.stack(rows, 2)
+    return full.reshape(gradient.shape[0], 2 * height, 2 * width, -1)
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
@@ -70,6 +98,25 @@ def _kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Arra
     zeros = tuple(jnp.zeros((out_width, channels), kind) for _ in _TAPS)
     sums = jax.lax.fori_loop(0, batch * out_height, add_row, zeros)
     return jnp.stack([total.sum(0) for total in sums]).reshape(3, 3, 1, channels).astype(x.dtype)
+
+
+@jax.custom_vjp
+def relu6(x: jax.Array) -> jax.Array:
+    """min(max(x, 0), 6); its gradient at 0 and at 6 is 0, as PyTorch's."""
+    return jnp.clip(x, 0, 6)
+
+
+def _relu6_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # The result tells where the gradient passes, and the next layer keeps it anyway: x can go.
+    y = relu6(x)
+    return y, y
+
+
+def _relu6_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    return (jnp.where((y > 0) & (y < 6), gradient, 0),)
+
+
+relu6.defvjp(_relu6_forward, _relu6_backward)
 
 
 def _padded(x: jax.Array) -> jax.Array:

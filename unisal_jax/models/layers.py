@@ -14,7 +14,7 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.forms import DepthwiseForm, StemForm, forms
-from unisal_jax.models.gradients import shifted_depthwise, upsample2x
+from unisal_jax.models.gradients import relu6, shifted_depthwise, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -29,11 +29,6 @@ def bias_init(fan_in: int) -> Callable[..., jax.Array]:
         return jax.random.uniform(key, shape, dtype, -1, 1) / np.sqrt(fan_in)
 
     return init
-
-
-def relu6(x: jax.Array) -> jax.Array:
-    """min(max(x, 0), 6)."""
-    return jnp.clip(x, 0, 6)
 
 
 def sum_of(terms: Iterable[jax.Array]) -> jax.Array:

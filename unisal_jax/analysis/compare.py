@@ -6,7 +6,7 @@ from unisal_jax.analysis.results import Analysis, Table
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.results import MethodScores
 from unisal_jax.evaluate.run import Options, evaluate
-from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.evaluate.wording import SCORE_TITLES, number_of
 from unisal_jax.predict.model import SaliencyModel
 
 OURS = "UNISAL, these weights"
@@ -28,7 +28,7 @@ def analyse(context: Context) -> Analysis:
             for row in published.scores(2, 3, 4)
             if row.dataset == dataset.data.name
         ]
-        here = f"{len(prediction.groups)} {dataset.data.kind}s"
+        here = number_of(len(prediction.groups), dataset.data.kind)
         for label, method in (
             (OURS, prediction),
             *((each.name.replace("_", " "), each) for each in baselines),

@@ -5,15 +5,17 @@ coverage, and the graph holds what runtimes have fused kernels for: convolutions
 resizes.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 Value = str
 """A tensor of the graph is known by its name."""
 
-_Types = dict[str, tuple[int, list[int | str]]]
+_Types = Mapping[str, tuple[int, Sequence[int | str]]]
 
 
 class Graph:
@@ -30,9 +32,9 @@ class Graph:
         self._nodes.append(helper.make_node(operation, list(inputs), [output], output, **attributes))
         return output
 
-    def constant(self, array: np.ndarray) -> Value:
+    def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Value:
         """Adds a constant; equal ones are one."""
-        array = np.ascontiguousarray(array)
+        array = np.array(values, dtype, order="C")
         key = array.dtype.str, array.shape, array.tobytes()
         if key not in self._shared:
             self._shared[key] = f"constant_{len(self._constants)}"
@@ -78,7 +80,7 @@ class Graph:
 
     def relu6(self, x: Value) -> Value:
         """min(max(x, 0), 6)."""
-        return self.node("Clip", x, self.constant(np.float32(0)), self.constant(np.float32(6)))
+        return self.node("Clip", x, self.constant(0), self.constant(6))
 
     def add(self, a: Value, b: Value) -> Value:
         """Their sum."""
@@ -90,13 +92,13 @@ class Graph:
 
     def upsampled(self, x: Value, factor: int, mode: str) -> Value:
         """Upsampling with half-pixel centres: "linear" or "nearest"."""
-        scales = self.constant(np.float32([1, 1, factor, factor]))
+        scales = self.constant([1, 1, factor, factor])
         # With centres at half a pixel, rounding to the nearest is the same for any tie rule: there is no tie.
         return self.node("Resize", x, "", scales, mode=mode, coordinate_transformation_mode="half_pixel")
 
     def reshape(self, x: Value, shape: tuple[int, ...], name: str = "") -> Value:
         """A reshape; -1 takes what is left."""
-        return self.node("Reshape", x, self.constant(np.int64(shape)), name=name)
+        return self.node("Reshape", x, self.constant(shape, np.int64), name=name)
 
     def model(
         self,

@@ -41,7 +41,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         scale, offset = 1 / (255 * np.asarray(RGB_STD)), -np.asarray(RGB_MEAN) / RGB_STD
         x = graph.node("Cast", graph.node("Transpose", x, perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
         for operation, values in (("Mul", scale), ("Add", offset)):
-            x = graph.node(operation, x, graph.constant(values.astype(np.float32)[None, :, None, None]))
+            x = graph.node(operation, x, graph.constant(values[None, :, None, None]))
     params = folded.variables(signature.input_size)["params"]
     if signature.streaming:
         state = STATE
@@ -54,7 +54,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
     rows = graph.node("Softmax" if signature.uint8 else "LogSoftmax", rows, axis=1)
     graph.reshape(rows, (-1, height, width), name=signature.output)
 
-    types = {"float32": onnx.TensorProto.FLOAT, "uint8": onnx.TensorProto.UINT8}
+    types = {"float32": int(onnx.TensorProto.FLOAT), "uint8": int(onnx.TensorProto.UINT8)}
     inputs, outputs = (
         {name: (types[value["dtype"]], value["shape"]) for name, value in values.items()}
         for values in signature.describe().values()

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.domains import SIZE_UNIT, Size
 from unisal_jax.export.onnx_graph import Graph, Value
 from unisal_jax.models.conv_gru import GATES
-from unisal_jax.models.mobilenet_v2 import BLOCKS, TAP_8, TAP_16, Features
+from unisal_jax.models.mobilenet_v2 import BLOCKS, TAP_8, TAP_16
 from unisal_jax.models.priors import gaussian_maps
 from unisal_jax.models.smoothing import FACTOR
 from unisal_jax.models.unisal import UnisalConfig
@@ -72,7 +73,8 @@ def _filtered(graph: Graph, params: _Params, x: Value, stride: int = 1) -> Value
     return _conv(graph, params["project"], x, params["project_norm"])
 
 
-def _encoder(graph: Graph, params: _Params, x: Value) -> Features:
+def _encoder(graph: Graph, params: _Params, x: Value) -> tuple[Value, Value, Value]:
+    """The maps at 1/8, 1/16 and 1/32."""
     taps = {}
     x = graph.relu6(_conv(graph, params["stem"], x, params["stem_norm"], 2))
     for number, block in enumerate(BLOCKS, 1):
@@ -82,16 +84,14 @@ def _encoder(graph: Graph, params: _Params, x: Value) -> Features:
         if tapped:
             taps[number] = x
             x = graph.subsampled(x, block.stride)
-    return Features(
-        taps[TAP_8], taps[TAP_16], graph.relu6(_conv(graph, params["head"], x, params["head_norm"]))
-    )
+    return taps[TAP_8], taps[TAP_16], graph.relu6(_conv(graph, params["head"], x, params["head_norm"]))
 
 
 def _with_priors(graph: Graph, gaussians: np.ndarray, size: Size, at_32: Value, x: Value) -> Value:
     """The maps beside the encoder's output, once for each picture."""
-    maps = np.asarray(gaussian_maps(gaussians, (size[0] // SIZE_UNIT, size[1] // SIZE_UNIT)))
-    batch = graph.node("Slice", graph.node("Shape", x), *(graph.constant(np.int64([i])) for i in (0, 1)))
-    one_each = graph.node("Concat", batch, graph.constant(np.int64([1, 1, 1])), axis=0)
+    maps = np.asarray(gaussian_maps(jnp.asarray(gaussians), (size[0] // SIZE_UNIT, size[1] // SIZE_UNIT)))
+    batch = graph.node("Slice", graph.node("Shape", x), *(graph.constant([i], np.int64) for i in (0, 1)))
+    one_each = graph.node("Concat", batch, graph.constant([1, 1, 1], np.int64), axis=0)
     maps_each = graph.node("Expand", graph.constant(maps.transpose(2, 0, 1)[None]), one_each)
     return graph.node("Concat", at_32, maps_each, axis=1)
 
@@ -134,6 +134,6 @@ def _up(graph: Graph, params: _Params, below: Value, skip: Value | None) -> Valu
 def _smoothed(graph: Graph, kernel: np.ndarray, x: Value) -> Value:
     """`smoothing.upsample_and_smooth` with the kernel of `cell_kernel`."""
     reach = kernel.shape[0] // 2
-    pads = graph.constant(np.int64([0, 0, reach, reach, 0, 0, reach, reach]))
+    pads = graph.constant([0, 0, reach, reach, 0, 0, reach, reach], np.int64)
     cells = graph.conv(graph.node("Pad", x, pads, mode="edge"), kernel, reach=0)
     return graph.node("DepthToSpace", cells, blocksize=FACTOR)

@@ -70,7 +70,9 @@ class Signature:
         """Uint8 RGB [batch, height, width, 3] as the exported network takes pictures."""
         if self.uint8:
             return frames
-        scaled = (frames.astype(np.float32) / 255 - np.float32(RGB_MEAN)) / np.float32(RGB_STD)
+        scaled = (frames.astype(np.float32) / 255 - np.array(RGB_MEAN, np.float32)) / np.array(
+            RGB_STD, np.float32
+        )
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)) if self.channels_first else scaled
 
     def zero_state(self, batch: int, size: Size) -> np.ndarray:
@@ -87,7 +89,7 @@ class Signature:
             "meaning": "hidden state of each sequence; zeros before its first frame",
             "shape": _shown(self.state_shape),
         }
-        frames = {
+        frames: dict[str, Any] = {
             "channels": "RGB",
             "dtype": "uint8" if self.uint8 else "float32",
             "meaning": "pictures, 0 to 255"

@@ -78,7 +78,7 @@ def _predict(
     state: jax.Array | None = None,
 ) -> tuple[jax.Array, ...]:
     x = (normalize(frames) if signature.uint8 else frames)[:, None]
-    variables = fixed or _variables(folded, x.shape[2:4])
+    variables = fixed or _variables(folded, (x.shape[2], x.shape[3]))
 
     def of(backend: str) -> Callable[..., Any]:
         network = Unisal(folded.config, folded=True, backend=backend)

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -57,11 +58,16 @@ def unpacked(wheel: Path | None) -> Iterator[Path | None]:
         yield root
 
 
-def onnxruntime_run(root: Path) -> Run:
-    """ONNX Runtime on the public file: static, DHF1K's parameters, input ONNX_SIZE."""
+def onnxruntime_run(root: Path, options: Any = None) -> Run:
+    """ONNX Runtime on the public file: static, DHF1K's parameters, input ONNX_SIZE.
+
+    Args:
+      root: the peers' package.
+      options: an `onnxruntime.SessionOptions`; None for the default.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(root / _ONNX), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(root / _ONNX), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def run(frame: jax.Array) -> np.ndarray:

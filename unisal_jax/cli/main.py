@@ -15,6 +15,7 @@ COMMANDS = {
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
+    "export": ("unisal_jax.cli.export", "the network as ONNX or StableHLO, to run without this package"),
     "benchmark": ("unisal_jax.cli.benchmark", "how fast prediction is here, beside its peers"),
     "analyze": ("unisal_jax.cli.analyze", "the paper's figures and tables, from data and weights"),
     "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),

@@ -30,7 +30,7 @@ TRAINING = {"cpu": Forms("shifted", "convolution")}
 PREDICTION = {"cpu": Forms("rows", "shifted")}
 
 
-def forms(prediction: bool) -> Forms:
-    """The table's entry for the default backend."""
+def forms(prediction: bool, backend: str | None = None) -> Forms:
+    """The table's entry for a backend, "cpu", "gpu" or "tpu"; None for the default one."""
     table = PREDICTION if prediction else TRAINING
-    return table.get(jax.default_backend(), _NATIVE)
+    return table.get(backend or jax.default_backend(), _NATIVE)

@@ -32,7 +32,9 @@ def gaussian_maps(gaussians: jax.Array, size: tuple[int, int]) -> jax.Array:
     """
 
     def profile(axis: int) -> jax.Array:
-        at = jnp.linspace(0, 1, size[axis], dtype=gaussians.dtype)[:, None]
+        # Not by linspace, which takes no symbolic size (`export.stablehlo`).
+        last = jnp.maximum(jnp.asarray(size[axis] - 1, gaussians.dtype), 1)
+        at = (jnp.arange(size[axis], dtype=gaussians.dtype) / last)[:, None]
         mean, log_std = gaussians[:, axis, 0], gaussians[:, axis, 1]
         return jnp.exp(-0.5 * jnp.square((at - mean) / jnp.exp(log_std)))
 

@@ -118,12 +118,14 @@ class Unisal(nn.Module):
       axis_name: mapped axis (devices) over which batch norms take their statistics in training.
       folded: the variables, and the config, are those of `models.inference.fold`; for prediction alone.
       folded_encoder: the variables are those of `models.inference.fold_encoder`.
+      backend: whose forms of the layers to take (`models.forms`); None for the default one's.
     """
 
     config: UnisalConfig = UnisalConfig()
     axis_name: str | None = None
     folded: bool = False
     folded_encoder: bool = False
+    backend: str | None = None
 
     @nn.compact
     def __call__(
@@ -162,7 +164,7 @@ class Unisal(nn.Module):
         static = domain.static if static is None else static
         form = self._depthwise
 
-        stem, folded = forms.forms(self.folded).stem, self.folded or self.folded_encoder
+        stem, folded = forms.forms(self.folded, self.backend).stem, self.folded or self.folded_encoder
         at_8, at_16, at_32 = MobileNetV2(form, stem, folded, name="encoder")(x, domain)
         self.sow("intermediates", "encoder_8", at_8)
         self.sow("intermediates", "encoder_16", at_16)
@@ -221,7 +223,7 @@ class Unisal(nn.Module):
     @property
     def _depthwise(self) -> forms.DepthwiseForm:
         asked = self.config.depthwise
-        return forms.forms(self.folded).depthwise if asked == "auto" else asked
+        return forms.forms(self.folded, self.backend).depthwise if asked == "auto" else asked
 
     def _decode(
         self, features: jax.Array, at_16: jax.Array, at_8: jax.Array, domain: Domain, train: bool

@@ -158,7 +158,7 @@ def tensors_of(weights: Weights) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in sorted(flat.items())}
 
 
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
     """sha256 over names, types, shapes and bytes: a .safetensors file has no checksum of its own."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -177,7 +177,7 @@ def _write_safetensors(path: Path, weights: Weights) -> None:
         "format": _FORMAT,
         "config": weights.config.to_json(),
         "domains": ",".join(domain.name for domain in weights.config.domains),
-        "tensors_sha256": _digest(tensors),
+        "tensors_sha256": tensors_sha256(tensors),
     }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata)
@@ -196,7 +196,7 @@ def _read_safetensors(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
-    if metadata.pop("tensors_sha256", None) != _digest(tensors):
+    if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
     weights = _assemble(unflatten_dict(tensors, sep="/"), metadata, path)
     check_shapes(weights.variables, weights.config, str(path))

@@ -1,0 +1,264 @@
+"""`unisal export`: what it writes runs without the package and is the network, or is not written."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+import unisal_jax.export
+from tests.test_inference import TWO, randomised
+from unisal_jax.domains import DHF1K, SALICON
+from unisal_jax.export import check, onnx_model, stablehlo
+from unisal_jax.export.signature import Signature
+from unisal_jax.models.inference import fold
+from unisal_jax.models.unisal import Unisal, init_variables
+from unisal_jax.weights.store import Weights
+
+SIZE = (64, 96)
+
+# Follows a card, in a process that has only what a user of the file has.
+FOLLOW_CARD = """
+import json, sys
+import numpy
+path = sys.argv[1]
+card = json.load(open(path + ".json"))
+if card["artifact"]["format"] == "onnx":
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path)
+    assert [each.name for each in session.get_inputs()] == sorted(card["inputs"])
+    call = lambda *inputs: session.run(None, dict(zip(sorted(card["inputs"]), inputs)))
+else:
+    import jax.export
+    call = jax.export.deserialize(bytearray(open(path, "rb").read())).call
+vector, (maps,) = card["test_vector"], [name for name in card["outputs"] if name != "next_state"]
+steps, pictures = eval(vector["frames"]), card["inputs"]["frames"]
+channels_first = pictures["shape"][1] == 3
+if "state" in card["inputs"]:
+    shape = card["inputs"]["state"]["shape"]
+    sides = steps.shape[2] // 32, steps.shape[3] // 32
+    axes = (256, *sides) if shape[1] == 256 else (*sides, 256)
+    state = numpy.zeros((steps.shape[1], *axes), numpy.float32)
+for frames in steps:
+    if pictures["dtype"] == "float32":
+        mean, std = (numpy.float32(pictures["normalisation"][name]) for name in ("mean", "std"))
+        frames = (frames / numpy.float32(255) - mean) / std
+        frames = frames.transpose(0, 3, 1, 2) if channels_first else frames
+    outputs = call(frames, *([state] if "state" in card["inputs"] else []))
+    found, state = numpy.asarray(outputs[0]), numpy.asarray(outputs[-1])
+expected = vector["expected"]
+assert found.shape == steps.shape[1:4] and found.dtype == numpy.float32
+density = found if maps == "density" else numpy.exp(found)
+numpy.testing.assert_allclose(density.sum((1, 2)), 1, atol=1e-4)
+shown = found[:, numpy.array(expected["rows"])[:, None], expected["columns"]]
+shown = numpy.log(shown) if maps == "density" else shown
+numpy.testing.assert_allclose(shown, expected["log_density"], rtol=0, atol=expected["log_density_tolerance"])
+if "state" in card["inputs"]:
+    cell = state[:, :4, 0, 0] if state.shape[1] == 256 else state[:, 0, 0, :4]
+    numpy.testing.assert_allclose(cell, expected["state"], rtol=0, atol=expected["state_tolerance"])
+assert not [name for name in sys.modules if name.split(".")[0] in ("unisal_jax", "flax", "onnx")]
+print("followed")
+"""
+
+
+def needs_onnx():
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+
+
+def needs_flatbuffers():
+    pytest.importorskip("flatbuffers", reason="the export extra is not installed")
+
+
+def in_new_process(program, folder, *args):
+    """What the program prints in a process of its own."""
+    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"]}
+    command = [sys.executable, "-c", program, *map(str, args)]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def exported(command, golden_file, tmp_path):
+    """exported(*flags) -> (status, stdout, stderr, path of the artifact)."""
+
+    def run(*flags, out="unisal.bin"):
+        path = tmp_path / "out" / out
+        return *command("export", "--weights", golden_file, *flags, path), path
+
+    return run
+
+
+def checked_card(path, golden_file):
+    """The card, its sums compared with the files."""
+    text = path.with_name(f"{path.name}.json").read_text()
+    card = json.loads(text)
+    assert text == json.dumps(card, indent=1, sort_keys=True) + "\n"
+    assert card["artifact"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert card["artifact"]["file"] == path.name and card["artifact"]["bytes"] == path.stat().st_size
+    assert card["weights"]["sha256"] == hashlib.sha256(golden_file.read_bytes()).hexdigest()
+    assert card["weights"]["name"] == golden_file.name and card["licence"] == "Apache-2.0"
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
+    return card
+
+
+@pytest.mark.parametrize(
+    ("flags", "inputs"),
+    [
+        ((), {"frames": [1, 3, 64, 96]}),
+        (("--batch", "2", "--uint8", "--domain", "dhf1k"), {"frames": [2, 64, 96, 3]}),
+        (("--batch", "any", "--streaming"), {"frames": ["n", 3, 64, 96], "state": ["n", 256, 2, 3]}),
+    ],
+    ids=["picture", "uint8", "streaming"],
+)  # fmt: skip
+def test_onnx(exported, golden_file, tmp_path, flags, inputs):
+    needs_onnx()
+    status, out, err, path = exported("--format", "onnx", "--input-size", "64x96", *flags)
+    assert (status, err) == (0, "") and str(path) in out
+    card = checked_card(path, golden_file)
+    assert {name: each["shape"] for name, each in card["inputs"].items()} == inputs
+    assert card["domain"] == ("dhf1k" if {"--streaming", "--domain"} & set(flags) else "salicon")
+    assert in_new_process(FOLLOW_CARD, tmp_path, path) == "followed\n"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--input-size", "any", "--batch", "any", "--streaming"), ("--input-size", "64x96", "--uint8")],
+    ids=["any", "fixed"],
+)
+def test_stablehlo(exported, golden_file, tmp_path, flags):
+    needs_flatbuffers()
+    status, out, err, path = exported("--format", "stablehlo", *flags)
+    assert (status, err) == (0, "") and str(path) in out
+    card = checked_card(path, golden_file)
+    assert card["artifact"]["platforms"] == ["cpu", "cuda", "tpu"]
+    assert in_new_process(FOLLOW_CARD, tmp_path, path) == "followed\n"
+    # Neither a path of this machine nor one of the package.
+    assert b".py" not in path.read_bytes() and str(tmp_path.parent).encode() not in path.read_bytes()
+
+
+def test_stablehlo_at_any_size(golden, rng):
+    needs_flatbuffers()
+    weights = golden(7)
+    signature = Signature(SALICON, None, None, streaming=False, uint8=False, channels_first=False)
+    artifact = stablehlo.serialize(fold(weights.variables, weights.config, SALICON), signature)
+    assert artifact == stablehlo.serialize(fold(weights.variables, weights.config, SALICON), signature)
+    call = stablehlo.loaded(artifact)
+    for batch, size in ((1, SIZE), (3, (32, 64))):  # one cell high: the prior maps' means are then at its top
+        x = rng.standard_normal((batch, *size, 3)).astype(np.float32)
+        wanted, _ = jax.jit(Unisal(weights.config).apply, static_argnums=2)(
+            weights.variables, x[:, None], SALICON
+        )
+        np.testing.assert_allclose(call(x)[0], wanted[:, 0], atol=check.TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "domain", "streaming"),
+    [
+        ({"separable": False, "rnn_bypass": False}, SALICON, False),
+        ({"prior_maps": False, "skips": False, "smoothing": False}, DHF1K, True),
+        (
+            {"rnn_residual": False, "rnn_bypass": False, "domain_norm": False, "domain_priors": False},
+            DHF1K,
+            True,
+        ),
+    ],
+    ids=["dense", "bare", "no_residual"],
+)
+def test_onnx_of_other_networks(changes, domain, streaming):
+    needs_onnx()
+    config = dataclasses.replace(TWO, **changes)
+    weights = Weights(randomised(init_variables(config, jax.random.key(0))), config)
+    signature = Signature(domain, (32, 64), None, streaming, uint8=False, channels_first=True)
+    call = onnx_model.loaded(onnx_model.serialize(fold(weights.variables, config, domain), signature))
+    assert max(check.difference(call, signature, check.vector(weights, signature))) < 1e-4
+
+
+def test_same_bytes_again(exported):
+    needs_onnx()
+    results = []
+    for _ in range(2):
+        *_, path = exported("--format", "onnx", "--input-size", "64x96", "--batch", "any", "--streaming")
+        results.append((path.read_bytes(), path.with_name(f"{path.name}.json").read_bytes()))
+    assert results[0] == results[1]
+
+
+def test_the_documented_runner(exported, rng, tmp_path):
+    needs_onnx()
+    *_, path = exported(
+        "--format", "onnx", "--streaming", "--uint8", "--input-size", "64x96", out="unisal.onnx"
+    )
+    np.save(path.parent / "frames.npy", rng.integers(0, 256, (2, *SIZE, 3), np.uint8))
+    code = unisal_jax.export.__doc__.split(":\n\n")[1].split("\n\nPictures")[0]
+    printed = in_new_process(textwrap.dedent(code), path.parent)
+    assert printed.count("(") == 2  # the peak of each frame
+
+
+@pytest.mark.parametrize("form", ["onnx", "stablehlo"])
+def test_a_wrong_artifact_is_not_written(exported, monkeypatch, form):
+    if form == "onnx":
+        needs_onnx()
+        from unisal_jax.export.onnx_graph import Graph
+
+        monkeypatch.setattr(Graph, "relu6", lambda graph, x: graph.node("Relu", x))
+    else:
+        needs_flatbuffers()
+        monkeypatch.setattr(stablehlo, "Unisal", lambda config, **options: Unisal(config, **options).clone(
+            config=dataclasses.replace(config, smoothing=False)
+        ))  # fmt: skip
+    flags = ("--format", form, "--input-size", "64x96")
+    status, out, err, path = exported(*flags)
+    assert (status, out) == (1, "") and err.count("\n") == 1 and str(path) in err and "not written" in err
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_text("older")
+    assert exported(*flags)[0] == 1
+    assert path.read_text() == "older" and len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--format", "onnx", "--input-size", "any"), "--input-size any"),
+        (("--format", "onnx", "--streaming", "--domain", "salicon"), "--streaming"),
+        (("--format", "onnx", "--domain", "nowhere"), "nowhere"),
+        (("--format", "onnx", "--batch", "0"), "--batch"),
+        (("--format", "onnx", "--input-size", "65x96"), "--input-size"),
+        (("--format", "torch"), "--format"),
+        ((), "--format"),
+    ],
+)
+def test_bad_flags(exported, flags, says):
+    status, out, err, path = exported(*flags)
+    assert (status, out) == (1, "") and err.count("\n") == 1 and says in err
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "package", "extra"),
+    [("onnx", "onnx", "onnx"), ("onnx", "onnxruntime", "onnx"), ("stablehlo", "flatbuffers", "export")],
+)
+def test_missing_package(exported, monkeypatch, form, package, extra):
+    if package == "onnxruntime":
+        pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    else:
+        for name in [name for name in sys.modules if name.split(".")[0] == package or "export.onnx_" in name]:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    status, _, err, path = exported("--format", form, "--input-size", "64x96")
+    assert status == 1 and err.count("\n") == 1 and f"unisal-jax[{extra}]" in err and package in err
+    assert not path.parent.exists()
+
+
+def test_out_cannot_be_written(exported, tmp_path):
+    needs_onnx()
+    (tmp_path / "out").write_text("a file, not a folder")
+    status, _, err, path = exported("--format", "onnx", "--input-size", "64x96")
+    assert status == 1 and err.count("\n") == 1 and str(path) in err

@@ -1,0 +1,67 @@
+"""`unisal export`: the network as a file that runs without this package."""
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+from unisal_jax.cli import flags
+from unisal_jax.domains import Size
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="file to write; its card goes to OUT.json")
+    parser.add_argument("--format", choices=("onnx", "stablehlo"), required=True, help="of the file")
+    parser.add_argument(
+        "--weights",
+        default="unisal",
+        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
+    )
+    parser.add_argument(
+        "--domain", help="dataset whose parameters to use (default: salicon, with --streaming dhf1k)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=_input_size,
+        metavar="HxW|any",
+        help="of the pictures (default: the domain's); any, in StableHLO, for any multiples of 32",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        default=1,
+        metavar="N|any",
+        help="pictures, or sequences, a call takes (default: 1)",
+    )
+    parser.add_argument(
+        "--streaming",
+        action="store_true",
+        help="for video: a frame and the hidden state in, its map and the next state out",
+    )
+    parser.add_argument(
+        "--uint8",
+        action="store_true",
+        help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
+    )
+    parser.set_defaults(run=run)
+
+
+def _input_size(text: str) -> Size | Literal["any"]:
+    return "any" if text == "any" else flags.input_size(text)
+
+
+def _batch(text: str) -> int | Literal["any"]:
+    return "any" if text == "any" else flags.positive(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports, checks against the network, and says what was written."""
+    from unisal_jax.export.run import Options, card_path, export
+
+    options = Options(args.format, args.domain, args.input_size, args.batch, args.streaming, args.uint8)
+    card = export(args.weights, args.out, options)
+    print(
+        f"{args.out}: {card['artifact']['bytes'] / 1e6:.1f} MB, domain {card['domain']}, "
+        f"at most {card['difference']:.1g} from the network in log-density; card: {card_path(args.out)}"
+    )
+    return 0

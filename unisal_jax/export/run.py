@@ -1,0 +1,136 @@
+"""`unisal export`: writes an artifact and, beside it, the card that says what it is."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+import unisal_jax
+from unisal_jax.domains import Domain, Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.export import check, onnx_model, stablehlo
+from unisal_jax.export.signature import Signature
+from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.models.inference import fold
+from unisal_jax.predict.model import SaliencyModel, keep_compiled_programs
+from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
+
+Format = Literal["onnx", "stablehlo"]
+FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo}
+_VERSIONS = {
+    "onnx": ("jax", "numpy", "onnx", "onnxruntime"),
+    "stablehlo": ("flatbuffers", "jax", "jaxlib", "numpy"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to export; fields as the flags of `unisal export`."""
+
+    format: Format
+    domain: str | None = None
+    input_size: Size | Literal["any"] | None = None
+    batch: int | Literal["any"] = 1
+    streaming: bool = False
+    uint8: bool = False
+
+
+def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
+    """Exports a network, once its output agrees with the plain network's.
+
+    Args:
+      weights: as for `unisal_jax.load`.
+      out: the artifact's path; the card is written to `card_path(out)`.
+      options: what to export.
+    Returns:
+      The card, and `difference`, the largest distance from the plain network in log-density.
+    Raises:
+      UnisalError: something given cannot be exported, a package is missing, or the artifact does not agree
+        with the network. Nothing is written then.
+    """
+    keep_compiled_programs()
+    loaded = load_weights(weights)
+    signature = _signature(loaded, options)
+    module = FORMATS[options.format]
+    artifact = module.serialize(fold(loaded.variables, loaded.config, signature.domain), signature)
+    call = module.loaded(artifact)
+    # On the CPU, where float32 is that: other devices may round factors of a product to fewer digits.
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        expected = check.vector(loaded, signature)
+        apart = check.difference(call, signature, expected)
+    if not apart.tolerable:
+        raise UnisalError(
+            f"{out}: not written: it is not the network: {apart.log_density:.2g} from it in log-density"
+            + (f", {apart.state:.2g} in state" if signature.streaming else "")
+        )
+    card = {
+        "artifact": {
+            "bytes": len(artifact),
+            "file": out.name,
+            "format": options.format,
+            "sha256": hashlib.sha256(artifact).hexdigest(),
+            **module.FACTS,
+        },
+        "batch": signature.batch or "any",
+        "domain": signature.domain.name,
+        **({"frame_stride": signature.domain.stride} if signature.streaming else {}),
+        "input_size": signature.input_size or "any multiples of 32",
+        "licence": "Apache-2.0",
+        **signature.describe(),
+        "test_vector": check.describe(expected),
+        "versions": {
+            "unisal-jax": unisal_jax.__version__,
+            **{name: importlib.metadata.version(name) for name in _VERSIONS[options.format]},
+        },
+        "weights": _identity(weights, loaded),
+    }
+    _write(out, artifact, card)
+    return {**card, "difference": apart.log_density}
+
+
+def card_path(out: Path) -> Path:
+    """Where the card of an artifact lies: its own name and `.json`."""
+    return out.with_name(f"{out.name}.json")
+
+
+def _signature(weights: Weights, options: Options) -> Signature:
+    model = SaliencyModel(weights)
+    domain: Domain = model.domain(options.domain, video=options.streaming)
+    if options.streaming and not model.network.has_recurrence(domain):
+        raise UnisalError(
+            f"--streaming: frames of the domain {domain.name} bypass the recurrence; it has no state"
+        )
+    return Signature(
+        domain,
+        None if options.input_size == "any" else options.input_size or domain.input_size,
+        None if options.batch == "any" else options.batch,
+        options.streaming,
+        options.uint8,
+        channels_first=options.format == "onnx",
+    )
+
+
+def _identity(source: str, weights: Weights) -> dict[str, str]:
+    if source in RELEASED:
+        return {"name": source, "sha256": RELEASED[source].sha256, "sha256_of": "released file"}
+    path = Path(source)
+    if path.is_file():
+        digest, of = hashlib.sha256(path.read_bytes()).hexdigest(), "file"
+    else:  # a checkpoint is a folder of many files
+        digest, of = tensors_sha256(tensors_of(weights)), "tensors"
+    return {"name": path.name, "sha256": digest, "sha256_of": of}
+
+
+def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(card_path(out)) as temporary_card, atomic_path(out) as temporary:
+            temporary.write_bytes(artifact)
+            temporary_card.write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        raise cannot_write(out, error) from error

@@ -1,0 +1,117 @@
+"""What goes into an exported network and what comes out of it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.domains import SIZE_UNIT, Domain, Size
+from unisal_jax.models.unisal import HIDDEN_FEATURES, RGB_MEAN, RGB_STD
+
+Call = Callable[..., tuple[np.ndarray, ...]]
+"""An exported network: pictures, and the state if streaming, to the maps, and the next state if streaming."""
+
+FRAMES, STATE, NEXT_STATE = "frames", "state", "next_state"
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """Shapes and types of an exported network.
+
+    Attributes:
+      domain: whose parameters it has.
+      input_size: (height, width) of the pictures; None for any multiples of 32.
+      batch: how many pictures, or sequences, a call takes; None for any number.
+      streaming: one frame of each sequence and the hidden state in, map and next state out; else pictures,
+        which bypass the recurrence.
+      uint8: pictures are uint8 RGB in 0 to 255 and maps densities; else normalised float32 and log-densities.
+      channels_first: the order of axes of normalised pictures and of the state. Pictures of uint8 are
+        [batch, height, width, 3] in any case, as decoders give them.
+    """
+
+    domain: Domain
+    input_size: Size | None
+    batch: int | None
+    streaming: bool
+    uint8: bool
+    channels_first: bool
+
+    @property
+    def output(self) -> str:
+        """Name of the maps."""
+        return "density" if self.uint8 else "log_density"
+
+    @property
+    def frames_shape(self) -> tuple[str, ...]:
+        """Symbols of the axes of pictures; those without a number take any."""
+        batch, height, width = self._axes()
+        if self.channels_first and not self.uint8:
+            return batch, "3", height, width
+        return batch, height, width, "3"
+
+    @property
+    def state_shape(self) -> tuple[str, ...]:
+        """The same of the hidden state."""
+        batch, height, width = self._axes(SIZE_UNIT)
+        if self.channels_first:
+            return batch, str(HIDDEN_FEATURES), height, width
+        return batch, height, width, str(HIDDEN_FEATURES)
+
+    def _axes(self, reduction: int = 1) -> tuple[str, str, str]:
+        batch = "n" if self.batch is None else str(self.batch)
+        if self.input_size is None:
+            height, width = (s if reduction > 1 else f"{SIZE_UNIT}*{s}" for s in "hw")
+        else:
+            height, width = (str(side // reduction) for side in self.input_size)
+        return batch, height, width
+
+    def prepared(self, frames: np.ndarray) -> np.ndarray:
+        """Uint8 RGB [batch, height, width, 3] as the exported network takes pictures."""
+        if self.uint8:
+            return frames
+        scaled = (frames.astype(np.float32) / 255 - np.array(RGB_MEAN, np.float32)) / np.array(
+            RGB_STD, np.float32
+        )
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)) if self.channels_first else scaled
+
+    def zero_state(self, batch: int, size: Size) -> np.ndarray:
+        """The hidden state before the first frame."""
+        height, width = (side // SIZE_UNIT for side in size)
+        shape = (HIDDEN_FEATURES, height, width) if self.channels_first else (height, width, HIDDEN_FEATURES)
+        return np.zeros((batch, *shape), np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Inputs and outputs by name, with shapes, types and meaning, for the card."""
+        batch, height, width = self._axes()
+        state = {
+            "dtype": "float32",
+            "meaning": "hidden state of each sequence; zeros before its first frame",
+            "shape": _shown(self.state_shape),
+        }
+        frames: dict[str, Any] = {
+            "channels": "RGB",
+            "dtype": "uint8" if self.uint8 else "float32",
+            "meaning": "pictures, 0 to 255"
+            if self.uint8
+            else "normalised pictures: (value / 255 - mean) / std, by channel",
+            "shape": _shown(self.frames_shape),
+        }
+        if not self.uint8:
+            frames["normalisation"] = {"mean": list(RGB_MEAN), "std": list(RGB_STD)}
+        maps = {
+            "dtype": "float32",
+            "meaning": "probability that a fixation falls on the pixel; sums to 1 over each picture"
+            if self.uint8
+            else "natural logarithm of the density; its exponential sums to 1 over each picture",
+            "shape": _shown((batch, height, width)),
+        }
+        next_state = {**state, "meaning": "hidden state after the frame: `state` of the next call"}
+        return {
+            "inputs": {FRAMES: frames, **({STATE: state} if self.streaming else {})},
+            "outputs": {self.output: maps, **({NEXT_STATE: next_state} if self.streaming else {})},
+        }
+
+
+def _shown(shape: tuple[str, ...]) -> list[int | str]:
+    return [int(axis) if axis.isdecimal() else axis for axis in shape]

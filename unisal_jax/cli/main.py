@@ -10,12 +10,15 @@ from unisal_jax.errors import UnisalError
 # Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
 COMMANDS = {
     "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
+    "crop": ("unisal_jax.cli.crop", "where to cut to an aspect ratio so that most attention is kept"),
+    "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in a picture get"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
     "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
     "benchmark": ("unisal_jax.cli.benchmark", "how fast prediction is here, beside its peers"),
+    "doctor": ("unisal_jax.cli.doctor", "what is installed here, where it would run, what is missing"),
     "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
 }
 

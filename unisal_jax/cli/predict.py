@@ -10,36 +10,9 @@ from unisal_jax.predict.outputs import KINDS
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument(
-        "input",
-        nargs="+",
-        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
-    )
+    flags.add_inputs(parser)
+    flags.add_network(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument(
-        "--video", action="store_true", help="take a folder of images as the frames of a video"
-    )
-    parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
-    )
-    parser.add_argument(
-        "--input-size",
-        type=flags.input_size,
-        metavar="HxW",
-        help="size that the network sees (default: by domain)",
-    )
-    parser.add_argument(
-        "--stride",
-        type=flags.positive,
-        metavar="N",
-        help="every how many frames one recurrence looks (default: by domain)",
-    )
-    parser.add_argument(
-        "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
-    )
-    flags.add_dtype(parser)
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
@@ -50,12 +23,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opacity", type=flags.fraction, default=0.7, help="of the overlay, 0 to 1 (default: 0.7)"
     )
-    parser.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="at a bad input, stop (default), or go on with the others",
-    )
     parser.set_defaults(run=run)
 
 
@@ -64,21 +31,18 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import expand_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
-    from unisal_jax.predict.outputs import make_folders
+    from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
     sources = expand_inputs(args.input, args.video)
     make_folders(args.out, args.save)
     model = load(args.weights, args.dtype)
     options = Options(
-        out=args.out,
-        kinds=args.save,
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,
-        opacity=args.opacity,
         skip_errors=args.on_error == "skip",
     )
-    summary = predict_sources(model, sources, options)
+    summary = predict_sources(model, sources, PredictionFiles(args.out, args.save, args.opacity), options)
     for line in summary.errors:
         print(f"unisal predict: skipped: {line}", file=sys.stderr)
     print(summary.text(args.out))

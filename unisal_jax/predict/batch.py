@@ -17,19 +17,16 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import VideoOutputs, write_image_outputs
+from unisal_jax.predict.outputs import Results
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to predict with and what to write; fields as the flags of `unisal predict`."""
+    """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
-    out: Path
-    kinds: tuple[str, ...] = ("map", "overlay")
     domain: str | None = None
     input_size: Size | None = None
     stride: int | None = None
-    opacity: float = 0.7
     skip_errors: bool = False
 
 
@@ -61,19 +58,21 @@ class Summary:
         """True if anything was predicted."""
         return self.images + self.videos > 0
 
-    def text(self, out: Path) -> str:
-        """One line for people."""
+    def text(self, out: Path, done: str = "predicted") -> str:
+        """One line for people; `done` is what happened to the inputs."""
         parts = []
         if self.images or not self.videos:
             parts.append(_count(self.images, "image"))
         if self.videos:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
-        return f"{' and '.join(parts)} predicted into {out} in {self.seconds:.1f} s{left_out}"
+        return f"{' and '.join(parts)} {done} into {out} in {self.seconds:.1f} s{left_out}"
 
 
-def predict_sources(model: SaliencyModel, sources: list[Source], options: Options) -> Summary:
-    """Predicts all sources into `options.out`, whose folders exist.
+def predict_sources(
+    model: SaliencyModel, sources: list[Source], results: Results, options: Options
+) -> Summary:
+    """Predicts all sources and hands each prediction to `results`.
 
     Pictures that get the same input size go through the network together, so a folder of odd sizes
     needs a handful of compiled programs. With several devices a batch of pictures is shared out over
@@ -90,18 +89,23 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
     # Asked for before the first input: a wrong domain is no input's fault.
     image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
     if images:
-        _predict_images(model, images, image_domain, options, summary)
+        _predict_images(model, images, image_domain, results, options, summary)
     if len(videos) > 1 and len(model.network.devices) > 1:
-        _spread_videos(model, videos, options, summary)
+        _spread_videos(model, videos, results, options, summary)
     else:
         for source in videos:
-            _try_video(model, source, options, summary)
+            _try_video(model, source, results, options, summary)
     summary.seconds = time.monotonic() - began
     return summary
 
 
 def _predict_images(
-    model: SaliencyModel, sources: list[Source], domain: Domain, options: Options, summary: Summary
+    model: SaliencyModel,
+    sources: list[Source],
+    domain: Domain,
+    results: Results,
+    options: Options,
+    summary: Summary,
 ) -> None:
     waiting: dict[Size, list[tuple[Source, np.ndarray]]] = defaultdict(list)
 
@@ -115,8 +119,7 @@ def _predict_images(
                 "input_size": list(size),
                 "size": list(image.shape[:2]),
             }
-            full = finish(log_density, image.shape[:2])
-            write_image_outputs(options.out, options.kinds, source.name, image, full, about, options.opacity)
+            results.image(source, image, finish(log_density, image.shape[:2]), about)
             summary.images += 1
             progress.update()
 
@@ -136,7 +139,9 @@ def _predict_images(
             flush(size)
 
 
-def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options, summary: Summary) -> None:
+def _spread_videos(
+    model: SaliencyModel, sources: list[Source], results: Results, options: Options, summary: Summary
+) -> None:
     """Whole videos side by side, one at a time on each device."""
     idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
     for device in model.network.devices:
@@ -145,7 +150,7 @@ def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options
     def run(source: Source) -> Summary:
         mine, own = idle.get(), Summary()
         try:
-            _try_video(mine, source, options, own)
+            _try_video(mine, source, results, options, own)
         finally:
             idle.put(mine)
         return own
@@ -160,15 +165,19 @@ def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options
             raise
 
 
-def _try_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+def _try_video(
+    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+) -> None:
     try:
-        _predict_video(model, source, options, summary)
+        _predict_video(model, source, results, options, summary)
         summary.videos += 1
     except UnisalError as error:
         _skip(error, options, summary)
 
 
-def _predict_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+def _predict_video(
+    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+) -> None:
     domain = model.domain(options.domain, video=True)
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
@@ -182,11 +191,8 @@ def _predict_video(model: SaliencyModel, source: Source, options: Options, summa
             "stride": stride,
         }
         predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
-        outputs = VideoOutputs(
-            options.out, options.kinds, source.name, reader.size, reader.fps, about, options.opacity
-        )
         with (
-            outputs,
+            results.video(source, reader.size, reader.fps, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -109,7 +110,7 @@ def test_convert_and_prove(command, client, tmp_path):
 
 
 def test_without_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UnisalError, match=r"pip install 'unisal-jax\[hub\]'"):
         hub.download("hf://owner/name")
 

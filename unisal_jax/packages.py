@@ -29,6 +29,7 @@ REQUIRED = (
 # Extra -> (its packages, what it gives). `pip install 'unisal-jax[EXTRA]'` installs it.
 EXTRAS = {
     "beam": (("apache-beam",), "unisal prepare --beam-runner: datasets prepared on many machines"),
+    "demo": (("gradio",), "unisal demo: a page on this machine to try things on"),
     "hub": (("huggingface_hub",), "weights on the Hugging Face Hub: hf://owner/name, and pushing"),
     "submit": (("h5py",), "unisal submit mit300 and cat2000: HDF5 submissions"),
     "torch": (("torch",), "unisal benchmark beside PyTorch, and cross-checks in the tests"),

@@ -86,7 +86,7 @@ def crop_video(
     aspect: Aspect,
     scale: float = 1.0,
     fps: float = 25.0,
-    smoothness: float = 1.0,
+    smoothness: float = 0.3,
 ) -> Iterator[Crop]:
     """The crops of a video's frames, with a window that moves gently: see `VideoCrops`.
 
@@ -119,14 +119,14 @@ class VideoCrops:
       size: (height, width) of the frames.
       aspect, scale: as for `best_crop`; the sides are even, as those of video files.
       fps: frames a second.
-      smoothness: in squared seconds. 1: half a picture's length in a second is worth a quarter of the
+      smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
         attention. 0: each frame's best place on the grid, unsmoothed.
     Raises:
       UnisalError: an argument is out of its range; from `add`, as `best_crop`, or another size.
     """
 
     def __init__(
-        self, size: Size, aspect: Aspect, scale: float = 1.0, fps: float = 25.0, smoothness: float = 1.0
+        self, size: Size, aspect: Aspect, scale: float = 1.0, fps: float = 25.0, smoothness: float = 0.3
     ):
         if not (fps > 0 and math.isfinite(fps)):
             raise UnisalError(f"fps: {fps} is not above 0")

@@ -39,7 +39,7 @@ class CropFiles:
     kinds: tuple[str, ...]
     aspect: Aspect
     scale: float = 1.0
-    smoothness: float = 1.0
+    smoothness: float = 0.3
 
     def check(self, sources: list[Source]) -> None:
         """Raises UnisalError for a source that cannot be read twice, where that would be needed."""

@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoothness",
         type=flags.not_negative,
-        default=1.0,
+        default=0.3,
         metavar="X",
-        help="what speed of the window costs in a video; 0: each frame on its own (default: 1)",
+        help="what speed of the window costs in a video; 0: each frame on its own (default: 0.3)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(

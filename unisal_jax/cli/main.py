@@ -18,6 +18,7 @@ COMMANDS = {
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
     "benchmark": ("unisal_jax.cli.benchmark", "how fast prediction is here, beside its peers"),
+    "demo": ("unisal_jax.cli.demo", "a page on this machine to try things on"),
     "doctor": ("unisal_jax.cli.doctor", "what is installed here, where it would run, what is missing"),
     "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
 }

@@ -1,5 +1,6 @@
 """Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
 
+import contextlib
 import dataclasses
 import queue
 import time
@@ -191,7 +192,10 @@ def _predict_video(
             "stride": stride,
         }
         predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
+        # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
+        # own threads, which would then wait for itself.
         with (
+            contextlib.closing(predicted),
             results.video(source, reader.size, reader.fps, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):

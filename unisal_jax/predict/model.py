@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import jax
@@ -134,7 +134,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         stride: int | None = None,
         log: bool = False,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """The frames of a video with their densities, one by one, in bounded memory.
 
         Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first

@@ -28,7 +28,7 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import make_folders
+from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 FPS = 30
 
@@ -114,9 +114,8 @@ def main() -> None:
                 writer.write(frame)
         alone = stages(model, clip, folder)
         make_folders(folder / "out", ("overlay",))
-        summary = predict_sources(
-            model, [Source("video", clip, "clip")], Options(folder / "out", ("overlay",))
-        )
+        files = PredictionFiles(folder / "out", ("overlay",))
+        summary = predict_sources(model, [Source("video", clip, "clip")], files, Options())
     threads = {
         "read and resize": alone["read"] + alone["resize"],
         "network": alone["network"],

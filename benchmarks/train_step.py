@@ -39,6 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.train_batches import ground_truth
+from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
@@ -342,6 +343,8 @@ def paper_hours(dhf1k: float, salicon: float) -> float:
 
 
 def main() -> None:
+    # Both sides get large pages, as `unisal train` takes them.
+    restart_with_large_pages()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=4, help="of a DHF1K batch")
     parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")

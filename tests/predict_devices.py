@@ -11,7 +11,7 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.outputs import make_folders
+from unisal_jax.predict.outputs import PredictionFiles, make_folders
 from unisal_jax.weights.store import load_weights
 
 DEVICES, SIZE = 4, (64, 96)
@@ -47,8 +47,8 @@ def main(weights: str, folder: Path) -> None:
     sources.insert(3, Source("video", folder / "torn.mp4", "torn"))
     for name, model in (("four", four), ("one", one)):
         make_folders(folder / name, ("raw",))
-        options = Options(folder / name, ("raw",), input_size=SIZE, skip_errors=True)
-        summary = predict_sources(model, sources, options)
+        options = Options(input_size=SIZE, skip_errors=True)
+        summary = predict_sources(model, sources, PredictionFiles(folder / name, ("raw",)), options)
         assert (summary.videos, summary.frames, len(summary.errors)) == (6, 42, 1), summary
     for number in range(6):
         got, want = (np.load(folder / name / "raw" / f"clip{number}.npy") for name in ("four", "one"))

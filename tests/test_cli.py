@@ -1,6 +1,7 @@
 """The command line: bad input gives one clear line and status 1, and leaves nothing half-written."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import REPOSITORY
 from tests.golden_weights import make_weights
 from unisal_jax import __version__
 from unisal_jax.media.video import VideoWriter
@@ -235,6 +237,27 @@ def test_debug_shows_the_traceback(picture, tmp_path):
     assert plain.returncode == 1 and plain.stderr.count("\n") == 1
     debug = subprocess.run([*call, "--debug"], capture_output=True, text=True, check=False)
     assert debug.returncode == 1 and "Traceback" in debug.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
+def test_large_pages_are_asked_for_once_and_arguments_kept(tmp_path):
+    """The command starts itself anew with the tunable set, and with the same arguments."""
+    program = (
+        "import os, sys; from unisal_jax.cli import memory; memory.restart_with_large_pages(); "
+        "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:], os.getpid())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    for given in ({}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, "a b", "c"],
+            env={**environment, **given},
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        out = process.communicate()[0]
+        want = given.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        assert out == f"{want} ['a b', 'c'] {process.pid}\n"
 
 
 def test_importing_and_helping_need_no_heavy_module():

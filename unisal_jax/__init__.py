@@ -6,14 +6,33 @@ from typing import TYPE_CHECKING, Any
 from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
+    from unisal_jax.apps.crop import best_crop, crop_video
+    from unisal_jax.apps.regions import Region, score_regions
     from unisal_jax.predict.model import SaliencyModel, load
 
-__all__ = ["SaliencyModel", "UnisalError", "load"]
+__all__ = [
+    "Region",
+    "SaliencyModel",
+    "UnisalError",
+    "best_crop",
+    "crop_video",
+    "load",
+    "score_regions",
+]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "Region": "unisal_jax.apps.regions",
+    "SaliencyModel": "unisal_jax.predict.model",
+    "best_crop": "unisal_jax.apps.crop",
+    "crop_video": "unisal_jax.apps.crop",
+    "load": "unisal_jax.predict.model",
+    "score_regions": "unisal_jax.apps.regions",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Flax, OpenCV and FFmpeg are imported once they are needed: `import unisal_jax` itself is quick.
-    if name in ("SaliencyModel", "load"):
-        return getattr(importlib.import_module("unisal_jax.predict.model"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

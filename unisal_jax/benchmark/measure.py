@@ -1,6 +1,5 @@
 """Timing side by side, and what the machine itself can do."""
 
-import importlib.metadata
 import os
 import platform
 import resource
@@ -13,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
+
+from unisal_jax.packages import version
 
 Step = Callable[[], object]
 MATMUL_SIZE = 1024
@@ -116,22 +117,15 @@ def peak_megabytes() -> float:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on and with."""
-    found = {name: _version(name) for name in _VERSIONS}
+    found = {name: version(name) for name in _VERSIONS}
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
         "load": round(os.getloadavg()[0], 2),
         "processor": _processor(),
         "python": platform.python_version(),
-        "versions": {name: version for name, version in found.items() if version},
+        "versions": {name: each for name, each in found.items() if each},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

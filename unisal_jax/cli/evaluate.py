@@ -28,11 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictions", type=Path, help="score the maps in this folder instead of our network"
     )
-    parser.add_argument(
-        "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
-    )
+    flags.add_weights(parser)
     flags.add_dtype(parser)
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"

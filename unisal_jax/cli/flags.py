@@ -1,10 +1,59 @@
-"""Flag types that several commands share."""
+"""Flags and flag types that several commands share."""
 
 import argparse
+import math
 import re
 
 from unisal_jax.domains import Size, check_input_size
 from unisal_jax.errors import UnisalError
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Adds INPUT... and how inputs are taken: --video, --stride, --on-error."""
+    parser.add_argument(
+        "input",
+        nargs="+",
+        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
+    )
+    parser.add_argument(
+        "--video", action="store_true", help="take a folder of images as the frames of a video"
+    )
+    parser.add_argument(
+        "--stride",
+        type=positive,
+        metavar="N",
+        help="every how many frames one recurrence looks (default: by domain)",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="at a bad input, stop (default), or go on with the others",
+    )
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Adds which network predicts, and how: --domain, --input-size, --weights, --dtype."""
+    parser.add_argument(
+        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=input_size,
+        metavar="HxW",
+        help="size that the network sees (default: by domain)",
+    )
+    add_weights(parser)
+    add_dtype(parser)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds --weights, what `load_weights` takes."""
+    parser.add_argument(
+        "--weights",
+        default="unisal",
+        help="unisal, unisal-mit1003, hf://owner/name, or a .safetensors, .pth or checkpoint path",
+    )
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +100,34 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def share(text: str) -> float:
+    """A number above 0, at most 1."""
+    value = fraction(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number, 0 or above."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or above")
+    return value
+
+
+def aspect(text: str) -> tuple[float, float]:
+    """W:H, both numbers above 0, as 9:16 or 2.39:1."""
+    number = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)"
+    match = re.fullmatch(f"{number}:{number}", text)
+    if not match or float(match[1]) == 0 or float(match[2]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not W:H, such as 9:16")
+    return float(match[1]), float(match[2])
 
 
 def choices(allowed: tuple[str, ...]):

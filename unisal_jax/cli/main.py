@@ -5,11 +5,14 @@ import importlib
 import sys
 from typing import NoReturn
 
+from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.errors import UnisalError
 
 # Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
 COMMANDS = {
     "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
+    "crop": ("unisal_jax.cli.crop", "where to cut to an aspect ratio so that most attention is kept"),
+    "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in a picture get"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
     "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
@@ -18,8 +21,14 @@ COMMANDS = {
     "export": ("unisal_jax.cli.export", "the network as ONNX or StableHLO, to run without this package"),
     "benchmark": ("unisal_jax.cli.benchmark", "how fast prediction is here, beside its peers"),
     "analyze": ("unisal_jax.cli.analyze", "the paper's figures and tables, from data and weights"),
+    "demo": ("unisal_jax.cli.demo", "a page on this machine to try things on"),
+    "doctor": ("unisal_jax.cli.doctor", "what is installed here, where it would run, what is missing"),
     "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
 }
+
+
+# Those that run the network for long enough that its memory matters.
+_NETWORK_COMMANDS = ("predict", "evaluate", "train", "benchmark", "analyze")
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `unisal ARGV` and returns its exit status, 0 or 1."""
+    of_its_own = argv is None  # this process is the command's, not some other program that calls us
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser("unisal", description="Where people look in images and video.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
@@ -58,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 1
+    if of_its_own and args.command in _NETWORK_COMMANDS:
+        restart_with_large_pages()
     try:
         return args.run(args)
     except UnisalError as error:

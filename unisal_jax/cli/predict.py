@@ -10,39 +10,12 @@ from unisal_jax.predict.outputs import KINDS
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument(
-        "input",
-        nargs="+",
-        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
-    )
+    flags.add_inputs(parser)
+    flags.add_network(parser)
     parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
     parser.add_argument(
         "--show", action="store_true", help="a window with the overlay, for video and cameras; q closes it"
     )
-    parser.add_argument(
-        "--video", action="store_true", help="take a folder of images as the frames of a video"
-    )
-    parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
-    )
-    parser.add_argument(
-        "--input-size",
-        type=flags.input_size,
-        metavar="HxW",
-        help="size that the network sees (default: by domain)",
-    )
-    parser.add_argument(
-        "--stride",
-        type=flags.positive,
-        metavar="N",
-        help="every how many frames one recurrence looks (default: by domain)",
-    )
-    parser.add_argument(
-        "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
-    )
-    flags.add_dtype(parser)
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
@@ -52,12 +25,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--opacity", type=flags.fraction, default=0.7, help="of the overlay, 0 to 1 (default: 0.7)"
-    )
-    parser.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="at a bad input, stop (default), or go on with the others",
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out inputs whose outputs are all there already"
@@ -77,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import expand_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
-    from unisal_jax.predict.outputs import make_folders
+    from unisal_jax.predict.outputs import PredictionFiles, make_folders
+    from unisal_jax.predict.window import Windows
 
     if args.out is None and not args.show:
         raise UnisalError("--out: where are the results to go?")
@@ -87,25 +55,23 @@ def run(args: argparse.Namespace) -> int:
     kinds = args.save if args.out is not None else ()
     if args.show and not kinds and any(source.kind == "image" for source in sources):
         raise UnisalError("--show: is for video; name --out for pictures")
-    out = args.out or Path()
-    make_folders(out, kinds)
+    files = PredictionFiles((args.out or Path()).absolute(), kinds, args.opacity)
+    make_folders(files.out, kinds)
+    missing = [source for source in sources if not (args.resume and files.holds(source))]
     options = Options(
-        out=out,
-        kinds=kinds,
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,
-        opacity=args.opacity,
         skip_errors=args.on_error == "skip",
-        resume=args.resume,
-        show=args.show,
     )
     if args.ray:
         from unisal_jax.predict.cluster import predict_on_cluster
 
-        summary = predict_on_cluster(args.weights, args.dtype, sources, options)
+        summary = predict_on_cluster(args.weights, args.dtype, missing, files, options)
     else:
-        summary = predict_sources(load(args.weights, args.dtype), sources, options)
+        results = Windows(files) if args.show else files
+        summary = predict_sources(load(args.weights, args.dtype), missing, results, options)
+    summary.kept = len(sources) - len(missing)
     for line in summary.errors:
         print(f"unisal predict: skipped: {line}", file=sys.stderr)
     print(summary.text(args.out))

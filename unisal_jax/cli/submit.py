@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from unisal_jax.cli import flags
+
 # Not asked of `evaluate.submissions`, whose import takes a second: `--help` is to be quick.
 BENCHMARKS = ("dhf1k", "salicon", "mit300", "cat2000")
 
@@ -26,11 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
     )
-    parser.add_argument(
-        "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
-    )
+    flags.add_weights(parser)
     parser.set_defaults(run=run)
 
 

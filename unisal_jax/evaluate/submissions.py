@@ -25,7 +25,7 @@ from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.sources import Kind, Source, expand_inputs
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.outputs import make_folders
+from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 # Names of a folder of frames that say nothing of its video.
@@ -189,10 +189,10 @@ def _write_video_maps(model: SaliencyModel, source: Source, out: Path, domain: s
     """Writes a video's folder of maps, which appears when all of it is there."""
     try:
         with TemporaryDirectory(prefix=".", dir=out) as folder:
-            options = Options(Path(folder), kinds=("map",), domain=domain)
-            make_folders(options.out, options.kinds)
-            predict_sources(model, [source], options)
-            (options.out / "map" / source.name).rename(out / source.name)
+            files = PredictionFiles(Path(folder), kinds=("map",))
+            make_folders(files.out, files.kinds)
+            predict_sources(model, [source], files, Options(domain=domain))
+            (files.out / "map" / source.name).rename(out / source.name)
     except OSError as error:
         raise cannot_write(out, error) from error
 

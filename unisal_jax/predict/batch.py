@@ -1,11 +1,11 @@
 """Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
 
+import contextlib
 import dataclasses
 import queue
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +18,17 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import VideoOutputs, is_complete, write_image_outputs
-from unisal_jax.predict.window import Window
+from unisal_jax.predict.outputs import Enough, Results
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to predict with and what to write; fields as the flags of `unisal predict`.
+    """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
-    `resume` leaves out the inputs whose outputs are all there; `show` opens a window for each video.
-    """
-
-    out: Path
-    kinds: tuple[str, ...] = ("map", "overlay")
     domain: str | None = None
     input_size: Size | None = None
     stride: int | None = None
-    opacity: float = 0.7
     skip_errors: bool = False
-    resume: bool = False
-    show: bool = False
 
 
 @dataclasses.dataclass
@@ -71,8 +62,8 @@ class Summary:
         """True if anything was predicted, or was there."""
         return self.images + self.videos + self.kept > 0
 
-    def text(self, out: Path | None) -> str:
-        """One line for people; `out` is None where nothing was written."""
+    def text(self, out: Path | None, done: str = "predicted") -> str:
+        """One line for people; `done` is what happened to the inputs, `out` None if nothing was written."""
         parts = []
         if self.images or not self.videos:
             parts.append(_count(self.images, "image"))
@@ -81,11 +72,13 @@ class Summary:
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
         left_out += f", {self.kept} there already" if self.kept else ""
         into = f" into {out}" if out else ""
-        return f"{' and '.join(parts)} predicted{into} in {self.seconds:.1f} s{left_out}"
+        return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{left_out}"
 
 
-def predict_sources(model: SaliencyModel, sources: list[Source], options: Options) -> Summary:
-    """Predicts all sources into `options.out`, whose folders exist.
+def predict_sources(
+    model: SaliencyModel, sources: list[Source], results: Results, options: Options
+) -> Summary:
+    """Predicts all sources and hands each prediction to `results`.
 
     Pictures that get the same input size go through the network together, so a folder of odd sizes
     needs a handful of compiled programs. With several devices a batch of pictures is shared out over
@@ -97,31 +90,28 @@ def predict_sources(model: SaliencyModel, sources: list[Source], options: Option
     """
     began = time.monotonic()
     summary = Summary()
-    if options.resume and options.kinds:
-        missing = [source for source in sources if not is_done(source, options)]
-        summary.kept, sources = len(sources) - len(missing), missing
     images = [source for source in sources if source.kind == "image"]
     videos = [source for source in sources if source.kind == "video"]
     # Asked for before the first input: a wrong domain is no input's fault.
     image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
     if images:
-        _predict_images(model, images, image_domain, options, summary)
+        _predict_images(model, images, image_domain, results, options, summary)
     if len(videos) > 1 and len(model.network.devices) > 1:
-        _spread_videos(model, videos, options, summary)
+        _spread_videos(model, videos, results, options, summary)
     else:
         for source in videos:
-            _try_video(model, source, options, summary)
+            _try_video(model, source, results, options, summary)
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def is_done(source: Source, options: Options) -> bool:
-    """Whether all that is asked for of an input is there."""
-    return is_complete(options.out, options.kinds, source.name, source.kind == "video")
-
-
 def _predict_images(
-    model: SaliencyModel, sources: list[Source], domain: Domain, options: Options, summary: Summary
+    model: SaliencyModel,
+    sources: list[Source],
+    domain: Domain,
+    results: Results,
+    options: Options,
+    summary: Summary,
 ) -> None:
     waiting: dict[Size, list[tuple[Source, np.ndarray]]] = defaultdict(list)
 
@@ -135,8 +125,7 @@ def _predict_images(
                 "input_size": list(size),
                 "size": list(image.shape[:2]),
             }
-            full = finish(log_density, image.shape[:2])
-            write_image_outputs(options.out, options.kinds, source.name, image, full, about, options.opacity)
+            results.image(source, image, finish(log_density, image.shape[:2]), about)
             summary.images += 1
             progress.update()
 
@@ -156,7 +145,9 @@ def _predict_images(
             flush(size)
 
 
-def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options, summary: Summary) -> None:
+def _spread_videos(
+    model: SaliencyModel, sources: list[Source], results: Results, options: Options, summary: Summary
+) -> None:
     """Whole videos side by side, one at a time on each device."""
     idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
     for device in model.network.devices:
@@ -165,7 +156,7 @@ def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options
     def run(source: Source) -> Summary:
         mine, own = idle.get(), Summary()
         try:
-            _try_video(mine, source, options, own)
+            _try_video(mine, source, results, options, own)
         finally:
             idle.put(mine)
         return own
@@ -180,15 +171,19 @@ def _spread_videos(model: SaliencyModel, sources: list[Source], options: Options
             raise
 
 
-def _try_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+def _try_video(
+    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+) -> None:
     try:
-        _predict_video(model, source, options, summary)
+        _predict_video(model, source, results, options, summary)
         summary.videos += 1
     except UnisalError as error:
         _skip(error, options, summary)
 
 
-def _predict_video(model: SaliencyModel, source: Source, options: Options, summary: Summary) -> None:
+def _predict_video(
+    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+) -> None:
     domain = model.domain(options.domain, video=True)
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
@@ -202,13 +197,11 @@ def _predict_video(model: SaliencyModel, source: Source, options: Options, summa
             "stride": stride,
         }
         predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
-        outputs = VideoOutputs(
-            options.out, options.kinds, source.name, reader.size, reader.fps, about, options.opacity
-        )
-        window = Window(source.name, options.opacity) if options.show else None
+        # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
+        # own threads, which would then wait for itself.
         with (
-            outputs,
-            closing(window) if window else nullcontext(),
+            contextlib.closing(predicted),
+            results.video(source, reader.size, reader.fps, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:
@@ -216,8 +209,8 @@ def _predict_video(model: SaliencyModel, source: Source, options: Options, summa
                     outputs.write(frame, log_density)
                     summary.frames += 1
                     progress.update()
-                    if window and not window.show(frame, np.exp(log_density)):
-                        break
+            except Enough:
+                pass
             except KeyboardInterrupt:
                 # The only way for a camera to end without a window; what it has given is kept.
                 if not str(source.path).startswith("camera:"):

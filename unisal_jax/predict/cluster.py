@@ -1,6 +1,5 @@
 """A list of pictures and videos shared out over the machines of a Ray cluster (Ray Data)."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -8,20 +7,22 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.sources import Source
-from unisal_jax.predict.batch import Options, Summary, is_done, predict_sources
+from unisal_jax.predict.batch import Options, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
 from unisal_jax.predict.network import Dtype
+from unisal_jax.predict.outputs import Results
 
 # Inputs that go to a worker together: pictures make one batch of the network.
 _INPUTS = MAX_BATCH
 
 
-def predict_on_cluster(weights: str, dtype: Dtype, sources: list[Source], options: Options) -> Summary:
+def predict_on_cluster(
+    weights: str, dtype: Dtype, sources: list[Source], results: Results, options: Options
+) -> Summary:
     """As `predict_sources`, on all workers of the Ray cluster that this process is connected to.
 
     Without one, Ray starts its workers on this machine. Each worker loads the weights once; one with a GPU
-    has it for itself. Inputs whose outputs are there are left out when `options.resume` is set, so that
-    after a failure the same call does the rest. Weights, inputs and `options.out` must be seen by all.
+    has it for itself. Weights, inputs and what `results` writes to must be seen by all.
 
     Raises:
       UnisalError: Ray is not installed, or an input is bad and errors are not to be skipped.
@@ -33,13 +34,9 @@ def predict_on_cluster(weights: str, dtype: Dtype, sources: list[Source], option
         raise UnisalError("--ray needs Ray: pip install 'unisal-jax[ray]'") from error
     began = time.monotonic()
     summary = Summary()
-    waiting = [source for source in sources if not (options.resume and is_done(source, options))]
-    summary.kept = len(sources) - len(waiting)
-    # Paths of the command line are relative to where it was typed; a worker has another folder.
-    options = dataclasses.replace(options, out=options.out.absolute(), resume=False)
     # A video is a unit of its own, as each takes long.
-    units = [[source] for source in waiting if source.kind == "video"]
-    images = [source for source in waiting if source.kind == "image"]
+    units = [[source] for source in sources if source.kind == "video"]
+    images = [source for source in sources if source.kind == "image"]
     units += [images[start : start + _INPUTS] for start in range(0, len(images), _INPUTS)]
     if units:
         ray.init(ignore_reinit_error=True, log_to_driver=False)
@@ -48,7 +45,7 @@ def predict_on_cluster(weights: str, dtype: Dtype, sources: list[Source], option
         rows = ray.data.from_items([{"unit": number} for number in range(len(units))])
         done = rows.repartition(len(units)).map_batches(
             _Worker,
-            fn_constructor_args=(weights, dtype, units, options),
+            fn_constructor_args=(weights, dtype, units, results, options),
             batch_size=1,
             concurrency=(1, max(1, min(workers, len(units)))),
             num_gpus=1 if gpus else 0,
@@ -56,7 +53,7 @@ def predict_on_cluster(weights: str, dtype: Dtype, sources: list[Source], option
         for row in done.iter_rows():
             if row["failure"]:
                 raise UnisalError(row["failure"])
-            summary.add(Summary(row["images"], row["videos"], row["frames"], 0, list(row["errors"])))
+            summary.add(Summary(row["images"], row["videos"], row["frames"], errors=list(row["errors"])))
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -64,14 +61,19 @@ def predict_on_cluster(weights: str, dtype: Dtype, sources: list[Source], option
 class _Worker:
     """Predicts units of inputs in a process of its own."""
 
-    def __init__(self, weights: str, dtype: Dtype, units: list[list[Source]], options: Options):
-        self._model, self._units, self._options = load(weights, dtype), units, options
+    def __init__(
+        self, weights: str, dtype: Dtype, units: list[list[Source]], results: Results, options: Options
+    ):
+        self._model, self._units = load(weights, dtype), units
+        self._results, self._options = results, options
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         found, failure = Summary(), ""
         try:
             for number in batch["unit"]:
-                found.add(predict_sources(self._model, self._units[int(number)], self._options))
+                found.add(
+                    predict_sources(self._model, self._units[int(number)], self._results, self._options)
+                )
         except UnisalError as error:
             # As a row: raised, it would come back inside Ray's own words.
             failure = str(error)

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import jax
@@ -14,7 +14,7 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.ahead import ahead
 from unisal_jax.predict.network import Dtype, Network, finish
-from unisal_jax.weights.fetch import cache_dir
+from unisal_jax.weights.fetch import programs_dir
 from unisal_jax.weights.store import Weights, load_weights
 
 # Pictures of one size go to the device together, at most so many; fewer are filled up to a power
@@ -32,7 +32,8 @@ def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyM
 
     Args:
       weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
-        cache folder; or the path of a .safetensors, .pth or checkpoint folder.
+        cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
+        of a .safetensors, .pth or checkpoint folder.
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
     Raises:
       UnisalError: the weights are not there, damaged, or of another network.
@@ -44,7 +45,7 @@ def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyM
 def keep_compiled_programs() -> None:
     """Keeps compiled programs between runs in the cache folder, unless JAX was told where already."""
     if not jax.config.values.get("jax_compilation_cache_dir"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(programs_dir()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
@@ -133,7 +134,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         stride: int | None = None,
         log: bool = False,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """The frames of a video with their densities, one by one, in bounded memory.
 
         Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first

@@ -5,12 +5,13 @@ One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAM
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
@@ -18,12 +19,70 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.media.images import write_map_png, write_npy, write_png
 from unisal_jax.media.overlay import overlay
+from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter
 
 KINDS = ("map", "overlay", "raw", "json")
 _NPY_HEADER_BYTES = 128
 # Players need a rate; a folder of frames has none.
-_DEFAULT_FPS = 25.0
+DEFAULT_FPS = 25.0
+
+
+class FrameResults(Protocol):
+    """Where the predictions of one video go, frame by frame."""
+
+    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+        """Takes a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+
+
+class Enough(Exception):
+    """Raised by `FrameResults.write` where no more of a video is wanted; what it has is kept."""
+
+
+class Results(Protocol):
+    """Where predictions go. Several videos may be open at once, each in a thread of its own."""
+
+    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON."""
+
+    def video(
+        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
+    ) -> contextlib.AbstractContextManager[FrameResults]:
+        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionFiles:
+    """The results of `unisal predict`: files of these kinds in the folders of `make_folders`.
+
+    Attributes:
+      out: the folder of the folders.
+      kinds: of KINDS.
+      opacity: of the overlay, 0 to 1.
+    """
+
+    out: Path
+    kinds: tuple[str, ...] = ("map", "overlay")
+    opacity: float = 0.7
+
+    def holds(self, source: Source) -> bool:
+        """Whether all files of an input are there. They appear whole, so what is there is finished."""
+        name, video = source.name, source.kind == "video"
+        files = {
+            "map": name if video else f"{name}.png",
+            "overlay": f"{name}.mp4" if video else f"{name}.png",
+            "raw": f"{name}.npy",
+            "json": f"{name}.json",
+        }
+        return bool(self.kinds) and all((self.out / kind / files[kind]).exists() for kind in self.kinds)
+
+    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Writes a picture's files."""
+        write_image_outputs(self.out, self.kinds, source.name, image, log_density, about, self.opacity)
+
+    def video(self, source: Source, size: tuple[int, int], fps: float | None, about: dict) -> "VideoOutputs":
+        """Opens a video's files."""
+        return VideoOutputs(self.out, self.kinds, source.name, size, fps, about, self.opacity)
 
 
 def summarise(density: np.ndarray) -> dict[str, Any]:
@@ -68,17 +127,6 @@ def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
             raise cannot_write(folder, error) from error
 
 
-def is_complete(out: Path, kinds: tuple[str, ...], name: str, video: bool) -> bool:
-    """Whether all outputs of an input are there. They appear whole, so what is there is finished."""
-    files = {
-        "map": name if video else f"{name}.png",
-        "overlay": f"{name}.mp4" if video else f"{name}.png",
-        "raw": f"{name}.npy",
-        "json": f"{name}.json",
-    }
-    return all((out / kind / files[kind]).exists() for kind in kinds)
-
-
 def write_image_outputs(
     out: Path,
     kinds: tuple[str, ...],
@@ -107,7 +155,7 @@ def write_image_outputs(
     if "raw" in kinds:
         write_npy(out / "raw" / f"{name}.npy", log_density)
     if "json" in kinds:
-        with _text_file(out / "json" / f"{name}.json") as file:
+        with text_file(out / "json" / f"{name}.json") as file:
             json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
             file.write("\n")
 
@@ -136,7 +184,7 @@ class VideoOutputs(contextlib.ExitStack):
         self._count = 0
         self._maps = self.enter_context(_new_folder(out / "map" / name)) if "map" in kinds else None
         self._video = (
-            self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or _DEFAULT_FPS))
+            self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or DEFAULT_FPS))
             if "overlay" in kinds
             else None
         )
@@ -144,7 +192,7 @@ class VideoOutputs(contextlib.ExitStack):
             self.enter_context(_growing_npy(out / "raw" / f"{name}.npy", size)) if "raw" in kinds else None
         )
         self._json = (
-            self.enter_context(_frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
+            self.enter_context(frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
         )
 
     def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
@@ -163,7 +211,8 @@ class VideoOutputs(contextlib.ExitStack):
 
 
 @contextlib.contextmanager
-def _text_file(path: Path) -> Iterator[TextIO]:
+def text_file(path: Path) -> Iterator[TextIO]:
+    """A file to write text to, whole or not at all; UnisalError names it where it cannot be written."""
     try:
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             yield file
@@ -212,9 +261,9 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _frame_list(path: Path, about: dict) -> Iterator[TextIO]:
+def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
     """A JSON file whose `frames` are written one by one, since a film has too many to hold."""
-    with _text_file(path) as file:
+    with text_file(path) as file:
         file.write(f'{{"about": {json.dumps(about, sort_keys=True)},\n"frames": [')
         yield file
         file.write("\n]}\n")

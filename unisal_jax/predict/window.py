@@ -1,13 +1,18 @@
 """A window that shows a video's overlay as it is predicted."""
 
+import contextlib
+import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.overlay import overlay
+from unisal_jax.media.sources import Source
+from unisal_jax.predict.outputs import Enough, FrameResults, PredictionFiles
 
 _ESCAPE = 27
 
@@ -35,18 +40,50 @@ class Window:
                 "opencv-python-headless"
             ) from error
 
-    def show(self, frame: np.ndarray, density: np.ndarray) -> bool:
-        """Shows a frame, uint8 RGB [height, width, 3], with its density; False once the user wants no more.
+    def show(self, frame: np.ndarray, density: np.ndarray) -> None:
+        """Shows a frame, uint8 RGB [height, width, 3], with its density.
 
-        That is q, Escape, or the window's own button.
+        Raises:
+          Enough: the user pressed q or Escape, or closed the window.
         """
         cv2.imshow(self._title, overlay(frame, density, self._opacity)[..., ::-1])
         pressed = cv2.waitKey(1) & 0xFF
-        return (
-            pressed not in (_ESCAPE, ord("q"))
-            and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) != 0.0
-        )
+        closed = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) == 0.0
+        if closed or pressed in (_ESCAPE, ord("q")):
+            raise Enough
 
     def close(self) -> None:
         """Takes the window away."""
         cv2.destroyWindow(self._title)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Results that are written to `files` and, if of a video, shown as they come."""
+
+    files: PredictionFiles
+
+    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Writes a picture's files."""
+        self.files.image(source, image, log_density, about)
+
+    @contextlib.contextmanager
+    def video(
+        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
+    ) -> Iterator["_Shown"]:
+        """Opens a video's files and its window."""
+        with (
+            contextlib.closing(Window(source.name, self.files.opacity)) as window,
+            self.files.video(source, size, fps, about) as written,
+        ):
+            yield _Shown(window, written)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    window: Window
+    written: FrameResults
+
+    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+        self.written.write(frame, log_density)
+        self.window.show(frame, np.exp(log_density))

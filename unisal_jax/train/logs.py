@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tensorboardX import SummaryWriter
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.packages import version
 
 SCALARS = "metrics.jsonl"
 _PACKAGES = ("unisal-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -91,7 +91,10 @@ def surroundings(seed: int, step: int) -> dict[str, Any]:
     return {
         "step": step,
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) or "not installed" for name in _PACKAGES},
+        },
         "system": f"{sys.platform} {platform.machine()}",
         "cpus": os.cpu_count(),
         "devices": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
@@ -112,13 +115,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.strip() + ("+" if changed else "")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _lines(path: Path) -> list[str]:

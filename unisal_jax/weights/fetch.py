@@ -104,6 +104,11 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("unisal-jax")
 
 
+def programs_dir() -> Path:
+    """The folder of compiled programs, where JAX was not told another. May not exist."""
+    return cache_dir() / "xla"
+
+
 def verify(name: str) -> Literal["missing", "ok", "corrupt"]:
     """Compare the cached file's size and sha256 with the pinned ones; touches no network.
 

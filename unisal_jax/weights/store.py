@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.models.unisal import Unisal, UnisalConfig
-from unisal_jax.weights import fetch, names, pth
+from unisal_jax.weights import fetch, hub, names, pth
 
 PTH_SUFFIXES = (".pth", ".pt", ".tar")
 _FORMAT = "unisal-jax"
@@ -49,14 +49,17 @@ def load_weights(source: str | Path) -> Weights:
     """Weights by the name of a release (fetched once) or from a file or checkpoint folder.
 
     Args:
-      source: `unisal`, `unisal-mit1003`, or a path whose form is told by its suffix: .safetensors,
-        .pth (.pt, .pth.tar), or a folder.
+      source: `unisal`, `unisal-mit1003`, an address on the Hugging Face Hub (`hub.download`), or a path
+        whose form is told by its suffix: .safetensors, .pth (.pt, .pth.tar), or a folder, either a
+        checkpoint or one of `hub.save_folder`.
     Raises:
       UnisalError: there is no such name or file, or it does not hold a network's weights.
     """
-    path = Path(source)
     if str(source) in fetch.RELEASED:
         return released_weights(str(source))
+    path = hub.download(str(source)) if str(source).startswith(hub.SCHEME) else Path(source)
+    if (path / hub.WEIGHTS_FILE).is_file():
+        path = path / hub.WEIGHTS_FILE
     if path.is_dir():
         return _read_checkpoint(path)
     if not path.exists():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unisal_jax.weights import fetch, names, pth
+from unisal_jax.weights import fetch, hub, names, pth
 from unisal_jax.weights.store import PTH_SUFFIXES, load_weights
 
 
@@ -40,7 +40,12 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _state(source: str | Path) -> dict[str, np.ndarray]:
     """Tensors by the authors' names."""
-    path = fetch.fetch(str(source)) if str(source) in fetch.RELEASED else Path(source)
+    if str(source) in fetch.RELEASED:
+        path = fetch.fetch(str(source))
+    elif str(source).startswith(hub.SCHEME):
+        path = hub.download(str(source))
+    else:
+        path = Path(source)
     if path.is_file() and path.suffix.lower() in PTH_SUFFIXES:
         return pth.read_pth(path)
     weights = load_weights(path)

@@ -1,0 +1,76 @@
+"""`unisal doctor`: says what is there, and goes on where something is not."""
+
+import configparser
+import json
+import re
+
+import jax
+import pytest
+
+from tests.conftest import REPOSITORY
+from unisal_jax import __version__, packages
+from unisal_jax.doctor import examine
+from unisal_jax.weights.fetch import RELEASED
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def names(text):
+    return {re.split(r"[\[<>=~!]", line.strip())[0] for line in text.splitlines() if line.strip()}
+
+
+def test_the_tables_are_those_of_setup_cfg():
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg")
+    assert set(packages.REQUIRED) == names(config["options"]["install_requires"])
+    extras = {extra: names(text) for extra, text in config["options.extras_require"].items()}
+    del extras["test"]
+    assert {extra: set(each) for extra, (each, _) in packages.EXTRAS.items()} == extras
+
+
+def test_an_empty_cache(command, cache):
+    status, out, err = command("doctor")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"unisal-jax {__version__}, Python ")
+    assert out.count("missing  (unisal weights") == len(RELEASED)
+    assert not cache.exists()
+
+
+def test_json(command, cache):
+    cache.mkdir()
+    (cache / RELEASED["unisal"].filename).write_bytes(b"not these")
+    status, out, err = command("doctor", "--json")
+    assert (status, err) == (0, "")
+    facts = json.loads(out)
+    again = examine()
+    # Other tests may be adding compiled programs.
+    assert facts["caches"].pop("programs").keys() == again["caches"].pop("programs").keys()
+    assert list(facts) == sorted(facts) and facts == again
+    assert facts["weights"] == {"unisal": "corrupt", "unisal-mit1003": "missing", "mobilenet_v2": "missing"}
+    assert facts["caches"]["weights"] == {"bytes": 9, "files": 1, "path": str(cache)}
+    assert facts["devices"][0]["platform"] == jax.default_backend()
+    assert facts["packages"]["jax"] == jax.__version__
+
+
+def test_what_is_missing_is_named(command, monkeypatch):
+    monkeypatch.setattr(packages.importlib.metadata, "version", lambda name: absent(name))
+    status, out, _ = command("doctor")
+    assert status == 0
+    assert "MISSING" in out and "pip install 'unisal-jax[hub]'" in out
+
+
+def absent(name):
+    raise packages.importlib.metadata.PackageNotFoundError(name)
+
+
+def test_a_backend_that_fails(command, monkeypatch):
+    def fail():
+        raise RuntimeError("driver too old\nfor this")
+
+    monkeypatch.setattr(jax, "local_devices", fail)
+    status, out, _ = command("doctor")
+    assert status == 0 and "NONE: driver too old for this" in out

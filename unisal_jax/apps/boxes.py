@@ -1,0 +1,66 @@
+"""Boxes in a picture, and how much of a density lies in each: exact sums by an integral image."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from unisal_jax.domains import Size
+from unisal_jax.errors import UnisalError
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A rectangle of whole pixels: columns left to left + width - 1, rows top to top + height - 1."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def area(self) -> int:
+        """In pixels."""
+        return self.width * self.height
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The box's part of a picture or map [height, width, ...], as a view."""
+        return array[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def fits(self, size: Size) -> bool:
+        """True if no part of it leaves a picture of this (height, width)."""
+        return (
+            min(self.left, self.top) >= 0
+            and self.left + self.width <= size[1]
+            and self.top + self.height <= size[0]
+        )
+
+    def to_json(self) -> dict[str, int]:
+        """The four numbers by name."""
+        return dataclasses.asdict(self)
+
+
+def integral(density: np.ndarray) -> np.ndarray:
+    """Shares of attention above and left of each pixel corner, float64 [H + 1, W + 1].
+
+    Args:
+      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
+    Raises:
+      UnisalError: it is not such an array, or zero everywhere.
+    """
+    density = np.asarray(density)
+    if density.ndim != 2 or 0 in density.shape or density.dtype.kind != "f":
+        raise UnisalError(
+            f"density: {density.dtype} {list(density.shape)}, but floats [height, width] are needed"
+        )
+    sums = cv2.integral(np.ascontiguousarray(density, np.promote_types(density.dtype, np.float32)))
+    if not (np.isfinite(sums[-1, -1]) and sums[-1, -1] > 0 and density.min() >= 0):
+        raise UnisalError("density: it must be finite, nowhere negative, and not zero everywhere")
+    return sums / sums[-1, -1]
+
+
+def share(sums: np.ndarray, box: Box) -> float:
+    """The share of attention in a box that fits, 0 to 1; `sums` are those of `integral`."""
+    bottom, right = box.top + box.height, box.left + box.width
+    inside = sums[bottom, right] - sums[box.top, right] - sums[bottom, box.left] + sums[box.top, box.left]
+    return float(np.clip(inside, 0, 1))

@@ -1,0 +1,106 @@
+"""What `unisal crop` leaves behind: boxes as JSON, cropped pictures and videos, whole or not at all.
+
+`json/NAME.json` for both, `crop/NAME.png` for a picture, `crop/NAME.mp4` for a video. A video's boxes are
+settled long after its frames have gone by, so it is read a second time to be cropped.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import write_png
+from unisal_jax.media.sources import Source
+from unisal_jax.media.video import VideoWriter, camera_number, open_video
+from unisal_jax.predict.outputs import DEFAULT_FPS, text_file
+
+KINDS = ("json", "crop")
+
+
+@dataclasses.dataclass(frozen=True)
+class CropFiles:
+    """The results of `unisal crop`, to be given to `predict_sources`.
+
+    Attributes:
+      out: the folder of the folders, which `predict.outputs.make_folders` has made.
+      kinds: of KINDS.
+      aspect: (width, height), in any unit.
+      scale: side of the window over that of the largest that fits, above 0, at most 1.
+      smoothness: of a video's path, see `VideoCrops`.
+    """
+
+    out: Path
+    kinds: tuple[str, ...]
+    aspect: Aspect
+    scale: float = 1.0
+    smoothness: float = 0.3
+
+    def check(self, sources: list[Source]) -> None:
+        """Raises UnisalError for a source that cannot be read twice, where that would be needed."""
+        for source in sources:
+            if "crop" in self.kinds and camera_number(str(source.path)) is not None:
+                raise UnisalError(f"{source.path}: cannot be seen twice, to be cropped; save json alone")
+
+    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Writes a picture's box and its crop."""
+        crop = best_crop(np.exp(log_density), self.aspect, self.scale)
+        if "crop" in self.kinds:
+            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image))
+        self._write_json(source, {"about": self._about(about), **_facts(crop)})
+
+    @contextlib.contextmanager
+    def video(
+        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
+    ) -> Iterator["_Track"]:
+        """Takes a video's predictions; at the end writes its boxes and crops it."""
+        fps = fps or DEFAULT_FPS
+        track = _Track(VideoCrops(size, self.aspect, self.scale, fps, self.smoothness))
+        yield track
+        crops = track.finish()
+        if "crop" in self.kinds:
+            target = self.out / "crop" / f"{source.name}.mp4"
+            with open_video(source.path) as frames, VideoWriter(target, track.window, fps) as writer:
+                for crop, frame in zip(crops, frames, strict=False):
+                    writer.write(crop.box.of(frame))
+        mean = _rounded(float(np.mean([crop.attention for crop in crops])))
+        frames_json = [{"frame": number, **_facts(crop)} for number, crop in enumerate(crops, 1)]
+        about = {**self._about(about), "smoothness": self.smoothness}
+        self._write_json(source, {"about": about, "frames": frames_json, "mean_attention": mean})
+
+    def _about(self, about: dict) -> dict:
+        return {**about, "aspect": list(self.aspect), "scale": self.scale}
+
+    def _write_json(self, source: Source, content: dict) -> None:
+        if "json" in self.kinds:
+            with text_file(self.out / "json" / f"{source.name}.json") as file:
+                json.dump(content, file, indent=1, sort_keys=True)
+                file.write("\n")
+
+
+class _Track:
+    """Collects the crops of a video: a few numbers a frame."""
+
+    def __init__(self, crops: VideoCrops):
+        self._crops = crops
+        self._settled: list[Crop] = []
+        self.window = crops.window
+
+    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+        self._settled += self._crops.add(np.exp(log_density))
+
+    def finish(self) -> list[Crop]:
+        return self._settled + self._crops.finish()
+
+
+def _facts(crop: Crop) -> dict[str, Any]:
+    return {"attention": _rounded(crop.attention), "box": crop.box.to_json()}
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.6g}")

@@ -1,0 +1,63 @@
+"""`unisal crop`: where to cut pictures and videos to an aspect ratio so that most attention is kept."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from unisal_jax.cli import flags
+
+# Not asked of `apps.crop_files`, whose import takes a second: `--help` is to be quick.
+KINDS = ("json", "crop")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    flags.add_inputs(parser)
+    flags.add_network(parser)
+    parser.add_argument(
+        "--aspect", type=flags.aspect, required=True, metavar="W:H", help="width to height, such as 9:16"
+    )
+    parser.add_argument(
+        "--scale",
+        type=flags.share,
+        default=1.0,
+        metavar="S",
+        help="side of the window over that of the largest that fits, up to 1 (default: 1)",
+    )
+    parser.add_argument(
+        "--smoothness",
+        type=flags.not_negative,
+        default=0.3,
+        metavar="X",
+        help="what speed of the window costs in a video; 0: each frame on its own (default: 0.3)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--save",
+        type=flags.choices(KINDS),
+        default=("json",),
+        metavar="KINDS",
+        help="comma-separated: json (boxes and the share of attention kept), crop (cropped pictures, and "
+        ".mp4 for videos) (default: json)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Crops every input; 0 if all went well, or those left out were to be skipped."""
+    from unisal_jax.apps.crop_files import CropFiles
+    from unisal_jax.media.sources import expand_inputs
+    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.model import load
+    from unisal_jax.predict.outputs import make_folders
+
+    sources = expand_inputs(args.input, args.video)
+    files = CropFiles(args.out, args.save, args.aspect, args.scale, args.smoothness)
+    files.check(sources)
+    make_folders(args.out, args.save)
+    options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
+    summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
+    for line in summary.errors:
+        print(f"unisal crop: skipped: {line}", file=sys.stderr)
+    print(summary.text(args.out, "cropped"))
+    return 0 if summary.done else 1

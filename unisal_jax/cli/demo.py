@@ -1,0 +1,48 @@
+"""`unisal demo`: a page on this machine to try things on."""
+
+import argparse
+import contextlib
+import signal
+import threading
+
+from unisal_jax.cli import flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)"
+    )
+    parser.add_argument(
+        "--port", type=flags.positive, metavar="N", help="default: the first free from 7860 on"
+    )
+    parser.add_argument(
+        "--max-megabytes", type=flags.positive, default=200, metavar="N", help="of an upload (default: 200)"
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=flags.positive,
+        default=120,
+        metavar="N",
+        help="of a clip's prediction; what is done by then is shown (default: 120)",
+    )
+    flags.add_weights(parser)
+    flags.add_dtype(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves the page until it is interrupted, which is its usual end."""
+    from unisal_jax.demo.page import serve
+    from unisal_jax.predict.model import load
+
+    model = load(args.weights, args.dtype)
+    # Else a service that is stopped would leave people's uploads on the disk.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,
+    ):
+        print(f"{address} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+    return 0

@@ -1,0 +1,68 @@
+"""`unisal score-regions`: how much attention boxes in a picture or a video get."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from unisal_jax.cli import flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("input", help="an image or video file, or a folder of frames (with --video)")
+    parser.add_argument(
+        "--video", action="store_true", help="take a folder of images as the frames of a video"
+    )
+    flags.add_network(parser)
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".json (a list of objects) or .csv (with a header): left, top, width, height in pixels, name",
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores to this file")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predicts, scores every box and prints a table, largest share first."""
+    from unisal_jax.apps.regions import check_regions, mean_density, read_regions, score_regions
+    from unisal_jax.errors import UnisalError
+    from unisal_jax.media.images import read_image
+    from unisal_jax.media.sources import expand_inputs
+    from unisal_jax.media.video import open_video
+    from unisal_jax.predict.model import load
+    from unisal_jax.predict.outputs import text_file
+
+    regions = read_regions(args.boxes)
+    sources = expand_inputs([args.input], args.video)
+    if len(sources) != 1:
+        raise UnisalError(f"{args.input}: {len(sources)} pictures; name one, or give --video for frames")
+    (source,) = sources
+    about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
+    if source.kind == "image":
+        image = read_image(source.path)
+        check_regions(regions, image.shape[:2])
+        model = load(args.weights, args.dtype)
+        domain = model.domain(args.domain, video=False)
+        density = model.predict(image, domain.name, args.input_size)
+    else:
+        with open_video(source.path) as reader:
+            check_regions(regions, reader.size)
+            model = load(args.weights, args.dtype)
+            domain = model.domain(args.domain, video=True)
+            predicted = model.predict_video(reader, domain.name, args.input_size)
+            density, about["frames"] = mean_density(each for _, each in predicted)
+    scores = score_regions(density, regions)
+    about |= {"domain": domain.name, "size": list(density.shape)}
+    if args.json:
+        with text_file(args.json) as file:
+            content = {"about": about, "regions": [score.to_json() for score in scores]}
+            json.dump(content, file, indent=1, sort_keys=True)
+            file.write("\n")
+    print("rank  attention  over uniform  box")
+    for score in sorted(scores, key=lambda score: score.rank):
+        print(f"{score.rank:4}  {score.attention:8.1%}  {score.relative:12.2f}  {score.name}")
+    return 0

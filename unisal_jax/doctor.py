@@ -1,0 +1,95 @@
+"""A look at the installation: packages, devices, caches, weights, extras. It only looks."""
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from unisal_jax import __version__
+from unisal_jax.errors import UnisalError
+from unisal_jax.packages import EXTRAS, REQUIRED, version
+from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
+
+
+def examine() -> dict[str, Any]:
+    """What is here, as JSON has it.
+
+    Returns:
+      `version`, `python` and `system`; `packages`, version by name, None where one is missing; `devices`,
+      JAX's by `platform`, `kind` and `count`, or `devices_error`; `caches`, `path`, `bytes`, `files` by use;
+      `weights`, by released name `ok`, `missing`, `corrupt` or what keeps the file from being read; `extras`,
+      by name `gives`, `packages` and whether it is `installed`.
+    """
+    facts: dict[str, Any] = {
+        "caches": {"weights": _folder(cache_dir(), deep=False)},
+        "extras": {
+            name: {
+                "gives": gives,
+                "installed": all(version(package) for package in packages),
+                "packages": {package: version(package) for package in packages},
+            }
+            for name, (packages, gives) in EXTRAS.items()
+        },
+        "packages": {name: version(name) for name in (*REQUIRED, "jaxlib")},
+        "python": platform.python_version(),
+        "system": f"{sys.platform} {platform.machine()}",
+        "version": __version__,
+        "weights": {name: _state(name) for name in RELEASED},
+    }
+    programs = programs_dir()
+    try:
+        import jax
+
+        programs = Path(jax.config.values.get("jax_compilation_cache_dir") or programs)
+        facts["devices"] = _kinds(jax.local_devices())
+    except Exception as error:  # a driver that does not fit fails in many ways, and that is to be shown
+        facts["devices"], facts["devices_error"] = [], " ".join(str(error).split())
+    facts["caches"]["programs"] = _folder(programs)
+    return facts
+
+
+def text(facts: dict[str, Any]) -> list[str]:
+    """The facts of `examine` as lines for people."""
+    lines = [f"unisal-jax {facts['version']}, Python {facts['python']}, {facts['system']}", "", "Packages"]
+    lines += [f"  {name:<24} {found or 'MISSING'}" for name, found in sorted(facts["packages"].items())]
+    lines += ["", "Devices"]
+    lines += [f"  {each['count']} x {each['kind']} ({each['platform']})" for each in facts["devices"]]
+    if "devices_error" in facts:
+        lines.append(f"  NONE: {facts['devices_error']}")
+    lines += ["", "Caches"]
+    for use, cache in sorted(facts["caches"].items()):
+        lines.append(f"  {use:<10} {cache['bytes'] / 1e6:8.1f} MB in {cache['files']} files  {cache['path']}")
+    lines += ["", "Released weights"]
+    for name, state in facts["weights"].items():
+        hint = "" if state == "ok" else f"  (unisal weights {name} --fetch)"
+        lines.append(f"  {name:<16} {state}{hint}")
+    lines += ["", "Extras"]
+    for name, extra in sorted(facts["extras"].items()):
+        state = "installed" if extra["installed"] else f"missing: pip install 'unisal-jax[{name}]'"
+        lines.append(f"  {name:<8} {extra['gives']}  ({state})")
+    return lines
+
+
+def _kinds(devices: list[Any]) -> list[dict[str, Any]]:
+    kinds = [(device.platform, device.device_kind) for device in devices]
+    return [
+        {"count": kinds.count(each), "kind": each[1], "platform": each[0]} for each in dict.fromkeys(kinds)
+    ]
+
+
+def _folder(path: Path, deep: bool = True) -> dict[str, Any]:
+    sizes = []
+    for file in path.rglob("*") if deep else path.glob("*"):
+        try:
+            if file.is_file():
+                sizes.append(file.stat().st_size)
+        except OSError:
+            continue  # gone since, or not ours to look at
+    return {"bytes": sum(sizes), "files": len(sizes), "path": str(path)}
+
+
+def _state(name: str) -> str:
+    try:
+        return verify(name)
+    except UnisalError as error:
+        return str(error)

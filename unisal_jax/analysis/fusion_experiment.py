@@ -17,10 +17,10 @@ from unisal_jax.train.losses import saliency_loss
 # By dataset: validation loss with one set of weights, and with its own.
 Losses = dict[str, tuple[float, float]]
 _VALIDATION_SHARE = 0.25
-_MOST_STEPS = 400
+_MOST_STEPS = 1000
 # Steps without a lower validation loss before it counts as converged.
 _PATIENCE = 40
-_LEARNING_RATE = 1e-3
+_LEARNING_RATE = 1e-2
 # The loss is taken on a quarter of the input's height and width: what is upsampled from 1/32 has nothing
 # finer, and it takes a sixteenth of the time.
 _COARSER = 4

@@ -1,7 +1,6 @@
 """Size, operations and time of the network, and of what it saves (paper, section 4.6 and Table 6)."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -103,7 +102,7 @@ def _variant(config: UnisalConfig) -> tuple[dict[str, Any], Step]:
         "gflop": sizes["gflop"],
         "megabytes": 4 * sum(leaves.values()) / 1e6,
         "parameters": trained,
-    }, functools.partial(step)
+    }, step
 
 
 def _methods(found: dict[str, Any], times: dict[str, float]) -> Table:

@@ -39,7 +39,7 @@ class Encoded:
 
 
 def encode(context: Context) -> list[Encoded]:
-    """Each dataset's samples, all of the dataset's commonest input size.
+    """Each dataset's samples, all at the input size of its first frame, so that one program serves.
 
     Raises:
       UnisalError: there is no dataset, a frame cannot be read, or ImageNet's weights are not to be had.

@@ -120,7 +120,7 @@ def train_missing(
       UnisalError: a training fails; names its folder.
     """
     for run in runs(study, folder, seeds):
-        if (run.folder / SCORES).is_file():
+        if _is_done(run):
             continue
         config = f"{configs / study.name}.py:{run.variant}"
         own = [f"--config.seed={run.seed}", *(f"--config.{each}" for each in _fitting(config, overrides))]
@@ -151,7 +151,7 @@ def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
     """The table of what has been run: the paper's scores and ours, mean over seeds and their deviation."""
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in study.variants}
     for run in runs(study, context.runs, seeds):
-        if (run.folder / SCORES).is_file():
+        if _is_done(run):
             found[run.variant].append(_read(run.folder / SCORES))
     done = sum(map(len, found.values()))
     tables = tuple(_table(study, dataset, found) for dataset in study.datasets)

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH[:SPLIT]",
         help="a dataset as for `unisal evaluate`; once for each. `synthetic`: drawn ones, made in DIR",
     )
-    parser.add_argument("--weights", default="unisal", help="a release, or a path (default: unisal)")
+    flags.add_weights(parser)
     parser.add_argument(
         "--samples",
         type=flags.positive,
@@ -111,6 +111,6 @@ def _study(name: str, context, args: argparse.Namespace):
 
     study = {each.name: each for each in (experiments.ABLATION, experiments.SETTINGS)}[name]
     if args.train:
-        tiny = experiments.tiny_overrides() if context.synthetic or _SYNTHETIC in args.data else ()
+        tiny = experiments.tiny_overrides() if context.synthetic else ()
         experiments.train_missing(study, args.configs, args.runs, args.seeds, (*tiny, *args.overrides))
     return experiments.analyse(study, context, args.seeds)

@@ -1,10 +1,12 @@
 """Every form of the network's layers side by side, at the shapes of a 224x384 frame: fills `models.forms`.
 
     python -m benchmarks.forms [--repeats 30] [--json benchmarks/results/forms_cpu.json]
+    python -m benchmarks.forms --batch 48 --dtype bfloat16 --only depthwise,gradient,stem
 
 For each layer the milliseconds of each form (the least and the median of rounds in turn), then sums
-over the layers: the form with the least sum goes into the table. The 1x1 convolutions are here to show
-why they are matrix products; no other form of them is in the code.
+over the layers: the form with the least sum goes into the table, that of the depthwise convolution's
+gradient (with its value) for training. The 1x1 convolutions are here to show why they are matrix
+products; no other form of them is in the code.
 """
 
 import argparse
@@ -46,6 +48,13 @@ POINTWISE = {
     (84, 320, 1280): 1,
     (1344, 384, 64): 1,
 }
+KINDS: dict[str, dict] = {
+    "depthwise": DEPTHWISE,
+    "gradient": DEPTHWISE,
+    "pointwise": POINTWISE,
+    "stem": {(224, 384, 3): 1},
+}
+DEPTHWISE_FORMS: tuple[layers.DepthwiseForm, ...] = ("shifted", "rows", "grouped")
 
 
 def fastest(forms: dict[str, measure.Step], repeats: int) -> dict[str, dict[str, float]]:
@@ -58,49 +67,65 @@ def step(function, *args: np.ndarray) -> measure.Step:
     """A compiled call that waits for its result."""
     placed = [jnp.asarray(arg) for arg in args]
     compiled = jax.jit(function)
-    return lambda: compiled(*placed).block_until_ready()
+    return lambda: jax.block_until_ready(compiled(*placed))
 
 
-def depthwise(shape: tuple[int, int, int, int], rng: np.random.Generator) -> dict[str, measure.Step]:
-    """The 3x3 depthwise convolution between its two clips, as it is in a block."""
-    *size, stride = shape
-    x, kernel = (
-        rng.standard_normal((1, *size), np.float32),
-        rng.standard_normal((3, 3, 1, size[2]), np.float32),
-    )
+class Layers:
+    """Makes the forms of each kind of layer, on `batch` frames of `dtype`."""
 
-    def block(form, x, kernel):
-        return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
+    def __init__(self, batch: int, dtype: str):
+        self.batch, self.dtype = batch, dtype
+        self.rng = np.random.default_rng(0)
 
-    return {form: step(functools.partial(block, form), x, kernel) for form in ("shifted", "rows", "grouped")}
+    def noise(self, *shape: int) -> jax.Array:
+        """Normal noise."""
+        return jnp.asarray(self.rng.standard_normal(shape, np.float32), self.dtype)
+
+    def depthwise(self, shape: tuple[int, int, int, int]) -> dict[str, measure.Step]:
+        """The 3x3 depthwise convolution between its two clips, as it is in a block."""
+        *size, stride = shape
+        x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
+        return {form: step(functools.partial(block, form, stride), x, kernel) for form in DEPTHWISE_FORMS}
+
+    def gradient(self, shape: tuple[int, int, int, int]) -> dict[str, measure.Step]:
+        """The same with both its gradients, as a step of training needs it."""
+        *size, stride = shape
+        x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
+        after = self.noise(*jax.eval_shape(functools.partial(block, "rows", stride), x, kernel).shape)
+
+        def both(form, x, kernel, after):
+            out, back = jax.vjp(functools.partial(block, form, stride), x, kernel)
+            return out, *back(after)
+
+        return {form: step(functools.partial(both, form), x, kernel, after) for form in DEPTHWISE_FORMS}
+
+    def pointwise(self, shape: tuple[int, int, int]) -> dict[str, measure.Step]:
+        """The 1x1 convolution as a matrix product and as a convolution."""
+        pixels, inner, outer = shape
+        x, kernel = self.noise(self.batch, pixels, inner), self.noise(inner, outer)
+
+        def convolution(x, kernel):
+            numbers = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(
+                x[:, None], kernel[None, None], (1, 1), "VALID", dimension_numbers=numbers
+            )
+
+        return {"product": step(jnp.matmul, x, kernel), "convolution": step(convolution, x, kernel)}
+
+    def stem(self, size: tuple[int, int, int]) -> dict[str, measure.Step]:
+        """The first convolution of the encoder."""
+        x = self.noise(self.batch, *size)
+        made = {}
+        for form in ("convolution", "shifted"):
+            module = layers.Stem(32, form)
+            variables = module.init(jax.random.key(0), x)
+            made[form] = step(functools.partial(module.apply, variables), x)
+        return made
 
 
-def pointwise(shape: tuple[int, int, int], rng: np.random.Generator) -> dict[str, measure.Step]:
-    """The 1x1 convolution as a matrix product and as a convolution."""
-    pixels, inner, outer = shape
-    x, kernel = (
-        rng.standard_normal((1, pixels, inner), np.float32),
-        rng.standard_normal((inner, outer), np.float32),
-    )
-
-    def convolution(x, kernel):
-        numbers = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(
-            x[:, None], kernel[None, None], (1, 1), "VALID", dimension_numbers=numbers
-        )
-
-    return {"product": step(jnp.matmul, x, kernel), "convolution": step(convolution, x, kernel)}
-
-
-def stem(rng: np.random.Generator) -> dict[str, measure.Step]:
-    """The first convolution of the encoder."""
-    x = rng.standard_normal((1, 224, 384, 3), np.float32)
-    made = {}
-    for form in ("convolution", "shifted"):
-        module = layers.Stem(32, form)
-        variables = module.init(jax.random.key(0), x)
-        made[form] = step(functools.partial(module.apply, variables), x)
-    return made
+def block(form: layers.DepthwiseForm, stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Clip, depthwise convolution, clip."""
+    return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
 
 
 def main() -> None:
@@ -108,18 +133,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--json", type=Path, help="also write the result to this file")
+    parser.add_argument("--batch", type=int, default=1, help="frames")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS)
+    )
     args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    result: dict = {"machine": measure.machine(), "repeats": args.repeats}
-    for kind, shapes, make in (
-        ("depthwise", DEPTHWISE, depthwise),
-        ("pointwise", POINTWISE, pointwise),
-        ("stem", {(): 1}, lambda _, rng: stem(rng)),
-    ):
+    jax.config.update("jax_default_matmul_precision", "highest")  # as the network's
+    made = Layers(args.batch, args.dtype)
+    result: dict = {
+        "batch": args.batch,
+        "dtype": args.dtype,
+        "machine": measure.machine(),
+        "repeats": args.repeats,
+    }
+    for kind in args.only:
         rows, sums = {}, {}
-        for shape, count in shapes.items():
-            name = "x".join(map(str, shape)) or "224x384x3"
-            rows[name] = fastest(make(shape, rng), args.repeats)
+        for shape, count in KINDS[kind].items():
+            name = "x".join(map(str, shape))
+            rows[name] = fastest(getattr(made, kind)(shape), args.repeats)
             shown = ", ".join(f"{form} {ms['min_ms']:.3f}" for form, ms in rows[name].items())
             print(f"{kind} {name} ({count} of these): {shown} ms")
             for form, ms in rows[name].items():

@@ -1,10 +1,12 @@
 """Where the time of a streamed frame goes, layer by layer, from JAX's profiler.
 
     python -m benchmarks.layers [--frames 60] [--json benchmarks/results/layers_cpu.json]
+    python -m benchmarks.layers --batch 256 --dtype bfloat16
 
 Milliseconds of each part of the network at 224x384 with recurrence: its matrix products, and the rest
 (depthwise convolutions, clips, padding, upsampling); the least and the median over the frames, summed
-over the part's operations. On other backends than the CPU the profile has other names.
+over the part's operations. With `--batch`, of a batch of pictures, which bypass the recurrence, in
+place of a streamed frame.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.benchmark import measure
@@ -52,23 +55,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--weights", default="unisal")
+    parser.add_argument("--batch", type=int, help="profile a batch of so many pictures")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     args = parser.parse_args()
-    network = load(args.weights).network
-    frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    network = load(args.weights, args.dtype).network
+    shape = (args.batch, *SIZE, 3) if args.batch else (*SIZE, 3)
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     ring = network.zero_state(DHF1K, DHF1K.stride, SIZE)
-    text = network.lower_stream(frame, DHF1K, ring, SIZE).compile().as_text()
+    if args.batch:
+        lowered = network.lower_images(frames, DHF1K)
+    else:
+        lowered = network.lower_stream(frames, DHF1K, ring, SIZE)
+    text = lowered.compile().as_text()
     names = {found[1]: found[2] for line in text.splitlines() if (found := OPERATION.match(line))}
 
     def step() -> None:
         nonlocal ring
-        out, ring = network.stream_step(frame, DHF1K, ring, 0, SIZE)
+        if args.batch:
+            out = network.images(frames, DHF1K)
+        else:
+            out, ring = network.stream_step(frames, DHF1K, ring, 0, SIZE)
         out.block_until_ready()
 
     parts: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
     for operation, taken in durations(step, args.frames).items():
         part = PART.search(names.get(operation, ""))
-        kind = "product" if re.match(r"ynn|dot|custom-call", operation) else "rest"
+        kind = "product" if re.match(r"ynn|dot|custom-call|cublas|gemm", operation) else "rest"
         for key in (part[1] if part else "other", "all"):
             parts[key][f"{kind}_min_ms"] += min(taken)
             parts[key][f"{kind}_median_ms"] += float(np.median(taken))
@@ -78,7 +91,13 @@ def main() -> None:
         print(f"{name:18s} products {cells[0]} (median {cells[1]}), rest {cells[2]} (median {cells[3]}) ms")
     if args.json:
         with atomic_path(args.json) as temporary:
-            result = {"frames": args.frames, "machine": measure.machine(), "parts": rows}
+            result = {
+                "batch": args.batch,
+                "dtype": args.dtype,
+                "frames": args.frames,
+                "machine": measure.machine(),
+                "parts": rows,
+            }
             temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
 
 

@@ -110,6 +110,17 @@ def normalize(frames: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
     return (scaled - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
 
 
+def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Products and convolutions of float32 in float32: by default GPUs and TPUs round what goes in."""
+
+    @functools.wraps(method)
+    def exact(*args: Any, **kwargs: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return method(*args, **kwargs)
+
+    return exact
+
+
 class Unisal(nn.Module):
     """The network.
 
@@ -127,6 +138,7 @@ class Unisal(nn.Module):
     folded_encoder: bool = False
     backend: str | None = None
 
+    @_exact
     @nn.compact
     def __call__(
         self,

@@ -62,7 +62,7 @@ class Network:
         return jax.device_put(sized, _over(devices))
 
     def _program(
-        self, domain: Domain, frames: np.ndarray, devices: int = 1
+        self, domain: Domain, frames: np.ndarray | jax.Array, devices: int = 1
     ) -> tuple["Program", dict[str, Any], np.ndarray | jax.Array]:
         """What decides the compiled program, the variables, and the frames, on so many devices."""
         used = self.devices[:devices]
@@ -81,7 +81,7 @@ class Network:
         shape = (sequences, input_size[0] // 32, input_size[1] // 32, HIDDEN_FEATURES)
         return jax.device_put(jnp.zeros(shape, self.dtype), self.devices[0])
 
-    def images(self, frames: np.ndarray, domain: Domain) -> jax.Array:
+    def images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.Array:
         """Log-density [batch, height, width] of pictures, uint8 RGB [batch, height, width, 3].
 
         A batch that they divide is shared out over the devices.
@@ -128,7 +128,7 @@ class Network:
         program, variables, placed = self._program(domain, frame)
         return _stream_step(program, size, log, variables, ring, placed, np.int32(slot))
 
-    def lower_images(self, frames: np.ndarray, domain: Domain) -> jax.stages.Lowered:
+    def lower_images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.stages.Lowered:
         """The program of `images`, on one device, not compiled yet."""
         return _images.lower(*self._program(domain, frames))
 

@@ -33,7 +33,7 @@ def test_cost_is_the_compilers():
 
 
 def test_rates():
-    rates = measure.rates(np.array([2 * measure.MATMUL_SIZE**3 / 5e10]), np.array([(1 << 27) / 4e9]))
+    rates = measure.rates(np.array([2 * measure.matmul_size() ** 3 / 5e10]), np.array([(1 << 27) / 4e9]))
     assert rates == {"matmul_gflops": 50.0, "matmul_gflops_best": 50.0, "memory_gb_per_s": 4.0}
 
 

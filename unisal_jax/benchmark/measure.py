@@ -1,5 +1,6 @@
 """Timing side by side, and what the machine itself can do."""
 
+import functools
 import os
 import platform
 import resource
@@ -16,10 +17,12 @@ from jax.experimental.compilation_cache import compilation_cache
 from unisal_jax.packages import version
 
 Step = Callable[[], object]
-MATMUL_SIZE = 1024
-_STREAMED_BYTES = 1 << 26
-# The threads of OpenMP and of ONNX Runtime spin for a while after their work, at the next one's cost.
-_PAUSE = 0.02
+# Large enough that starting the work is nothing beside it.
+_MATMUL_SIZES = {"cpu": 1024, "gpu": 8192, "tpu": 8192}
+_STREAMED_BYTES = {"cpu": 1 << 26, "gpu": 1 << 30, "tpu": 1 << 30}
+# The threads of OpenMP and of ONNX Runtime spin for a while after their work, at the next one's cost. An
+# accelerator would lower its clock.
+_PAUSES = {"cpu": 0.02, "gpu": 0.0, "tpu": 0.0}
 _VERSIONS = ("jax", "jaxlib", "flax", "numpy", "onnxruntime", "torch", "unisal-jax")
 
 
@@ -40,7 +43,7 @@ def interleave(steps: Mapping[str, Step], repeats: int) -> dict[str, np.ndarray]
             taken = time.perf_counter() - start
             if counted:
                 seconds[name].append(taken)
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSES[jax.default_backend()])
     return {name: np.asarray(taken) for name, taken in seconds.items()}
 
 
@@ -53,27 +56,36 @@ def summary(seconds: np.ndarray) -> dict[str, float]:
 _POINTS = ("min_ms", "median_ms", "p90_ms", "p99_ms")
 
 
+def matmul_size() -> int:
+    """Side of the square matrices whose product tells the machine's rate."""
+    return _MATMUL_SIZES[jax.default_backend()]
+
+
+def _streamed_bytes() -> int:
+    return _STREAMED_BYTES[jax.default_backend()]
+
+
 def matmul_step(dtype: str) -> Step:
-    """One product of two square matrices of side MATMUL_SIZE: the machine's measured rate."""
-    a, b = (jax.random.normal(jax.random.key(seed), (MATMUL_SIZE,) * 2).astype(dtype) for seed in (0, 1))
-    multiply = jax.jit(jnp.matmul)
+    """One product of two square matrices, as exact as the network's: the machine's measured rate."""
+    a, b = (jax.random.normal(jax.random.key(seed), (matmul_size(),) * 2).astype(dtype) for seed in (0, 1))
+    multiply = jax.jit(functools.partial(jnp.matmul, precision="highest"))
     return lambda: multiply(a, b).block_until_ready()
 
 
 def bandwidth_step() -> Step:
     """One pass over an array much larger than the caches, read and written."""
-    x = jnp.zeros(_STREAMED_BYTES // 4)
+    x = jnp.zeros(_streamed_bytes() // 4)
     add = jax.jit(lambda x: x + 1)
     return lambda: add(x).block_until_ready()
 
 
 def rates(matmul: np.ndarray, bandwidth: np.ndarray) -> dict[str, float]:
     """The machine's rates from the seconds of the two steps above; medians, and the best of the product."""
-    flops = 2 * MATMUL_SIZE**3 / np.median(matmul)
-    moved = 2 * _STREAMED_BYTES / np.median(bandwidth)
+    flops = 2 * matmul_size() ** 3
+    moved = 2 * _streamed_bytes() / np.median(bandwidth)
     return {
-        "matmul_gflops": round(float(flops / 1e9), 1),
-        "matmul_gflops_best": round(float(2 * MATMUL_SIZE**3 / matmul.min() / 1e9), 1),
+        "matmul_gflops": round(float(flops / np.median(matmul) / 1e9), 1),
+        "matmul_gflops_best": round(float(flops / matmul.min() / 1e9), 1),
         "memory_gb_per_s": round(float(moved / 1e9), 1),
     }
 

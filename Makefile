@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo_out
 
-.PHONY: demo test test-slow test-torch lint clean
+.PHONY: demo test test-slow fuzz test-torch lint clean
 
 # First target, so that a plain `make` shows something.
 demo: $(VENV)/.base
@@ -18,10 +18,13 @@ demo: $(VENV)/.base
 
 # Two workers, each test file on one of them; compiled programs are shared through .cache/.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not torch"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not torch and not fuzz"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz.py
 
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch

@@ -22,6 +22,9 @@ SPLITS = ("train", "validation", "test")
 COLUMNS = ("stimulus", "frame", "observer", "x", "y")
 """Columns of a table of fixations; others are passed over. Of images, `frame` may be left out."""
 
+# A small .gz can unpack to anything.
+_MAX_TABLE = 1 << 30
+
 _FIXATION_FOLDERS = ("fixations", "fixation")
 
 
@@ -131,7 +134,10 @@ def read_table(
     """
     rows: dict[str, list[Row]] = {}
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_MAX_TABLE + 1)
+        if len(data) > _MAX_TABLE:
+            raise UnisalError(f"{path}: larger than {_MAX_TABLE >> 20} MiB, unpacked")
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
         needed = {stimulus, "observer", "x", "y"}
         absent = sorted(needed - set(reader.fieldnames or ()))

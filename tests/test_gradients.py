@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unisal_jax.models.gradients import relu6, shifted_depthwise, upsample2x
+from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
 from unisal_jax.models.layers import depthwise_conv, resize_bilinear
 
 
@@ -30,6 +30,17 @@ def test_depthwise(rng, stride, size):
             x,
             kernel,
         )
+
+
+def test_stem(rng):
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    with jax.enable_x64(True):
+        x, kernel = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, 6, 8, 3), (3, 3, 3, 5)))
+        assert_same_gradients(stem_conv, plain, rng, x, kernel)
 
 
 def test_relu6(rng):

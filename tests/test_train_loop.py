@@ -1,9 +1,11 @@
 """Training from end to end on tiny synthetic data: it learns, stops, goes on, and names what fails."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -192,6 +194,27 @@ def test_a_finished_run_does_nothing_more(train, unbroken):
     before = rows(workdir)
     assert train(CONFIG, workdir) == outcome
     assert rows(workdir) == before
+
+
+def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
+    refused = []
+
+    def another():
+        with pytest.raises(UnisalError, match="another process is training in it") as caught:
+            loop.train(CONFIG, tmp_path)
+        refused.append(caught)
+
+    at_step(monkeypatch, 1, another)
+    assert train(CONFIG, tmp_path).finished and refused
+
+
+def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
+    """An hour forth and back at every look: nothing is decided by the time of day."""
+    real, looks = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: real() + 3600 * (next(looks) % 3 - 1))
+    assert train(CONFIG, tmp_path).finished
+    assert next(looks) > 10
+    assert_same_training(tmp_path, unbroken[0], network)
 
 
 def test_another_training_is_refused(unbroken):

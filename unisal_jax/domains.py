@@ -45,6 +45,18 @@ class Domain:
     video_frame_size: Size | None = None
 
     def __post_init__(self):
+        # A file's config may hold anything, and a Python caller may err as well.
+        sizes = (self.input_size, *(size for size in (self.target_size, self.video_frame_size) if size))
+        if not (
+            isinstance(self.name, str)
+            and isinstance(self.source_name, str)
+            and isinstance(self.static, bool)
+            and isinstance(self.stride, int)
+            and isinstance(self.bn_momentum, int | float)
+            and 0 <= self.bn_momentum <= 1
+            and all(_is_size(size) for size in sizes)
+        ):
+            raise UnisalError(f"domain {self.name!r}: a field has another type or is out of range")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
             raise UnisalError(
                 f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name"
@@ -66,6 +78,12 @@ class Domain:
         """Input size (height, width) for a video whose frames have `frame_size`."""
         fits = not self.static and self.video_frame_size in (None, tuple(frame_size))
         return self.input_size if fits else size_by_aspect(frame_size)
+
+
+def _is_size(size: object) -> bool:
+    return (
+        isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
+    )
 
 
 # Collections that a domain cannot be named after.

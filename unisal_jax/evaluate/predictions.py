@@ -9,7 +9,7 @@ from natsort import natsorted
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
-from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, resize_frame
+from unisal_jax.media.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image, resize_frame
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
 
@@ -138,6 +138,8 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _as_map(path: Path, array: np.ndarray) -> np.ndarray:
+    if not 0 < array.size <= MAX_PIXELS:
+        raise UnisalError(f"{path}: {list(array.shape)}, not a map of 1 to {MAX_PIXELS:,} pixels")
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise UnisalError(f"{path}: {array.dtype} {list(array.shape)}, not a map of finite numbers")
     array = array.astype(np.float64)

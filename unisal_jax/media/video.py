@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.media.containers import is_cut_off
-from unisal_jax.media.images import list_images, read_image
+from unisal_jax.media.images import MAX_PIXELS, list_images, read_image
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
@@ -202,6 +202,8 @@ def _file_frames(
         cut_off = is_cut_off(path)
         declared = stream.frames or None
         stream.thread_type = "AUTO"
+        # As for pictures: a header may claim any size.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         count = 0
         layout = None
         suspect = None

@@ -14,7 +14,7 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.forms import DepthwiseForm, StemForm, forms
-from unisal_jax.models.gradients import relu6, shifted_depthwise, upsample2x
+from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -93,9 +93,7 @@ class Stem(nn.Module):
         flat = x.reshape(-1, height, width, channels)
         kernel = kernel.astype(x.dtype)
         if self.form == "convolution":
-            out = jax.lax.conv_general_dilated(
-                flat, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
+            out = stem_conv(flat, kernel)
         else:
             padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
             out = sum_of(

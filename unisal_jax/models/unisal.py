@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,10 @@ class UnisalConfig:
     depthwise: layers.DepthwiseForm = "auto"
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _KINDS[type(field.default)](value):
+                raise UnisalError(f"{field.name} of a network cannot be {str(value)[:40]!r}")
         if not self.domains:
             raise UnisalError("a network needs at least one domain")
         names = [domain.name for domain in self.domains]
@@ -95,6 +100,16 @@ class UnisalConfig:
             return cls(domains=domains, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnisalError(f"not a network config: {error}") from error
+
+
+# A file's config may hold anything. By the type of a field's default: what its value must be. Tracing the
+# network of some thousand domains would take for ever.
+_KINDS: dict[type, Callable[[Any], bool]] = {
+    tuple: lambda v: isinstance(v, tuple) and len(v) <= 1000 and all(isinstance(each, Domain) for each in v),
+    bool: lambda v: isinstance(v, bool),
+    float: lambda v: isinstance(v, int | float) and 0 <= v < 1,
+    str: lambda v: v in ("auto", *typing.get_args(forms.DepthwiseForm)),
+}
 
 
 def _domain_from_json(fields: dict[str, Any]) -> Domain:

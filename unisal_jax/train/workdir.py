@@ -12,8 +12,10 @@ from typing import Any
 
 import flax.serialization
 import numpy as np
+from filelock import FileLock, Timeout
 
 from unisal_jax.data.loader import State
+from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.media.images import write_png
 from unisal_jax.models.unisal import UnisalConfig
@@ -38,7 +40,7 @@ class Workdir:
         """Makes the folder and writes what is known before the first step, or checks what is there.
 
         Raises:
-          UnisalError: the folder cannot be written, or holds another training.
+          UnisalError: the folder cannot be written, holds another training, or is in use.
         """
         self.path, self.config = path, config
         self._logs: Logs | None = None
@@ -52,6 +54,11 @@ class Workdir:
                 check_same(config, stored.read_text(encoding="utf-8"), stored)
             with atomic_path(stored) as temporary:
                 temporary.write_text(config.to_json(), encoding="utf-8")
+            # A process that dies gives it up, however it dies.
+            self._lock = FileLock(path / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise UnisalError(f"{path}: another process is training in it") from error
         except OSError as error:
             raise cannot_write(path, error) from error
         self._manager = checkpoints.open_checkpoints(path / CHECKPOINTS)
@@ -64,6 +71,7 @@ class Workdir:
             self._logs.close()
         if self._manager is not None:
             self._manager.close()
+            self._lock.release()
 
     def restore(
         self, start: TrainState, network: UnisalConfig

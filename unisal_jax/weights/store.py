@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from unisal_jax.weights import fetch, hub, names, pth
 PTH_SUFFIXES = (".pth", ".pt", ".tar")
 _FORMAT = "unisal-jax"
 _EXTRAS = "extras"
+_MAX_EXTRAS = 1 << 24  # numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,24 +199,36 @@ def _read_safetensors(path: Path) -> Weights:
                     f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT})"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
+    # TypeError: of types that numpy does not have.
+    except (SafetensorError, OSError, TypeError) as error:
         raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
     if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
-    weights = _assemble(unflatten_dict(tensors, sep="/"), metadata, path)
-    check_shapes(weights.variables, weights.config, str(path))
-    return weights
-
-
-def _assemble(tree: dict[str, Any], metadata: dict[str, str], path: Path) -> Weights:
-    """Weights from a tree with extras, and metadata with a config."""
-    metadata = {key: value for key, value in metadata.items() if key not in ("format", "domains")}
+    within = [name for name in tensors if any(parent in tensors for parent in _parents(name))]
+    if within:
+        raise UnisalError(f"{path}: tensor {within[0]!r} lies within another tensor")
+    tree = unflatten_dict(tensors, sep="/")
     extras = tree.pop(_EXTRAS, {})
+    config = _take_config(metadata, path)
+    check_shapes(tree, config, str(path))
+    return Weights(tree, config, metadata, extras)
+
+
+def _parents(name: str) -> Iterator[str]:
+    """Of "a/b/c": "a/b" and "a"."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
+def _take_config(metadata: dict[str, str], path: Path) -> UnisalConfig:
+    """The config that metadata holds; takes it, and what says the same again, out of them."""
+    for key in ("format", "domains"):
+        metadata.pop(key, None)
     try:
-        config = UnisalConfig.from_json(metadata.pop("config", ""))
+        return UnisalConfig.from_json(metadata.pop("config", ""))
     except UnisalError as error:
         raise UnisalError(f"{path}: {error}") from error
-    return Weights(tree, config, metadata, extras)
 
 
 def _write_checkpoint(path: Path, weights: Weights) -> None:
@@ -264,19 +278,20 @@ def _read_checkpoint(path: Path) -> Weights:
     with ocp.Checkpointer(handler) as checkpointer, _without_warnings("absl"):
         try:
             items = checkpointer.metadata(path.absolute()).item_metadata
-            restored = checkpointer.restore(
-                path.absolute(),
-                args=ocp.args.Composite(
-                    variables=as_numpy(items.variables),
-                    extras=as_numpy(items.extras),
-                    weights=ocp.args.JsonRestore(),
-                ),
-            )
+            weights = ocp.args.Composite(weights=ocp.args.JsonRestore())
+            metadata = dict(checkpointer.restore(path.absolute(), args=weights).weights)
+            config = _take_config(metadata, path)
+            # Before any array is read: the folder may claim any size.
+            check_shapes(items.variables.tree, config, str(path))
+            if sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(items.extras.tree)) > _MAX_EXTRAS:
+                raise UnisalError(f"{path}: its extras are larger than any of ours")
+            arrays = ocp.args.Composite(variables=as_numpy(items.variables), extras=as_numpy(items.extras))
+            restored = checkpointer.restore(path.absolute(), args=arrays)
+        except UnisalError:
+            raise
         # Orbax has no error type of its own: a folder that is something else fails in many ways.
         except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UnisalError(f"{path}: not a checkpoint folder of ours ({reason})") from error
     extras = {name: array for name, array in restored.extras.items() if name != "none"}
-    weights = _assemble({**restored.variables, _EXTRAS: extras}, dict(restored.weights), path)
-    check_shapes(weights.variables, weights.config, str(path))
-    return weights
+    return Weights(restored.variables, config, metadata, extras)

@@ -1,0 +1,126 @@
+"""Ten thousand frames through a stream, two thousand steps of training: memory stays, nothing compiles again.
+
+    python -m benchmarks.long_run [--frames 10000] [--steps 2000] [--json benchmarks/results/long_run.json]
+
+The stream is 360x640 from the bundled clip, in the DHF1K domain with its recurrences; the training is
+`configs/smoke.py` at its own sizes, all four domains, with its checkpoints and validations. Resident
+memory and the number of compiled programs are looked at every second (on Linux). The command fails
+if a program is compiled in the last three quarters of either, or if the resident memory of the last
+quarter is more than 5% above that of the second.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from unisal_jax.benchmark import measure
+from unisal_jax.cli.memory import restart_with_large_pages
+from unisal_jax.files import atomic_path
+from unisal_jax.predict.model import load
+from unisal_jax.samples import moving_clip
+from unisal_jax.train import loop
+from unisal_jax.train.config import load_config
+
+GROWTH = 1.05
+
+
+class Watch:
+    """Looks at the process every second, in a thread of its own, while a `with` block runs."""
+
+    def __init__(self) -> None:
+        self.compiled: list[float] = []
+        self.resident: list[int] = []
+        self._stop = threading.Event()
+        jax.monitoring.register_event_duration_secs_listener(self._heard)
+
+    def __enter__(self) -> "Watch":
+        self.began = time.monotonic()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self.began
+        self._stop.set()
+        self._thread.join()
+
+    def _heard(self, event: str, duration: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.compiled.append(time.monotonic())
+
+    def _look(self) -> None:
+        while not self._stop.wait(1):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.resident.append(4096 * pages)
+
+    def result(self) -> dict[str, Any]:
+        """What was seen; fails if memory grew or programs were compiled late."""
+        quarter = len(self.resident) // 4
+        second, last = self.resident[quarter : 2 * quarter], self.resident[-quarter:]
+        growth = statistics.median(last) / statistics.median(second)
+        late = [moment for moment in self.compiled if self.began + self.seconds / 4 < moment]
+        late = [moment for moment in late if moment < self.began + self.seconds]
+        if growth > GROWTH or late:
+            raise SystemExit(f"memory grew to {growth:.3f} times, {len(late)} programs were compiled late")
+        return {
+            "seconds": round(self.seconds, 1),
+            "programs": sum(self.began < moment < self.began + self.seconds for moment in self.compiled),
+            "programs_in_the_last_three_quarters": len(late),
+            "resident_mb_second_quarter": round(statistics.median(second) / 1e6, 1),
+            "resident_mb_last_quarter": round(statistics.median(last) / 1e6, 1),
+            "growth": round(growth, 4),
+        }
+
+
+def stream(count: int, weights: str) -> dict[str, Any]:
+    """Frames one after the other, as a camera gives them."""
+    frames = list(moving_clip(60))
+    model = load(weights)
+    with Watch() as watch:
+        live = model.stream(size=frames[0].shape[:2])
+        for number in range(count):
+            live(frames[number % len(frames)])
+    return {"frames": count, **watch.result()}
+
+
+def training(steps: int) -> dict[str, Any]:
+    """The smoke config for as many epochs as the steps need."""
+    config = load_config("configs/smoke.py")
+    with tempfile.TemporaryDirectory() as folder:
+        one = loop.train(dataclasses.replace(config, epochs=1), Path(folder) / "one").step
+    with tempfile.TemporaryDirectory() as folder, Watch() as watch:
+        outcome = loop.train(dataclasses.replace(config, epochs=-(-steps // one)), Path(folder) / "run")
+    return {"steps": outcome.step, **watch.result()}
+
+
+def main() -> None:
+    """Runs both and prints what was seen."""
+    restart_with_large_pages()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--weights", default="unisal")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    result: dict[str, Any] = {"machine": measure.machine()}
+    for name, run in (
+        ("stream", lambda: stream(args.frames, args.weights)),
+        ("training", lambda: training(args.steps)),
+    ):
+        result[name] = run()
+        print(name, json.dumps(result[name]))
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

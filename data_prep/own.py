@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,7 @@ def read_table(
             if not np.isfinite([row.x, row.y]).all():
                 raise ValueError("x or y is not a finite number")
             rows.setdefault(line[stimulus], []).append(row)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise UnisalError(f"{path}: cannot be read ({error})") from error
     except (ValueError, TypeError) as error:
         if isinstance(error, UnisalError):

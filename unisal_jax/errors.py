@@ -7,3 +7,7 @@ class UnisalError(ValueError):
     The message is one line that names the file or the argument at fault. The command line prints
     it and exits with status 1; library code lets it through.
     """
+
+    def __str__(self) -> str:
+        # Names in files, and of files, may hold line breaks.
+        return " ".join(super().__str__().splitlines())

@@ -127,11 +127,15 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     # The pictures are decoded below: with another decoder installed the library would take that one,
     # and a cut-off PNG would go through.
     encoded = tfds.decode.SkipDecoding()
-    records = builder.as_data_source(split, decoders={"frame": encoded, "map": encoded})
+    try:
+        records = builder.as_data_source(split, decoders={"frame": encoded, "map": encoded})
+        count = len(records)
+    except Exception as error:
+        raise UnisalError(f"{path}: split {split!r} cannot be read ({_reason(error)})") from error
     listed = sum(video.frames for video in table.videos)
-    if len(records) != listed:
+    if count != listed:
         raise UnisalError(
-            f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {len(records)}; "
+            f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {count}; "
             "prepare the dataset again"
         )
     return Prepared(builder.name, path, split, table.resolution, table.videos, table.folds, records)

@@ -131,9 +131,11 @@ def read_map(path: Path) -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        # Mapped: a video's file may be larger than the memory.
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped: a video's file may be larger than the memory. A claim of 2**60 rows overflows in silence.
+        with np.errstate(over="ignore"):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:
+        # A header is parsed as Python: OSError, ValueError, EOFError, SyntaxError, TokenError and more.
         raise UnisalError(f"{path}: not a readable .npy file ({error})") from error
 
 

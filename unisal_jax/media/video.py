@@ -188,6 +188,11 @@ def _open_file(path: Path) -> VideoReader:
         cut_off = ", the file is cut off" if is_cut_off(path) else ""
         raise UnisalError(f"{path}: holds no video track{cut_off}")
     stream = streams[0]
+    if stream.codec_context is None:
+        container.close()
+        raise UnisalError(f"{path}: its video is of a kind that FFmpeg does not know, or the file is damaged")
+    # As for pictures: a header may claim any size.
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     rate = stream.average_rate or stream.guessed_rate
     return VideoReader(
         path.stem, _file_frames(path, container, stream), float(rate) if rate else None, stream.frames or None
@@ -202,8 +207,6 @@ def _file_frames(
         cut_off = is_cut_off(path)
         declared = stream.frames or None
         stream.thread_type = "AUTO"
-        # As for pictures: a header may claim any size.
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         count = 0
         layout = None
         suspect = None

@@ -199,8 +199,8 @@ def _read_safetensors(path: Path) -> Weights:
                     f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT})"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    # TypeError: of types that numpy does not have.
-    except (SafetensorError, OSError, TypeError) as error:
+    # The last two: of types that numpy does not have.
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
         raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
     if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo_out
 
-.PHONY: demo test test-slow fuzz test-torch lint clean
+.PHONY: demo test test-slow fuzz test-torch lint docs clean
 
 # First target, so that a plain `make` shows something.
 demo: $(VENV)/.base
@@ -34,8 +34,12 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy unisal_jax data_prep
 
+# site/index.html; a warning, such as a link to nowhere, is an error.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info $(DEMO)
+	rm -rf $(VENV) .cache build dist site *.egg-info $(DEMO)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,6 +53,10 @@ $(VENV)/.base: $(BIN)/python setup.cfg pyproject.toml
 
 $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.test

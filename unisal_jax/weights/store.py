@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import math
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -251,14 +253,23 @@ def _write_checkpoint(path: Path, weights: Weights) -> None:
 
 
 @contextlib.contextmanager
-def _without_warnings(name: str) -> Iterator[None]:
-    """Keeps a logger to errors: orbax warns of the items that a training has beside the weights."""
-    logger = logging.getLogger(name)
+def _quiet_orbax() -> Iterator[None]:
+    """Keeps orbax's logger to errors, and one kind of traceback from the screen.
+
+    It warns of the items that a training has beside the weights. And at the first array that is
+    damaged it closes its event loop, to which those still being read then report in vain.
+    """
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
     level = logger.level
     logger.setLevel(logging.ERROR)
+    sys.unraisablehook = lambda args: None if "Event loop is closed" in str(args.exc_value) else hook(args)
     try:
         yield
+    except BaseException:
+        time.sleep(0.2)  # they are still reading
+        raise
     finally:
+        sys.unraisablehook = hook
         logger.setLevel(level)
 
 
@@ -275,7 +286,7 @@ def _read_checkpoint(path: Path) -> Weights:
         restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item.tree)
         return ocp.args.PyTreeRestore(restore_args=restore)
 
-    with ocp.Checkpointer(handler) as checkpointer, _without_warnings("absl"):
+    with ocp.Checkpointer(handler) as checkpointer, _quiet_orbax():
         try:
             items = checkpointer.metadata(path.absolute()).item_metadata
             weights = ocp.args.Composite(weights=ocp.args.JsonRestore())

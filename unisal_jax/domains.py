@@ -46,7 +46,7 @@ class Domain:
 
     def __post_init__(self):
         # A file's config may hold anything, and a Python caller may err as well.
-        sizes = (self.input_size, *(size for size in (self.target_size, self.video_frame_size) if size))
+        others = [size for size in (self.target_size, self.video_frame_size) if size is not None]
         if not (
             isinstance(self.name, str)
             and isinstance(self.source_name, str)
@@ -54,7 +54,8 @@ class Domain:
             and isinstance(self.stride, int)
             and isinstance(self.bn_momentum, int | float)
             and 0 <= self.bn_momentum <= 1
-            and all(_is_size(size) for size in sizes)
+            and all(_is_size(size) for size in (self.input_size, *others))
+            and all(min(size) > 0 for size in others)
         ):
             raise UnisalError(f"domain {self.name!r}: a field has another type or is out of range")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
@@ -81,9 +82,7 @@ class Domain:
 
 
 def _is_size(size: object) -> bool:
-    return (
-        isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
-    )
+    return isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(n, int) for n in size)
 
 
 # Collections that a domain cannot be named after.

@@ -159,6 +159,7 @@ def test_stablehlo_at_any_size(golden, rng):
         np.testing.assert_allclose(call(x)[0], wanted[:, 0], atol=check.TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "domain", "streaming"),
     [

@@ -1,4 +1,4 @@
-"""Damage to bytes, and the rules that a reader of files must keep under it: used by `test_fuzz.py`."""
+"""Damage to bytes, and the rules that a reader of files must keep under it: used by `test_fuzz_*.py`."""
 
 import faulthandler
 import resource
@@ -10,6 +10,8 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 
+EACH = 1000  # inputs of a kind
+COUNTED: dict[str, int] = {}
 SECONDS = 20
 # What a reader may take beyond what the process had: a picture of the largest size that is read, as it is
 # decoded and as RGB, is 1 GB.
@@ -68,8 +70,13 @@ class Guard:
         self.inputs, self.refused = 0, 0
         self._before = _peak()
 
-    def check(self, read: Callable[[Path], object], path: Path, shown: str) -> None:
-        """Runs one reader on one file; `shown` says in a failure which input it was."""
+    def check(self, read: Callable[[Path], object], path: Path, shown: str, named: str = "") -> None:
+        """Runs one reader on one file.
+
+        Args:
+          shown: says in a failure which input it was.
+          named: by what an error may call the culprit where it is not by the path.
+        """
         self.inputs += 1
         # The alarm stops what runs Python; a loop in C would ignore it, so the process is ended then.
         signal.signal(signal.SIGALRM, _too_long)
@@ -79,7 +86,9 @@ class Guard:
             read(path)
         except UnisalError as error:
             self.refused += 1
-            assert str(path) in str(error), f"{shown}: does not name the file: {error}"
+            assert str(path) in str(error) or (named and named in str(error)), (
+                f"{shown}: does not name the file: {error}"
+            )
             assert "\n" not in str(error), f"{shown}: {str(error)!r} is not one line"
         except BaseException as error:
             raise AssertionError(f"{shown}: {type(error).__name__}: {error}") from error
@@ -95,3 +104,9 @@ def _peak() -> int:
 
 def _too_long(*_: object) -> None:
     raise TimeoutError(f"took more than {SECONDS} s")
+
+
+def counted(kind: str, guard: Guard) -> None:
+    """A reader that refuses nothing reads nothing."""
+    assert 0 < guard.refused <= guard.inputs
+    COUNTED[kind] = COUNTED.get(kind, 0) + guard.inputs

@@ -24,8 +24,8 @@ class Forms(NamedTuple):
     stem: StemForm
 
 
-# CPU: benchmarks/results/forms_cpu.json. GPU, on an H200 in bfloat16: in prediction all of them take the
-# time of starting them, but XLA makes few programs of the shifted ones and compiles them twice as fast;
+# CPU: benchmarks/results/forms_cpu.json. GPU, on an H200 in bfloat16: in prediction all of them take about
+# the same time, but XLA compiles the network with the shifted ones twice as fast;
 # the written-out gradient of the shifted form is 14 to 54 times slower than the grouped one's
 # (benchmarks/results/forms_h200.json). TPU: not measured yet; the native forms of XLA.
 _NATIVE = Forms("grouped", "convolution")

@@ -1,12 +1,10 @@
-"""Every reader under more than 20,000 damaged or made-up files (`make fuzz`): declared errors alone come out.
+"""Every reader under files that are right in form and wrong in content or size (`make fuzz`).
 
-Seeds are fixed, so that a failure comes back; its message says which input it was.
+It runs after `test_fuzz_damage.py`, and its last test counts the inputs of both.
 """
 
 import gzip
-import io
 import json
-import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,32 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from data_prep.own import read_table
-from data_prep.truth import read_mat
-from tests.fuzzing import Guard, mutated
-from tests.prepared_data import make_clip, write_prepared
-from tests.pth_files import BOTH, FORMATS, small_state, write_value
+from tests.fuzzing import COUNTED, EACH, Guard, counted, mutated
 from unisal_jax.apps.regions import read_regions
-from unisal_jax.data.prepared import open_prepared, read_frames
-from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
-from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train.config import load_config
-from unisal_jax.weights import names, pth, store
+from unisal_jax.weights import names, store
 
 pytestmark = pytest.mark.fuzz
 
-EACH = 1000
-PICTURES = ("jpg", "png", "bmp", "tif", "webp", "gif", "ppm")
-COUNTED: dict[str, int] = {}
-KINDS = 30  # of input, in this file
+KINDS = 30  # of input, in both files
+TABLE = b"stimulus,observer,x,y\nclip,1,10.5,20\n"
 
 
 def made_up(count: int = EACH) -> settings:
@@ -50,162 +38,6 @@ def made_up(count: int = EACH) -> settings:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-
-
-def damage(kind: str, content: bytes, path: Path, read: Callable[[Path], object], count: int = EACH) -> None:
-    """Reads `count` damaged versions of a file, as `path`; the whole one must be readable."""
-    path.write_bytes(content)
-    read(path)
-    guard = Guard()
-    for number in range(count):
-        path.write_bytes(mutated(content, np.random.default_rng([number, *kind.encode()])))
-        guard.check(read, path, f"{kind}, damage {number}")
-    counted(kind, guard)
-
-
-def counted(kind: str, guard: Guard) -> None:
-    """A reader that refuses nothing reads nothing."""
-    assert 0 < guard.refused <= guard.inputs
-    COUNTED[kind] = COUNTED.get(kind, 0) + guard.inputs
-
-
-@pytest.fixture(scope="module")
-def picture() -> Image.Image:
-    rng = np.random.default_rng(0)
-    return Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1))
-
-
-@pytest.mark.parametrize("suffix", PICTURES)
-def test_pictures(picture, tmp_path, suffix):
-    file = io.BytesIO()
-    picture.save(file, Image.registered_extensions()[f".{suffix}"])
-    damage(suffix, file.getvalue(), tmp_path / f"a.{suffix}", read_image)
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mpg"])
-def test_videos(picture, tmp_path, suffix):
-    import av
-
-    path = tmp_path / f"whole.{suffix}"
-    if suffix == "mp4":
-        with VideoWriter(path, (24, 32), 6) as writer:
-            for shift in range(5):
-                writer.write(np.roll(np.asarray(picture), shift, 1))
-    else:
-        with av.open(path, "w") as container:
-            stream = container.add_stream("mpeg1video" if suffix == "mpg" else "mpeg4", 25)
-            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-            for shift in range(5):
-                container.mux(
-                    stream.encode(av.VideoFrame.from_ndarray(np.roll(np.asarray(picture), shift, 1)))
-                )
-            container.mux(stream.encode(None))
-
-    def read(path: Path) -> None:
-        with open_video(path) as frames:
-            for _ in frames:
-                pass
-
-    damage(suffix, path.read_bytes(), tmp_path / f"a.{suffix}", read)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_pth(tmp_path, kind):
-    content = write_value(tmp_path / "whole", kind, small_state(), BOTH).read_bytes()
-    damage(f"pth {kind}", content, tmp_path / "a.pth", pth.read_pth, 2 * EACH)
-
-
-def numbers(dtype: str) -> bytes:
-    file = io.BytesIO()
-    np.save(file, (10 * np.random.default_rng(0).random((5, 7))).astype(dtype))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("dtype", ["<f4", ">f8", "|u1"])
-def test_npy(tmp_path, dtype):
-    damage(f"npy {dtype}", numbers(dtype), tmp_path / "a.npy", read_map)
-
-
-def test_mat(tmp_path):
-    path = tmp_path / "whole.mat"
-    people = np.zeros((3, 1), [("fixations", object)])
-    people["fixations"][:, 0] = [np.array([[1, 2], [3, 4]], np.uint16)] * 3
-    scipy.io.savemat(path, {"gaze": people, "resolution": np.array([[480, 640]])}, do_compression=True)
-    damage("mat", path.read_bytes(), tmp_path / "a.mat", read_mat)
-
-
-BOXES = [
-    {"name": "a", "left": 1, "top": 2, "width": 3, "height": 4},
-    {"left": 0, "top": 0, "width": 5, "height": 6},
-]
-TABLE = b"stimulus,observer,x,y,frame\nclip,1,10.5,20,3\nclip,2,11,21.25,4\nother,2,1,2,\n"
-
-
-def test_tables(tmp_path):
-    damage("boxes.json", json.dumps(BOXES).encode(), tmp_path / "a.json", read_regions)
-    rows = b'name,left,top,width,height\na,1,2,3,4\n"b, c",0,0,5,6\n'
-    damage("boxes.csv", rows, tmp_path / "a.csv", read_regions)
-    damage("fixations.csv", TABLE, tmp_path / "b.csv", read_table)
-    damage("fixations.csv.gz", gzip.compress(TABLE), tmp_path / "b.csv.gz", read_table)
-
-
-def test_a_checkpoint_folder(golden, tmp_path):
-    whole, path = tmp_path / "whole", tmp_path / "a"
-    store.save_weights(whole, golden(7))
-    files = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.is_file())
-    guard = Guard()
-    for number in range(100):
-        rng = np.random.default_rng(number)
-        shutil.copytree(whole, path)
-        file = path / files[rng.integers(len(files))]
-        file.write_bytes(mutated(file.read_bytes(), rng))
-        guard.check(
-            store.load_weights, path, f"checkpoint folder, damage {number} of {file.relative_to(path)}"
-        )
-        shutil.rmtree(path)
-    counted("checkpoint folder", guard)
-
-
-def test_a_prepared_dataset(tmp_path):
-    made = write_prepared(tmp_path, "fuzzed", {"train": [make_clip("a", 3, (24, 32))]})
-    path = tmp_path / "copy"
-    files = sorted(file.relative_to(made) for file in made.rglob("*") if file.is_file())
-    guard = Guard()
-
-    def read(path: Path) -> None:
-        prepared = open_prepared(path, "train")
-        read_frames(prepared, range(len(prepared.records)))
-
-    read(made)
-    for number in range(EACH):
-        rng = np.random.default_rng(number)
-        shutil.copytree(made, path)
-        file = path / files[rng.integers(len(files))]
-        file.write_bytes(mutated(file.read_bytes(), rng))
-        guard.check(
-            read_named(read, "fuzzed"), path, f"prepared, damage {number} of {file.relative_to(path)}"
-        )
-        shutil.rmtree(path)
-    counted("prepared", guard)
-
-
-def read_named(read: Callable[[Path], None], name: str) -> Callable[[Path], None]:
-    """A damaged record is named as dataset/split/video/frame, and not by the folder."""
-
-    def named(path: Path) -> None:
-        try:
-            read(path)
-        except UnisalError as error:
-            raise (
-                error if str(path) in str(error) else UnisalError(f"{path}: {named_in(error, name)}")
-            ) from error
-
-    return named
-
-
-def named_in(error: UnisalError, name: str) -> UnisalError:
-    assert str(error).startswith(f"{name}/train/"), str(error)
-    return error
 
 
 # --- made up: right in form, wrong in content ---
@@ -369,14 +201,12 @@ def test_overrides_made_up(tmp_path):
     @made_up()
     @given(st.sampled_from(fields), st.text(max_size=12) | JSON.map(repr))
     def one(field, text):
-        def read(_: Path) -> None:
-            try:
-                load_config(path, [f"--config.{field}={text}"])
-            except UnisalError as error:
-                # It names the field or the override, not the file.
-                raise UnisalError(f"{path}: {error}") from error
-
-        guard.check(read, path, f"--config.{field}={text!r}")
+        guard.check(
+            lambda path: load_config(path, [f"--config.{field}={text}"]),
+            path,
+            f"--config.{field}={text!r}",
+            "config",
+        )
 
     one()
     counted("overrides made up", guard)

@@ -128,7 +128,7 @@ def _stem(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _stem_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     (of_input,) = jax.vjp(lambda x: _stem(x, kernel), x)[1](gradient)
-    # As one matrix product: the convolution that JAX derives took 0.28 of the 7.8 s of a step, this takes 0.04.
+    # One matrix product, 0.04 s of a DHF1K step on two cores: the convolution that JAX derives took 0.28 s.
     height, width = x.shape[1:3]
     padded = _padded(x)
     patches = jnp.concatenate([padded[:, i : i + height : 2, j : j + width : 2] for i, j in _TAPS], axis=-1)

@@ -1,4 +1,4 @@
-"""Deterministic weights in the authors' layout, from a seed: what the golden numbers were computed with.
+"""Deterministic weights from a seed: what the golden numbers were computed with, and for any network.
 
 Each tensor has a generator of its own, seeded by the seed and its name. The values are random but
 tame, and no tensor is constant, so a swapped, skipped or transposed one shows in the output.
@@ -8,8 +8,13 @@ import json
 import math
 import pathlib
 import zlib
+from typing import Any
 
+import jax
 import numpy as np
+
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.weights.store import variable_shapes
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
@@ -38,9 +43,7 @@ def _tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     if leaf.startswith("drop_mask"):
         return np.ones(shape, np.float32)
     if "gaussians" in name:
-        mean = rng.uniform(0.2, 0.8, shape[:2])
-        log_std = rng.uniform(-1.6, 0.1, shape[:2])
-        return np.stack([mean, log_std], -1).astype(np.float32)
+        return _gaussians(rng, shape)
     if "smoothing" in name:  # a lopsided blur
         yy, xx = np.mgrid[-20:21, -20:21]
         cy, cx = rng.uniform(-4, 4, 2)
@@ -60,3 +63,32 @@ def _tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     if leaf == "weight":
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def _gaussians(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    mean = rng.uniform(0.2, 0.8, shape[:2])
+    log_std = rng.uniform(-1.6, 0.1, shape[:2])
+    return np.stack([mean, log_std], -1).astype(np.float32)
+
+
+def made_up(config: UnisalConfig, seed: int = 1) -> dict[str, Any]:
+    """Variables of any network, in our layout; `init_variables` compiles for many seconds.
+
+    Statistics, scales and biases are not 0 and 1, so that each one tells.
+    """
+    rng = np.random.default_rng(seed)
+
+    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        name = path[-1].key
+        if name in ("scale", "var"):
+            values = rng.uniform(0.5, 1.5, leaf.shape)
+        elif name in ("bias", "mean") or name.endswith("_bias"):
+            values = rng.uniform(-0.15, 0.15, leaf.shape)
+        elif name == "kernel":
+            values = rng.standard_normal(leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
+        else:
+            assert name == "gaussians"
+            values = _gaussians(rng, leaf.shape)
+        return values.astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, variable_shapes(config))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.golden_weights import made_up
 from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.gradients import upsample2x
@@ -147,7 +148,7 @@ def test_config_goes_through_json():
 
 @pytest.mark.parametrize("like", [SALICON, None])
 def test_a_new_domain_changes_nothing_else(like):
-    variables = init_variables(TWO, jax.random.key(0))
+    variables = jax.tree.map(jnp.asarray, made_up(TWO))
     own = Domain("own", (96, 128), static=True)
     grown, config = add_domain(variables, TWO, own, like=like, key=jax.random.key(1))
     assert config.domains == (DHF1K, SALICON, own)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import unisal_jax.export
-from tests.test_inference import TWO, randomised
+from tests.golden_weights import made_up
+from tests.test_inference import TWO
 from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
 from unisal_jax.models.inference import fold
-from unisal_jax.models.unisal import Unisal, init_variables
+from unisal_jax.models.unisal import Unisal
 from unisal_jax.weights.store import Weights
 
 SIZE = (64, 96)
@@ -130,8 +131,13 @@ def test_onnx(exported, golden_file, tmp_path, flags, inputs):
 
 @pytest.mark.parametrize(
     "flags",
-    [("--input-size", "any", "--batch", "any", "--streaming"), ("--input-size", "64x96", "--uint8")],
-    ids=["any", "fixed"],
+    [
+        # Any size takes long to compile; test_stablehlo_at_any_size is of the same program.
+        pytest.param(
+            ("--input-size", "any", "--batch", "any", "--streaming"), id="any", marks=pytest.mark.slow
+        ),
+        pytest.param(("--input-size", "64x96", "--uint8"), id="fixed"),
+    ],
 )
 def test_stablehlo(exported, golden_file, tmp_path, flags):
     needs_flatbuffers()
@@ -176,7 +182,7 @@ def test_stablehlo_at_any_size(golden, rng):
 def test_onnx_of_other_networks(changes, domain, streaming):
     needs_onnx()
     config = dataclasses.replace(TWO, **changes)
-    weights = Weights(randomised(init_variables(config, jax.random.key(0))), config)
+    weights = Weights(made_up(config), config)
     signature = Signature(domain, (32, 64), None, streaming, uint8=False, channels_first=True)
     call = onnx_model.loaded(onnx_model.serialize(fold(weights.variables, config, domain), signature))
     assert max(check.difference(call, signature, check.vector(weights, signature))) < 1e-4

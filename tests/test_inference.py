@@ -9,29 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.golden_weights import made_up
 from tests.test_golden_forward import CASES, errors
 from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, find_domain
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.models import forms
 from unisal_jax.models.inference import fold
-from unisal_jax.models.unisal import Unisal, UnisalConfig, init_variables, normalize
+from unisal_jax.models.unisal import Unisal, UnisalConfig, normalize
 
 TWO = UnisalConfig(domains=(DHF1K, SALICON))
-
-
-def randomised(variables, seed=1):
-    """Variables with statistics, scales and biases that are not 0 and 1, so that each one tells."""
-    rng = np.random.default_rng(seed)
-
-    def spread(path, leaf):
-        noise = rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        name = path[-1].key
-        if name in ("scale", "var"):
-            return noise
-        return 0.3 * (noise - 1) if name in ("bias", "mean") or name.endswith("_bias") else np.asarray(leaf)
-
-    return jax.tree_util.tree_map_with_path(spread, variables)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +35,7 @@ def randomised(variables, seed=1):
 )
 def test_folded_is_the_plain_network(rng, changes, domain):
     config = dataclasses.replace(TWO, **changes)
-    variables = randomised(init_variables(config, jax.random.key(0)))
+    variables = made_up(config)
     before = jax.tree.map(np.array, variables)
     with jax.enable_x64(True):
         x = jnp.asarray(rng.standard_normal((2, 2, 32, 64, 3)))

@@ -273,7 +273,8 @@ def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
 
 def test_four_devices_are_one(golden_file, tmp_path):
     """Batches of pictures shared out, and videos side by side, on four virtual devices."""
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-m", "tests.predict_devices", golden_file, tmp_path],
         env=environment,

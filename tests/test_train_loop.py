@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.golden_weights import made_up
 from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train import checkpoints, inputs, loop
 from unisal_jax.train import workdir as folders
 from unisal_jax.train.config import (
@@ -25,7 +27,7 @@ from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.state import create
 from unisal_jax.weights.store import load_weights
 
-SMALL = DomainConfig("synthetic", 2, validation_clips=2, input_size=(64, 64), target_size=(64, 64))
+SMALL = DomainConfig("synthetic", 2, validation_clips=2, input_size=(32, 64), target_size=(32, 64))
 # Two steps of each domain in an epoch. The encoder stays frozen: without its gradient a step compiles
 # in half the time.
 CONFIG = TrainConfig(
@@ -35,8 +37,6 @@ CONFIG = TrainConfig(
     log_every=1,
     synthetic=SyntheticConfig(4, 2, 6, (64, 64)),
     optimizer=OptimizerConfig(lr=0.01),
-    # Slower to run and much quicker to compile.
-    network={"depthwise": "grouped"},
     checkpoints=CheckpointConfig(every_steps=3),
 )
 STEPS = 8
@@ -49,7 +49,9 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def start():
     """The network and its first variables, once for all runs."""
-    return inputs.initial(CONFIG, [network_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains])
+    domains = tuple(network_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains)
+    network = UnisalConfig(domains=domains, **CONFIG.network)
+    return network, made_up(network)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -148,32 +150,29 @@ def test_no_host_name_in_the_workdir(unbroken):
     assert host not in (workdir / folders.SURROUNDINGS).read_text()
 
 
-@pytest.mark.parametrize("number", [1, 6])
-def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeypatch, tmp_path, number):
-    """Killed before the first checkpoint, and in mid-epoch."""
+def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeypatch, tmp_path):
+    """Killed before the first checkpoint, and then again in mid-epoch."""
 
     def kill():
         raise Killed
 
-    with monkeypatch.context() as patch:
-        at_step(patch, number, kill)
-        with pytest.raises(Killed):
-            train(CONFIG, tmp_path)
+    for number in (1, 6):
+        with monkeypatch.context() as patch:
+            at_step(patch, number, kill)
+            with pytest.raises(Killed):
+                train(CONFIG, tmp_path)
     assert train(CONFIG, tmp_path).finished
     assert_same_training(tmp_path, unbroken[0], network)
 
 
-def test_sigterm_in_mid_epoch_saves(train, unbroken, network, monkeypatch, tmp_path):
+def test_sigterm_saves(train, unbroken, network, monkeypatch, tmp_path):
+    """In mid-epoch, and after going on in the validation."""
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
         outcome = train(CONFIG, tmp_path)
     assert (outcome.step, outcome.finished) == (2, False)
     assert (tmp_path / folders.CHECKPOINTS / "2").is_dir()
-    assert train(CONFIG, tmp_path).finished
-    assert_same_training(tmp_path, unbroken[0], network)
 
-
-def test_sigterm_in_validation(train, unbroken, network, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         original = loop._Run.validate
 
@@ -207,6 +206,7 @@ def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
     assert train(CONFIG, tmp_path).finished and refused
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
     """An hour forth and two back: nothing is decided by the time of day."""
     real, ahead = time.time, [0]

@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from tests.golden_weights import made_up
 from tests.train_batches import RNN, changed, check_moved, ground_truth
 from unisal_jax.data.device import on_device
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import Unisal, UnisalConfig, init_variables
+from unisal_jax.models.unisal import Unisal, UnisalConfig
 from unisal_jax.train import optimizer, state
 from unisal_jax.train.losses import LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, encoder_frozen
@@ -213,7 +214,7 @@ def test_a_wrong_optimizer_is_refused(wrong):
 def small():
     """A network of two domains, and its state before training (on the host: steps use states up)."""
     config = UnisalConfig(domains=DOMAINS)
-    return config, jax.device_get(state.create(config, init_variables(config, jax.random.key(0))))
+    return config, jax.device_get(state.create(config, made_up(config)))
 
 
 def test_a_step(small, rng):

@@ -6,6 +6,7 @@ rebuild the network. A `.pth` file has the authors' names. A checkpoint folder i
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -144,6 +145,12 @@ def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) 
 
 def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
     """Shape and dtype of every variable of a network, by collection; nothing is computed."""
+    return jax.tree.map(lambda shape: shape, _traced_shapes(config))  # a dict of the caller's own
+
+
+@functools.lru_cache(maxsize=16)
+def _traced_shapes(config: UnisalConfig) -> dict[str, Any]:
+    # Tracing the network takes about a second, and reading a file asks more than once.
     smallest = jnp.zeros((1, 1, 32, 32, 3))
     shapes = jax.eval_shape(
         lambda key: Unisal(config).init({"params": key}, smallest, config.domains[0]), jax.random.key(0)

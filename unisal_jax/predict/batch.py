@@ -209,8 +209,8 @@ def _predict_video(
                     outputs.write(frame, log_density)
                     summary.frames += 1
                     progress.update()
-            except Enough:
-                pass
+            except Enough:  # with this frame
+                summary.frames += 1
             except KeyboardInterrupt:
                 # The only way for a camera to end without a window; what it has given is kept.
                 if not str(source.path).startswith("camera:"):

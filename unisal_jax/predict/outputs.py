@@ -36,7 +36,7 @@ class FrameResults(Protocol):
 
 
 class Enough(Exception):
-    """Raised by `FrameResults.write` where no more of a video is wanted; what it has is kept."""
+    """Raised by `FrameResults.write` where no more of a video is wanted; what it has, this frame too, is kept."""
 
 
 class Results(Protocol):

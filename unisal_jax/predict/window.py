@@ -48,13 +48,17 @@ class Window:
         """
         cv2.imshow(self._title, overlay(frame, density, self._opacity)[..., ::-1])
         pressed = cv2.waitKey(1) & 0xFF
-        closed = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) == 0.0
+        try:
+            closed = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) == 0.0
+        except cv2.error:  # of Qt, where it was the only window
+            closed = True
         if closed or pressed in (_ESCAPE, ord("q")):
             raise Enough
 
     def close(self) -> None:
-        """Takes the window away."""
-        cv2.destroyWindow(self._title)
+        """Takes the window away, if it is still there."""
+        with contextlib.suppress(cv2.error):
+            cv2.destroyWindow(self._title)
 
 
 @dataclasses.dataclass(frozen=True)

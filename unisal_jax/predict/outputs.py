@@ -36,7 +36,7 @@ class FrameResults(Protocol):
 
 
 class Enough(Exception):
-    """Raised by `FrameResults.write` where no more of a video is wanted; what it has, this frame too, is kept."""
+    """Raised by `FrameResults.write` where this frame is the last one wanted; the video so far is kept."""
 
 
 class Results(Protocol):

@@ -1,5 +1,6 @@
 """The TFDS builders: one a released dataset, and one for own data."""
 
+import abc
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -62,13 +63,13 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         self._planned: tuple[Path, Release, dict[str, tuple[Shard, ...]]] | None = None
         super().__init__(file_format="array_record", **kwargs)
 
+    @abc.abstractmethod
     def scan(self, root: Path) -> Release:
         """Reads the release's layout.
 
         Raises:
             UnisalError: something is missing.
         """
-        raise NotImplementedError
 
     def fitting(self, split: str) -> Fitting | None:
         """What a split's frames are stored with."""
@@ -103,9 +104,9 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         )
 
     @property
+    @abc.abstractmethod
     def about(self) -> str:
         """One line on the dataset."""
-        raise NotImplementedError
 
     def _split_generators(self, dl_manager: Any) -> dict[str, tuple[Shard, ...]]:
         return self.plan(Path(dl_manager.manual_dir))[1]

@@ -41,6 +41,14 @@ def test_the_released_network_has_the_papers_size():
     assert own == {14_738}
 
 
+def test_shapes_are_float32_and_the_callers_own():
+    with jax.enable_x64(True):
+        shapes = variable_shapes(TWO)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}
+    shapes["params"].clear()
+    assert variable_shapes(TWO)["params"]
+
+
 @pytest.mark.parametrize(
     "change, gone",
     [

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,25 +20,22 @@ CLOSING = {"q": ("xdotool", "key", "q"), "window manager": ("wmctrl", "-c", "cli
 
 
 @pytest.fixture(scope="module")
-def screen(tmp_path_factory):
+def screen():
     """The environment of programs that show themselves on a screen of their own."""
     if lacking := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"not installed: {', '.join(lacking)}")
-    if "GUI:                           NONE" in cv2.getBuildInformation():
+    if re.search(r"GUI: +NONE", cv2.getBuildInformation()):
         pytest.skip("the OpenCV that is installed has no windows")
-    told, number = os.pipe()
     with contextlib.ExitStack() as stack:
-        for command in (["Xvfb", "-displayfd", str(number), "-screen", "0", "800x600x24"], ["openbox"]):
-            if command[0] == "openbox":
-                with os.fdopen(told) as display:
-                    environment = {**os.environ, "DISPLAY": f":{display.readline().strip()}"}
-            else:
-                environment = dict(os.environ)
-            process = stack.enter_context(
-                subprocess.Popen(command, env=environment, pass_fds=[number], stderr=subprocess.DEVNULL)
-            )
+
+        def start(*command, **options):
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL, **options))
             stack.callback(process.terminate)
-        os.close(number)
+            return process
+
+        server = start("Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", stdout=subprocess.PIPE)
+        environment = {**os.environ, "DISPLAY": f":{server.stdout.readline().decode().strip()}"}
+        start("openbox", env=environment)
         yield environment
 
 

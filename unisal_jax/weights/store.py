@@ -144,12 +144,13 @@ def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) 
 
 
 def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
-    """Shape and dtype of every variable of a network, by collection; nothing is computed."""
-    return jax.tree.map(lambda shape: shape, _traced_shapes(config))  # a dict of the caller's own
+    """Shape of every variable of a network, by collection, all float32; nothing is computed."""
+    float32 = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)  # also where JAX makes 64 bits
+    return jax.tree.map(lambda traced: float32(traced.shape), _traced(config))
 
 
 @functools.lru_cache(maxsize=16)
-def _traced_shapes(config: UnisalConfig) -> dict[str, Any]:
+def _traced(config: UnisalConfig) -> dict[str, Any]:
     # Tracing the network takes about a second, and reading a file asks more than once.
     smallest = jnp.zeros((1, 1, 32, 32, 3))
     shapes = jax.eval_shape(

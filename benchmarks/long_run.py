@@ -77,7 +77,6 @@ class Watch:
         return {
             "seconds": round(self.seconds, 1),
             "programs": len(within),
-            "programs_in_the_last_three_quarters": len(late),
             "resident_mb_second_quarter": round(statistics.median(second) / 1e6, 1),
             "resident_mb_last_quarter": round(statistics.median(last) / 1e6, 1),
             "growth": round(growth, 4),

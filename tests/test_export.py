@@ -132,7 +132,7 @@ def test_onnx(exported, golden_file, tmp_path, flags, inputs):
 @pytest.mark.parametrize(
     "flags",
     [
-        # Any size takes long to compile; test_stablehlo_at_any_size is of the same program.
+        # Any size takes long to compile; test_stablehlo_at_any_size is of pictures.
         pytest.param(
             ("--input-size", "any", "--batch", "any", "--streaming"), id="any", marks=pytest.mark.slow
         ),

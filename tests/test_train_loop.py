@@ -50,7 +50,7 @@ class Killed(Exception):
 def start():
     """The network and its first variables, once for all runs."""
     domains = tuple(network_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains)
-    network = UnisalConfig(domains=domains, **CONFIG.network)
+    network = UnisalConfig(domains=domains)
     return network, made_up(network)
 
 

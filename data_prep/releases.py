@@ -1,7 +1,6 @@
 """What a release holds, as clips; and the list of what it lacks."""
 
 import itertools
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from data_prep.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import list_folder
 
 # How many names a message lists of each kind.
 _NAMES_SHOWN = 5
@@ -109,12 +109,10 @@ def _listed(kind: str, names: list[str]) -> str:
 
 def names_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Names of the files in a folder with one of these suffixes (lower case), sorted; none if there is no
-    such folder. Hidden files are passed over."""
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
+    such folder. Hidden and system files are passed over."""
+    if not folder.is_dir():
         return []
-    return sorted(n for n in names if n.lower().endswith(suffixes) and not n.startswith("."))
+    return [entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffixes)]
 
 
 def frame_number(name: str) -> int:

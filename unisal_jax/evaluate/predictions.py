@@ -9,7 +9,8 @@ from natsort import natsorted
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
-from unisal_jax.media.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image, resize_frame
+from unisal_jax.limits import MAX_PIXELS
+from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, resize_frame
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
 

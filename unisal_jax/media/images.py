@@ -11,15 +11,13 @@ from natsort import natsorted, ns
 from PIL import ExifTags, Image
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path, cannot_write, list_folder
+from unisal_jax.limits import MAX_PIXELS
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Suffixes of image files, in lower case."""
-
-# Just below the size from which Pillow itself refuses to open a file.
-MAX_PIXELS = 178_000_000
 
 # Pillow knows some fifty formats. The rest are rare, and some of them run other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
@@ -76,23 +74,17 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder by their suffix, hidden ones left out, in natural order.
+    """The image files directly in a folder by their suffix, in natural order; hidden ones left out.
 
     Natural order reads numbers as numbers: frame2.png comes before frame10.png.
 
     Raises:
         UnisalError: the folder cannot be read.
     """
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise UnisalError(f"{folder}: cannot be read ({error.strerror})") from error
     found = [
-        entry
-        for entry in entries
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        entry for entry in list_folder(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
     ]
-    # Sorted above as well, so that names equal to natsort (1.png, 01.png) do not come as the disk lists them.
+    # Sorted before as well, so that names equal to natsort (1.png, 01.png) keep one order.
     return natsorted(found, key=lambda entry: entry.name, alg=ns.PATH)
 
 

@@ -20,8 +20,9 @@ from av.video.stream import VideoStream
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path
+from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.containers import is_cut_off
-from unisal_jax.media.images import MAX_PIXELS, list_images, read_image
+from unisal_jax.media.images import list_images, read_image
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}

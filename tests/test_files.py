@@ -1,0 +1,39 @@
+"""Which files a folder is said to hold, and that nothing that is read is overwritten."""
+
+import os
+
+import pytest
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, is_hidden, keep_inputs, list_folder
+
+
+@pytest.mark.parametrize(
+    "name", ["._a.png", ".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini", "__MACOSX", "@eaDir"]
+)
+def test_system_files_are_in_no_listing(tmp_path, name):
+    (tmp_path / name).touch()
+    (tmp_path / "a.png").touch()
+    assert is_hidden(name)
+    assert [path.name for path in list_folder(tmp_path)] == ["a.png"]
+
+
+def test_an_output_is_no_input(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a")
+    (tmp_path / "link.png").symlink_to(tmp_path / "in" / "a.png")
+    (tmp_path / "folder").symlink_to(tmp_path / "in")
+    os.link(tmp_path / "in" / "a.png", tmp_path / "hard.png")
+    (tmp_path / "other.png").write_bytes(b"a")
+    read = [tmp_path / "in" / "a.png", "camera:0"]
+    for output in ("in/a.png", "link.png", "hard.png", "folder/a.png", "in", "folder", "in/../in/a.png"):
+        with pytest.raises(UnisalError, match="would overwrite .*a.png"):
+            keep_inputs([tmp_path / "other.png", tmp_path / output], read)
+    keep_inputs([tmp_path / "other.png", tmp_path / "in" / "new.png", tmp_path / "in" / "new"], read)
+
+
+def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".png")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"x")
+    assert os.listdir(tmp_path) == [path.name]

@@ -1,0 +1,17 @@
+"""How much a file from a stranger may claim of memory and time: every limit in one place.
+
+A file's header can claim any size, and a small compressed file can unpack to any size. What is
+claimed is compared with these before memory is taken. SECURITY.md tells them to users.
+"""
+
+MAX_PIXELS = 178_000_000
+"""Pixels of an image or of a video's frame. Just below the size at which Pillow itself refuses a file."""
+
+MAX_HELD_BYTES = 768 << 20
+"""Bytes of full-size images that wait for the network at once, beside the one that is being read."""
+
+MAX_UNPACKED_BYTES = 1 << 30
+"""Bytes that a compressed table, array or MATLAB file may unpack to."""
+
+MAX_READ_SECONDS = 20.0
+"""Seconds that reading one image may take."""

@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
     from unisal_jax.analysis.page import write_page
     from unisal_jax.analysis.results import write
+    from unisal_jax.backend import start_jax
     from unisal_jax.errors import UnisalError
     from unisal_jax.evaluate.protocols import get_protocol
-    from unisal_jax.predict.model import keep_compiled_programs
     from unisal_jax.weights.store import load_weights
 
     get_protocol(args.protocol)
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnisalError(f"{args.out}: cannot be written ({error.strerror})") from error
-    keep_compiled_programs()
+    start_jax()
     datasets: tuple[Dataset, ...] = ()
     if needing:
         paths = make_synthetic(args.out / _SYNTHETIC, args.seed) if synthetic else args.data

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import jax
 
 import unisal_jax
+from unisal_jax.backend import start_jax
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.models.inference import fold
-from unisal_jax.predict.model import SaliencyModel, keep_compiled_programs
+from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.weights.fetch import RELEASED
 from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
 
@@ -53,7 +54,7 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
       UnisalError: something given cannot be exported, a package is missing, or the artifact does not agree
         with the network. Nothing is written then.
     """
-    keep_compiled_programs()
+    start_jax()
     loaded = load_weights(weights)
     signature = _signature(loaded, options)
     module = FORMATS[options.format]

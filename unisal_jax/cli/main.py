@@ -47,16 +47,43 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `unisal ARGV` and returns its exit status: 0, 1, or 128 and the signal that ended it."""
+    """Runs `unisal ARGV` and returns its exit status: 0, 1, or 128 and the signal that ended it.
+
+    An error is one line, unless --debug is given.
+    """
     of_its_own = argv is None  # this process is the command's, not some other program that calls us
     if of_its_own:
         _set_up_process()
     argv = sys.argv[1:] if argv is None else argv
+    wanted = next((arg for arg in argv if arg in COMMANDS), None)
+    title = f"unisal {wanted}" if wanted else "unisal"
+    try:
+        status = _run(argv, wanted, of_its_own)
+        sys.stdout.flush()  # here, so that a full disk is told like any other error
+        return status
+    except KeyboardInterrupt as stop:
+        if of_its_own:
+            # Threads may take a while to end: a second Ctrl-C does not wait for them.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print(f"{title}: {'terminated' if stop.args else 'interrupted'}", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as with `| head`: not an error of ours.
+        _discard_unwritten(sys.stdout)
+        return 1
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        print(f"{title}: {_line(error)}", file=sys.stderr)
+        _discard_unwritten(sys.stdout)
+        return 1
+
+
+def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     parser = Parser("unisal", description="Where people look in images and video.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     # The full parser of the wanted command alone; the others are here for the list in --help.
-    wanted = next((arg for arg in argv if arg in COMMANDS), None)
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == wanted:
@@ -79,7 +106,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if of_its_own and args.command in _NETWORK_COMMANDS:
         restart_with_large_pages()
-    return _run(args)
+    status: int = args.run(args)
+    return status
 
 
 def _set_up_process() -> None:
@@ -95,29 +123,6 @@ def _set_up_process() -> None:
 
 def _terminate(number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt(number)
-
-
-def _run(args: argparse.Namespace) -> int:
-    """Runs the command; an error, unless --debug is given, is one line."""
-    try:
-        status: int = args.run(args)
-        sys.stdout.flush()  # here, so that a full disk is told like any other error
-        return status
-    except KeyboardInterrupt as stop:
-        # Threads may take a while to end: a second Ctrl-C does not wait for them.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        print(f"unisal {args.command}: {'terminated' if stop.args else 'interrupted'}", file=sys.stderr)
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as with `| head`: not an error of ours.
-        _discard_unwritten(sys.stdout)
-        return 1
-    except Exception as error:
-        if args.debug:
-            raise
-        print(f"unisal {args.command}: {_line(error)}", file=sys.stderr)
-        _discard_unwritten(sys.stdout)
-        return 1
 
 
 def _line(error: Exception) -> str:

@@ -35,6 +35,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
+def is_system(name: str) -> bool:
+    """Whether a file of this name is the system's own: it puts them into folders that people look into."""
+    return name.lower() in (*_SYSTEM_NAMES, ".ds_store") or name.startswith("._")
+
+
 def list_folder(folder: str | Path) -> list[Path]:
     """What lies directly in a folder, sorted by name; hidden and system files (`is_hidden`) left out.
 
@@ -164,6 +169,15 @@ def cannot_write(path: str | Path, error: OSError | ValueError) -> UnisalError:
     """
     kind = UnisalError if getattr(error, "errno", None) in _BAD_NAME else OutputError
     return kind(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def check_name(path: Path) -> None:
+    """Raises UnisalError for a path that the disk cannot hold: too long, or with bytes it does not take."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno in _BAD_NAME:
+            raise cannot_write(path, error) from error
 
 
 def name_limit(folder: Path) -> int:

@@ -108,10 +108,14 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
     names = unique_names([path for _, path in taken], name_bytes)
     sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
     notes = [
-        note for text, each in zip(inputs, listed, strict=True) for note in _left_out(text, each.others, taken)
+        note
+        for text, each in zip(inputs, listed, strict=True)
+        for note in _left_out(text, each.others, taken)
     ]
     if links:
-        notes.append(f"{_count(len(links), 'link')} to files that are named themselves: each file is taken once")
+        notes.append(
+            f"{_count(len(links), 'link')} to files that are named themselves: each file is taken once"
+        )
     return Found(sources, [*dict.fromkeys(notes), *_still(sources)])
 
 
@@ -220,9 +224,7 @@ def _left_out(text: str, others: Iterable[Path], taken: list[tuple[Kind, str | P
 
 def _still(sources: list[Source]) -> list[str]:
     """One line on animations of which the first frame alone is taken."""
-    found = [
-        source.path for source in sources if source.kind == "image" and _is_animated(Path(source.path))
-    ]
+    found = [source.path for source in sources if source.kind == "image" and _is_animated(Path(source.path))]
     if not found:
         return []
     frames = count_frames(found[0]) - 1

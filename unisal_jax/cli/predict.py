@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.errors import UnisalError
-    from unisal_jax.files import files_below, new_folders
+    from unisal_jax.files import new_folders
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.records import FOLDER, weights_state
     from unisal_jax.predict.resume import name_bytes, plan
     from unisal_jax.predict.window import Windows
+    from unisal_jax.weights.fetch import files_of
 
     if args.out is None and not args.show:
         raise UnisalError("--out: where are the results to go?")
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     planned = plan(
         PredictionFiles(out, kinds, args.opacity, settings),
         found.sources,
-        files_below(args.weights),
+        files_of(args.weights),
         resume=args.resume,
         skip_errors=options.skip_errors,
     )

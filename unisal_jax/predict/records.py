@@ -16,6 +16,7 @@ from unisal_jax.files import atomic_path, cannot_write, files_below
 from unisal_jax.media.images import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
+from unisal_jax.weights.fetch import RELEASED
 
 FOLDER = ".inputs"
 
@@ -55,7 +56,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
 def weights_state(weights: str) -> Any:
     """What tells weights from others: their name or address, or a file's or folder's state."""
     path = Path(weights)
-    if not path.exists():
+    if weights in RELEASED or not path.exists():
         return weights
     return {"path": os.path.realpath(path), **state_of(path, files_below(path))}
 

@@ -5,7 +5,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 
 # Not asked of `apps.crop_files`, whose import takes a second: `--help` is to be quick.
 KINDS = ("json", "crop")
@@ -41,7 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: json (boxes and the share of attention kept), crop (cropped pictures, and "
         ".mp4 for videos) (default: json)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_inputs(args.input)
+    checks.check_network(args.weights, args.domain)
+    checks.check_folder_to_write(args.out)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +56,6 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.apps.crop_files import CropFiles
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.predict.batch import Options, predict_sources
-    from unisal_jax.predict.model import load
     from unisal_jax.predict.resume import name_bytes
     from unisal_jax.weights.fetch import files_of
 
@@ -62,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     keep_inputs(
         (path for source in sources for path in files.paths(source)), chain(read, files_of(args.weights))
     )
+    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.model import load
+
     options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
     with new_folders([args.out / kind for kind in args.save]):
         summary = predict_sources(load(args.weights, args.dtype), sources, files, options)

@@ -104,6 +104,8 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     if args.command is None:
         parser.print_help()
         return 1
+    if hasattr(args, "check"):
+        args.check(args)
     if of_its_own and args.command in _NETWORK_COMMANDS:
         restart_with_large_pages()
     status: int = args.run(args)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=".json (a list of objects) or .csv (with a header): left, top, width, height in pixels, name",
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores to this file")
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_inputs([args.input])
+    checks.check_network(args.weights, args.domain)
+    if args.json:
+        checks.check_file_to_write(args.json)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.images import read_image
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.media.video import open_video
-    from unisal_jax.predict.model import load
     from unisal_jax.predict.outputs import text_file
     from unisal_jax.weights.fetch import files_of
 
@@ -47,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     (source,) = sources
     if args.json:
         keep_inputs([args.json], [*source.files(), args.boxes, *files_of(args.weights)])
+    from unisal_jax.predict.model import load
+
     about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
     if source.kind == "image":
         image = read_image(source.path)

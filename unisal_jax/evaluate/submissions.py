@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -24,9 +25,10 @@ from unisal_jax.files import atomic_path, cannot_write, list_folder, new_folders
 from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.names import frames_name
 from unisal_jax.media.sources import Found, Kind, Source, find_inputs
-from unisal_jax.predict.batch import Options, predict_sources
-from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
+
+if TYPE_CHECKING:
+    from unisal_jax.predict.model import SaliencyModel
 
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 # Log-densities are smooth, so their high bytes repeat: sorted by byte (HDF5's shuffle), this level of
@@ -105,7 +107,7 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
 
 
 def write_submission(
-    model: SaliencyModel, benchmark: Benchmark, stimuli: list[Source], out: Path, domain: str | None = None
+    model: "SaliencyModel", benchmark: Benchmark, stimuli: list[Source], out: Path, domain: str | None = None
 ) -> None:
     """Predicts the stimuli into a submission.
 
@@ -176,15 +178,17 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
 
 
 def _log_densities(
-    model: SaliencyModel, stimuli: list[Source], domain: str | None
+    model: "SaliencyModel", stimuli: list[Source], domain: str | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(name, log-density float32 [H, W]) of each image."""
     for source in tqdm(stimuli, unit="image", disable=None):
         yield source.name, model.predict(read_image(source.path), domain, log=True)
 
 
-def _write_video_maps(model: SaliencyModel, source: Source, out: Path, domain: str | None) -> None:
+def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: str | None) -> None:
     """Writes a video's folder of maps, which appears when all of it is there."""
+    from unisal_jax.predict.batch import Options, predict_sources  # late, as it imports JAX
+
     try:
         with TemporaryDirectory(prefix=".", dir=out) as folder:
             files = PredictionFiles(Path(folder), kinds=("map",))

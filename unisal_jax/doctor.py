@@ -40,8 +40,10 @@ def examine() -> dict[str, Any]:
     try:
         import jax
 
+        from unisal_jax.backend import local_devices
+
         programs = Path(jax.config.values.get("jax_compilation_cache_dir") or programs)
-        facts["devices"] = _kinds(jax.local_devices())
+        facts["devices"] = _kinds(local_devices())
     except Exception as error:  # a driver that does not fit fails in many ways, and that is to be shown
         facts["devices"], facts["devices_error"] = [], " ".join(str(error).split())
     facts["caches"]["programs"] = _folder(programs)

@@ -15,3 +15,6 @@ MAX_UNPACKED_BYTES = 1 << 30
 
 MAX_READ_SECONDS = 20.0
 """Seconds that reading one image may take."""
+
+MAX_BLOCKS = 1 << 20
+"""Blocks of an image file that are looked at to count an animation's frames."""

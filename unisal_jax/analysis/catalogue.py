@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from unisal_jax.analysis.context import Context
-from unisal_jax.analysis.results import Analysis
+if TYPE_CHECKING:
+    from unisal_jax.analysis.context import Context
+    from unisal_jax.analysis.results import Analysis
 
 # Name -> (module below, what it makes). A module is imported only when it is wanted.
 NAMES = {
@@ -21,7 +23,7 @@ STUDIES = ("settings", "ablation")
 NEED_DATA = ("domain-shift", "qualitative", "compare")
 
 
-def analysis(name: str) -> Callable[[Context], Analysis]:
+def analysis(name: str) -> "Callable[[Context], Analysis]":
     """The analysis of this name, one of `NAMES` but not of `STUDIES`."""
     found: Callable[[Context], Analysis] = import_module(f"unisal_jax.analysis.{NAMES[name][0]}").analyse
     return found

@@ -1,12 +1,15 @@
 """`unisal analyze`: the paper's figures and tables, each from data and weights."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from unisal_jax.analysis.catalogue import NAMES, NEED_DATA, STUDIES
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
+from unisal_jax.cli.evaluate import PROTOCOLS
+from unisal_jax.errors import UnisalError
 
 _OVERRIDE = "--config."
 _SYNTHETIC = "synthetic"
@@ -59,35 +62,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=flags.positives, default=(1,), metavar="N,N", help="one run each (default: 1)"
     )
     parser.epilog = "--config.NAME=VALUE changes a field of the runs' configs, as --config.epochs=4."
-    parser.set_defaults(run=run, open_flags=_OVERRIDE)
+    parser.set_defaults(check=check, run=run, open_flags=_OVERRIDE)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    if args.protocol not in PROTOCOLS:
+        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {', '.join(PROTOCOLS)}")
+    needing = [name for name in _wanted(args) if name in NEED_DATA]
+    if needing and not args.data:
+        raise UnisalError(f"--data: {needing[0]} needs a dataset, or --data synthetic")
+    if _SYNTHETIC in args.data and len(args.data) > 1:
+        raise UnisalError("--data: synthetic stands alone")
+    for path in args.data:
+        folder = path.rpartition(":")[0] if ":" in path and not os.path.exists(path) else path
+        if path != _SYNTHETIC:
+            checks.check_folder_to_read(Path(folder))
+    # A dataset's folder has an index.html, or tables, of its own.
+    if args.out.exists() and any(os.path.exists(path) and args.out.samefile(path) for path in args.data):
+        raise UnisalError(f"{args.out}: is read; name another folder for the results")
+    checks.check_folder_to_write(args.out)
+    checks.check_network(args.weights)
+    checks.check_extra("unisal analyze", "analysis", "matplotlib", "sklearn")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the analyses, writes their files and the page, and says where it is."""
+    from unisal_jax.files import new_folders
+
+    with new_folders([args.out]):
+        return _analyse(args, _wanted(args))
+
+
+def _wanted(args: argparse.Namespace) -> list[str]:
+    return list(NAMES) if "all" in args.names else [name for name in NAMES if name in args.names]
+
+
+def _analyse(args: argparse.Namespace, wanted: list[str]) -> int:
     from unisal_jax.analysis.catalogue import analysis
     from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
     from unisal_jax.analysis.page import write_page
     from unisal_jax.analysis.results import write
-    from unisal_jax.errors import UnisalError
-    from unisal_jax.evaluate.protocols import get_protocol
-    from unisal_jax.predict.model import keep_compiled_programs
+    from unisal_jax.backend import start_jax
     from unisal_jax.weights.store import load_weights
 
-    get_protocol(args.protocol)
-    wanted = list(NAMES) if "all" in args.names else [name for name in NAMES if name in args.names]
-    needing = [name for name in wanted if name in NEED_DATA]
-    if needing and not args.data:
-        raise UnisalError(f"--data: {needing[0]} needs a dataset, or --data synthetic")
-    synthetic = _SYNTHETIC in args.data
-    if synthetic and len(args.data) > 1:
-        raise UnisalError("--data: synthetic stands alone")
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnisalError(f"{args.out}: cannot be written ({error.strerror})") from error
-    keep_compiled_programs()
+    start_jax()
     datasets: tuple[Dataset, ...] = ()
-    if needing:
+    synthetic = _SYNTHETIC in args.data
+    if any(name in NEED_DATA for name in wanted):
         paths = make_synthetic(args.out / _SYNTHETIC, args.seed) if synthetic else args.data
         datasets = open_datasets(paths, load_weights(args.weights).config.domains)
     context = Context(

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-peers", action="store_true", help="measure ours alone")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the report to this file")
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_network(args.weights, args.domain)
+    if args.json is not None:
+        checks.check_file_to_write(args.json)
+    if args.peers is not None:
+        checks.check_inputs([str(args.peers)])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from unisal_jax.cli import checks
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
@@ -13,14 +15,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="read the output back and prove every tensor equal, one a line"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_network(args.input)
+    checks.check_folder_to_write(args.output.parent)
 
 
 def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
+    from unisal_jax.backend import start_jax
+    from unisal_jax.files import keep_inputs
+    from unisal_jax.weights.fetch import files_of
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
 
+    keep_inputs([args.output], files_of(args.input))
+    start_jax()
     weights = load_weights(args.input)
     save_weights(args.output, weights)
     if args.verify:

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import threading
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     flags.add_weights(parser)
     flags.add_dtype(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_network(args.weights)
+    checks.check_extra("unisal demo", "demo", "gradio")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,12 +1,18 @@
 """`unisal evaluate`: our network, or anyone's maps, scored on a dataset under a named protocol."""
 
 import argparse
+import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
+from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.results import BASELINES
+
+# Not asked of `evaluate.protocols`, which imports JAX.
+PROTOCOLS = ("unisal", "dhf1k", "pysaliency")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,23 +64,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="fail",
         help="at a video or image that cannot be scored, stop (default), or leave it out and count it",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    if args.protocol not in PROTOCOLS:
+        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {', '.join(PROTOCOLS)}")
+    reports = [path for path in (args.json, args.csv, args.html) if path is not None]
+    for path in reports:
+        checks.check_file_to_write(path)
+    if len({os.path.realpath(path) for path in reports}) < len(reports):
+        raise UnisalError(f"{reports[-1]}: is named for two reports; name a file for each")
+    checks.check_folder_to_read(Path(args.data))
+    if args.predictions is None:
+        checks.check_network(args.weights, args.domain)
+    else:
+        checks.check_folder_to_read(args.predictions)
+    if args.prior not in (None, "train"):
+        checks.check_inputs([args.prior])
 
 
 def run(args: argparse.Namespace) -> int:
     """Scores, prints the table and writes the files asked for."""
-    from unisal_jax.errors import UnisalError
     from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
-    from unisal_jax.evaluate.protocols import get_protocol
     from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
     from unisal_jax.evaluate.run import Maps, Options, evaluate
     from unisal_jax.evaluate.sources import mean_truth, open_data
+    from unisal_jax.files import keep_inputs
     from unisal_jax.predict.model import load
 
-    get_protocol(args.protocol)  # before the data is read
-    for path in (args.json, args.csv, args.html):
-        if path is not None and not path.parent.is_dir():
-            raise UnisalError(f"{path}: cannot be written (no folder {path.parent})")
+    reports = [path for path in (args.json, args.csv, args.html) if path is not None]
+    keep_inputs(reports, _read(args))
     skip_errors = args.on_error == "skip"
     data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
@@ -108,3 +129,20 @@ def run(args: argparse.Namespace) -> int:
             write(path, evaluation)
             print(f"{path}: written")
     return 0
+
+
+def _read(args: argparse.Namespace) -> Iterator[Path]:
+    """The files that are read; older reports, which may lie beside the data, are not among them."""
+    from unisal_jax.data.prepared import SIDECAR
+    from unisal_jax.files import files_below
+    from unisal_jax.weights.fetch import files_of
+
+    for folder in (args.data, args.predictions):
+        if folder is not None:
+            for path in files_below(folder):
+                # JSON is read of prepared data alone.
+                if path.suffix.lower() not in (".json", ".csv", ".html") or (path.parent / SIDECAR).exists():
+                    yield path
+    if args.prior not in (None, "train"):
+        yield Path(args.prior)
+    yield from files_of(args.weights)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 from unisal_jax.domains import Size
 
 
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
 
 
 def _input_size(text: str) -> Size | Literal["any"]:
@@ -52,6 +52,15 @@ def _input_size(text: str) -> Size | Literal["any"]:
 
 def _batch(text: str) -> int | Literal["any"]:
     return "any" if text == "any" else flags.positive(text)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_network(args.weights, args.domain)
+    checks.check_folder_to_write(args.out.parent)
+    needed = {"onnx": ("onnx", ("onnx", "onnxruntime")), "stablehlo": ("export", ("flatbuffers",))}
+    extra, modules = needed[args.format]
+    checks.check_extra(f"--format {args.format}", extra, *modules)
 
 
 def run(args: argparse.Namespace) -> int:

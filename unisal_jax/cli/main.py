@@ -1,9 +1,12 @@
 """The `unisal` command: finds the subcommand, and turns errors into one line and exit status 1."""
 
 import argparse
+import contextlib
 import importlib
+import os
+import signal
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.errors import UnisalError
@@ -31,6 +34,10 @@ COMMANDS = {
 _NETWORK_COMMANDS = ("predict", "evaluate", "train", "benchmark", "analyze")
 
 
+# How XLA and OpenCV say it.
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Insufficient memory")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with the exit status and the single line that the other errors have."""
 
@@ -40,14 +47,43 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `unisal ARGV` and returns its exit status, 0 or 1."""
+    """Runs `unisal ARGV` and returns its exit status: 0, 1, or 128 and the signal that ended it.
+
+    An error is one line, unless --debug is given.
+    """
     of_its_own = argv is None  # this process is the command's, not some other program that calls us
+    if of_its_own:
+        _set_up_process()
     argv = sys.argv[1:] if argv is None else argv
+    wanted = next((arg for arg in argv if arg in COMMANDS), None)
+    title = f"unisal {wanted}" if wanted else "unisal"
+    try:
+        status = _run(argv, wanted, of_its_own)
+        sys.stdout.flush()  # here, so that a full disk is told like any other error
+        return status
+    except KeyboardInterrupt as stop:
+        if of_its_own:
+            # Threads may take a while to end: a second Ctrl-C does not wait for them.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print(f"{title}: {'terminated' if stop.args else 'interrupted'}", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as with `| head`: not an error of ours.
+        _discard_unwritten(sys.stdout)
+        return 1
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        print(f"{title}: {_line(error)}", file=sys.stderr)
+        _discard_unwritten(sys.stdout)
+        return 1
+
+
+def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     parser = Parser("unisal", description="Where people look in images and video.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     # The full parser of the wanted command alone; the others are here for the list in --help.
-    wanted = next((arg for arg in argv if arg in COMMANDS), None)
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == wanted:
@@ -68,19 +104,45 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 1
+    if hasattr(args, "check"):
+        args.check(args)
     if of_its_own and args.command in _NETWORK_COMMANDS:
         restart_with_large_pages()
+    status: int = args.run(args)
+    return status
+
+
+def _set_up_process() -> None:
+    """Makes what is printed, and SIGTERM, harmless to the work that is being done."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may hold what the console cannot show: escapes are printed instead.
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        # As Ctrl-C does, it unwinds the stack, so that temporary files are removed.
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
+def _line(error: Exception) -> str:
+    """What a person is told of an error."""
+    if isinstance(error, UnisalError):
+        return str(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        return "out of memory; a smaller --input-size, or smaller or fewer inputs at once, need less"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return f"unexpected {type(error).__name__}{f': {text}' if text else ''} (--debug shows where)"
+
+
+def _discard_unwritten(stream: TextIO) -> None:
+    """Drops what a stream still holds and cannot write: Python would try again at exit, and complain."""
     try:
-        return args.run(args)
-    except UnisalError as error:
-        if args.debug:
-            raise
-        print(f"unisal {args.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"unisal {args.command}: interrupted", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as with `| head`: not an error of ours.
-        sys.stderr.close()
-        return 1
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

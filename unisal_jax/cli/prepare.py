@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from unisal_jax.cli import checks
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import files_below, keep_inputs
 
 # Not asked of `data_prep`, whose import takes a second: `--help` is to be quick.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
@@ -67,11 +69,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="--sigma is in degrees of visual angle, not in pixels",
     )
     own.add_argument("--fps", type=float, help="of clips that are folders of frames")
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_folder_to_read(args.raw)
+    if args.table is not None and not args.table.is_file():
+        raise UnisalError(f"--table {args.table}: no such file")
+    checks.check_folder_to_write(args.data_dir)
+    if args.preview is not None:
+        checks.check_file_to_write(args.preview)
+    if args.beam_runner is not None:
+        checks.check_extra("--beam-runner", "beam", "apache_beam")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepares, and prints where the dataset is and what it holds."""
+    if args.preview:
+        keep_inputs(
+            [args.preview], (path for part in (args.raw, args.table) if part for path in files_below(part))
+        )
     builder = _own_builder(args) if args.dataset == OWN else _released_builder(args)
     # After the flags are checked: the import takes a second.
     from data_prep.prepare import prepare

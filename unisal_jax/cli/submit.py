@@ -2,9 +2,10 @@
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
-from unisal_jax.cli import flags
+from unisal_jax.cli import checks, flags
 
 # Not asked of `evaluate.submissions`, whose import takes a second: `--help` is to be quick.
 BENCHMARKS = ("dhf1k", "salicon", "mit300", "cat2000")
@@ -29,18 +30,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
     )
     flags.add_weights(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before JAX is imported."""
+    checks.check_inputs(args.input)
+    checks.check_network(args.weights, args.domain)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the submission, and says so if it is not of the whole test set."""
     from unisal_jax.evaluate.submissions import BENCHMARKS, check_out, find_stimuli, write_submission
-    from unisal_jax.predict.model import load
+    from unisal_jax.files import keep_inputs
+    from unisal_jax.weights.fetch import files_of
 
     benchmark = BENCHMARKS[args.benchmark]
     check_out(benchmark, args.out)
-    stimuli = find_stimuli(benchmark, args.input)
+    found = find_stimuli(benchmark, args.input)
+    stimuli = found.sources
+    read = (path for source in stimuli for path in source.files())
+    keep_inputs([args.out], chain(read, files_of(args.weights)))
+    from unisal_jax.predict.model import load
+
     write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
+    for line in found.notes:
+        print(f"unisal submit: {line}", file=sys.stderr)
     if len(stimuli) != benchmark.count:
         print(
             f"unisal submit: {benchmark.title}'s test set has {benchmark.count} {benchmark.kind}s, "

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints where the checkpoints are."""
-    from unisal_jax.predict.model import keep_compiled_programs
+    from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
     from unisal_jax.train.config import load_config
     from unisal_jax.train.loop import train
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config, args.overrides)
     processes.start(args.coordinator, args.processes, args.process)
-    keep_compiled_programs()
+    start_jax()
     outcome = train(config, args.workdir)
     if not processes.is_first():
         return 0

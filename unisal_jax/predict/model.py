@@ -8,13 +8,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from unisal_jax.backend import start_jax
 from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size_by_aspect
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.ahead import ahead
 from unisal_jax.predict.network import Dtype, Network, finish
-from unisal_jax.weights.fetch import programs_dir
 from unisal_jax.weights.store import Weights, load_weights
 
 # Pictures of one size go to the device together, at most so many; fewer are filled up to a power
@@ -36,17 +36,11 @@ def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyM
         of a .safetensors, .pth or checkpoint folder.
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
     Raises:
-      UnisalError: the weights are not there, damaged, or of another network.
+      UnisalError: the weights are not there, damaged, or of another network; or JAX has no device of the
+        platform that `JAX_PLATFORMS` names.
     """
-    keep_compiled_programs()
+    start_jax()
     return SaliencyModel(load_weights(weights), dtype)
-
-
-def keep_compiled_programs() -> None:
-    """Keeps compiled programs between runs in the cache folder, unless JAX was told where already."""
-    if not jax.config.values.get("jax_compilation_cache_dir"):
-        jax.config.update("jax_compilation_cache_dir", str(programs_dir()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 class SaliencyModel:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unisal_jax.backend import local_devices
 from unisal_jax.domains import Domain, Size
 from unisal_jax.models.inference import Folded, fold
 from unisal_jax.models.unisal import HIDDEN_FEATURES, Unisal, UnisalConfig, normalize
@@ -39,7 +40,7 @@ class Network:
     ):
         self.config = config
         self.dtype = dtype
-        self.devices = tuple(devices or jax.local_devices())
+        self.devices = tuple(devices or local_devices())
         self._variables = variables
         self._folded = functools.cache(self._fold)
         self._on_devices = functools.cache(self._place)

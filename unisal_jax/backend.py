@@ -1,0 +1,46 @@
+"""JAX's devices and its cache of compiled programs: where both are set up."""
+
+import os
+
+import jax
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.weights.fetch import programs_dir
+
+# What a user sets to choose JAX's devices, in the order in which JAX regards it.
+_SETTINGS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+
+
+def start_jax() -> None:
+    """Initializes JAX's devices, and keeps compiled programs between runs in the cache folder.
+
+    Another folder that JAX was told to use for compiled programs is left as it is.
+
+    Raises:
+      UnisalError: JAX has no device of the platform that it was told to use.
+    """
+    local_devices()
+    if not jax.config.values.get("jax_compilation_cache_dir"):
+        jax.config.update("jax_compilation_cache_dir", str(programs_dir()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def local_devices() -> list[jax.Device]:
+    """The devices of this process.
+
+    Raises:
+      UnisalError: as `start_jax`.
+    """
+    try:
+        return jax.local_devices()
+    # A platform that is not there is a RuntimeError, or an assertion without a word.
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+        because = f" ({reason})" if reason else ""
+        name = next((name for name in _SETTINGS if os.environ.get(name)), None)
+        if name is not None:
+            raise UnisalError(
+                f"{name}={os.environ[name]}: JAX has no such device here{because}; "
+                f"unset {name}, or set JAX_PLATFORMS=cpu"
+            ) from error
+        raise UnisalError(f"JAX has no device here{because}; JAX_PLATFORMS=cpu uses the CPU") from error

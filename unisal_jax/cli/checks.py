@@ -1,0 +1,70 @@
+"""What commands refuse before they import JAX, which takes seconds: what is missing, what cannot be written.
+
+A command's `check(args)` makes these checks. They are cheap and not complete: what needs a file's content is
+found out by the command itself.
+"""
+
+import glob
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from unisal_jax.domains import find_domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import new_folders
+
+
+def check_inputs(inputs: Iterable[str]) -> None:
+    """Refuses inputs (`flags.add_inputs`) that are neither there nor a glob nor a camera."""
+    for text in inputs:
+        if not (os.path.exists(text) or glob.has_magic(text) or text.startswith("camera:")):
+            raise UnisalError(f"{Path(text)}: no such file or folder")
+
+
+def check_folder_to_read(path: Path) -> None:
+    """Refuses a folder that is not there."""
+    if not path.is_dir():
+        raise UnisalError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}")
+
+
+def check_network(weights: str, domain: str | None = None) -> None:
+    """Refuses weights that are not there, and a domain that the released weights do not have."""
+    from unisal_jax.weights.fetch import RELEASED
+    from unisal_jax.weights.hub import SCHEME
+
+    if weights.startswith(SCHEME):
+        check_extra(weights, "hub", "huggingface_hub")
+    elif weights not in RELEASED and not os.path.exists(weights):
+        raise UnisalError(f"{weights}: no such file, nor a release ({', '.join(RELEASED)})")
+    if weights == "unisal" and domain is not None:
+        find_domain(domain)
+
+
+def check_folder_to_write(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to; leaves nothing there."""
+    with new_folders([folder]):
+        pass
+
+
+def check_file_to_write(path: Path) -> None:
+    """Refuses a file whose folder is not there or cannot be written to."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UnisalError(
+            f"{path}: cannot be written ({'is a folder' if path.is_dir() else f'no folder {path.parent}'})"
+        )
+    check_folder_to_write(path.parent)
+
+
+def check_extra(what: str, extra: str, *modules: str) -> None:
+    """Refuses `what` where a module that it needs is not installed; imports none."""
+    for name in modules:
+        if not _is_installed(name):
+            raise UnisalError(f"{what} needs {name}; install it with: pip install 'unisal-jax[{extra}]'")
+
+
+def _is_installed(module: str) -> bool:
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return importlib.util.find_spec(module) is not None

@@ -125,11 +125,16 @@ def _open(path: Path, file: BinaryIO, max_pixels: int) -> Image.Image:
     return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
-    """Decodes to uint8 RGB [H, W, 3], upright."""
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Decodes an open image and turns it as its EXIF orientation says."""
     image.load()
     turn = _TURNS.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
+    """Decodes to uint8 RGB [H, W, 3], upright."""
+    upright = turn_upright(image)
     mode = upright.mode
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         # Pillow's own conversion would clip 16 bits at 255 instead of scaling. It holds 16-bit PPM

@@ -130,7 +130,10 @@ def _float_tiff(path: Path) -> np.ndarray | None:
             tags = TiffImagePlugin.ImageFileDirectory_v2(header)
             file.seek(tags.next)
             tags.load(file)
-        width, height = int(tags.get(TiffImagePlugin.IMAGEWIDTH, 0)), int(tags.get(TiffImagePlugin.IMAGELENGTH, 0))
+        width, height = (
+            int(tags.get(TiffImagePlugin.IMAGEWIDTH, 0)),
+            int(tags.get(TiffImagePlugin.IMAGELENGTH, 0)),
+        )
         bits = tuple(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
         floats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) == {3}
     except Exception:

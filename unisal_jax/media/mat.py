@@ -100,7 +100,7 @@ def read_mat(path: str | Path) -> dict[str, Value]:
     except UnisalError:
         raise
     except (ValueError, IndexError, StopIteration, struct.error, zlib.error, UnicodeDecodeError) as error:
-        raise UnisalError(f"{path}: the MATLAB file is damaged or cut off ({error})") from error
+        raise UnisalError(f"{path}: not a MATLAB file, or cut off ({error})") from error
 
 
 def _variables(path: Path, part: _Part) -> dict[str, Value]:

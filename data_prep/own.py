@@ -15,18 +15,14 @@ from data_prep.releases import (
     Clip,
     Missing,
     Release,
-    by_stem,
-    match_stems,
-    names_in,
-    passed_over_lines,
     require_same,
-    subfolder,
     whole_release,
 )
 from data_prep.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
+from unisal_jax.media.names import by_stem, match_stems, names_in, passed_over_lines, subfolder
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
 SPLITS = ("train", "validation", "test")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import map_to_grey, read_image
 
 # Strong enough to matter, weak enough that reading a release stays the slower part.

@@ -112,10 +112,8 @@ class TruthFiles:
             UnisalError: as `read`.
         """
         path = self.fixations[index]
-        if path.suffix.lower() == _MAT:
-            found = read_mat_fixations(path, size)
-        else:
-            found = _image_fixations(path)
+        is_mat = path.suffix.lower() == _MAT
+        found = read_mat_fixations(path, size) if is_mat else _image_fixations(path)
         _check_size(path, found.size, size)
         points, observers, outside = keep_inside(found.points, found.observers, size)
         return Fixations(points, observers, size, outside, () if self.released else found.faults)
@@ -265,11 +263,11 @@ def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, Size]:
 
 
 def _salicon_fixations(path: Path, variables: dict[str, mat.Value]) -> tuple[np.ndarray, np.ndarray, Size]:
-    gaze = variables.get("gaze")
+    gaze, resolution = variables.get("gaze"), variables.get("resolution")
     try:
-        if not isinstance(gaze, list):
-            raise TypeError("no struct")
-        height, width = (int(side) for side in np.ravel(variables["resolution"]))
+        if not isinstance(gaze, list) or not isinstance(resolution, np.ndarray):
+            raise TypeError("no struct and size")
+        height, width = (int(side) for side in resolution.ravel())
         # An observer without fixations has an empty list of any shape.
         points = [_points(person["fixations"]) for person in gaze]
     except (KeyError, ValueError, OverflowError, TypeError) as error:

@@ -7,17 +7,16 @@ from data_prep.releases import (
     Clip,
     Missing,
     Release,
-    by_stem,
     frame_number,
     held_out,
     require_run,
-    subfolder,
     whole_release,
 )
 from data_prep.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES
+from unisal_jax.media.names import by_stem, subfolder
 from unisal_jax.media.video import VIDEO_SUFFIXES
 
 # Official numbers of videos.

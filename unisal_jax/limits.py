@@ -8,8 +8,8 @@ MAX_PIXELS = 178_000_000
 """Pixels of an image or of a video's frame. Just below the size at which Pillow itself refuses a file."""
 
 MAX_MAP_PIXELS = 36_000_000
-"""Pixels of a saliency map, a fixation map or a prediction to be scored: a frame of 8K has 33 million. Scoring
-holds a dozen arrays of that size, in double precision."""
+"""Pixels of a saliency map, a fixation map or a prediction to be scored: a frame of 8K has 33 million.
+Scoring holds several arrays of that size, in double precision."""
 
 MAX_FIXATIONS = 4_000_000
 """Fixations of one frame."""

@@ -37,7 +37,7 @@ def read_map_image(path: str | Path) -> np.ndarray:
     deep = _float_tiff(path)
     if deep is not None:
         # OpenCV has no grey of doubles.
-        return cv2.cvtColor(np.float32(deep[..., :3]), cv2.COLOR_BGR2GRAY) if deep.ndim == 3 else deep
+        return cv2.cvtColor(deep[..., :3].astype(np.float32), cv2.COLOR_BGR2GRAY) if deep.ndim == 3 else deep
     with open_image(path, MAX_MAP_PIXELS) as image:
         upright = turn_upright(image)
         grey = _grey_samples(upright, image.format)

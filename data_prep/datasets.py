@@ -1,5 +1,6 @@
 """The released datasets: what is known of each, in one table."""
 
+import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from data_prep.image_sets import scan_mit300, scan_mit1003, scan_salicon
 from data_prep.releases import Release
 from data_prep.video_sets import scan_dhf1k, scan_hollywood2, scan_ucf_sports
 from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
+from unisal_jax.files import list_folder
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Dataset:
     Attributes:
         name: of the builder and of its folder.
         title: as its authors write it.
-        mark: pattern of a folder or file that this release has and no other.
+        mark: pattern of a folder or file that this release has and no other, in any case.
         scan: reads the release's layout: (root, partial, seed) -> what it holds.
         seed: of its validation videos or folds; the original's, where it has one.
         domain: whose input size the frames are stored at, on request; None where they come in many sizes.
@@ -35,7 +37,20 @@ class Dataset:
 
     def recognise(self, root: Path) -> bool:
         """Whether a folder has this release's layout, whole or in part."""
-        return any(root.glob(self.mark))
+        return _holds(root, self.mark.lower().split("/"))
+
+
+def _holds(folder: Path, mark: list[str]) -> bool:
+    """Whether something in a folder matches these patterns, one a level, in any case."""
+    if not mark:
+        return True
+    if not folder.is_dir():
+        return False
+    return any(
+        _holds(entry, mark[1:])
+        for entry in list_folder(folder)
+        if fnmatch.fnmatchcase(entry.name.lower(), mark[0])
+    )
 
 
 _TABLE = (
@@ -69,7 +84,7 @@ _TABLE = (
     Dataset(
         "salicon",
         "SALICON",
-        "images/COCO_*2014_*.jpg",
+        "images/COCO_*2014_*.jp*g",
         scan_salicon,
         0,
         SALICON,

@@ -4,14 +4,18 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from data_prep.releases import Clip, Missing, Release, folds, names_in, require_same, whole_release
+from data_prep.releases import Clip, Missing, Release, folds, require_same, whole_release
 from data_prep.truth import Files, TruthFiles
+from unisal_jax.media.images import IMAGE_SUFFIXES
+from unisal_jax.media.matching import by_stem, subfolder
 
 # Official numbers of images; SALICON's by the name of the split in its files.
 SALICON_IMAGES = {"train": 10_000, "val": 5_000, "test": 5_000}
 MIT1003_IMAGES = 1003
 MIT300_IMAGES = 300
 MIT1003_FOLDS = 10
+
+_JPEG = (".jpg", ".jpeg")
 
 
 def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
@@ -28,27 +32,30 @@ def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
         UnisalError: something is missing.
     """
     missing = Missing(root)
-    images = names_in(root / "images", (".jpg",))
+    images = by_stem(subfolder(root, "images"), _JPEG)
     splits: dict[str, list[Clip]] = {}
     for part, split in (("train", "train"), ("val", "validation"), ("test", "test")):
-        stems = [name.removesuffix(".jpg") for name in images if name.startswith(f"COCO_{part}2014_")]
+        stems = [stem for stem in images if stem.startswith(f"COCO_{part}2014_")]
         if not partial:
             missing.add_count(f"{split} images", len(stems), SALICON_IMAGES[part])
-        maps, fixations = root / "maps" / part, root / "fixations" / part
+        maps, fixations = subfolder(root, "maps", part), subfolder(root, "fixations", part)
+        drawn: dict[str, str] = {}
         marks: dict[str, str] = {}
         if part != "test":
-            require_same([f"{s}.png" for s in stems], names_in(maps, (".png",)), maps, "maps", missing)
-            # The .mat files come last and win.
-            for suffix in (".png", ".mat"):
-                marks |= {name.removesuffix(suffix): name for name in names_in(fixations, (suffix,))}
+            drawn = by_stem(maps, IMAGE_SUFFIXES)
+            require_same(stems, drawn, maps, "maps", missing, ".png")
+            marks = by_stem(fixations, (".mat",), IMAGE_SUFFIXES)
             require_same(stems, marks, fixations, "files of fixations (.mat or .png)", missing)
         splits[split] = [
             Clip(
                 stem,
-                Files(root / "images", (f"{stem}.jpg",)),
+                Files(subfolder(root, "images"), (images[stem],)),
                 None
                 if part == "test"
-                else TruthFiles(Files(maps, (f"{stem}.png",)), Files(fixations, (marks.get(stem, stem),))),
+                # What is missing is told of after all clips are known.
+                else TruthFiles(
+                    Files(maps, (drawn.get(stem, stem),)), Files(fixations, (marks.get(stem, stem),)), True
+                ),
             )
             for stem in stems
         ]
@@ -61,20 +68,20 @@ def scan_mit1003(root: Path, partial: bool, seed: int) -> Release:
     `ALLSTIMULI/ALLSTIMULI/*.jpeg`, `ALLFIXATIONMAPS/ALLFIXATIONMAPS/*_fixMap.jpg` and `*_fixPts.jpg`.
     """
     missing = Missing(root)
-    stimuli = root / "ALLSTIMULI" / "ALLSTIMULI"
-    truth = root / "ALLFIXATIONMAPS" / "ALLFIXATIONMAPS"
-    names = names_in(stimuli, (".jpeg",))
+    stimuli = subfolder(root, "ALLSTIMULI", "ALLSTIMULI")
+    truth = subfolder(root, "ALLFIXATIONMAPS", "ALLFIXATIONMAPS")
+    images = by_stem(stimuli, _JPEG)
     if not partial:
-        missing.add_count("images", len(names), MIT1003_IMAGES)
-    stems = [name.removesuffix(".jpeg") for name in names]
-    present = names_in(truth, (".jpg",))
-    require_same([f"{stem}_fixMap.jpg" for stem in stems], present, truth, "maps", missing)
-    require_same([f"{stem}_fixPts.jpg" for stem in stems], present, truth, "fixation maps", missing)
+        missing.add_count("images", len(images), MIT1003_IMAGES)
+    stems = list(images)
+    maps, marks = (by_stem(truth, [f"{end}{suffix}" for suffix in _JPEG]) for end in ("_fixmap", "_fixpts"))
+    require_same(stems, maps, truth, "maps", missing, "_fixMap.jpg")
+    require_same(stems, marks, truth, "fixation maps", missing, "_fixPts.jpg")
     clips = [
         Clip(
             stem,
-            Files(stimuli, (f"{stem}.jpeg",)),
-            TruthFiles(Files(truth, (f"{stem}_fixMap.jpg",)), Files(truth, (f"{stem}_fixPts.jpg",))),
+            Files(stimuli, (images[stem],)),
+            TruthFiles(Files(truth, (maps.get(stem, stem),)), Files(truth, (marks.get(stem, stem),)), True),
         )
         for stem in stems
     ]
@@ -84,10 +91,10 @@ def scan_mit1003(root: Path, partial: bool, seed: int) -> Release:
 def scan_mit300(root: Path, partial: bool, seed: int) -> Release:
     """300 images without ground truth, `BenchmarkIMAGES/*.jpg`."""
     missing = Missing(root)
-    folder = root / "BenchmarkIMAGES"
-    # i2.jpg comes before i10.jpg.
-    names = natsorted(names_in(folder, (".jpg",)))
+    folder = subfolder(root, "BenchmarkIMAGES")
+    images = by_stem(folder, _JPEG)
     if not partial:
-        missing.add_count("images", len(names), MIT300_IMAGES)
-    clips = [Clip(name.removesuffix(".jpg"), Files(folder, (name,)), None) for name in names]
+        missing.add_count("images", len(images), MIT300_IMAGES)
+    # i2.jpg comes before i10.jpg.
+    clips = [Clip(stem, Files(folder, (images[stem],)), None) for stem in natsorted(images)]
     return whole_release("MIT300", missing, {"test": clips})

@@ -11,10 +11,18 @@ from pathlib import Path
 import numpy as np
 from natsort import natsorted
 
-from data_prep.releases import Clip, Missing, Release, names_in, require_same, whole_release
+from data_prep.releases import (
+    Clip,
+    Missing,
+    Release,
+    require_same,
+    whole_release,
+)
 from data_prep.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
+from unisal_jax.media.matching import by_stem, match_stems, names_in, passed_over_lines, subfolder
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
 SPLITS = ("train", "validation", "test")
@@ -25,6 +33,12 @@ COLUMNS = ("stimulus", "frame", "observer", "x", "y")
 
 # A small .gz can unpack to anything.
 _MAX_TABLE = 1 << 30
+
+# Kinds of files that are passed over.
+_UNREAD, _UNMATCHED = (
+    "beside the images, in no format that is read",
+    "of maps or fixations that belong to no image",
+)
 
 _FIXATION_FOLDERS = ("fixations", "fixation")
 
@@ -43,7 +57,8 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
     """Data in folders: `images/`, `maps/` and `fixations/` with the same stems, or such a set for each clip.
 
     `fixation/` is taken as well; a set without maps and fixations has no ground truth. Clips are
-    folders that hold the frames in `images/`. `train/`, `validation/` and `test/` are splits.
+    folders that hold the frames in `images/`. `train/`, `validation/` and `test/` are splits. Case matters
+    neither in these names nor in the files' endings.
 
     Args:
         fps: of the clips.
@@ -53,10 +68,14 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
         UnisalError: something is missing, or two files have the same stem.
     """
     missing = Missing(root)
-    splits = {split: list(_folder_clips(folder, missing)) for split, folder in _split_folders(root)}
+    left: dict[str, list[str]] = {_UNREAD: [], _UNMATCHED: []}
+    splits = {
+        split: list(_folder_clips(folder, root, missing, left)) for split, folder in _split_folders(root)
+    }
     if partial:
         missing = Missing(root)
-    return whole_release("own data (images/, maps/ and fixations/)", missing, splits, fps)
+    lines = passed_over_lines({kind: names for kind, names in left.items() if names})
+    return whole_release("own data (images/, maps/ and fixations/)", missing, splits, fps, notes=lines)
 
 
 def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> Release:
@@ -169,7 +188,7 @@ def _observer_numbers(labels: set[str]) -> dict[str, int]:
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    named = [(split, root / split) for split in SPLITS if (root / split).is_dir()]
+    named = [(split, found) for split in SPLITS if (found := subfolder(root, split)).is_dir()]
     return named or [("train", root)]
 
 
@@ -180,28 +199,35 @@ def _stimuli(folder: Path) -> list[Path]:
     return paths
 
 
-def _folder_clips(folder: Path, missing: Missing) -> Iterator[Clip]:
-    if (folder / "images").is_dir():
+def _folder_clips(folder: Path, root: Path, missing: Missing, left: dict[str, list[str]]) -> Iterator[Clip]:
+    if subfolder(folder, "images").is_dir():
         # Pictures: each is a clip of its own.
-        yield from _set_clips(folder, missing, one_clip=False)
+        yield from _set_clips(folder, root, missing, left, one_clip=False)
         return
-    for path in natsorted(folder.iterdir()):
-        if (path / "images").is_dir():
-            yield from _set_clips(path, missing, one_clip=True)
+    for path in natsorted(list_folder(folder)):
+        if subfolder(path, "images").is_dir():
+            yield from _set_clips(path, root, missing, left, one_clip=True)
 
 
-def _set_clips(folder: Path, missing: Missing, one_clip: bool) -> Iterator[Clip]:
+def _set_clips(
+    folder: Path, root: Path, missing: Missing, left: dict[str, list[str]], one_clip: bool
+) -> Iterator[Clip]:
     """The clips of one set of `images/`, `maps/` and `fixations/`."""
-    images = list_images(folder / "images")
+    image_folder, maps = subfolder(folder, "images"), subfolder(folder, "maps")
+    images = list_images(image_folder)
     _require_unique(images)
     stems = [path.stem for path in images]
-    maps = folder / "maps"
-    fixations = next((folder / name for name in _FIXATION_FOLDERS if (folder / name).is_dir()), None)
+    left[_UNREAD] += _others(image_folder, {path.name for path in images}, root)
+    fixations = next(
+        (found for name in _FIXATION_FOLDERS if (found := subfolder(folder, name)).is_dir()), None
+    )
     if not maps.is_dir() and fixations is None:
         map_names = mark_names = None
     else:
         fixations = fixations or folder / _FIXATION_FOLDERS[0]
-        map_names, mark_names = _by_stem(maps), _by_stem(fixations)
+        map_names, mark_names = _truth_names(maps, stems), _truth_names(fixations, stems)
+        left[_UNMATCHED] += _others(maps, set(map_names.values()), root)
+        left[_UNMATCHED] += _others(fixations, set(mark_names.values()), root)
         require_same(stems, map_names, maps, "maps", missing)
         require_same(stems, mark_names, fixations, "files of fixations", missing)
     groups = [range(len(images))] if one_clip else [range(i, i + 1) for i in range(len(images))]
@@ -214,11 +240,23 @@ def _set_clips(folder: Path, missing: Missing, one_clip: bool) -> Iterator[Clip]
                 Files(fixations, tuple(mark_names.get(stems[i], f"{stems[i]}.png") for i in group)),
             )
         name = folder.name if one_clip else stems[group[0]]
-        yield Clip(name, Files(folder / "images", tuple(images[i].name for i in group)), truth)
+        yield Clip(name, Files(image_folder, tuple(images[i].name for i in group)), truth)
 
 
-def _by_stem(folder: Path) -> dict[str, str]:
-    return {Path(name).stem: name for name in names_in(folder, (*IMAGE_SUFFIXES, ".mat"))}
+def _truth_names(folder: Path, stems: list[str]) -> dict[str, str]:
+    """The files of maps or fixations by the stem of their image; MATLAB's before images of the same stem.
+
+    A file that is called by its image's full name, as a.jpg.png is, counts as the image's as well.
+    """
+    return match_stems(by_stem(folder, (".mat",), IMAGE_SUFFIXES), stems)
+
+
+def _others(folder: Path, taken: set[str], root: Path) -> list[str]:
+    """Paths of the files of a folder that are not taken, below `root`."""
+    entries = list_folder(folder) if folder.is_dir() else []
+    return [
+        entry.relative_to(root).as_posix() for entry in entries if entry.name not in taken and entry.is_file()
+    ]
 
 
 def _require_unique(paths: list[Path]) -> None:

@@ -3,12 +3,10 @@
 import io
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from unisal_jax.errors import UnisalError
-from unisal_jax.media.images import read_image
+from unisal_jax.media.images import map_to_grey, read_image
 
 # Strong enough to matter, weak enough that reading a release stays the slower part.
 _PNG_EFFORT = 3
@@ -36,26 +34,25 @@ def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
     return (data if _is_plain(data, "RGB") else encode_png(pixels)), pixels
 
 
-def read_grey(path: Path) -> tuple[bytes, np.ndarray]:
-    """A saliency or fixation map as it is to be stored, and as pixels.
+def grey_to_store(path: Path, pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """A saliency map as it is to be stored, with 8 bits.
 
-    PNG and JPEG files of 8-bit grey keep their bytes. Colour is turned to grey as OpenCV does it,
-    which is what the original reads maps with.
+    PNG and JPEG files of 8-bit grey keep their bytes. Of more bits, the map is scaled to its peak.
+
+    Args:
+        path: the map's file.
+        pixels: what is in it, [H, W], from `truth.read_map`.
 
     Returns:
         (encoded bytes, uint8 [H, W]).
-
-    Raises:
-        UnisalError: no such file, or not a whole picture.
     """
-    rgb = read_image(path)
-    data = path.read_bytes()
-    if _is_plain(data, "L"):
-        return data, rgb[..., 0]
-    grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise UnisalError(f"{path}: OpenCV cannot read it as a grey map; save it as an 8-bit grey PNG")
-    return encode_png(grey), np.asarray(grey, np.uint8)
+    if pixels.dtype != np.uint8:
+        pixels = map_to_grey(pixels.astype(np.float64))
+    elif path.suffix.lower() != ".mat":
+        data = path.read_bytes()
+        if _is_plain(data, "L"):
+            return data, pixels
+    return encode_png(pixels), pixels
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

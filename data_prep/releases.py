@@ -11,7 +11,6 @@ import numpy as np
 
 from data_prep.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import list_folder
 
 # How many names a message lists of each kind.
 _NAMES_SHOWN = 5
@@ -48,12 +47,14 @@ class Release:
         splits: clips in the order in which they are stored.
         fps: frames a second of the videos; None for images, and where it is not known.
         folds: ids of each fold's validation clips, for sets that are cross-validated.
+        notes: a line on each kind of file that was passed over.
     """
 
     root: Path
     splits: dict[str, tuple[Clip, ...]]
     fps: float | None = None
     folds: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,6 +87,7 @@ def whole_release(
     splits: dict[str, list[Clip]],
     fps: float | None = None,
     folds: tuple[tuple[str, ...], ...] = (),
+    notes: Iterable[str] = (),
 ) -> Release:
     """The release, once it is known that nothing is missing; splits without clips are left out.
 
@@ -96,7 +98,7 @@ def whole_release(
     present = {split: tuple(clips) for split, clips in splits.items() if clips}
     if not present:
         raise UnisalError(f"{missing.root}: holds nothing in the layout of {title}")
-    return Release(missing.root, present, fps, folds)
+    return Release(missing.root, present, fps, folds, tuple(notes))
 
 
 def _listed(kind: str, names: list[str]) -> str:
@@ -105,14 +107,6 @@ def _listed(kind: str, names: list[str]) -> str:
     more = len(names) - _NAMES_SHOWN if len(shown) == _NAMES_SHOWN else 0
     rest = f" and {more} more" if more > 0 else ""
     return f"{len(names)} {kind} missing ({', '.join(shown)}{rest})"
-
-
-def names_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in a folder with one of these suffixes (lower case), sorted; none if there is no
-    such folder. Hidden and system files are passed over."""
-    if not folder.is_dir():
-        return []
-    return [entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffixes)]
 
 
 def frame_number(name: str) -> int:
@@ -140,11 +134,11 @@ def require_run(names: Sequence[str], folder: Path, kind: str, missing: Missing)
 
 
 def require_same(
-    wanted: Iterable[str], present: Iterable[str], folder: Path, kind: str, missing: Missing
+    wanted: Iterable[str], present: Iterable[str], folder: Path, kind: str, missing: Missing, ending: str = ""
 ) -> None:
-    """Notes the names in `wanted` that are not in `present`, as files of `folder`."""
+    """Notes the names in `wanted` that are not in `present`, as files of `folder` with this ending."""
     for name in sorted(set(wanted) - set(present)):
-        missing.add(kind, folder / name)
+        missing.add(kind, folder / f"{name}{ending}")
 
 
 def held_out(names: Sequence[str], seed: int) -> frozenset[str]:

@@ -4,17 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
-from data_prep.pictures import encode_png, read_grey
+from data_prep.pictures import encode_png, grey_to_store
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_FIXATIONS, MAX_MAP_PIXELS
+from unisal_jax.media import mat
 from unisal_jax.media.images import map_to_grey
+from unisal_jax.media.maps import looks_blurred, read_map_image, read_marks
 
 UNKNOWN_OBSERVER = -1
 
-# The original marks a pixel as fixated when it is above one half of the range.
-_FIXATED = 128
+# Of an image that was compressed with loss, no pixel is surely 0: there a pixel is fixated above one half
+# of the range, which is the original's rule for MIT1003's JPEG files.
+_LOSSY_MARK = 128
+_MAT = ".mat"
 
 
 @dataclass(frozen=True)
@@ -53,34 +57,66 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Fixations:
+    """Fixations of one frame, as a file has them.
+
+    Attributes:
+        points, observers, size, outside: as of `Truth`.
+        faults: what is odd about the file: "lossy_fixations" (compressed with loss, so that only pixels
+            of 128 and more count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
+    """
+
+    points: np.ndarray
+    observers: np.ndarray
+    size: Size
+    outside: int = 0
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TruthFiles:
-    """A clip's files, one of each a frame: maps are pictures, fixations pictures or SALICON's .mat."""
+    """A clip's files, one of each a frame: images, or MATLAB's .mat (`read_fixations`, `read_map`).
+
+    Attributes:
+        released: of a release whose files are known, so that no fault is told of.
+    """
 
     maps: Files
     fixations: Files
+    released: bool = False
 
     def __len__(self) -> int:
         return len(self.maps)
 
     def read(self, index: int, size: Size) -> Truth:
-        """Reads both for the frame number `index`, of `size` (height, width).
+        """Reads both for the frame number `index`, of `size` (height, width), the map as 8-bit grey.
 
         Raises:
             UnisalError: a file is missing or damaged, or has another size than the frame.
         """
-        map_path, path = self.maps[index], self.fixations[index]
-        encoded, pixels = read_grey(map_path)
-        _check_size(map_path, pixels.shape, size)
-        if path.suffix.lower() == ".mat":
-            points, observers, fixation_size = read_mat(path)
-        else:
-            marks = read_grey(path)[1]
-            points = np.argwhere(marks >= _FIXATED).astype(np.int32)
-            observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)
-            fixation_size = marks.shape[0], marks.shape[1]
-        _check_size(path, fixation_size, size)
-        points, observers, outside = keep_inside(points, observers, size)
-        return Truth(encoded, pixels, points, observers, size, outside)
+        path = self.maps[index]
+        pixels = read_map(path)
+        _check_size(path, pixels.shape, size)
+        found = self.read_fixations(index, size)
+        encoded, grey = grey_to_store(path, pixels)
+        return Truth(encoded, grey, found.points, found.observers, size, found.outside)
+
+    def read_map(self, index: int) -> np.ndarray:
+        """The map of the frame number `index`, [H, W], in the file's own numbers (`read_map`)."""
+        return read_map(self.maps[index])
+
+    def read_fixations(self, index: int, size: Size) -> Fixations:
+        """The fixations of the frame number `index`, of `size` (height, width).
+
+        Raises:
+            UnisalError: as `read`.
+        """
+        path = self.fixations[index]
+        is_mat = path.suffix.lower() == _MAT
+        found = read_mat_fixations(path, size) if is_mat else _image_fixations(path)
+        _check_size(path, found.size, size)
+        points, observers, outside = keep_inside(found.points, found.observers, size)
+        return Fixations(points, observers, size, outside, () if self.released else found.faults)
 
 
 @dataclass(frozen=True)
@@ -130,6 +166,89 @@ def keep_inside(points: np.ndarray, observers: np.ndarray, size: Size) -> tuple[
     return points[inside], observers[inside], int((~inside).sum())
 
 
+def read_map(path: Path) -> np.ndarray:
+    """A saliency map from an image file or a .mat file: [H, W], in the file's own numbers.
+
+    Raises:
+        UnisalError: it cannot be read, is no map, or holds numbers below zero or that are not finite.
+    """
+    if path.suffix.lower() == _MAT:
+        matrices = _matrices(mat.read_mat(path))
+        if len(matrices) != 1:
+            raise UnisalError(f"{path}: {len(matrices)} matrices{_listed(matrices)}; a map is one")
+        (pixels,) = matrices.values()
+    else:
+        pixels = read_map_image(path)
+    if not pixels.size or pixels.size > MAX_MAP_PIXELS:
+        raise UnisalError(f"{path}: {list(pixels.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
+    if not (np.isfinite(pixels.max()) and pixels.min() >= 0):
+        raise UnisalError(f"{path}: a map of people's gaze has finite numbers, none below 0")
+    return pixels
+
+
+def _image_fixations(path: Path) -> Fixations:
+    samples, lossy = read_marks(path)
+    if not (np.isfinite(samples.max()) and np.isfinite(samples.min())):
+        raise UnisalError(f"{path}: holds values that are not finite")
+    if lossy:
+        return _marked(path, samples >= _LOSSY_MARK, ("lossy_fixations",))
+    return _marked(path, samples > 0, ("blurred_fixations",) if looks_blurred(samples) else ())
+
+
+def _marked(path: Path, marks: np.ndarray, faults: tuple[str, ...] = ()) -> Fixations:
+    number = int(np.count_nonzero(marks))
+    if number > MAX_FIXATIONS:
+        raise UnisalError(f"{path}: {number:,} pixels above 0, not an image of fixations but a map")
+    points = np.argwhere(marks).astype(np.int32)
+    observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)
+    return Fixations(points, observers, (marks.shape[0], marks.shape[1]), faults=faults)
+
+
+def read_mat_fixations(path: Path, size: Size) -> Fixations:
+    """Fixations from a .mat file: SALICON's struct (`read_mat`), or a matrix of the image's size.
+
+    The matrix may have any name; it is logical or numeric, perhaps sparse, and not 0 at each fixation. Of
+    several, the one whose name begins with "fix" is taken.
+
+    Args:
+        size: (height, width) of the image.
+
+    Raises:
+        UnisalError: it cannot be read, or has neither of the two layouts.
+    """
+    variables = mat.read_mat(path)
+    if isinstance(variables.get("gaze"), list):
+        points, observers, own_size = _salicon_fixations(path, variables)
+        return Fixations(points, observers, own_size)
+    matrices = _matrices(variables)
+    fitting = {name: matrix for name, matrix in matrices.items() if matrix.shape == tuple(size)}
+    named = {name: matrix for name, matrix in fitting.items() if name.lower().startswith("fix")}
+    chosen = fitting if len(fitting) == 1 else named
+    if len(chosen) != 1:
+        raise UnisalError(
+            f"{path}: {len(fitting) or 'no'} matrices of the image's size ({size[0]} rows, {size[1]} "
+            f"columns){_listed(matrices)}, and {_NOT_SALICON}"
+        )
+    (matrix,) = chosen.values()
+    if np.isnan(matrix).any():
+        raise UnisalError(f"{path}: holds values that are not numbers (NaN)")
+    return _marked(path, matrix > 0)
+
+
+_NOT_SALICON = "not SALICON's layout (a struct `gaze` with `fixations` for each observer, `resolution`)"
+
+
+def _matrices(variables: dict[str, mat.Value]) -> dict[str, np.ndarray]:
+    """The variables that are matrices of more than one row and column."""
+    arrays = {name: value for name, value in variables.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in arrays.items() if value.ndim == 2 and min(value.shape) > 1}
+
+
+def _listed(matrices: dict[str, np.ndarray]) -> str:
+    shown = [f"{name} {value.shape[0]}x{value.shape[1]}" for name, value in list(matrices.items())[:5]]
+    return f": {', '.join(shown)}" if shown else ""
+
+
 def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, Size]:
     """Reads a SALICON .mat: `gaze` holds a list of (x, y), 1-based, for each observer.
 
@@ -140,27 +259,35 @@ def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, Size]:
     Raises:
         UnisalError: not a MATLAB file, or one of another layout.
     """
+    return _salicon_fixations(path, mat.read_mat(path))
+
+
+def _salicon_fixations(path: Path, variables: dict[str, mat.Value]) -> tuple[np.ndarray, np.ndarray, Size]:
+    gaze, resolution = variables.get("gaze"), variables.get("resolution")
     try:
-        content = scipy.io.loadmat(path, variable_names=["gaze", "resolution"])
-    except FileNotFoundError as error:
-        raise UnisalError(f"{path}: no such file") from error
-    except Exception as error:
-        # The reader raises ValueError, TypeError, struct.error, zlib.error and more for damaged files.
-        reason = str(error) or type(error).__name__
-        raise UnisalError(f"{path}: not a MATLAB file, or cut off ({reason})") from error
-    try:
-        lists = [np.asarray(person["fixations"]) for person in content["gaze"].ravel()]
-        height, width = (int(side) for side in content["resolution"].ravel())
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise UnisalError(
-            f"{path}: not SALICON's layout (a struct `gaze` with `fixations` for each observer, `resolution`)"
-        ) from error
-    # An observer without fixations has an empty list of any shape.
-    points = [xy.reshape(-1, 2).astype(np.int32)[:, ::-1] - 1 for xy in lists]
+        if not isinstance(gaze, list) or not isinstance(resolution, np.ndarray):
+            raise TypeError("no struct and size")
+        height, width = (int(side) for side in resolution.ravel())
+        # An observer without fixations has an empty list of any shape.
+        points = [_points(person["fixations"]) for person in gaze]
+    except (KeyError, ValueError, OverflowError, TypeError) as error:
+        raise UnisalError(f"{path}: {_NOT_SALICON}") from error
     observers = [np.full(len(rows), number, np.int32) for number, rows in enumerate(points)]
     if not points:
         return np.zeros((0, 2), np.int32), np.zeros(0, np.int32), (height, width)
+    if sum(map(len, points)) > MAX_FIXATIONS:
+        raise UnisalError(f"{path}: more than {MAX_FIXATIONS:,} fixations")
     return np.concatenate(points), np.concatenate(observers), (height, width)
+
+
+def _points(listed: mat.Value) -> np.ndarray:
+    """(x, y), 1-based, [n, 2] or empty of any shape, as int32 (row, column), 0-based."""
+    if not isinstance(listed, np.ndarray):
+        raise TypeError("no list of points")
+    xy = listed.reshape(-1, 2) if listed.size else np.zeros((0, 2))
+    # What is no number lies outside, as what is too large does.
+    inside = np.nan_to_num(np.float64(xy), nan=-1.0).clip(-1e9, 1e9)
+    return inside.astype(np.int32)[:, ::-1] - 1
 
 
 def _check_size(path: Path, shape: tuple[int, ...], size: Size) -> None:

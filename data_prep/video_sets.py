@@ -9,12 +9,15 @@ from data_prep.releases import (
     Release,
     frame_number,
     held_out,
-    names_in,
     require_run,
-    require_same,
     whole_release,
 )
 from data_prep.truth import Files, TruthFiles
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import list_folder
+from unisal_jax.media.images import IMAGE_SUFFIXES
+from unisal_jax.media.matching import by_stem, subfolder
+from unisal_jax.media.video import VIDEO_SUFFIXES
 
 # Official numbers of videos.
 DHF1K_TRAIN, DHF1K_ANNOTATED, DHF1K_ALL = range(1, 601), range(1, 701), range(1, 1001)
@@ -24,15 +27,15 @@ UCF_SPORTS_VIDEOS = {"training": 103, "testing": 47}
 # Frames a second of the releases, as the original has them.
 DHF1K_FPS, HOLLYWOOD2_FPS, UCF_SPORTS_FPS = 30.0, 24.0, 24.0
 
-_PNG = (".png",)
-_AVI = (".avi",)
+# As of the releases; another format is read as well, as people extract the frames themselves.
+_PNG = ".png"
 
 
 def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
     """Videos 1-600 for training, 601-700 for validation, 701-1000 for the test, without ground truth.
 
     `annotation/0001/{maps,fixation}/0001.png`, and the frames from `annotation/0001/images/0001.png`
-    or, where that folder is not there, from `video/001.AVI`.
+    (or .jpg, any image format) or, where that folder is not there, from `video/001.AVI` (any video format).
 
     Args:
         partial: take the videos that are there, instead of all thousand.
@@ -42,12 +45,13 @@ def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
         UnisalError: something is missing.
     """
     missing = Missing(root)
-    videos = {name.rpartition(".")[0]: name for name in names_in(root / "video", _AVI)}
+    video_folder, annotation = subfolder(root, "video"), subfolder(root, "annotation")
+    videos = by_stem(video_folder, VIDEO_SUFFIXES)
     clips: dict[str, list[Clip]] = {"train": [], "validation": [], "test": []}
     for number in DHF1K_ALL:
-        folder = root / "annotation" / f"{number:04d}"
+        folder = annotation / f"{number:04d}"
         video = videos.get(f"{number:03d}")
-        extracted = names_in(folder / "images", _PNG)
+        extracted = by_stem(subfolder(folder, "images"), IMAGE_SUFFIXES)
         if not extracted and video is None:
             if not partial or folder.is_dir():
                 missing.add("videos", f"{number:04d}")
@@ -56,7 +60,7 @@ def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
         if extracted:
             clip = _frames_clip(folder, folder.name, annotated, missing)
         else:
-            clip = _video_clip(root / "video" / str(video), folder, annotated, missing)
+            clip = _video_clip(video_folder / str(video), folder, annotated, missing)
         split = "train" if number in DHF1K_TRAIN else "validation" if annotated else "test"
         clips[split].append(clip)
     return whole_release("DHF1K", missing, clips, DHF1K_FPS)
@@ -70,7 +74,7 @@ def scan_hollywood2(root: Path, partial: bool, seed: int) -> Release:
     """
     missing = Missing(root)
     shots: dict[str, list[tuple[int, int, Path]]] = {}
-    for phase, folder in (("train", root / "training"), ("test", root / "testing")):
+    for phase, folder in (("train", subfolder(root, "training")), ("test", subfolder(root, "testing"))):
         pattern = re.compile(rf"actionclip{phase}(\d{{5}})_(\d{{1,2}})")
         found = [(match, path) for path in _folders(folder) if (match := pattern.fullmatch(path.name))]
         # Shot 10 comes after shot 9, and not after shot 1.
@@ -98,7 +102,7 @@ def scan_ucf_sports(root: Path, partial: bool, seed: int) -> Release:
     missing = Missing(root)
     folders: dict[str, list[Path]] = {}
     for phase, expected in UCF_SPORTS_VIDEOS.items():
-        folders[phase] = [p for p in _folders(root / phase) if re.search(r"-\d{3}$", p.name)]
+        folders[phase] = [p for p in _folders(subfolder(root, phase)) if re.search(r"-\d{3}$", p.name)]
         if not partial:
             missing.add_count(f"videos of {phase}/", len(folders[phase]), expected)
     held = held_out([path.name for path in folders["training"]], seed)
@@ -111,15 +115,15 @@ def scan_ucf_sports(root: Path, partial: bool, seed: int) -> Release:
 
 
 def _frames_clip(folder: Path, name: str, annotated: bool, missing: Missing) -> Clip:
-    """A clip of `images/`, `maps/` and `fixation/` with the same file names."""
-    parts = {part: _numbered(folder / part) for part in ("images", "maps", "fixation")}
+    """A clip of `images/`, `maps/` and `fixation/`, whose files have the same numbers."""
+    parts = {part: _numbered(subfolder(folder, part)) for part in ("images", "maps", "fixation")}
+    images = subfolder(folder, "images")
     # A frame that lacks everywhere, and one that lacks only where the frames are.
-    known = sorted({*parts["images"], *parts["maps"], *parts["fixation"]}, key=frame_number)
+    known = parts["fixation"] | parts["maps"] | parts["images"]
     if not parts["images"]:
-        missing.add("folders of frames", folder / "images")
-    require_run(known, folder / "images", "frames", missing)
-    require_same(known, parts["images"], folder / "images", "frames", missing)
-    frames = Files(folder / "images", tuple(known))
+        missing.add("folders of frames", images)
+    require_run([known[number] for number in sorted(known)], images, "frames", missing)
+    frames = _files(images, known, parts["images"], "frames", missing)
     if not annotated:
         return Clip(name, frames, None)
     return Clip(name, frames, _truth_files(folder, known, parts["maps"], parts["fixation"], missing))
@@ -129,28 +133,49 @@ def _video_clip(video: Path, folder: Path, annotated: bool, missing: Missing) ->
     """A clip of a video file, whose frames are numbered from 1 in `maps/` and `fixation/`."""
     if not annotated:
         return Clip(folder.name, video, None)
-    maps, fixations = _numbered(folder / "maps"), _numbered(folder / "fixation")
-    known = sorted({*maps, *fixations}, key=frame_number)
+    maps, fixations = _numbered(subfolder(folder, "maps")), _numbered(subfolder(folder, "fixation"))
+    known = fixations | maps
     if not known:
         missing.add("folders of maps", folder / "maps")
         return Clip(folder.name, video, None)
-    require_run(
-        ["0001.png", *known] if frame_number(known[0]) > 1 else known, folder / "maps", "maps", missing
-    )
+    names = [known[number] for number in sorted(known)]
+    require_run(["0001.png", *names] if min(known) > 1 else names, folder / "maps", "maps", missing)
     return Clip(folder.name, video, _truth_files(folder, known, maps, fixations, missing))
 
 
 def _truth_files(
-    folder: Path, known: list[str], maps: list[str], fixations: list[str], missing: Missing
+    folder: Path, known: dict[int, str], maps: dict[int, str], fixations: dict[int, str], missing: Missing
 ) -> TruthFiles:
-    require_same(known, maps, folder / "maps", "maps", missing)
-    require_same(known, fixations, folder / "fixation", "fixation maps", missing)
-    return TruthFiles(Files(folder / "maps", tuple(known)), Files(folder / "fixation", tuple(known)))
+    return TruthFiles(
+        _files(subfolder(folder, "maps"), known, maps, "maps", missing),
+        _files(subfolder(folder, "fixation"), known, fixations, "fixation maps", missing),
+        released=True,
+    )
 
 
-def _numbered(folder: Path) -> list[str]:
-    return sorted(names_in(folder, _PNG), key=frame_number)
+def _files(
+    folder: Path, known: dict[int, str], present: dict[int, str], kind: str, missing: Missing
+) -> Files:
+    """The files of the `known` numbers; those that are not `present` are noted."""
+    names = []
+    for number in sorted(known):
+        wanted = present.get(number, f"{Path(known[number]).stem}{_PNG}")
+        if number not in present:
+            missing.add(kind, folder / wanted)
+        names.append(wanted)
+    return Files(folder, tuple(names))
+
+
+def _numbered(folder: Path) -> dict[int, str]:
+    """The images of a folder by the number that their names end in."""
+    found: dict[int, str] = {}
+    for name in by_stem(folder, IMAGE_SUFFIXES).values():
+        number = frame_number(name)
+        if number in found:
+            raise UnisalError(f"{folder / name}: has the same number as {found[number]}")
+        found[number] = name
+    return found
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [path for path in list_folder(folder) if path.is_dir()] if folder.is_dir() else []

@@ -7,6 +7,19 @@ claimed is compared with these before memory is taken. SECURITY.md tells them to
 MAX_PIXELS = 178_000_000
 """Pixels of an image or of a video's frame. Just below the size at which Pillow itself refuses a file."""
 
+MAX_MAP_PIXELS = 36_000_000
+"""Pixels of a saliency map, a fixation map or a prediction to be scored: a frame of 8K has 33 million.
+Scoring holds several arrays of that size, in double precision."""
+
+MAX_FIXATIONS = 4_000_000
+"""Fixations of one frame."""
+
+MAX_HELD_FIXATIONS = 32_000_000
+"""Fixations of all frames together that scores against other frames hold at once."""
+
+MAX_MAT_BYTES = 256 << 20
+"""Bytes of a MATLAB file's variables, unpacked."""
+
 MAX_HELD_BYTES = 768 << 20
 """Bytes of full-size images that wait for the network at once, beside the one that is being read."""
 

@@ -97,10 +97,12 @@ def run(args: argparse.Namespace) -> int:
     reports = [path for path in (args.json, args.csv, args.html) if path is not None]
     keep_inputs(reports, _read(args))
     skip_errors = args.on_error == "skip"
+    notes: list[str] = []
     data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
     if args.predictions is not None:
-        method: Maps = FolderMaps(args.predictions, data)
+        method: Maps = (files := FolderMaps(args.predictions, data))
+        notes += files.notes
         about["predictions"] = args.predictions.name
     else:
         model = load(args.weights, args.dtype)
@@ -109,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         about |= {"weights": str(args.weights), "domain": domain.name}
     prior = None
     if args.prior == "train":
-        prior = mean_truth(open_data(args.data, "train", partial=skip_errors))
+        prior = mean_truth(open_data(args.data, "train", partial=skip_errors), skip_errors)
     elif args.prior is not None:
         prior = read_map(Path(args.prior))
     options = Options(
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         skip_errors=skip_errors,
         seed=args.seed,
     )
-    evaluation = evaluate(data, method, options, about)
+    evaluation = evaluate(data, method, options, about, tuple(notes))
     for line in evaluation.skipped:
         print(f"unisal evaluate: skipped: {line}", file=sys.stderr)
     print(table_text(evaluation))

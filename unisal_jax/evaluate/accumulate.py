@@ -88,10 +88,19 @@ class ScoreTable:
           scores: by name; a NaN is left out of the means.
           reasons: why scores are missing or degenerate (`protocols.frame_faults`), counted.
         """
-        means = dict(self.groups.get(group, {}))
-        for name, score in scores.items():
-            means[name] = means.get(name, ExactMean()).add([] if math.isnan(score) else [score])
-        return ScoreTable({**self.groups, group: means}, _counted(self.left_out, dict.fromkeys(reasons, 1)))
+        return self.add_all([(group, scores, reasons)])
+
+    def add_all(self, frames: Iterable[tuple[str, Mapping[str, float], Iterable[str]]]) -> "ScoreTable":
+        """With more frames, each as of `add`: the table is copied once."""
+        groups = {group: dict(means) for group, means in self.groups.items()}
+        left_out = dict(self.left_out)
+        for group, scores, reasons in frames:
+            means = groups.setdefault(group, {})
+            for name, score in scores.items():
+                means[name] = means.get(name, ExactMean()).add([] if math.isnan(score) else [score])
+            for reason in dict.fromkeys(reasons):
+                left_out[reason] = left_out.get(reason, 0) + 1
+        return ScoreTable(groups, left_out)
 
     def merge(self, other: "ScoreTable") -> "ScoreTable":
         """Of both tables' frames; a group may be spread over both."""

@@ -50,6 +50,10 @@ def information_gain(pred: Any, baseline: Any, fixations: Any, *, unique: bool =
     return xp.where(count > 0, total / xp.where(count > 0, count, 1.0), xp.nan)
 
 
+class CannotFit(UnisalError):
+    """Fixations that no Gaussian can be fitted to."""
+
+
 @dataclass(frozen=True)
 class CentreGaussian:
     """An axis-aligned Gaussian over an image, in fractions of its height (y) and width (x)."""
@@ -68,7 +72,7 @@ def fit_centre_gaussian(maps: Iterable[Any]) -> CentreGaussian:
         weighs the same), or densities (each image then does).
 
     Raises:
-      UnisalError: there are no fixations, or all lie on one row or one column.
+      CannotFit: there are no fixations, or all lie on one row or one column.
     """
     # Weight, and first and second moments of y and x, at the pixels' centres.
     moments = np.zeros(5)
@@ -78,12 +82,12 @@ def fit_centre_gaussian(maps: Iterable[Any]) -> CentreGaussian:
         by_row, by_column = counts.sum(1), counts.sum(0)
         moments += [by_row.sum(), by_row @ y, by_row @ y**2, by_column @ x, by_column @ x**2]
     if moments[0] <= 0:
-        raise UnisalError("a centre prior cannot be fitted: no fixations")
+        raise CannotFit("a centre prior cannot be fitted: no fixations")
     _, mean_y, square_y, mean_x, square_x = moments / moments[0]
     # A single row's variance is a rounding error of its mean's square.
     variance_y, variance_x = square_y - mean_y**2, square_x - mean_x**2
     if min(variance_y, variance_x) < 1e-12:
-        raise UnisalError("a centre prior cannot be fitted: all fixations lie on one row or column")
+        raise CannotFit("a centre prior cannot be fitted: all fixations lie on one row or column")
     return CentreGaussian(mean_y, mean_x, variance_y**0.5, variance_x**0.5)
 
 

@@ -1,6 +1,6 @@
 """What is scored: our network's maps, or anyone's from a folder of files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,18 @@ from natsort import natsorted
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
-from unisal_jax.limits import MAX_PIXELS
-from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, resize_frame
+from unisal_jax.files import list_folder
+from unisal_jax.limits import MAX_MAP_PIXELS
+from unisal_jax.media.images import IMAGE_SUFFIXES, resize_frame
+from unisal_jax.media.maps import read_map_image
+from unisal_jax.media.mat import read_mat
+from unisal_jax.media.matching import by_stem, match_stems, passed_over_lines
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
 
-_SUFFIXES = (".npy", *sorted(IMAGE_SUFFIXES))
+_STACK, _MAT = ".npy", ".mat"
+# Where `unisal predict` writes maps, the exact ones first.
+_PREDICTED = ("raw", "map")
 
 
 class NetworkMaps:
@@ -63,71 +69,113 @@ class NetworkMaps:
 class FolderMaps:
     """Maps from files: an image's `NAME.png` or `.npy`; a video's folder `NAME/`, or `NAME.npy` [T, H, W].
 
-    Pictures are read as grey values. An array that holds no positive value is taken for a
-    log-density, as `unisal predict --save raw` writes it. What `unisal predict` leaves in `map/` or
-    `raw/` fits.
+    `read_map` reads them. `NAME` is the image's stem or its full name (`a.jpg.png`). What
+    `unisal predict` leaves in `map/` or `raw/` fits. Hidden files are passed over.
+
+    Attributes:
+      notes: one line on the files and folders that belong to no image or video, if there are any.
     """
 
     def __init__(self, folder: Path, data: ScoringData):
         if not folder.is_dir():
             raise UnisalError(f"{folder}: no such folder")
         self._folder, self._kind = folder, data.kind
+        entries = list_folder(folder)
+        self._folders = {entry.name for entry in entries if entry.is_dir()}
+        self._files = _files_of(
+            folder, [name for group in data.groups for name in (group.id, group.file_stem)]
+        )
+        used = {found.name for group in data.groups if (found := self._find(group)) is not None}
+        left = [entry.name for entry in entries if entry.name not in used]
+        self.notes = passed_over_lines(
+            {f"of predictions that belong to no {data.kind}": left} if left else {}
+        )
 
     def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
-        """The maps of a group's frames in order, float [H, W] of any size and range.
+        """The maps of a group's frames in order, float64 [H, W] of any size and range.
 
         Yields an error in the place of one frame's map that cannot be read.
 
         Raises:
           UnisalError: a group's files are missing, or are too few or too many.
         """
+        found = self._find(group)
+        if found is None:
+            raise UnisalError(f"{self._folder / group.id}: missing ({self._wanted()})")
         if self._kind == "image":
-            yield read_map(self._file(self._folder, group.id))
+            yield read_map(found)
             return
-        stack = self._folder / f"{group.id}.npy"
-        if stack.is_file():
-            frames = _load(stack)
+        if not found.is_dir():
+            frames = _load(found)
             if frames.ndim != 3 or len(frames) != len(group.frame_names):
-                raise UnisalError(f"{stack}: shape {list(frames.shape)} for {len(group.frame_names)} frames")
-            yield from (_as_map(stack, np.asarray(frame)) for frame in frames)
+                raise UnisalError(f"{found}: shape {list(frames.shape)} for {len(group.frame_names)} frames")
+            for frame in frames:
+                try:
+                    yield _as_map(found, np.asarray(frame))
+                except UnisalError as error:
+                    yield error
             return
-        folder = self._folder / group.id
-        if not folder.is_dir():
-            raise UnisalError(f"{folder}: missing, as is {stack.name}")
-        for path in self._frame_files(folder, group):
+        for path in self._frame_files(found, group):
             try:
                 yield read_map(path)
             except UnisalError as error:
                 yield error
 
+    def _find(self, group: Group) -> Path | None:
+        """An image's file, a video's folder or stack; None where there is none."""
+        for name in filter(None, (group.id, group.file_stem)):
+            if self._kind == "image":
+                if name in self._files:
+                    return self._folder / self._files[name]
+            elif self._files.get(name, "").lower().endswith(_STACK):
+                return self._folder / self._files[name]
+            elif name in self._folders:
+                return self._folder / name
+        return None
+
+    def _wanted(self) -> str:
+        """What would be taken, and where it may lie instead."""
+        wanted = ".npy, .png or another image" if self._kind == "image" else "a folder of maps, or a .npy"
+        below = [name for name in _PREDICTED if name in self._folders]
+        return f"{wanted}; did you mean {self._folder / below[0]}?" if below else wanted
+
     def _frame_files(self, folder: Path, group: Group) -> list[Path]:
         """Files by the frames' own names, else one for each frame in natural order."""
-        by_stem = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES}
-        if all(name in by_stem for name in group.frame_names):
-            return [by_stem[name] for name in group.frame_names]
-        if len(by_stem) != len(group.frame_names):
-            lacks = next(name for name in group.frame_names if name not in by_stem)
-            held = f"{len(by_stem)} maps for {len(group.frame_names)} frames"
+        matched = _files_of(folder, group.frame_names)
+        if len(matched) == len(group.frame_names):
+            return [folder / matched[name] for name in group.frame_names]
+        names = list(by_stem(folder, (_STACK,), (_MAT,), IMAGE_SUFFIXES).values())
+        if len(names) != len(group.frame_names):
+            lacks = next(name for name in group.frame_names if name not in matched)
+            held = f"{len(names)} maps for {len(group.frame_names)} frames"
             raise UnisalError(f"{folder}: holds {held}; {lacks} is missing")
-        return [by_stem[stem] for stem in natsorted(by_stem)]
+        return [folder / name for name in natsorted(names)]
 
-    @staticmethod
-    def _file(folder: Path, stem: str) -> Path:
-        for suffix in _SUFFIXES:
-            if (folder / f"{stem}{suffix}").is_file():
-                return folder / f"{stem}{suffix}"
-        raise UnisalError(f"{folder / stem}: missing (.npy, .png or another image)")
+
+def _files_of(folder: Path, stems: Iterable[str]) -> dict[str, str]:
+    """The files of maps that belong to these stems. Of one stem, a .npy comes before a .mat and an image."""
+    return match_stems(by_stem(folder, (_STACK,), (_MAT,), IMAGE_SUFFIXES), stems)
 
 
 def read_map(path: Path) -> np.ndarray:
-    """A map from a .npy file or a picture, float64 [H, W]; a log-density is exponentiated.
+    """A map from a .npy file, an image or a .mat file with one matrix, float64 [H, W].
+
+    Images keep their 16 bits or floats; colour is turned to grey. Numbers that are nowhere above 0 are
+    a log-density, as `unisal predict --save raw` writes it, and are exponentiated: -inf becomes 0.
 
     Raises:
       UnisalError: it cannot be read, or is no map.
     """
-    if path.suffix.lower() == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == _STACK:
         return _as_map(path, np.asarray(_load(path)))
-    return read_image(path)[..., 0].astype(np.float64)
+    if suffix == _MAT:
+        matrices = [value for value in read_mat(path).values() if isinstance(value, np.ndarray)]
+        large = [value for value in matrices if value.ndim == 2 and min(value.shape) > 1]
+        if len(large) != 1:
+            raise UnisalError(f"{path}: {len(large)} matrices; a map is one")
+        return _as_map(path, large[0])
+    return _as_map(path, read_map_image(path))
 
 
 def _load(path: Path) -> np.ndarray:
@@ -141,9 +189,16 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _as_map(path: Path, array: np.ndarray) -> np.ndarray:
-    if not 0 < array.size <= MAX_PIXELS:
-        raise UnisalError(f"{path}: {list(array.shape)}, not a map of 1 to {MAX_PIXELS:,} pixels")
-    if array.ndim != 2 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+    if not 0 < array.size <= MAX_MAP_PIXELS:
+        raise UnisalError(f"{path}: {list(array.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise UnisalError(f"{path}: {array.dtype} {list(array.shape)}, not a map of finite numbers")
     array = array.astype(np.float64)
-    return np.exp(array - array.max()) if array.max() <= 0 and array.min() < 0 else array
+    low, high = array.min(), array.max()
+    if np.isnan(low):
+        raise UnisalError(f"{path}: holds NaN, not a map of finite numbers")
+    if high == np.inf or (low == -np.inf and high > 0):
+        raise UnisalError(f"{path}: holds infinity, not a map of finite numbers or a log-density")
+    if high == -np.inf:
+        return np.zeros_like(array)
+    return np.exp(array - high) if high <= 0 and low < 0 else array

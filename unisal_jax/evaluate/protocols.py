@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import auc, metrics
@@ -256,12 +257,13 @@ def resize_bicubic(pred: Any, size: tuple[int, int]) -> np.ndarray:
       `[H, W]` float64.
     """
     pred = np.asarray(pred, np.float64)
-    return _cubic_weights(pred.shape[0], size[0]) @ pred @ _cubic_weights(pred.shape[1], size[1]).T
+    rows, columns = _cubic_weights(pred.shape[0], size[0]), _cubic_weights(pred.shape[1], size[1])
+    return np.ascontiguousarray((columns @ (rows @ pred).T).T)
 
 
 @lru_cache(maxsize=16)
-def _cubic_weights(old: int, new: int) -> np.ndarray:
-    """`[new, old]`: each new pixel's weights of the old ones."""
+def _cubic_weights(old: int, new: int) -> sparse.csr_array:
+    """`[new, old]`: each new pixel's weights of the old ones. Dense, long sides would take gigabytes."""
     stretch = max(1.0, old / new)
     centres = (np.arange(new) + 0.5) * old / new - 0.5
     first = np.floor(centres - 2 * stretch).astype(np.intp)
@@ -272,9 +274,8 @@ def _cubic_weights(old: int, new: int) -> np.ndarray:
     values /= values.sum(axis=1, keepdims=True)
     mirrored = taps % (2 * old)
     mirrored = np.minimum(mirrored, 2 * old - 1 - mirrored)
-    weights = np.zeros((new, old))
-    np.add.at(weights, (np.arange(new)[:, None], mirrored), values)
-    return weights
+    at = np.broadcast_to(np.arange(new)[:, None], mirrored.shape)
+    return sparse.csr_array((values.ravel(), (at.ravel(), mirrored.ravel())), shape=(new, old))
 
 
 @lru_cache(maxsize=4)

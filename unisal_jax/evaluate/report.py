@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
+from unisal_jax import __version__
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.protocols import SCORES, get_protocol
 from unisal_jax.evaluate.report_html import page
@@ -35,12 +37,11 @@ def table_text(evaluation: Evaluation) -> str:
     lines = [
         " ".join([row[0].ljust(label_width), *(cell.rjust(8) for cell in row[1:])]).rstrip() for row in rows
     ]
-    scored = evaluation.methods[0]
     averaging = wording.averaging(get_protocol(evaluation.protocol), evaluation.kind)
     facts = [
         ("protocol", [f"{evaluation.protocol}: {averaging}"]),
         ("scored", [wording.extent(evaluation)]),
-        ("noted", wording.left_out_lines(scored.left_out)),
+        ("noted", wording.noted_lines(evaluation)),
         ("skipped", [wording.printable(line) for line in evaluation.skipped]),
     ]
     lines.append("")
@@ -54,8 +55,8 @@ def to_json(evaluation: Evaluation) -> str:
 
     Keys: `mean` and `ci` (by score) of the predictions; `per_image` or `per_video` (by name, then
     by score); `counts` (`frames`, `images` or `videos`, `scored` by score, `left_out` by reason,
-    `skipped`); `protocol`; `about`; `baselines` (by method: `mean`, `ci`). A score that is NaN or
-    infinite has no key. Floats are rounded to 10 significant digits.
+    `skipped`); `notes`, if there are any; `protocol`; `about`; `baselines` (by method: `mean`, `ci`). A
+    score that is NaN or infinite has no key. Floats are rounded to 10 significant digits.
     """
     scored, *baselines = evaluation.methods
     document = {
@@ -70,6 +71,7 @@ def to_json(evaluation: Evaluation) -> str:
             "skipped": len(evaluation.skipped),
         },
         "protocol": evaluation.protocol,
+        **({"notes": list(evaluation.notes)} if evaluation.notes else {}),
         f"per_{evaluation.kind}": scored.groups,
     }
     return json.dumps(_rounded(document), sort_keys=True, indent=1, allow_nan=False) + "\n"
@@ -107,10 +109,13 @@ def write_csv(path: str | Path, evaluation: Evaluation) -> None:
 def write_html(path: str | Path, evaluation: Evaluation) -> None:
     """Writes a page for people that needs no other file, whole or not at all (`report_html.page`).
 
+    It tells the version of the package and the date.
+
     Raises:
       UnisalError: the file cannot be written.
     """
-    _write(path, page(evaluation))
+    made = {"version": f"unisal-jax {__version__}", "date": time.strftime("%Y-%m-%d")}
+    _write(path, page(evaluation, made))
 
 
 def _cells(values: dict[str, float], names: list[str]) -> list[str]:

@@ -3,7 +3,9 @@
 import base64
 import io
 import math
+from collections.abc import Mapping
 from html import escape
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -64,19 +66,24 @@ code { display: block; padding: .75rem; border-radius: .5rem; background: var(--
 """
 
 
-def page(evaluation: Evaluation) -> str:
+def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({})) -> str:
     """The page as text.
 
     It shows the predictions' means, all methods with their 95% intervals, a histogram of each score,
     the examples as rows of input, ground truth and prediction, what was left out, what the protocol
     means by its scores, and how the page was made (`about`, with `about["command"]` as a command
-    line). All text is escaped. The same evaluation gives the same bytes.
+    line). All text is escaped. The same arguments give the same bytes.
+
+    Args:
+      evaluation: what to show.
+      made: facts on the making of the page, such as a version and a date, to show with `about`.
 
     Raises:
       UnisalError: the protocol is unknown.
       ValueError: an example's image and maps differ in size.
     """
     facts = {name: str(value) for name, value in evaluation.about.items() if name != "command"}
+    facts |= made
     headline = (
         " on ".join(facts[name] for name in ("weights", "predictions", "data") if name in facts)
         or evaluation.protocol
@@ -160,7 +167,9 @@ def _examples(evaluation: Evaluation) -> str:
     if not evaluation.examples:
         return ""
     shown = "".join(_example(example, evaluation.kind == "video") for example in evaluation.examples)
-    return f"<h2>Examples</h2>{shown}"
+    by = wording.SCORE_TITLES.get(evaluation.examples_by, "")
+    chosen = f'<p class="quiet">Chosen by the prediction\'s {by}.</p>' if by else ""
+    return f"<h2>Examples</h2>{chosen}{shown}"
 
 
 def _example(example: Example, in_video: bool) -> str:
@@ -189,7 +198,7 @@ def _example(example: Example, in_video: bool) -> str:
 
 def _left_out(evaluation: Evaluation) -> str:
     """Frames with something amiss, and inputs that could not be scored."""
-    noted = [_text(line) for line in wording.left_out_lines(evaluation.methods[0].left_out)]
+    noted = [_text(line) for line in wording.noted_lines(evaluation)]
     skipped = [_text(line) for line in evaluation.skipped[:_MAX_SKIPPED]]
     if len(evaluation.skipped) > _MAX_SKIPPED:
         skipped.append(f"and {len(evaluation.skipped) - _MAX_SKIPPED:,} more")

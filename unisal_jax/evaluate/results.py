@@ -58,7 +58,7 @@ class Example:
       group, frame: which one, as in `FrameScores`.
       scores: its scores.
       image: uint8 RGB [H, W, 3].
-      truth, prediction: densities float [H, W].
+      truth, prediction: densities float [H, W] of the image's size.
     """
 
     title: str
@@ -81,6 +81,8 @@ class Evaluation:
       methods: the predictions first, then the baselines.
       examples: best, median and worst frames of the predictions.
       skipped: one line for each input that could not be scored.
+      notes: one line for each kind of file that was passed over, and for a baseline that fell away.
+      examples_by: name of the score that the examples were chosen by.
     """
 
     protocol: str
@@ -89,3 +91,5 @@ class Evaluation:
     methods: tuple[MethodScores, ...]
     examples: tuple[Example, ...] = ()
     skipped: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+    examples_by: str = ""

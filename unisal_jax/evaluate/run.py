@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -11,7 +12,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import information_gain as baselines
 from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
-from unisal_jax.evaluate.information_gain import fit_centre_gaussian, inter_observer_maps
+from unisal_jax.evaluate.information_gain import CannotFit, fit_centre_gaussian, inter_observer_maps
 from unisal_jax.evaluate.metrics import to_density
 from unisal_jax.evaluate.protocols import (
     SCORES,
@@ -26,12 +27,17 @@ from unisal_jax.evaluate.protocols import (
 )
 from unisal_jax.evaluate.results import Evaluation, Example, FrameScores, MethodScores
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames
+from unisal_jax.limits import MAX_HELD_FIXATIONS
 
 # The centre prior is fitted to at most so many frames, spread evenly over the data.
 _CENTRE_FRAMES = 1000
 _CENTRE_SIZE = (360, 640)
-# Frames whose fixations are kept for the shuffled AUC of others, some 3 kB each.
-_KEPT_FRAMES = 50_000
+# What a frame whose fixations are kept costs beside them, in fixations.
+_KEPT_FRAME = 20
+# For the shuffled AUC of all others: fixations counted at once, and pixels of counts that are kept.
+_COUNTED_AT_ONCE, _COUNTS_HELD = 2_000_000, 24_000_000
+# Longer side in pixels of the examples: three side by side on a desktop screen of twice the usual density.
+_EXAMPLE_SIDE = 640
 # Blur of the inter-observer maps: about a degree of visual angle in most experiments.
 OBSERVER_BLUR = 0.03
 
@@ -51,7 +57,8 @@ class Options:
       protocol: name of one.
       baselines: which of `results.BASELINES` to score beside the predictions.
       prior: a density to be the centre prior and the baseline of information gain, such as a training
-        set's mean map; None for a Gaussian fitted to the scored data's own fixations.
+        set's mean map; None for a Gaussian fitted to the scored data's own fixations. None is fitted
+        where there are no baselines: then there is no information gain.
       examples: keep the best, the median and the worst frame to look at.
       skip_errors: leave out a frame whose truth or map cannot be read, and a group whose frames cannot.
       seed: of the sampled scores, the jitter and the intervals.
@@ -67,7 +74,13 @@ class Options:
     observer_blur: float = OBSERVER_BLUR
 
 
-def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict[str, Any]) -> Evaluation:
+def evaluate(
+    data: ScoringData,
+    predictions: Maps,
+    options: Options,
+    about: dict[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Evaluation:
     """Scores predictions and baselines on all of the data.
 
     Args:
@@ -75,6 +88,7 @@ def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict
       predictions: what to score.
       options: how.
       about: facts for the report.
+      notes: lines for the report on what else was passed over.
     Raises:
       UnisalError: the data or a prediction cannot be read (unless errors are skipped), or nothing
         is left to score.
@@ -82,7 +96,7 @@ def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict
     protocol = get_protocol(options.protocol)
     context = _Context(data, protocol, options)
     methods = [_Method("prediction", data, protocol, options)]
-    methods += [_Method(name, data, protocol, options) for name in options.baselines]
+    methods += [_Method(name, data, protocol, options) for name in context.baselines]
     skipped: list[str] = []
     chosen = _chosen_frames(data, protocol, options.seed)
     total = sum(len(group.frame_names) for group in data.groups)
@@ -103,8 +117,10 @@ def evaluate(data: ScoringData, predictions: Maps, options: Options, about: dict
     if not methods[0].rows:
         raise UnisalError(f"{data.name}: nothing could be scored" + (f" ({skipped[0]})" if skipped else ""))
     found = tuple(method.result() for method in methods if method.rows)
-    examples = _examples(data, predictions, found[0]) if options.examples else ()
-    return Evaluation(protocol.name, data.kind, about, found, examples, tuple(skipped))
+    by = "nss" if "nss" in found[0].mean else "cc"
+    examples = _examples(data, predictions, found[0], by) if options.examples else ()
+    notes = (*data.notes, *notes, *context.notes)
+    return Evaluation(protocol.name, data.kind, about, found, examples, tuple(skipped), notes, by)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +132,7 @@ class _Frame:
     truth: FrameTruth
     fixations: np.ndarray
     others: np.ndarray | None
-    prior: np.ndarray
+    prior: np.ndarray | None
     seed: list[int]
     protocol: ScoreProtocol
 
@@ -135,22 +151,38 @@ class _Frame:
             )
         except UnisalError as error:
             raise UnisalError(f"{self.group}, frame {self.number}: {error}") from error
-        faults = frame_faults(pred, gt, fixations, self.others)
+        faults = (*frame_faults(pred, gt, fixations, self.others), *self.truth.faults)
+        if self.prior is None:
+            faults = (*faults, "no_centre_prior")
         if pred.shape != fixations.shape:
             faults = (*faults, "resized_prediction")
         return FrameScores(self.group, self.number, scores, faults)
 
 
 class _Context:
-    """The data as a frame's scores need it: other frames' fixations, and the centre prior."""
+    """The data as a frame's scores need it: other frames' fixations, and the centre prior.
+
+    Attributes:
+      baselines: those that can be scored.
+      notes: a line on each that cannot.
+    """
 
     def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: Options):
         self._data, self._protocol, self.options = data, protocol, options
         self._counts = [len(group.frame_names) for group in data.groups]
         self._last_prior = np.zeros((0, 0))
-        self._kept: dict[tuple[int, int], np.ndarray] = {}
-        self.gaussian = fit_centre_gaussian(self._spread()) if options.prior is None else None
-        self._pools: list[np.ndarray] | None = None
+        self._kept: dict[tuple[int, int], tuple[np.ndarray, Size]] = {}
+        self._room = MAX_HELD_FIXATIONS
+        self._all: dict[Size, np.ndarray] = {}
+        self.baselines = options.baselines
+        self.notes: tuple[str, ...] = ()
+        self.gaussian = None
+        if options.prior is None and options.baselines:
+            try:
+                self.gaussian = fit_centre_gaussian(self._spread())
+            except CannotFit as error:
+                self.baselines = tuple(name for name in options.baselines if name != "centre_prior")
+                self.notes = (f"{error}: it is left out, and IG with it",)
 
     def frame(self, group: int, index: int) -> _Frame:
         """The frame number `index` of the group number `group`, both from 0."""
@@ -166,8 +198,10 @@ class _Context:
             self._protocol,
         )
 
-    def _prior(self, size: Size) -> np.ndarray:
+    def _prior(self, size: Size) -> np.ndarray | None:
         """The centre prior at a size, [H, W], summing to 1; made anew only when the size changes."""
+        if self.gaussian is None and self.options.prior is None:
+            return None
         if self._last_prior.shape != size:
             if self.gaussian is not None:
                 self._last_prior = baselines.centre_prior(size, self.gaussian)
@@ -182,24 +216,41 @@ class _Context:
         if self._protocol.sampled_s_auc:
             drawn = draw_other_frames(self._counts, [self.options.seed, group, frame])
             return _counts_at(np.concatenate([self._others_fixations(*other) for other in drawn]), size)
-        if self._pools is None:
-            self._pools = [
-                np.concatenate([self._others_fixations(number, index) for index in range(count)])
-                for number, count in enumerate(self._counts)
-            ]
-        return _counts_at(
-            np.concatenate([p for number, p in enumerate(self._pools) if number != group]), size
-        )
+        own = [self._others_fixations(group, index) for index in range(self._counts[group])]
+        return self._all_fixations(size) - _counts_at(np.concatenate(own), size)
+
+    def _all_fixations(self, size: Size) -> np.ndarray:
+        """Counts of all frames' fixations at a size, [H, W]; kept for as many sizes as there is room."""
+        if size not in self._all:
+            total = np.zeros(size, np.int64)
+            points: list[np.ndarray] = []
+            waiting = 0
+            for number, count in enumerate(self._counts):
+                for index in range(count):
+                    points.append(self._others_fixations(number, index))
+                    waiting += len(points[-1])
+                    # Many at once, as each count is of a whole map.
+                    if waiting > _COUNTED_AT_ONCE:
+                        total += _counts_at(np.concatenate(points), size)
+                        points, waiting = [], 0
+            if points:
+                total += _counts_at(np.concatenate(points), size)
+            while self._all and sum(each.size for each in self._all.values()) + total.size > _COUNTS_HELD:
+                del self._all[next(iter(self._all))]
+            self._all[size] = total
+        return self._all[size]
 
     def _fixations(self, group: int, index: int) -> np.ndarray:
-        """A frame's fixations [n, 2], (row, column) in fractions of the sides; kept once read."""
+        """A frame's fixations [n, 2], (row, column) in fractions of the sides; kept once read, while room."""
         found = self._kept.get((group, index))
         if found is None:
             truth = self._data.groups[group].truth(index)
-            found = (truth.points + 0.5) / np.asarray(truth.size)
-            if len(self._kept) < _KEPT_FRAMES:
+            found = truth.points, truth.size
+            if self._room >= len(truth.points) + _KEPT_FRAME:
+                self._room -= len(truth.points) + _KEPT_FRAME
                 self._kept[group, index] = found
-        return found
+        points, size = found
+        return (points + 0.5) / np.asarray(size)
 
     def _others_fixations(self, group: int, index: int) -> np.ndarray:
         """`_fixations`, or none where they cannot be read: no reason to leave out the frame that asks."""
@@ -244,9 +295,7 @@ class _Method:
 
     def result(self) -> MethodScores:
         """Means, intervals and counts."""
-        table = ScoreTable()
-        for row in self.rows:
-            table = table.add(row.group, row.scores, row.faults)
+        table = ScoreTable().add_all((row.group, row.scores, row.faults) for row in self.rows)
         summary = table.compute(self._protocol.mean_over)
         known = [name for name in SCORES if summary.frames.get(name)]
         frames_of: dict[str, int] = {}
@@ -306,7 +355,7 @@ def _score_group(
         for method in methods:
             if method.name == "inter_observer":
                 found = _inter_observer(frame, context.options.observer_blur)
-            elif method.name == "centre_prior":
+            elif method.name == "centre_prior" and frame.prior is not None:
                 found = frame.score(frame.prior, frame.truth.map, frame.fixations)
             elif method.name == "uniform":
                 found = frame.score(baselines.uniform(frame.truth.size), frame.truth.map, frame.fixations)
@@ -348,9 +397,8 @@ def _chosen_frames(data: ScoringData, protocol: ScoreProtocol, seed: int) -> lis
     return chosen
 
 
-def _examples(data: ScoringData, predictions: Maps, scored: MethodScores) -> tuple[Example, ...]:
-    """The best, median and worst frame by NSS, or by CC where nothing has an NSS; predicted once more."""
-    name = "nss" if "nss" in scored.mean else "cc"
+def _examples(data: ScoringData, predictions: Maps, scored: MethodScores, name: str) -> tuple[Example, ...]:
+    """The best, median and worst frame by the score `name`; predicted once more."""
     ranked = sorted(
         (row for row in scored.frames if not np.isnan(row.scores[name])), key=lambda row: row.scores[name]
     )
@@ -361,12 +409,33 @@ def _examples(data: ScoringData, predictions: Maps, scored: MethodScores) -> tup
     for title, row in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
         group = groups[row.group]
         with closing_frames(group) as frames:
-            image = next(frame for number, frame in enumerate(frames, 1) if number == row.frame)
+            image = next((frame for number, frame in enumerate(frames, 1) if number == row.frame), None)
+        if image is None:
+            raise UnisalError(f"{group.id}: has no frame {row.frame}, but ground truth for it")
+        image = _shrunk(image)
         pred = next(each for number, each in enumerate(predictions.maps(group), 1) if number == row.frame)
         if isinstance(pred, UnisalError):
             raise pred
-        truth = group.truth(row.frame - 1)
-        examples.append(
-            Example(title, row.group, row.frame, row.scores, image, to_density(truth.map), to_density(pred))
+        truth, pred = (
+            _resized(each, (image.shape[0], image.shape[1]))
+            for each in (group.truth(row.frame - 1).map, pred)
         )
+        examples.append(Example(title, row.group, row.frame, row.scores, image, truth, pred))
     return tuple(examples)
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    """uint8 RGB [H, W, 3], no longer than an example is shown."""
+    shrink = min(1.0, _EXAMPLE_SIDE / max(image.shape[:2]))
+    size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
+
+
+def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """A map of any size as a density, [*size]: it lies over an image of another size."""
+    density = to_density(pixels)
+    if density.shape != size:
+        smaller = density.shape[0] >= size[0] and density.shape[1] >= size[1]
+        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        density = cv2.resize(density, size[::-1], interpolation=kind)
+    return density

@@ -18,6 +18,7 @@ from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.information_gain import mean_map
 from unisal_jax.evaluate.metrics import count_map
+from unisal_jax.files import list_folder
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video
 
@@ -31,14 +32,16 @@ class FrameTruth:
     """Where people looked at a frame.
 
     Attributes:
-      map: uint8 [H, W], the saliency map.
+      map: [H, W], the saliency map: uint8 of files with 8 bits, else the file's own numbers.
       points: int32 [n, 2], (row, column) of each fixation, in pixels of `map`.
       observers: int32 [n], who made it; -1 where unknown.
+      faults: what is odd about the files (`data_prep.truth.Fixations`).
     """
 
     map: np.ndarray
     points: np.ndarray
     observers: np.ndarray
+    faults: tuple[str, ...] = ()
 
     @property
     def size(self) -> Size:
@@ -59,12 +62,14 @@ class Group:
       frame_names: file stems of its frames, to find the predictions of others by.
       pixels: opens its frames, uint8 RGB [H, W, 3], in order.
       truth: reads the truth of the frame number `index`, from 0.
+      file_stem: of the video file that its frames are in, which its predictions may be called by.
     """
 
     id: str
     frame_names: tuple[str, ...]
     pixels: Callable[[], Iterator[np.ndarray]]
     truth: Callable[[int], FrameTruth]
+    file_stem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +81,14 @@ class ScoringData:
       split: of the dataset.
       kind: whether the groups are images or videos.
       groups: in order.
+      notes: a line on each kind of file that was passed over.
     """
 
     name: str
     split: str
     kind: Literal["image", "video"]
     groups: tuple[Group, ...]
+    notes: tuple[str, ...] = ()
 
     def input_size(self, domain: Domain, frame_size: Size) -> Size:
         """Size that the network sees: a released dataset brings its own, whatever domain scores it."""
@@ -108,7 +115,11 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")
     prepared = _find_prepared(root)
-    name, splits = _prepared_splits(prepared) if prepared is not None else _released_splits(root, partial)
+    notes: tuple[str, ...] = ()
+    if prepared is not None:
+        name, splits = _prepared_splits(prepared)
+    else:
+        name, splits, notes = _released_splits(root, partial)
     splits = {each: groups for each, groups in splits.items() if groups}
     present = [each for each in _USUAL_SPLITS if each in splits]
     if split == ALL_SPLITS and present:
@@ -123,31 +134,41 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
     groups = tuple(group for each in chosen for group in splits[each])
     known = next((each for each in RELEASED_DOMAINS if each.name == name), None)
     static = known.static if known else all(len(group.frame_names) == 1 for group in groups)
-    return ScoringData(name, split or chosen[0], "image" if static else "video", groups)
+    return ScoringData(name, split or chosen[0], "image" if static else "video", groups, notes)
 
 
 def _find_prepared(root: Path) -> Path | None:
     """The folder itself, or the only one below it (name/variant/version/) that is a prepared dataset."""
-    for pattern in (SIDECAR, f"*/{SIDECAR}", f"*/*/{SIDECAR}", f"*/*/*/{SIDECAR}"):
-        found = sorted(each.parent for each in root.glob(pattern))
+    level = [root]
+    for _ in range(4):
+        found = [folder for folder in level if (folder / SIDECAR).is_file()]
         if len(found) > 1:
             raise UnisalError(f"{root}: holds several prepared datasets; name one, such as {found[0]}")
         if found:
             return found[0]
+        level = [entry for folder in level for entry in list_folder(folder) if entry.is_dir()]
     return None
 
 
-def _released_splits(root: Path, partial: bool) -> tuple[str, dict[str, tuple[Group, ...]]]:
-    """The name and the groups with truth of each split, by the layout that the folder has."""
+def _released_splits(root: Path, partial: bool) -> tuple[str, dict[str, tuple[Group, ...]], tuple[str, ...]]:
+    """The name and the groups with truth of each split, by the layout that the folder has, and notes."""
     dataset = next((each for each in DATASETS.values() if each.recognise(root)), None)
     if dataset is not None:
         name, release = dataset.name, dataset.scan(root, True, dataset.seed)
     else:
         name, release = root.resolve().name, scan_folders(root, partial=partial)
-    return name, {
+    splits = {
         split: tuple(_clip_group(clip) for clip in clips if clip.truth is not None)
         for split, clips in release.splits.items()
     }
+    bare = [
+        clip.id
+        for split, clips in release.splits.items()
+        for clip in clips
+        if splits[split] and clip.truth is None
+    ]
+    notes = (f"{len(bare):,} without maps and fixations (such as {bare[0]})",) if bare else ()
+    return name, splits, (*release.notes, *notes)
 
 
 def _clip_group(clip: Clip) -> Group:
@@ -163,14 +184,16 @@ def _clip_group(clip: Clip) -> Group:
     assert isinstance(truth_files, TruthFiles)  # a release's truth is files, and others are left out above
 
     def truth(index: int) -> FrameTruth:
-        found = truth_files.read(index, read_image(truth_files.maps[index]).shape[:2])
-        return FrameTruth(found.map_pixels, found.points, found.observers)
+        pixels = truth_files.read_map(index)
+        found = truth_files.read_fixations(index, (pixels.shape[0], pixels.shape[1]))
+        return FrameTruth(pixels, found.points, found.observers, found.faults)
 
     if isinstance(clip.frames, Files):
         names = tuple(Path(name).stem for name in clip.frames.names)
     else:
         names = tuple(f"{number:04d}" for number in range(1, (clip.frame_count or 0) + 1))
-    return Group(clip.id, names, pixels, truth)
+    stem = clip.frames.stem if isinstance(clip.frames, Path) else ""
+    return Group(clip.id, names, pixels, truth, stem)
 
 
 def _prepared_splits(folder: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
@@ -204,15 +227,28 @@ def _prepared_group(prepared: Prepared, video: Video) -> Group:
     return Group(video.id, names, pixels, truth)
 
 
-def mean_truth(data: ScoringData) -> np.ndarray:
+def mean_truth(data: ScoringData, skip_errors: bool = False) -> np.ndarray:
     """Mean of all frames' true maps, [H, W] of the first one's size, each scaled to sum to one.
 
+    Args:
+      skip_errors: leave out frames whose truth cannot be read.
     Raises:
-      UnisalError: a frame's truth cannot be read.
+      UnisalError: a frame's truth cannot be read, or none can.
     """
-    size = data.groups[0].truth(0).size
-    frames = (group.truth(index) for group in data.groups for index in range(len(group.frame_names)))
-    return mean_map((frame.map for frame in frames), size)
+
+    def maps() -> Iterator[np.ndarray]:
+        for group in data.groups:
+            for index in range(len(group.frame_names)):
+                try:
+                    yield group.truth(index).map
+                except UnisalError:
+                    if not skip_errors:
+                        raise
+
+    first = next(maps(), None)
+    if first is None:
+        raise UnisalError(f"{data.name}: no map of its split {data.split} can be read")
+    return mean_map(maps(), (first.shape[0], first.shape[1]))
 
 
 def closing_frames(group: Group) -> closing:

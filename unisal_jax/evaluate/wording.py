@@ -26,6 +26,9 @@ _FAULTS = {
     "constant_ground_truth": "with a constant ground-truth map (no CC)",
     "no_fixations": "without fixations (no AUC-Judd, s-AUC, NSS, IG)",
     "no_other_fixations": "without other frames' fixations (no s-AUC)",
+    "no_centre_prior": "without a centre prior (no IG)",
+    "lossy_fixations": "with fixations in a JPEG or lossy WebP image (pixels of 128 and more counted)",
+    "blurred_fixations": "with fixations that look like a blurred map (each pixel above 0 counted)",
 }
 
 
@@ -80,6 +83,14 @@ def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
         f"{number_of(count, 'frame')} {_FAULTS.get(reason, printable(reason).replace('_', ' '))}"
         for reason, count in sorted(left_out.items())
         if count
+    ]
+
+
+def noted_lines(evaluation: Evaluation) -> list[str]:
+    """What is odd about frames of the predictions, counted, and what else was passed over."""
+    return [
+        *left_out_lines(evaluation.methods[0].left_out),
+        *(printable(line) for line in evaluation.notes),
     ]
 
 

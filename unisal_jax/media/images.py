@@ -1,8 +1,9 @@
 """Pictures: reading any common file as RGB, the network's resizing, writing maps."""
 
+import contextlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,6 +53,24 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnisalError: no such file, not an image, cut off or damaged, too large, or samples without a
             known range (floats, 32-bit integers).
     """
+    with open_image(path, max_pixels) as image:
+        return _to_rgb(Path(path), image)
+
+
+@contextlib.contextmanager
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Opens an image file for the caller to decode: every reader of image files goes through here.
+
+    The header is read and checked; no pixel is decoded yet. Decode inside the block and do little else:
+    an exception that leaves it is taken for damage of the file.
+
+    Args:
+        path: the file; what it holds decides its format, not its suffix.
+        max_pixels: as for `read_image`.
+
+    Raises:
+        UnisalError: no such file, not an image of a known format, cut off or damaged, too large.
+    """
     path = Path(path)
     if not path.is_file():
         raise UnisalError(f"{path}: is a folder, not an image" if path.is_dir() else f"{path}: no such file")
@@ -61,7 +80,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                 raise UnisalError(f"{path}: the file is empty")
             file.seek(0)
             with _open(path, file, max_pixels) as image:
-                return _to_rgb(path, image)
+                yield image
     except UnisalError:
         raise
     except PermissionError as error:
@@ -106,11 +125,16 @@ def _open(path: Path, file: BinaryIO, max_pixels: int) -> Image.Image:
     return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
-    """Decodes to uint8 RGB [H, W, 3], upright."""
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Decodes an open image and turns it as its EXIF orientation says."""
     image.load()
     turn = _TURNS.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
+    """Decodes to uint8 RGB [H, W, 3], upright."""
+    upright = turn_upright(image)
     mode = upright.mode
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         # Pillow's own conversion would clip 16 bits at 255 instead of scaling. It holds 16-bit PPM

@@ -15,3 +15,18 @@ MAX_UNPACKED_BYTES = 1 << 30
 
 MAX_READ_SECONDS = 20.0
 """Seconds that reading one image may take."""
+
+MAX_FRAME_PIXELS = 1 << 26
+"""Pixels of a video file's frame: 8192x8192, twice 8K. A decoder may hold some twenty frames."""
+
+MAX_FILM_BYTES = 1 << 30
+"""Bytes of a film's full-size frames and densities that the stages of a prediction hold at once."""
+
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+"""Frames a second that a video file may declare; others are taken for unknown."""
+
+MAX_TRACKS = 256
+"""Tracks of a video file."""
+
+MAX_BLOCKS = 500_000
+"""Outermost blocks of a video file that are looked at to tell whether it was cut off."""

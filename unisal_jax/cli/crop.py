@@ -59,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
     summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
     for line in summary.errors:
         print(f"unisal crop: skipped: {line}", file=sys.stderr)
+    for line in summary.notes:
+        print(f"unisal crop: note: {line}", file=sys.stderr)
     print(summary.text(args.out, "cropped"))
     return 0 if summary.done else 1

@@ -74,5 +74,7 @@ def run(args: argparse.Namespace) -> int:
     summary.kept = len(sources) - len(missing)
     for line in summary.errors:
         print(f"unisal predict: skipped: {line}", file=sys.stderr)
+    for line in summary.notes:
+        print(f"unisal predict: note: {line}", file=sys.stderr)
     print(summary.text(args.out))
     return 0 if summary.done else 1

@@ -40,3 +40,18 @@ MAX_READ_SECONDS = 12.0
 MAX_METADATA_BYTES = 1 << 20
 """Bytes of an image's EXIF, XMP or ICC profile, unpacked; longer ones are passed over, as Pillow would refuse
 the PNG that holds them."""
+
+MAX_FRAME_PIXELS = 1 << 26
+"""Pixels of a video file's frame: 8192x8192, twice 8K. A decoder may hold some twenty frames."""
+
+MAX_FILM_BYTES = 1 << 30
+"""Bytes of a film's full-size frames and densities that the stages of a prediction hold at once."""
+
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+"""Frames a second that a video file may declare; others are taken for unknown."""
+
+MAX_TRACKS = 256
+"""Tracks of a video file."""
+
+MAX_CONTAINER_BLOCKS = 500_000
+"""Outermost blocks of a video file that are looked at to tell whether it was cut off."""

@@ -18,7 +18,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, camera_number, open_video
-from unisal_jax.predict.outputs import DEFAULT_FPS, text_file
+from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at, text_file
 
 KINDS = ("json", "crop")
 
@@ -40,6 +40,11 @@ class CropFiles:
     aspect: Aspect
     scale: float = 1.0
     smoothness: float = 0.3
+
+    @property
+    def film(self) -> str | None:
+        """The crop, where it is written."""
+        return "crop" if "crop" in self.kinds else None
 
     def paths(self, source: Source) -> list[Path]:
         """The files that an input's results go to."""
@@ -75,7 +80,10 @@ class CropFiles:
                 for crop, frame in zip(crops, frames, strict=False):
                     writer.write(crop.box.of(frame))
         mean = _rounded(float(np.mean([crop.attention for crop in crops])))
-        frames_json = [{"frame": number, **_facts(crop)} for number, crop in enumerate(crops, 1)]
+        frames_json = [
+            {"frame": number, **shown_at(seconds), **_facts(crop)}
+            for number, (crop, seconds) in enumerate(zip(crops, track.times, strict=True), 1)
+        ]
         about = {**self._about(about), "smoothness": self.smoothness}
         self._write_json(source, {"about": about, "frames": frames_json, "mean_attention": mean})
 
@@ -95,9 +103,11 @@ class _Track:
     def __init__(self, crops: VideoCrops):
         self._crops = crops
         self._settled: list[Crop] = []
+        self.times: list[float | None] = []
         self.window = crops.window
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        self.times.append(seconds)
         self._settled += self._crops.add(np.exp(log_density))
 
     def finish(self) -> list[Crop]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from unisal_jax.limits import MAX_CONTAINER_BLOCKS
+
 _MP4_BOXES = frozenset(
     [b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"free", b"skip", b"wide", b"uuid"]
 )
@@ -21,14 +23,18 @@ def is_cut_off(path: Path) -> bool:
     """True when an MP4, MOV, AVI, Matroska or WebM file ends before its last block does.
 
     False for a whole file, for other containers, and where the writer left the sizes open (a live
-    recording): nothing can be told there.
+    recording) or the blocks are too many: nothing can be told there.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
-        block_end = _block_end(start)
+        block_end = _block_end(file.read(8))
+        if block_end is None:
+            return False
         position = 0
-        while block_end is not None and position < size:
+        # Bounded: a file of the smallest blocks alone would take minutes.
+        for _ in range(MAX_CONTAINER_BLOCKS):
+            if position >= size:
+                break
             file.seek(position)
             end = block_end(file, position)
             if end is None:

@@ -3,6 +3,9 @@
 import cv2
 import numpy as np
 
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density, as_frames
+
 _GREY = np.arange(256, dtype=np.uint8)
 # Turbo, because the order of its hues reads at once over any photo (inferno is lost on skin and
 # flowers), without its two dark ends: a peak must not be darker than what surrounds it.
@@ -19,7 +22,7 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
 
     From blue at 0 over green and yellow to red at the peak. A map of zeros is blue.
     """
-    return _look_up(_levels(density), _HEAT)
+    return _look_up(_levels(as_density(density)), _HEAT)
 
 
 def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
@@ -34,10 +37,11 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
         uint8 RGB [H, W, 3].
 
     Raises:
-        ValueError: image and density differ in size.
+        UnisalError: they are no such arrays, or differ in size.
     """
+    image, density = as_frames(image, 3, "image"), as_density(density)
     if image.shape != (*density.shape, 3):
-        raise ValueError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
+        raise UnisalError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
     # Everything that depends on the density alone is worked out for its 256 levels, not for each pixel.
     weight = opacity * (_GREY / 255.0) ** _WEIGHT_POWER
     heat = np.rint(_HEAT * weight[:, None]).astype(np.uint8)
@@ -48,6 +52,7 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
 
 def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3] of inputs as in `overlay`."""
+    image, density = as_frames(image, 3, "image"), as_density(density)
     grey = np.repeat(_levels(density)[..., None], 3, axis=2)
     return np.concatenate([image, grey, overlay(image, density)], axis=1)
 

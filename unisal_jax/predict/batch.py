@@ -2,23 +2,29 @@
 
 import contextlib
 import dataclasses
+import math
 import queue
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
+from unisal_jax.media.frame_times import Steps
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import open_video
+from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import Enough, Results
+from unisal_jax.predict.outputs import DEFAULT_FPS, Enough, Results
+
+# How far the rate that a video declares may be from that of its frames, as a share.
+_RATE_SLACK = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Summary:
       images, videos, frames: how many were predicted; frames are those of videos.
       kept: inputs whose outputs were there already.
       errors: one line for each input that was left out.
+      notes: one line for each thing that the outputs of a video lack, and for what was chosen in reading it.
       seconds: what it all took.
     """
 
@@ -47,6 +54,7 @@ class Summary:
     frames: int = 0
     kept: int = 0
     errors: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: "Summary") -> None:
@@ -56,6 +64,7 @@ class Summary:
         self.frames += other.frames
         self.kept += other.kept
         self.errors += other.errors
+        self.notes += other.notes
 
     @property
     def done(self) -> bool:
@@ -71,6 +80,7 @@ class Summary:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
         left_out += f", {self.kept} there already" if self.kept else ""
+        left_out += f", {_count(len(self.notes), 'note')}" if self.notes else ""
         into = f" into {out}" if out else ""
         return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{left_out}"
 
@@ -191,7 +201,7 @@ def _predict_video(
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
         stride = options.stride or domain.stride
-        about = {
+        about: dict[str, Any] = {
             "domain": domain.name,
             "fps": reader.fps,
             "input": Path(source.path).name,
@@ -208,8 +218,9 @@ def _predict_video(
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:
-                for frame, log_density in predicted:
-                    outputs.write(frame, log_density)
+                for number, (frame, log_density) in enumerate(predicted):
+                    seconds = reader.times[number]
+                    outputs.write(frame, log_density, None if math.isnan(seconds) else seconds)
                     summary.frames += 1
                     progress.update()
             except Enough:  # with this frame
@@ -221,6 +232,34 @@ def _predict_video(
             except UnisalError as error:
                 # A video that breaks off has good frames before: to skip is to go on from there.
                 _skip(error, options, summary)
+            steps = reader.steps()
+            if steps is not None:
+                about["times"] = steps.to_json()
+                if not steps.even and steps.mean > 0:
+                    about["fps"] = float(f"{1 / steps.mean:.6g}")
+        notes = [*reader.notes, *_lacks(results.film, reader, steps)]
+        summary.notes += [f"{source.path}: {note}" for note in notes]
+
+
+def _lacks(film: str | None, reader: VideoReader, steps: Steps | None) -> list[str]:
+    """What a video that was written lacks of the one that was read, a line each."""
+    if film is None:
+        return []
+    shown = reader.fps or DEFAULT_FPS
+    lines = []
+    for track in reader.beside:
+        lines.append(f"its {track} {'is' if track == 'sound' else 'are'} not in the {film}")
+    if steps is not None and not steps.even:
+        apart = f"{_seconds(steps.shortest)} to {_seconds(steps.longest)} s apart"
+        lines.append(f"its frames come at uneven times ({apart}); the {film} shows them at equal steps")
+    elif steps is not None and abs(steps.mean * shown - 1) > _RATE_SLACK:
+        apart = f"{_seconds(steps.mean)} s apart"
+        lines.append(f"its frames come {apart}; the {film} shows {shown:g} of them a second")
+    return lines
+
+
+def _seconds(number: float) -> str:
+    return f"{round(number, 3) + 0.0:g}"
 
 
 def _skip(error: UnisalError, options: Options, summary: Summary) -> None:

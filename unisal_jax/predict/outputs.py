@@ -32,8 +32,14 @@ DEFAULT_FPS = 25.0
 class FrameResults(Protocol):
     """Where the predictions of one video go, frame by frame."""
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
-        """Takes a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        """Takes the next frame.
+
+        Args:
+          frame: uint8 RGB [height, width, 3].
+          log_density: float32 [height, width].
+          seconds: when it is shown, from the first frame on; None where the video does not say.
+        """
 
 
 class Enough(Exception):
@@ -43,13 +49,20 @@ class Enough(Exception):
 class Results(Protocol):
     """Where predictions go. Several videos may be open at once, each in a thread of its own."""
 
+    @property
+    def film(self) -> str | None:
+        """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
+
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON."""
 
     def video(
         self, source: Source, size: tuple[int, int], fps: float | None, about: dict
     ) -> contextlib.AbstractContextManager[FrameResults]:
-        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate."""
+        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate.
+
+        `about` is added to until the block ends: when the frames come is known only then.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +83,11 @@ class PredictionFiles:
     opacity: float = 0.7
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     states: Mapping[str, Any] | None = None
+
+    @property
+    def film(self) -> str | None:
+        """The overlay, where it is written."""
+        return "overlay" if "overlay" in self.kinds else None
 
     def paths(self, source: Source) -> dict[str, Path]:
         """The file, or for maps of a video the folder, of each output type."""
@@ -231,8 +249,8 @@ class VideoOutputs(contextlib.ExitStack):
             self.enter_context(frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
         )
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
-        """Adds a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        """Adds a frame; arguments as for `FrameResults.write`."""
         self.count += 1
         density = np.exp(log_density)
         if self._maps is not None:
@@ -243,7 +261,13 @@ class VideoOutputs(contextlib.ExitStack):
             self._raw.write(np.ascontiguousarray(log_density, "<f4").tobytes())
         if self._json is not None:
             self._json.write(",\n" if self.count > 1 else "\n")
-            self._json.write(json.dumps({"frame": self.count, **summarise(density)}, sort_keys=True))
+            facts = {"frame": self.count, **shown_at(seconds), **summarise(density)}
+            self._json.write(json.dumps(facts, sort_keys=True))
+
+
+def shown_at(seconds: float | None) -> dict[str, float]:
+    """What the JSON of a frame says of its time; nothing where it is not known."""
+    return {} if seconds is None else {"seconds": round(seconds, 6)}
 
 
 @contextlib.contextmanager
@@ -331,8 +355,11 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
-    """A JSON file whose `frames` are written one by one, since a film has too many to hold."""
+    """A JSON file whose `frames` are written one by one, since a film has too many to hold.
+
+    `about` comes last, as it is at the end of the block.
+    """
     with text_file(path) as file:
-        file.write(f'{{"about": {json.dumps(about, sort_keys=True)},\n"frames": [')
+        file.write('{"frames": [')
         yield file
-        file.write("\n]}\n")
+        file.write(f'\n],\n"about": {json.dumps(about, sort_keys=True)}}}\n')

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from data_prep.builders import SaliencyBuilder
 from data_prep.manifest import check_files, read_manifest, source_digest
 from data_prep.shards import CannotStore
+from unisal_jax.data.stored import open_stored
 from unisal_jax.errors import UnisalError
 
 
@@ -64,6 +65,7 @@ def prepare(
             made = not path.exists()
             if made:
                 _build(builder, root, path, beam_runner, beam_options)
+            open_stored(path)
             manifest = read_manifest(path)
             if manifest.get("source") != source_digest(plan, release):
                 raise UnisalError(

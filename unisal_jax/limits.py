@@ -13,5 +13,11 @@ MAX_HELD_BYTES = 768 << 20
 MAX_UNPACKED_BYTES = 1 << 30
 """Bytes that a compressed table, array or MATLAB file may unpack to."""
 
+MAX_JSON_BYTES = 64 << 20
+"""Bytes of a JSON file: a prepared dataset's table of videos, a list of boxes."""
+
+MAX_CHUNK_BYTES = 64 << 20
+"""Bytes that a chunk of a prepared dataset's records may unpack to, if that is more than its own size."""
+
 MAX_READ_SECONDS = 20.0
 """Seconds that reading one image may take."""

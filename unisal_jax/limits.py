@@ -13,6 +13,16 @@ MAX_HELD_BYTES = 768 << 20
 MAX_UNPACKED_BYTES = 1 << 30
 """Bytes that a compressed table, array or MATLAB file may unpack to."""
 
+SMALL_UNPACKED_BYTES = 4 << 20
+MAX_UNPACKED_RATIO = 50
+"""A compressed table beyond the first size may unpack to so many times its own: text does not shrink more."""
+
+MAX_TABLE_LINE = 1 << 20
+"""Characters of a table's line."""
+
+MAX_TABLE_ROWS = 20_000_000
+"""Rows of a table of fixations, which are held at once."""
+
 MAX_JSON_BYTES = 64 << 20
 """Bytes of a JSON file: a prepared dataset's table of videos, a list of boxes."""
 

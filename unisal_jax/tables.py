@@ -24,7 +24,7 @@ SEPARATORS = ",;\t"
 # Not all that Unicode calls a space: a name may begin or end with a line break, in quotes.
 _BLANKS = " \t\u00a0"
 
-_BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t])"") +(?=[,;\t\r\n]|$)')
+_BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t ])"") +(?=[,;\t\r\n]|$)')
 
 _GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 

@@ -48,12 +48,14 @@ class Release:
         splits: clips in the order in which they are stored.
         fps: frames a second of the videos; None for images, and where it is not known.
         folds: ids of each fold's validation clips, for sets that are cross-validated.
+        notes: a line on each kind of file that was passed over.
     """
 
     root: Path
     splits: dict[str, tuple[Clip, ...]]
     fps: float | None = None
     folds: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,6 +88,7 @@ def whole_release(
     splits: dict[str, list[Clip]],
     fps: float | None = None,
     folds: tuple[tuple[str, ...], ...] = (),
+    notes: Iterable[str] = (),
 ) -> Release:
     """The release, once it is known that nothing is missing; splits without clips are left out.
 
@@ -96,7 +99,7 @@ def whole_release(
     present = {split: tuple(clips) for split, clips in splits.items() if clips}
     if not present:
         raise UnisalError(f"{missing.root}: holds nothing in the layout of {title}")
-    return Release(missing.root, present, fps, folds)
+    return Release(missing.root, present, fps, folds, tuple(notes))
 
 
 def _listed(kind: str, names: list[str]) -> str:

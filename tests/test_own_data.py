@@ -9,7 +9,8 @@ from PIL import Image
 
 from data_prep import synthetic
 from data_prep.builders import Own
-from data_prep.own import read_table, scan_folders, scan_table
+from data_prep.gaze import read_table
+from data_prep.own import scan_folders, scan_table
 from data_prep.prepare import prepare
 from data_prep.synthetic import Amount, draw
 from data_prep.truth import gaussian_map

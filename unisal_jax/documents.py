@@ -1,6 +1,7 @@
 """JSON files that others made: read whole, of a bounded size, and with numbers that are numbers."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ def read_json(path: str | Path, what: str) -> Any:
       what: it is to be, for messages, such as "a list of boxes".
     Raises:
       UnisalError: no such file, larger than `MAX_JSON_BYTES`, or not JSON; a NaN, an infinity, a number
-        of thousands of digits and thousands of nested lists are not.
+        of thousands of digits, thousands of nested lists and a key that is there twice are not.
     """
     try:
         with Path(path).open("rb") as file:
@@ -26,10 +27,18 @@ def read_json(path: str | Path, what: str) -> Any:
     if len(data) > MAX_JSON_BYTES:
         raise UnisalError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB")
     try:
-        return json.loads(data, parse_constant=_refuse)
+        return json.loads(data, parse_constant=_refuse, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise UnisalError(f"{path}: not {what} ({error})") from error
 
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice[:100]!r} is there twice")
+    return content

@@ -150,9 +150,25 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             )
         source = source_digest(plan, release)
         manifest = build_manifest(self.label, self.resolution, self.seed, release, source, stored)
+        try:
+            _check_inside(manifest["counts"], release.root)
+        except UnisalError:
+            # Another run will not want them.
+            shutil.rmtree(self.stage)
+            raise
         # Still under the folder's temporary name: whoever sees the folder sees it whole.
         write_manifest(Path(self.data_path), manifest)
         return infos
+
+
+def _check_inside(counts: dict[str, dict[str, int]], root: Path) -> None:
+    """Raises UnisalError if there are fixations, and none lies inside its image."""
+    outside = sum(count["outside"] for count in counts.values())
+    if outside and not any(count["fixations"] for count in counts.values()):
+        raise UnisalError(
+            f"{root}: all {outside} fixations lie outside of their images; x and y are in pixels, from the "
+            "left and upper edge"
+        )
 
 
 def _write_here(shards: Sequence[Shard], stage: Path, show_progress: bool) -> None:

@@ -16,6 +16,9 @@ from unisal_jax.media.video import VIDEO_SUFFIXES
 SPLITS = ("train", "validation", "test")
 """Folders of these names are splits; without any of them all data is for training."""
 
+_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+# How many names a line on what is left out lists.
 _NAMES_SHOWN = 5
 
 _FIXATION_FOLDERS = ("fixations", "fixation")
@@ -69,8 +72,7 @@ def _split_folders(root: Path) -> list[tuple[str, Path]]:
 
 
 def _stimuli(folder: Path) -> list[Path]:
-    suffixes = tuple(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    paths = [folder / name for name in natsorted(names_in(folder, suffixes))]
+    paths = [folder / name for name in natsorted(names_in(folder, tuple(_SUFFIXES)))]
     _require_unique(paths)
     return paths
 
@@ -79,17 +81,20 @@ def _left_out(paths: list[Path], root: Path, table: Path) -> list[str]:
     """A line for each kind of what was listed and not taken, but for the table."""
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir() and path.resolve() != table.resolve()]
-    stimuli = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    stimuli = [path for path in files if path.suffix.lower() in _SUFFIXES]
     kinds = {
-        "folders": folders,
-        "images or videos beside the folders of the splits": stimuli,
-        "files in no format that is read": [path for path in files if path not in stimuli],
+        ("folder", "folders"): folders,
+        ("image or video beside the splits", "images or videos beside the splits"): stimuli,
+        ("file in no format that is read", "files in no format that is read"): [
+            path for path in files if path.suffix.lower() not in _SUFFIXES
+        ],
     }
     lines = []
-    for kind, some in kinds.items():
+    for (one, many), some in kinds.items():
         names = ", ".join(path.relative_to(root).as_posix() for path in some[:_NAMES_SHOWN])
         if some:
-            lines.append(f"{len(some)} {kind} ({names}{', ...' if len(some) > _NAMES_SHOWN else ''})")
+            more = ", ..." if len(some) > _NAMES_SHOWN else ""
+            lines.append(f"{len(some)} {one if len(some) == 1 else many} ({names}{more})")
     return lines
 
 

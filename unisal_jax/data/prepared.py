@@ -19,6 +19,7 @@ from unisal_jax.data.stored import open_stored
 from unisal_jax.documents import read_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_utf8
 from unisal_jax.limits import MAX_PIXELS
 
 SIDECAR = "videos.json"
@@ -117,6 +118,7 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     path = Path(path)
     if not path.is_dir():
         raise UnisalError(f"{path}: no such folder; `unisal prepare` makes it")
+    check_utf8(path, "data")
     stored = open_stored(path)
     table = _read_table(path / SIDECAR, split)
     records = stored.records(split)

@@ -55,3 +55,19 @@ MAX_TRACKS = 256
 
 MAX_CONTAINER_BLOCKS = 500_000
 """Outermost blocks of a video file that are looked at to tell whether it was cut off."""
+
+SMALL_UNPACKED_BYTES = 4 << 20
+MAX_UNPACKED_RATIO = 50
+"""A compressed table beyond the first size may unpack to so many times its own: text does not shrink more."""
+
+MAX_TABLE_LINE = 1 << 20
+"""Characters of a table's line."""
+
+MAX_TABLE_ROWS = 20_000_000
+"""Rows of a table of fixations, which are held at once."""
+
+MAX_JSON_BYTES = 64 << 20
+"""Bytes of a JSON file: a prepared dataset's table of videos, a list of boxes."""
+
+MAX_CHUNK_BYTES = 64 << 20
+"""Bytes that a chunk of a prepared dataset's records may unpack to, if that is more than its own size."""

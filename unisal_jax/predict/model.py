@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size_by_aspect
+from unisal_jax.domains import Domain, Size, check_input_size, check_stride, find_domain, size_by_aspect
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
@@ -266,8 +266,8 @@ def checked_size(input_size: Size | None) -> Size | None:
 
 
 def _checked_stride(stride: int | None) -> int | None:
-    if stride is not None and stride < 1:
-        raise UnisalError(f"stride: {stride} is not positive")
+    if stride is not None:
+        check_stride(stride, "stride")
     return stride
 
 

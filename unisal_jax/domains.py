@@ -178,3 +178,29 @@ def find_domain(name: str, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Doma
         if name.lower() in (domain.name, domain.source_name.lower()):
             return domain
     raise UnisalError(f"unknown domain {name!r}; known: {', '.join(d.name for d in domains)}")
+
+
+def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str] | None = None) -> Domain:
+    """The domain to predict with where none is named.
+
+    A domain that the weights were trained on comes first, if it is of the kind (static for images, not static
+    for video), and before others one that is no released one. Then the usual one, salicon for images and
+    dhf1k for video; then the first of the kind.
+
+    Args:
+      domains: of the weights, at least one.
+      video: whether it is for video.
+      trained: names of the domains that the last training moved; None where that is not known: then the only
+        domain that is no released one, if there is just one, is taken to be it.
+    """
+    domains = tuple(domains)
+    new = {domain.name for domain in domains} - {domain.name for domain in RELEASED_DOMAINS}
+    moved = set(trained) if trained is not None else new if len(new) == 1 else set()
+    usual = DHF1K.name if video else SALICON.name
+
+    def rank(domain: Domain) -> tuple[bool, ...]:
+        of_kind = domain.static != video
+        chosen = of_kind and domain.name in moved
+        return not (chosen and domain.name in new), not chosen, domain.name != usual, not of_kind
+
+    return min(domains, key=rank)

@@ -8,12 +8,21 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from unisal_jax.domains import Domain, Size, check_input_size, check_stride, find_domain, size_by_aspect
+from unisal_jax.domains import (
+    Domain,
+    Size,
+    check_input_size,
+    check_stride,
+    default_domain,
+    find_domain,
+    size_by_aspect,
+)
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.ahead import ahead
 from unisal_jax.predict.network import Dtype, Network, finish
+from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.fetch import programs_dir
 from unisal_jax.weights.store import Weights, load_weights
 
@@ -73,15 +82,11 @@ class SaliencyModel:
         return tuple(domain.name for domain in self.config.domains)
 
     def domain(self, name: str | None, *, video: bool) -> Domain:
-        """The domain called `name`; None for the usual one, salicon for pictures and dhf1k for video.
-
-        Weights without these two use their first domain of the kind, else their first one.
-        """
+        """The domain called `name`; None for the one to use by default, see `domains.default_domain`."""
         if name is not None:
             return find_domain(name, self.config.domains)
-        usual = "dhf1k" if video else "salicon"
-        ranked = sorted(self.config.domains, key=lambda d: (d.name != usual, d.static == video))
-        return ranked[0]
+        trained = self.metadata.get(TRAINED)
+        return default_domain(self.config.domains, video, trained and trained.split(","))
 
     def predict(
         self, image: np.ndarray, domain: str | None = None, input_size: Size | None = None, log: bool = False

@@ -36,6 +36,7 @@ STEPS = {
     "domain_adaptive": _DOMAIN_ADAPTIVE,
     "final": (),
 }
+NAMES = tuple(STEPS)
 
 
 def get_config(step: str) -> ConfigDict:

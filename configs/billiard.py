@@ -13,6 +13,8 @@ without; the authors' weights in the DHF1K domain have 1.06.
 
 from ml_collections import ConfigDict
 
+NAMES = ("rnn", "bypass")
+
 
 def get_config(recurrence: str) -> ConfigDict:
     """The experiment with the `rnn`, or with `bypass`."""

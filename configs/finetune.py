@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 # Kind -> the domain to start from, its running statistics' momentum, batch size.
 KINDS = {"images": ("salicon", 0.1, 16), "video": ("dhf1k", 0.01, 4)}
+NAMES = tuple(KINDS)
 
 
 def get_config(kind: str) -> ConfigDict:

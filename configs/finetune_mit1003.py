@@ -16,6 +16,8 @@ It has not been run on the full dataset yet. The authors' fine-tuned weights are
 
 from ml_collections import ConfigDict
 
+NAMES = tuple(str(fold) for fold in range(10))
+
 
 def get_config(fold: str) -> ConfigDict:
     """The experiment that holds out fold number `fold`, from 0."""

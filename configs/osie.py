@@ -13,6 +13,8 @@ released weights; 3.00, 0.792 from ImageNet's.
 
 from ml_collections import ConfigDict
 
+NAMES = ("released", "imagenet")
+
 
 def get_config(start: str) -> ConfigDict:
     """The experiment from the `released` weights, or from `imagenet`."""
@@ -32,12 +34,10 @@ def get_config(start: str) -> ConfigDict:
         config.domains.osie.like = "salicon"
         config.epochs = 6
         config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2}
-    elif start == "imagenet":
+    else:
         config.init = {"encoder": "mobilenet_v2"}
         config.epochs = 8
         config.optimizer = {"lr": 0.04, "frozen_encoder_epochs": 3}
-    else:
-        raise ValueError(f"{start!r}: released or imagenet")
     config.average_decay = 0.98
     config.log_every = 5
     return config

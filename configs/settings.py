@@ -30,6 +30,7 @@ SETTINGS = {
     "v": VIDEO,
     "vi": (*VIDEO, "salicon"),
 }
+NAMES = tuple(SETTINGS)
 
 
 def get_config(setting: str) -> ConfigDict:

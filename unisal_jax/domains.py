@@ -9,6 +9,13 @@ import re
 from collections.abc import Iterable
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import (
+    MAX_BATCH_PIXELS,
+    MAX_INPUT_PIXELS,
+    MAX_NAME_LENGTH,
+    MAX_PIXELS,
+    MAX_STRIDE,
+)
 
 Size = tuple[int, int]  # (height, width) in pixels
 
@@ -52,12 +59,16 @@ class Domain:
             and isinstance(self.source_name, str)
             and isinstance(self.static, bool)
             and isinstance(self.stride, int)
+            and abs(self.stride) <= MAX_PIXELS
             and isinstance(self.bn_momentum, int | float)
             and 0 <= self.bn_momentum <= 1
             and all(_is_size(size) for size in (self.input_size, *others))
-            and all(min(size) > 0 for size in others)
+            and all(min(size) > 0 and size[0] * size[1] <= MAX_PIXELS for size in others)
+            and max(len(self.name), len(self.source_name)) <= MAX_NAME_LENGTH
         ):
-            raise UnisalError(f"domain {self.name!r}: a field has another type or is out of range")
+            raise UnisalError(
+                f"domain {str(self.name)[:MAX_NAME_LENGTH]!r}: a field has another type or is out of range"
+            )
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
             raise UnisalError(
                 f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name"
@@ -65,8 +76,13 @@ class Domain:
         if self.name.endswith("_stats"):
             raise UnisalError(f"domain name {self.name!r}: the ending _stats is kept for running statistics")
         check_input_size(self.input_size, f"domain {self.name}")
-        if self.stride < 1:
-            raise UnisalError(f"domain {self.name}: stride {self.stride} is not positive")
+        check_stride(self.stride, f"domain {self.name}")
+        pixels = self.stride * self.input_size[0] * self.input_size[1]
+        if not self.static and pixels > MAX_BATCH_PIXELS:
+            raise UnisalError(
+                f"domain {self.name}: its stride of {self.stride} frames of {shown_size(self.input_size)} "
+                f"is a batch of more than {MAX_BATCH_PIXELS} pixels"
+            )
         if not self.source_name:
             object.__setattr__(self, "source_name", self.name)
 
@@ -82,7 +98,12 @@ class Domain:
 
 
 def _is_size(size: object) -> bool:
-    return isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(n, int) for n in size)
+    # Bounded, so that a message can show it: the text of a number of a million digits is an error.
+    return (
+        isinstance(size, tuple | list)
+        and len(size) == 2
+        and all(isinstance(n, int) and abs(n) <= MAX_PIXELS for n in size)
+    )
 
 
 # Collections that a domain cannot be named after.
@@ -115,10 +136,26 @@ def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
 
 
 def check_input_size(size: Size, what: str) -> None:
-    """Raises UnisalError, naming `what`, unless both sides are positive multiples of 32."""
+    """Raises UnisalError, naming `what`, unless both sides are multiples of 32, and the area is bounded."""
     if len(size) != 2 or any(side < SIZE_UNIT or side % SIZE_UNIT for side in size):
-        shown = "x".join(str(side) for side in size)
-        raise UnisalError(f"{what}: input size {shown} (height x width) is not in multiples of {SIZE_UNIT}")
+        raise UnisalError(
+            f"{what}: input size {shown_size(size)} (height x width) is not in multiples of {SIZE_UNIT}"
+        )
+    if size[0] * size[1] > MAX_INPUT_PIXELS:
+        raise UnisalError(f"{what}: input size {shown_size(size)} has more than {MAX_INPUT_PIXELS} pixels")
+
+
+def check_stride(stride: int, what: str) -> None:
+    """Raises UnisalError, naming `what`, unless the stride is from 1 to MAX_STRIDE."""
+    if stride < 1:
+        raise UnisalError(f"{what}: stride {stride} is not positive")
+    if stride > MAX_STRIDE:
+        raise UnisalError(f"{what}: stride {stride} is more than {MAX_STRIDE}")
+
+
+def shown_size(size: Size) -> str:
+    """A size in messages, `HxW`."""
+    return "x".join(str(side) for side in size)
 
 
 DHF1K = Domain("dhf1k", (224, 384), (360, 640), 5, source_name="DHF1K", video_frame_size=(360, 640))
@@ -141,3 +178,29 @@ def find_domain(name: str, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Doma
         if name.lower() in (domain.name, domain.source_name.lower()):
             return domain
     raise UnisalError(f"unknown domain {name!r}; known: {', '.join(d.name for d in domains)}")
+
+
+def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str] | None = None) -> Domain:
+    """The domain to predict with where none is named.
+
+    A domain that the weights were trained on comes first, if it is of the kind (static for images, not static
+    for video), and before others one that is no released one. Then the usual one, salicon for images and
+    dhf1k for video; then the first of the kind.
+
+    Args:
+      domains: of the weights, at least one.
+      video: whether it is for video.
+      trained: names of the domains that the last training moved; None where that is not known: then the only
+        domain that is no released one, if there is just one, is taken to be it.
+    """
+    domains = tuple(domains)
+    new = {domain.name for domain in domains} - {domain.name for domain in RELEASED_DOMAINS}
+    moved = set(trained) if trained is not None else new if len(new) == 1 else set()
+    usual = DHF1K.name if video else SALICON.name
+
+    def rank(domain: Domain) -> tuple[bool, ...]:
+        of_kind = domain.static != video
+        chosen = of_kind and domain.name in moved
+        return not (chosen and domain.name in new), not chosen, domain.name != usual, not of_kind
+
+    return min(domains, key=rank)

@@ -168,7 +168,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         try:
             os.replace(temporary, path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise cannot_write(path, error) from error
     except BaseException:
         # Whatever stops the block, Ctrl-C included, must leave no half-written file behind; and a

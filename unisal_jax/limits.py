@@ -71,3 +71,30 @@ MAX_JSON_BYTES = 64 << 20
 
 MAX_CHUNK_BYTES = 64 << 20
 """Bytes that a chunk of a prepared dataset's records may unpack to, if that is more than its own size."""
+
+MAX_WEIGHTS_BYTES = 256 << 20
+"""Bytes of a .pth or .safetensors file of weights: sixteen times those of the released ones."""
+
+MAX_CHECKPOINT_BYTES = 1 << 30
+"""Bytes of a checkpoint folder's files, and of what they unpack to: twenty times a training's."""
+
+MAX_CHECKPOINT_TEXT_BYTES = 8 << 20
+"""Bytes of any of its files that is read as JSON."""
+
+MAX_CONFIG_BYTES = 1 << 20
+"""Bytes of a network's config as text."""
+
+MAX_DOMAINS = 64
+"""Domains of a network. Its shapes are found out by tracing it, which takes longer with each."""
+
+MAX_NAME_LENGTH = 64
+"""Characters of a domain's name."""
+
+MAX_STRIDE = 1000
+"""Frames from one to the next of a recurrence. So many frames go through the network together."""
+
+MAX_INPUT_PIXELS = 2048 * 2048
+"""Pixels of a network's input."""
+
+MAX_BATCH_PIXELS = 16 << 20
+"""Pixels of the frames that go through the network together for a domain: input size times stride."""

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
     from unisal_jax.backend import start_jax
     from unisal_jax.files import keep_inputs
+    from unisal_jax.weights.contents import CONVERTED
     from unisal_jax.weights.fetch import files_of
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
@@ -42,5 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if differing:
             return 1
     names = ", ".join(domain.name for domain in weights.config.domains)
-    print(f"{args.output}: written from {args.input} (domains {names})")
+    converted = weights.metadata.get(CONVERTED)
+    about = f"; {converted} made float32" if converted else ""
+    print(f"{args.output}: written from {args.input} (domains {names}{about})")
     return 0

@@ -1,9 +1,12 @@
 """`unisal train`: an experiment from a config file, or the rest of one that was stopped."""
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 
 from unisal_jax.cli.flags import positive
+from unisal_jax.errors import UnisalError
 
 _OVERRIDE = "--config."
 
@@ -14,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         metavar="FILE[:NAME]",
-        help="such as configs/smoke.py, or configs/settings.py:iv for one of several in a file",
+        help="a config file, or the name of one of the project's own, such as smoke; settings:iv for one of "
+        "several in a file",
     )
     parser.add_argument(
         "--workdir",
@@ -36,15 +40,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, and prints where the checkpoints are."""
-    from unisal_jax.backend import start_jax
+    """Trains, and prints where the checkpoints are and how to use them."""
     from unisal_jax.files import check_utf8
+    from unisal_jax.train.experiments import read_config
+
+    # Before JAX is imported, which takes seconds.
+    check_utf8(args.workdir, "--workdir")
+    read_config(args.config, args.overrides)
+    _check_workdir(args.workdir)
+
+    from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
     from unisal_jax.train.config import load_config
     from unisal_jax.train.loop import train
     from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
-    check_utf8(args.workdir, "--workdir")
     config = load_config(args.config, args.overrides)
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()
@@ -56,4 +66,27 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.workdir / CHECKPOINTS / str(outcome.step)}: the last weights")
         print(f"{args.workdir / BEST}: the best, of step {outcome.best_step}")
+        domain = config.best.domain or min(config.domains)
+        print(
+            f"Use them as here, on an image of the package: {_predict_command(args.workdir / BEST, domain)}"
+        )
     return 0
+
+
+def _check_workdir(workdir: Path) -> None:
+    """Raises UnisalError if the folder cannot be made or written to."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UnisalError(f"--workdir: {workdir} is a file, not a folder")
+    nearest = next((path for path in (workdir, *workdir.absolute().parents) if path.exists()), Path("/"))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UnisalError(
+            f"--workdir: {workdir} cannot be written ({nearest} is no folder that can be written to)"
+        )
+
+
+def _predict_command(weights: Path, domain: str) -> str:
+    """A command that can be pasted into a shell as it is."""
+    from unisal_jax.samples import photograph_path
+
+    command = ["unisal", "predict", str(photograph_path()), "--weights", str(weights)]
+    return shlex.join([*command, "--domain", domain, "--out", "maps"])

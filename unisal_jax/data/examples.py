@@ -85,11 +85,14 @@ class Examples:
     def summary(self) -> str:
         """One line for a log: how many there are, and how many were dropped."""
         count = sum(len(group) for group in self.groups)
-        return (
+        text = (
             f"{self.source.domain.name}: {self.batches} batches of {self.source.batch_size} from {count} "
-            f"examples, {self.left_out} sit out; {len(self.dropped)} of "
-            f"{len(self.source.prepared.videos)} videos dropped (shorter than {self.shape.span} frames)"
+            f"examples, {self.left_out} sit out"
         )
+        if self.shape.span == 1:  # images, or single frames: none is too short
+            return text
+        dropped = f"{len(self.dropped)} of {len(self.source.prepared.videos)} videos dropped"
+        return f"{text}; {dropped} (shorter than {self.shape.span} frames)"
 
 
 def find_examples(source: Source) -> Examples:

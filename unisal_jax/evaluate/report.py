@@ -40,6 +40,7 @@ def table_text(evaluation: Evaluation) -> str:
     averaging = wording.averaging(get_protocol(evaluation.protocol), evaluation.kind)
     facts = [
         ("protocol", [f"{evaluation.protocol}: {averaging}"]),
+        ("domain", [evaluation.about["domain"]] if "domain" in evaluation.about else []),
         ("scored", [wording.extent(evaluation)]),
         ("noted", wording.noted_lines(evaluation)),
         ("skipped", [wording.printable(line) for line in evaluation.skipped]),

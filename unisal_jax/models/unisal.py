@@ -14,6 +14,7 @@ import numpy as np
 
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_CONFIG_BYTES, MAX_DOMAINS
 from unisal_jax.models import forms, layers, variables
 from unisal_jax.models.batch_norm import BatchNorm
 from unisal_jax.models.conv_gru import ConvGRU
@@ -70,6 +71,8 @@ class UnisalConfig:
                 raise UnisalError(f"{field.name} of a network cannot be {str(value)[:40]!r}")
         if not self.domains:
             raise UnisalError("a network needs at least one domain")
+        if len(self.domains) > MAX_DOMAINS:
+            raise UnisalError(f"a network of {len(self.domains)} domains; at most {MAX_DOMAINS} are possible")
         names = [domain.name for domain in self.domains]
         if len(set(names)) != len(names):
             raise UnisalError(f"domains with the same name: {', '.join(names)}")
@@ -94,18 +97,19 @@ class UnisalConfig:
         Raises:
           UnisalError: the text is not such a config.
         """
+        if len(text) > MAX_CONFIG_BYTES:
+            raise UnisalError(f"not a network config: longer than {MAX_CONFIG_BYTES} bytes")
         try:
             fields = json.loads(text)
             domains = tuple(_domain_from_json(each) for each in fields.pop("domains"))
             return cls(domains=domains, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnisalError(f"not a network config: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UnisalError(f"not a network config: {str(error)[:200]}") from error
 
 
-# A file's config may hold anything. By the type of a field's default: what its value must be. Tracing the
-# network of some thousand domains would take for ever.
+# A file's config may hold anything. By the type of a field's default: what its value must be.
 _KINDS: dict[type, Callable[[Any], bool]] = {
-    tuple: lambda v: isinstance(v, tuple) and len(v) <= 1000 and all(isinstance(each, Domain) for each in v),
+    tuple: lambda v: isinstance(v, tuple) and all(isinstance(each, Domain) for each in v),
     bool: lambda v: isinstance(v, bool),
     float: lambda v: isinstance(v, int | float) and 0 <= v < 1,
     str: lambda v: v in ("auto", *typing.get_args(forms.DepthwiseForm)),

@@ -44,6 +44,7 @@ class Summary:
     Attributes:
       images, videos, frames: how many were predicted; frames are those of videos.
       kept: inputs whose outputs were there already.
+      domains: names of those whose parameters were used.
       errors: one line for each input that was left out.
       notes: one line for each thing that the outputs of a video lack, and for what was chosen in reading it.
       seconds: what it all took.
@@ -55,6 +56,7 @@ class Summary:
     kept: int = 0
     errors: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    domains: set[str] = dataclasses.field(default_factory=set)
     seconds: float = 0.0
 
     def add(self, other: "Summary") -> None:
@@ -65,6 +67,7 @@ class Summary:
         self.kept += other.kept
         self.errors += other.errors
         self.notes += other.notes
+        self.domains |= other.domains
 
     @property
     def done(self) -> bool:
@@ -82,6 +85,8 @@ class Summary:
         left_out += f", {self.kept} there already" if self.kept else ""
         left_out += f", {_count(len(self.notes), 'note')}" if self.notes else ""
         into = f" into {out}" if out else ""
+        if self.domains:
+            left_out += f" (domain {', '.join(sorted(self.domains))})"
         return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{left_out}"
 
 
@@ -105,6 +110,7 @@ def predict_sources(
     # Asked for before the first input: a wrong domain is no input's fault.
     image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
     if images:
+        summary.domains.add(image_domain.name)
         _predict_images(model, images, image_domain, results, options, summary)
     if len(videos) > 1 and len(model.network.devices) > 1:
         _spread_videos(model, videos, results, options, summary)
@@ -198,6 +204,7 @@ def _predict_video(
     model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
 ) -> None:
     domain = model.domain(options.domain, video=True)
+    summary.domains.add(domain.name)
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
         stride = options.stride or domain.stride

@@ -54,7 +54,9 @@ def predict_on_cluster(
             if row["failure"]:
                 raise UnisalError(row["failure"])
             counts = row["images"], row["videos"], row["frames"]
-            summary.add(Summary(*counts, errors=list(row["errors"]), notes=list(row["notes"])))
+            done_there = Summary(*counts, errors=list(row["errors"]), notes=list(row["notes"]))
+            done_there.domains = set(row["domains"])
+            summary.add(done_there)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -84,5 +86,6 @@ class _Worker:
             "frames": [found.frames],
             "errors": [found.errors],
             "notes": [found.notes],
+            "domains": [sorted(found.domains)],
             "failure": [failure],
         }

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unisal_jax.backend import start_jax
-from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size_by_aspect
+from unisal_jax.domains import (
+    Domain,
+    Size,
+    check_input_size,
+    check_stride,
+    default_domain,
+    find_domain,
+    size_by_aspect,
+)
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FILM_BYTES
 from unisal_jax.media.arrays import as_frames
@@ -20,6 +28,7 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.ahead import ahead
 from unisal_jax.predict.network import Dtype, Network, finish
+from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.store import Weights, load_weights
 
 # Pictures of one size go to the device together, at most so many; fewer are filled up to a power
@@ -77,15 +86,11 @@ class SaliencyModel:
         return tuple(domain.name for domain in self.config.domains)
 
     def domain(self, name: str | None, *, video: bool) -> Domain:
-        """The domain called `name`; None for the usual one, salicon for pictures and dhf1k for video.
-
-        Weights without these two use their first domain of the kind, else their first one.
-        """
+        """The domain called `name`; None for the one to use by default, see `domains.default_domain`."""
         if name is not None:
             return find_domain(name, self.config.domains)
-        usual = "dhf1k" if video else "salicon"
-        ranked = sorted(self.config.domains, key=lambda d: (d.name != usual, d.static == video))
-        return ranked[0]
+        trained = self.metadata.get(TRAINED)
+        return default_domain(self.config.domains, video, trained and trained.split(","))
 
     def predict(
         self, image: ArrayLike, domain: str | None = None, input_size: Size | None = None, log: bool = False
@@ -286,8 +291,8 @@ def checked_size(input_size: Size | None) -> Size | None:
 
 
 def _checked_stride(stride: int | None) -> int | None:
-    if stride is not None and stride < 1:
-        raise UnisalError(f"stride: {stride} is not positive")
+    if stride is not None:
+        check_stride(stride, "stride")
     return stride
 
 

@@ -1,8 +1,8 @@
 """A training's checkpoints, each a folder of weights too: `--weights WORKDIR/checkpoints/STEP` takes it."""
 
-import json
+import logging
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,9 +10,18 @@ import orbax.checkpoint as ocp
 
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import cannot_write
 from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
-from unisal_jax.weights.store import check_shapes
+from unisal_jax.weights import claims
+from unisal_jax.weights.checkpoint import ABOUT, VARIABLES, as_numpy, check_digests, read, reading, save_args
+from unisal_jax.weights.contents import TRAINED, Weights, check_shapes
+
+TRAINING, PROGRESS = "training", "progress"
+DAMAGED = "damaged"
+"""Folder beside the checkpoints."""
+
+logger = logging.getLogger(__name__)
 
 
 def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
@@ -31,7 +40,12 @@ def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
 
 
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, network: UnisalConfig, loader: State, skipped: int
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    network: UnisalConfig,
+    trained: Iterable[str],
+    loader: State,
+    skipped: int,
 ) -> None:
     """Copies the state to the host and writes it in the background, under the number of its step.
 
@@ -40,6 +54,7 @@ def save(
     Args:
       state: after the step; its weights are the ones to predict with (see `TrainState.weights`).
       network: what the variables fit.
+      trained: names of the domains that the training moves, the metadata's TRAINED.
       loader: the position after the step's batch.
       skipped: how many steps were left out because they were not finite.
     """
@@ -48,22 +63,19 @@ def save(
         return
     # A copy: the next step uses up the arrays on the device.
     host = jax.tree.map(lambda leaf: np.array(leaf), state)
-    items = ocp.args.Composite(
-        variables=ocp.args.PyTreeSave(host.weights),
-        extras=ocp.args.PyTreeSave({"none": np.zeros((), np.int8)}),
-        weights=ocp.args.JsonSave(
-            {"format": "unisal-jax", "config": network.to_json(), "source": f"step {step}"}
-        ),
-        training=ocp.args.PyTreeSave(_training(host)),
-        progress=ocp.args.JsonSave({"loader": dict(loader), "skipped": skipped}),
-    )
-    manager.save(step, args=items)
+    metadata = {"source": f"step {step}", TRAINED: ",".join(sorted(trained))}
+    weights = Weights(host.weights, network, metadata)
+    progress = {"loader": dict(loader), "skipped": skipped}
+    manager.save(step, args=save_args(weights, {TRAINING: _training(host)}, {PROGRESS: progress}))
 
 
 def restore(
     manager: ocp.CheckpointManager, like: TrainState, network: UnisalConfig
 ) -> tuple[TrainState, State, int] | None:
-    """The latest checkpoint, bit for bit, or None if there is none.
+    """The latest checkpoint that is whole, bit for bit, or None if there is none at all.
+
+    Damaged ones that are newer are moved to the folder DAMAGED, so that their steps can be saved again; that
+    is logged.
 
     Args:
       like: a state of the same structure.
@@ -71,25 +83,64 @@ def restore(
     Returns:
       (state on the host, for any number of devices; position of the data; steps left out).
     Raises:
-      UnisalError: the checkpoint is damaged or of another network.
+      UnisalError: no checkpoint is whole and of this network.
     """
-    step = manager.latest_step()
-    if step is None:
-        return None
-    path = Path(str(manager.directory)) / str(step)
-    trees = {"variables": like.weights, "training": _training(like)}
+    failures: dict[int, UnisalError] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            restored = _restore_step(manager, step, like, network)
+        except UnisalError as error:
+            failures[step] = error
+            continue
+        for failed, reason in failures.items():
+            logger.warning("%s; continuing from step %d", set_aside(manager, failed, reason), step)
+        return restored
+    if failures:
+        more = "; no other checkpoint is whole" if len(failures) > 1 else ""
+        raise UnisalError(f"{failures[max(failures)]}{more}; to start anew, name another --workdir")
+    return None
+
+
+def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> str:
+    """Moves a damaged checkpoint to the folder DAMAGED; returns a line that says so."""
+    folder = Path(str(manager.directory))
+    target = folder.with_name(DAMAGED) / str(step)
     try:
-        items = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{name: _as_numpy(tree) for name, tree in trees.items()}, progress=ocp.args.JsonRestore()
-            ),
-        )
-    # Orbax has no error type of its own.
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnisalError(f"{path}: cannot be restored ({reason}); remove it to go on before it") from error
-    check_shapes(items.variables, network, str(path))
+        target.parent.mkdir(exist_ok=True)
+        while target.exists():
+            target = target.with_name(f"{target.name}_again")
+        (folder / str(step)).rename(target)
+    except OSError as problem:
+        raise cannot_write(target, problem) from error
+    manager.reload()
+    return f"{error}; it is kept as {target}"
+
+
+def failure(manager: ocp.CheckpointManager, step: int) -> UnisalError | None:
+    """Why a step's weights cannot be used; None if they can."""
+    try:
+        read(Path(str(manager.directory)) / str(step))
+    except UnisalError as error:
+        return error
+    return None
+
+
+def _restore_step(
+    manager: ocp.CheckpointManager, step: int, like: TrainState, network: UnisalConfig
+) -> tuple[TrainState, State, int]:
+    path = Path(str(manager.directory)) / str(step)
+    trees = {VARIABLES: like.weights, TRAINING: _training(like)}
+    with reading(path):
+        claims.check_folder(path)
+        for item in trees:
+            claims.check_arrays(path, item)
+        args = {name: as_numpy(tree) for name, tree in trees.items()}
+        texts = {name: ocp.args.JsonRestore() for name in (PROGRESS, ABOUT)}
+        items = manager.restore(step, args=ocp.args.Composite(**args, **texts))
+        read_trees = {name: items[name] for name in trees}
+        check_digests(path, dict(items[ABOUT]), read_trees, {PROGRESS: items[PROGRESS]})
+        check_shapes(items.variables, network, str(path))
+        position, skipped = items.progress["loader"], int(items.progress["skipped"])
     averaged = like.average is not None
     state = TrainState(
         items.training["variables"] if averaged else items.variables,
@@ -97,7 +148,7 @@ def restore(
         items.training["step"],
         items.variables if averaged else None,
     )
-    return state, items.progress["loader"], int(items.progress["skipped"])
+    return state, position, skipped
 
 
 def prune(manager: ocp.CheckpointManager, keep: int, best: int | None) -> None:
@@ -121,9 +172,3 @@ def _training(state: TrainState) -> Tree:
     """What a training needs beside the weights to predict with."""
     own = {} if state.average is None else {"variables": state.variables}
     return {"momentum": state.momentum, "step": state.step, **own}
-
-
-def _as_numpy(tree: Any) -> ocp.args.PyTreeRestore:
-    # NumPy arrays come back as they were saved, whatever devices there are now.
-    restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    return ocp.args.PyTreeRestore(restore_args=restore_args)

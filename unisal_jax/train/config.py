@@ -1,13 +1,11 @@
 """An experiment: a `configs/*.py` file with overrides, checked and given types.
 
 A file's `get_config()` returns an ml_collections ConfigDict. It names only what differs from the
-defaults, which are the paper's; a key that no field has, or a value of another type, is refused. A
-file that holds several experiments takes the name of one, `FILE:NAME`, as get_config's argument.
+defaults, which are the paper's; a key that no field has, or a value of another type, is refused. How
+files are found and run is in `experiments.py`.
 """
 
-import ast
 import dataclasses
-import importlib.util
 import json
 import types
 import typing
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.plan import Order
@@ -24,6 +21,7 @@ from unisal_jax.data.prepared import Video
 from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_by_aspect
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.train import experiments
 from unisal_jax.train.losses import LossWeights
 from unisal_jax.train.optimizer import OptimizerConfig
 
@@ -45,7 +43,7 @@ class DomainConfig:
         training split for validation, and `validation_split` is not used.
       hold_out: this fraction of the training videos, drawn with the seed, is held out in the same way.
       clips_per_video: so many are drawn of each training video in an epoch.
-      validation_clips: so many at fixed places of each validation video.
+      validation_clips: so many at fixed places of each validation video; one of an image.
       flip: mirror each training example with probability one half.
       input_size, target_size, stride, static, bn_momentum: see `Domain`; None leaves a released
         domain's. A new domain gets its input size by the aspect ratio of its pictures, and is static
@@ -201,26 +199,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Runs a config file and changes what the overrides name.
 
     Args:
-      path: a Python file with `get_config()`, or FILE:NAME for its `get_config(NAME)`.
+      path: as `experiments.find_config` takes it.
       overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
     Raises:
       UnisalError: no such file, an unknown key or a value of another type; names it.
     """
-    file, _, argument = str(path).partition(".py:")
-    values = _run(Path(f"{file}.py"), argument) if argument else _run(Path(path))
-    for override in overrides:
-        name, equals, text = override.removeprefix("--").removeprefix("config.").partition("=")
-        if not equals or not name:
-            raise UnisalError(f"{override}: an override is --config.NAME=VALUE")
-        *parents, last = name.split(".")
-        node = values
-        for parent in parents:
-            child = node.setdefault(parent, {})
-            if not isinstance(child, dict):
-                raise UnisalError(f"config.{name}: config has no such field")
-            node = child
-        node[last] = _literal(text)
-    return _typed(TrainConfig, values, "config")
+    return _typed(TrainConfig, experiments.read_config(path, overrides), "config")
 
 
 def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
@@ -263,36 +247,6 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
                 f"{path}: holds a training with {name} {old.get(name)}, not {new.get(name)}; "
                 "name another --workdir"
             )
-
-
-def _run(path: Path, *arguments: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise UnisalError(f"{path}: no such config file")
-    spec = importlib.util.spec_from_file_location("unisal_config", path)
-    if spec is None or spec.loader is None:
-        raise UnisalError(f"{path}: a config is a .py file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config(*arguments)
-    except UnisalError:
-        raise
-    except Exception as error:
-        # It is the user's program: it may raise anything.
-        raise UnisalError(f"{path}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, ConfigDict):
-        raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a ConfigDict")
-    return config.to_dict()
-
-
-def _literal(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _typed(hint: Any, value: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from unisal_jax.data.clips import permutation
+from unisal_jax.data.clips import clip_shape, permutation
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
@@ -33,7 +33,7 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
             raise UnisalError(
                 f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
             )
-        seen, unseen = _splits(data_folder(name, config, workdir), domain, config.seed)
+        seen, unseen = _splits(name, data_folder(name, config, workdir), domain, config.seed)
         shared = Source(
             network_domain(name, domain, seen.videos),
             seen,
@@ -43,8 +43,12 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
             flip=domain.flip,
         )
         training.append(shared)
+        # Each place once: an image, or a video as short as a clip, has only one.
+        span = clip_shape(shared.domain, config.clip_frames).span
+        places = max((video.frames - span + 1 for video in unseen.videos), default=1)
+        clips = max(1, min(domain.validation_clips, places))
         fixed = dataclasses.replace(
-            shared, prepared=unseen, batch_size=devices, fixed_clips=domain.validation_clips, flip=False
+            shared, prepared=unseen, batch_size=devices, fixed_clips=clips, flip=False
         )
         validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, domain.batch_size)))
     return training, validation
@@ -85,7 +89,7 @@ def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfi
     return network, variables
 
 
-def _splits(path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prepared]:
+def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prepared]:
     """What to train and what to validate with."""
     train = open_prepared(path, domain.train_split)
     if domain.hold_out is not None:
@@ -95,7 +99,12 @@ def _splits(path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prep
         return cross_validation(dataclasses.replace(train, folds=(ids,)), 0)
     if domain.fold is not None:
         return cross_validation(train, domain.fold)
-    return train, open_prepared(path, domain.validation_split)
+    try:
+        return train, open_prepared(path, domain.validation_split)
+    except UnisalError as error:
+        raise UnisalError(
+            f"{error}; config.domains.{name}.hold_out=0.1 validates on a tenth of the training split instead"
+        ) from error
 
 
 def _validation_batch(source: Source, most: int) -> int:

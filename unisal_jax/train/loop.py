@@ -30,7 +30,7 @@ from unisal_jax.train.optimizer import encoder_frozen, learning_rate
 from unisal_jax.train.pictures import validation_sheet
 from unisal_jax.train.state import AXIS, TrainState, create, moving, replicate
 from unisal_jax.train.step import EvalStep, Metrics, TrainStep, eval_step, pmapped, pmapped_eval, train_step
-from unisal_jax.train.workdir import Validations, Workdir, best_step, impatient
+from unisal_jax.train.workdir import Validations, Workdir, impatient
 
 Scores = dict[str, dict[str, float]]
 
@@ -146,7 +146,7 @@ class _Run:
                     self.settle(bar)
                     self.save(state, validations)
                 if stopping:
-                    return Outcome(step, False, best_step(config, validations), validations)
+                    return Outcome(step, False, self.folder.best(validations), validations)
                 if epoch_ended and (not validations or validations[-1]["step"] != step):
                     scores = self.validate(state, step, step // per_epoch)
                     if scores is None:
@@ -157,7 +157,7 @@ class _Run:
                     say(bar, f"epoch {step // per_epoch} of {config.epochs}: validation loss {shown}")
                     self.since, self.frames = time.perf_counter(), 0
                 if step >= config.epochs * per_epoch or (epoch_ended and impatient(config, validations)):
-                    return Outcome(step, True, best_step(config, validations), validations)
+                    return Outcome(step, True, self.folder.best(validations), validations)
                 batch = next(self.loader)
                 frozen = encoder_frozen(config.optimizer, batch.epoch)
                 domain = find_domain(batch.domain, self.network.domains)

@@ -1,11 +1,13 @@
 """A training's folder: what it holds, who writes it, and how a later start finds its way back.
 
-`checkpoints/STEP` are folders of weights, `best` a link to one of them. Beside them lie `config.json`,
-`surroundings.json` (one entry a start), `validations.json`, `metrics.jsonl`, `tensorboard/` and
-`pictures/`. Of several processes the first one alone touches the folder.
+`checkpoints/STEP` are folders of weights, `best` a link to one of them; what is found damaged is kept in
+`damaged/`. Beside them lie `config.json`, `surroundings.json` (one entry a start), `validations.json`,
+`metrics.jsonl`, `tensorboard/` and `pictures/`. Of several processes the first one alone touches the folder.
 """
 
 import json
+import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.media.images import write_png
 from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train import checkpoints, processes
-from unisal_jax.train.config import TrainConfig, check_same
+from unisal_jax.train.config import SYNTHETIC, TrainConfig, check_same
 from unisal_jax.train.logs import Logs, read_list, surroundings, write_json
 from unisal_jax.train.state import TrainState
 
@@ -28,6 +30,8 @@ CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surround
 CHECKPOINTS, BEST, PICTURES = "checkpoints", "best", "pictures"
 
 Validations = list[dict[str, Any]]
+
+logger = logging.getLogger(__name__)
 
 # Scores of which more is better.
 _RISING = ("cc", "nss")
@@ -49,11 +53,6 @@ class Workdir:
             return
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            stored = path / CONFIG
-            if stored.exists():
-                check_same(config, stored.read_text(encoding="utf-8"), stored)
-            with atomic_path(stored) as temporary:
-                temporary.write_text(config.to_json(), encoding="utf-8")
             # A process that dies gives it up, however it dies.
             self._lock = FileLock(path / ".lock", timeout=0)
             self._lock.acquire()
@@ -61,7 +60,40 @@ class Workdir:
             raise UnisalError(f"{path}: another process is training in it") from error
         except OSError as error:
             raise cannot_write(path, error) from error
+        try:
+            self._take_config()
+        except UnisalError:
+            self._lock.release()
+            raise
+        except OSError as error:
+            self._lock.release()
+            raise cannot_write(path, error) from error
         self._manager = checkpoints.open_checkpoints(path / CHECKPOINTS)
+
+    def _take_config(self) -> None:
+        """Checks the config against the stored one, and stores it; a training that never started is no other.
+
+        Raises:
+          UnisalError: the folder holds another training.
+        """
+        stored = self.path / CONFIG
+        if stored.exists():
+            try:
+                check_same(self.config, stored.read_text(encoding="utf-8"), stored)
+            except UnisalError:
+                if self._has_begun():
+                    raise
+                logger.warning("%s: holds no checkpoint yet, so it takes the new config", self.path)
+                # Made after the old one.
+                shutil.rmtree(self.path / SYNTHETIC, ignore_errors=True)
+        with atomic_path(stored) as temporary:
+            temporary.write_text(self.config.to_json(), encoding="utf-8")
+
+    def _has_begun(self) -> bool:
+        """Whether there is a checkpoint, be it damaged."""
+        folders = (self.path / CHECKPOINTS, self.path / checkpoints.DAMAGED)
+        entries = [entry.name for folder in folders if folder.exists() for entry in folder.iterdir()]
+        return any(name.partition("_")[0].isdigit() for name in entries)
 
     def __enter__(self) -> "Workdir":
         return self
@@ -96,6 +128,7 @@ class Workdir:
             rest["validations"] = [
                 entry for entry in read_list(self.path / VALIDATIONS) if entry.get("step", step + 1) <= step
             ]
+            self._check_best(rest["validations"], step)
             starts = [*read_list(self.path / SURROUNDINGS), surroundings(self.config.seed, step)]
             write_json(self.path / SURROUNDINGS, starts)
             self._logs = Logs(self.path, step)
@@ -115,7 +148,7 @@ class Workdir:
     ) -> None:
         """Writes a checkpoint in the background, see `checkpoints.save`."""
         if self._manager is not None:
-            checkpoints.save(self._manager, state, network, position, skipped)
+            checkpoints.save(self._manager, state, network, self.config.domains, position, skipped)
             self._prune(validations)
 
     def write(self, kind: str, step: int, scalars: Mapping[str, float], **about: Any) -> None:
@@ -145,14 +178,32 @@ class Workdir:
         self._keep_best(validations)
         self._prune(validations)
 
+    def best(self, validations: Validations) -> int | None:
+        """The best validation's step, of those whose checkpoints are there: all, unless one was damaged."""
+        if self._manager is None:
+            return best_step(self.config, validations)
+        there = set(self._manager.all_steps())
+        return best_step(self.config, [entry for entry in validations if entry["step"] in there])
+
+    def _check_best(self, validations: Validations, latest: int) -> None:
+        """Takes a damaged best checkpoint out of the way, so that `best` never points to one."""
+        best = self.best(validations)
+        if best is not None and best != latest and (error := checkpoints.failure(self._manager, best)):
+            line = checkpoints.set_aside(self._manager, best, error)
+            logger.warning("%s; %s is the next best one now", line, BEST)
+            self._check_best(validations, latest)
+            return
+        link = self.path / BEST
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+
     def _keep_best(self, validations: Validations) -> None:
-        best = best_step(self.config, validations)
-        if self._manager is not None and best is not None and best in self._manager.all_steps():
+        best = self.best(validations)
+        if self._manager is not None and best is not None:
             checkpoints.link_best(self._manager, best, self.path / BEST)
 
     def _prune(self, validations: Validations) -> None:
-        best = best_step(self.config, validations)
-        checkpoints.prune(self._manager, self.config.checkpoints.keep, best)
+        checkpoints.prune(self._manager, self.config.checkpoints.keep, self.best(validations))
 
 
 def best_step(config: TrainConfig, validations: Validations) -> int | None:

@@ -16,6 +16,15 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.models import mobilenet_v2
 from unisal_jax.models.unisal import UnisalConfig
 
+NETWORK_ANCHOR = "cnn.features.0.0.weight"
+ENCODER_ANCHOR = "features.0.0.weight"
+"""A name that every state dict of a network, or of an encoder, has, behind whatever wraps it."""
+
+# What PyTorch's wrappers put into a name: DataParallel, torch.compile, FSDP, checkpointing.
+_WRAPPERS = frozenset(
+    {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
+
 Tree = dict[str, Any]
 State = Mapping[str, np.ndarray]
 
@@ -178,6 +187,25 @@ def entries(config: UnisalConfig) -> list[Entry]:
         for name, collection in _domain_parts("smoothing", config, config.domain_smoothing):
             table.append(Entry(f"{name}.weight", (collection, "smoothing", "kernel"), "plane"))
     return table
+
+
+def plain(state: State, anchor: str, file: str) -> dict[str, np.ndarray]:
+    """A state dict by the authors' own names, without what wrappers and trainers put before or into them.
+
+    Args:
+      state: name -> array, such as `module.cnn.features.0.0.weight` or `model._orig_mod.cnn...`.
+      anchor: NETWORK_ANCHOR or ENCODER_ANCHOR; what stands before it stands before all names.
+      file: names the source in error messages.
+    Raises:
+      UnisalError: two tensors would get one name.
+    """
+    bare = {".".join(part for part in name.split(".") if part not in _WRAPPERS): name for name in state}
+    ends = [name for name in bare if name == anchor or name.endswith(f".{anchor}")]
+    prefix = min(ends, key=len).removesuffix(anchor) if ends else ""
+    result = {bare_name.removeprefix(prefix): state[name] for bare_name, name in bare.items()}
+    if len(result) < len(state):
+        raise UnisalError(f"{file}: has tensors whose names differ by a wrapper's prefix alone")
+    return result
 
 
 def is_extra(name: str) -> bool:

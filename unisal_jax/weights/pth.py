@@ -11,7 +11,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.limits import MAX_WEIGHTS_BYTES
 from unisal_jax.weights.restricted_pickle import (
     DAMAGE,
     STORAGE_DTYPES,
+    Foreign,
+    OddKey,
     Refused,
     Storage,
     Tensor,
@@ -34,21 +37,40 @@ _STORAGE_NAMES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001
 _ZIP_MAGIC = b"PK\x03\x04"
-_MAX_FILE_BYTES = 2 << 30
 # Tensors may share storage, so a file may hold less than its tensors add up to, but not much less:
 # beyond this, a few bytes with stride 0 could claim all the memory there is.
 _MAX_GROWTH = 8
 _ALWAYS_ALLOWED_BYTES = 64 << 20
 _ALIGNMENT = 64
 _ZIP_HEADER_BYTES = 30  # of a member, before its name
+# Under which names trainers keep a network's state dict, the likeliest first, and how deep.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params")
+_MAX_DEPTH = 5
+# Globals of plain values that lie beside tensors, which are no sign of a program.
+_INERT = frozenset(
+    {
+        "_codecs.encode",
+        "__builtin__.set",
+        "builtins.set",
+        "collections.Counter",
+        "numpy._core.multiarray.scalar",
+        "numpy.core.multiarray.scalar",
+        "numpy.dtype",
+        "torch.Size",
+        "torch.device",
+        "torch.float32",
+        "torch.serialization._get_layout",
+    }
+)
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read a state dict from a .pth file of either format, without running anything in it.
 
-    The top level is a dict of tensors, or a trainer's checkpoint that holds one under `state_dict` or
-    `model_state_dict`. Names are kept as they are. CUDA storages and parameters are read as plain
-    tensors.
+    The top level is a dict of tensors, or a trainer's checkpoint that holds one, by the names in
+    `_WRAPPERS` or as its largest. Names are kept as they are. CUDA storages and parameters are read as plain
+    tensors. What lies beside the tensors (counters, options, an optimizer, objects of any class) is passed
+    over: nothing of it is imported or called.
 
     Args:
       path: the file.
@@ -63,8 +85,7 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     data = _file_bytes(path)
     try:
         opener = _open_zip if data[:4] == _ZIP_MAGIC else _open_stream
-        top, load_storage = opener(data)
-        tensors = _select_state_dict(top)
+        tensors, load_storage = opener(data)
         _check_budget(tensors, len(data))
         return {name: _to_array(tensor, load_storage) for name, tensor in tensors.items()}
     except Refused as error:
@@ -103,7 +124,7 @@ def write_pth(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> Non
             raise cannot_write(path, error) from error
 
 
-# --- the containers: the file's bytes -> the top-level value, and what loads a storage's bytes and order ---
+# --- the containers: the file's bytes -> the state dict, and what loads a storage's bytes and order ---
 
 _LoadStorage = Callable[[Storage], tuple[bytes | memoryview, str]]
 
@@ -113,14 +134,14 @@ def _file_bytes(path: Path) -> bytes:
         # A pipe or a device could keep the reader waiting, or never end.
         if path.exists() and not path.is_file():
             raise UnisalError(f"{path}: not a file")
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UnisalError(f"{path}: larger than {_MAX_FILE_BYTES >> 30} GiB, so not UNISAL weights")
+        if path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise UnisalError(f"{path}: larger than {MAX_WEIGHTS_BYTES >> 20} MiB, so not UNISAL weights")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise UnisalError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _open_stream(data: bytes) -> tuple[object, _LoadStorage]:
+def _open_stream(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
     """The old format: magic, protocol, system, object and storage keys, each a pickle; then the storages."""
     file = io.BytesIO(data)
     try:
@@ -132,7 +153,8 @@ def _open_stream(data: bytes) -> tuple[object, _LoadStorage]:
         raise Refused("not a PyTorch .pth file")
     run_pickle(file, {})  # the writer's system: the storages are little-endian on all of them
     storages: dict[str, Storage] = {}
-    top = run_pickle(file, storages)
+    foreign: set[str] = set()
+    tensors = _select_state_dict(run_pickle(file, storages, foreign), foreign)
     keys = run_pickle(file, {})
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise Refused("its list of storages is damaged")
@@ -156,10 +178,10 @@ def _open_stream(data: bytes) -> tuple[object, _LoadStorage]:
             raise Refused(f"storage {quoted(storage.key)} is missing")
         return contents[storage.key], "<"
 
-    return top, load
+    return tensors, load
 
 
-def _open_zip(data: bytes) -> tuple[object, _LoadStorage]:
+def _open_zip(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
     archive = zipfile.ZipFile(io.BytesIO(data))
     members = archive.infolist()
     # PyTorch stores its records as they are. With this, neither a record that inflates nor many
@@ -174,7 +196,9 @@ def _open_zip(data: bytes) -> tuple[object, _LoadStorage]:
     root = roots[0]
     big_endian = f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") == b"big"
     order = ">" if big_endian else "<"
-    top = run_pickle(io.BytesIO(archive.read(f"{root}/data.pkl")), {})
+    foreign: set[str] = set()
+    top = run_pickle(io.BytesIO(archive.read(f"{root}/data.pkl")), {}, foreign)
+    tensors = _select_state_dict(top, foreign)
     loaded: dict[str, bytes] = {}
 
     def load(storage: Storage) -> tuple[bytes, str]:
@@ -190,22 +214,73 @@ def _open_zip(data: bytes) -> tuple[object, _LoadStorage]:
             raise Refused(f"storage {quoted(storage.key)} has {len(content)} bytes, not {declared}")
         return content, order
 
-    return top, load
+    return tensors, load
 
 
 # --- tensors ---
 
 
-def _select_state_dict(top: Any) -> dict[str, Tensor]:
-    if type(top) is dict:
-        nested = (top[name] for name in ("state_dict", "model_state_dict") if type(top.get(name)) is dict)
-        top = next(nested, top)
+def _select_state_dict(top: Any, foreign: set[str]) -> dict[str, Tensor]:
+    """A network's state dict: the dict of tensors with the likeliest names before it, else the largest.
+
+    Args:
+      top: what the pickle makes.
+      foreign: names of the globals that it asks for in vain, for messages.
+    """
+    ranked = [(_rank(path), -_tensors_in(found), found) for path, found in _dicts(top) if _tensors_in(found)]
+    if not ranked:
+        raise Refused(_reason_without_tensors(top, foreign))
+    ranked.sort(key=lambda each: each[:2])
+    chosen, tensors = ranked[0][2], {}
+    for name, value in chosen.items():
+        if type(value) is Tensor and type(name) is str:
+            tensors[name] = value
+        elif type(value) is Tensor:
+            raise Refused(f"no state dict: the name of a tensor is of type {type(name).__name__}")
+        elif type(value) is Foreign and value.name in foreign - _INERT:
+            raise Refused(
+                f"asks for {quoted(value.name)} among its tensors, which no state dict needs; not loaded"
+            )
+    return tensors
+
+
+def _dicts(top: Any) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """Every dict that dicts lead to by texts, with the texts; no deeper than trainers nest them."""
+    level: list[tuple[tuple[str, ...], dict]] = [((), top)] if type(top) is dict else []
+    seen: set[int] = set()  # a dict may hold itself, or be held by many
+    for _ in range(_MAX_DEPTH):
+        yield from level
+        inner = []
+        for path, found in level:
+            for name, value in found.items():
+                if type(name) is str and type(value) is dict and id(value) not in seen:
+                    seen.add(id(value))
+                    inner.append(((*path, name), value))
+        level = inner
+
+
+def _rank(path: tuple[str, ...]) -> int:
+    """The lower the likelier: a dict's place among those that hold tensors."""
+    if "optimizer" in path or "optim" in path:
+        return len(_WRAPPERS) + 1
+    places = [_WRAPPERS.index(name) for name in path if name in _WRAPPERS]
+    return min(places, default=len(_WRAPPERS) if path else -1)
+
+
+def _tensors_in(found: dict) -> int:
+    return sum(type(value) is Tensor for value in found.values())
+
+
+def _reason_without_tensors(top: Any, foreign: set[str]) -> str:
+    unknown = sorted(foreign - _INERT)
+    if unknown:
+        return f"asks for {quoted(unknown[0])}, which no state dict needs; not loaded"
     if type(top) is not dict or not top:
-        raise Refused(f"holds no dict of tensors (its top level is of type {type(top).__name__})")
-    for name, value in top.items():
-        if type(name) is not str or type(value) is not Tensor:
-            raise Refused(f"no state dict: {quoted(name)} is of type {type(value).__name__}, not a tensor")
-    return top
+        return f"holds no dict of tensors (its top level is of type {type(top).__name__})"
+    name, value = next(iter(top.items()))
+    if type(name) is OddKey:
+        return f"has a dict key that is a {name.kind}, not a name, and no tensors"
+    return f"no state dict: {quoted(name)} is of type {type(value).__name__}, not a tensor"
 
 
 def _check_budget(tensors: dict[str, Tensor], file_bytes: int) -> None:

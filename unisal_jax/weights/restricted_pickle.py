@@ -1,7 +1,9 @@
 """A pickle interpreter that can only make tensors: the part of a .pth file that is a program.
 
-Python's own unpickler would run whatever program a file holds. This one knows only the opcodes and
-the global names that a state dict needs, and makes nothing but inert values.
+Python's own unpickler would run whatever program a file holds. This one imports and calls nothing that a
+file names: it knows the few global names that tensors need, and in the place of every other one, and of
+what a call of it would give, it puts a `Foreign`, which holds no more than the name. So a trainer's
+checkpoint can be read for its tensors, whatever lies beside them.
 """
 
 import io
@@ -62,6 +64,20 @@ class Tensor:
     stride: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """Stands for an unknown global, for what calling it would give, and for values of no use here."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class OddKey:
+    """Stands for a dict key that is not hashed, since that can take for ever: a tuple of nested tuples."""
+
+    kind: str
+
+
 def _ordered_dict() -> dict:
     return {}
 
@@ -90,7 +106,7 @@ def _rebuild_tensor_v2(
     return _rebuild_tensor(storage, offset, size, stride)
 
 
-def _rebuild_parameter(tensor: Any, grad: Any, hooks: Any) -> Tensor:
+def _rebuild_parameter(tensor: Any, grad: Any, hooks: Any, state: Any = None) -> Tensor:
     return _expect(tensor, Tensor)
 
 
@@ -99,27 +115,41 @@ _GLOBALS: dict[str, Any] = {
     "torch._utils _rebuild_tensor": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._utils _rebuild_parameter": _rebuild_parameter,
+    "torch._utils _rebuild_parameter_with_state": _rebuild_parameter,
     **{f"torch {name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
     **{f"torch.cuda {name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
 }
 
-# What PyTorch writes, and what a newer pickle protocol has in its place (STACK_GLOBAL, MEMOIZE, ...).
-# None of them calls, imports or builds anything but what _GLOBALS holds.
+# What PyTorch writes of any values, in the pickle protocols from 2 on and from Python 2, and what a newer
+# protocol has in its place (STACK_GLOBAL, MEMOIZE, ...). None of them calls, imports or builds anything but
+# what _GLOBALS holds.
 _OPCODE_NAMES = """
-    PROTO FRAME STOP MARK BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE
+    PROTO FRAME STOP MARK POP POP_MARK BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
+    BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING
+    BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_SET ADDITEMS FROZENSET
     NONE NEWTRUE NEWFALSE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS
     EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET
-    GLOBAL INST STACK_GLOBAL BINPERSID REDUCE BUILD
+    GLOBAL INST STACK_GLOBAL BINPERSID REDUCE NEWOBJ NEWOBJ_EX BUILD
 """
 _OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes if op.name in _OPCODE_NAMES.split()}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
-def run_pickle(file: io.BytesIO, storages: dict[str, Storage]) -> object:
-    """Run one pickle program from the file's position; every storage it names is added to `storages`."""
+def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str] | None = None) -> object:
+    """Run one pickle program from the file's position.
+
+    Every storage that it names is added to `storages`, and every global that is not known to `foreign`.
+    """
+    foreign = set() if foreign is None else foreign
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+
+    def known(name: str) -> Any:
+        if name in _GLOBALS:
+            return _GLOBALS[name]
+        foreign.add(name.replace(" ", "."))
+        return Foreign(name.replace(" ", "."))
 
     def pop_to_mark() -> list[Any]:
         start = marks.pop()
@@ -140,6 +170,14 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage]) -> object:
                 pass
             case "STOP":
                 return stack.pop()
+            case "POP":
+                # Between a mark and what is above it POP takes the mark.
+                if marks and marks[-1] == len(stack):
+                    marks.pop()
+                else:
+                    stack.pop()
+            case "POP_MARK":
+                pop_to_mark()
             case "MARK":
                 marks.append(len(stack))
             case "BINPUT" | "LONG_BINPUT":
@@ -157,28 +195,50 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage]) -> object:
                 stack.append([])
             case "APPEND" | "APPENDS":
                 items = pop_to_mark() if opcode.name == "APPENDS" else [stack.pop()]
-                _expect(stack[-1], list).extend(items)
+                if not isinstance(stack[-1], Foreign):
+                    _expect(stack[-1], list).extend(items)
+            case "EMPTY_SET":
+                stack.append(Foreign("set"))
+            case "ADDITEMS":
+                pop_to_mark()
+                _expect(stack[-1], Foreign)
+            case "FROZENSET":
+                pop_to_mark()
+                stack.append(Foreign("frozenset"))
             case "EMPTY_DICT":
                 stack.append({})
             case "SETITEM" | "SETITEMS":
                 items = pop_to_mark() if opcode.name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-                _set_items(_expect(stack[-1], dict), items)
+                # Nothing is kept of a Counter or a dict of another class.
+                _set_items({} if isinstance(stack[-1], Foreign) else _expect(stack[-1], dict), items)
             case "GLOBAL" | "INST":
                 # Read here, since pickletools takes backslashes in names for escapes, and warns of odd ones.
                 module, member = (file.readline().removesuffix(b"\n").decode() for _ in range(2))
-                stack.append(_global(f"{module} {member}"))
+                if opcode.name == "INST":
+                    pop_to_mark()
+                    foreign.add(f"{module}.{member}")
+                    stack.append(Foreign(f"{module}.{member}"))
+                else:
+                    stack.append(known(f"{module} {member}"))
             case "STACK_GLOBAL":
                 member, module = (_expect(stack.pop(), str) for _ in range(2))
-                stack.append(_global(f"{module} {member}"))
+                stack.append(known(f"{module} {member}"))
             case "BINPERSID":
                 stack.append(_storage(stack.pop(), storages))
             case "REDUCE":
-                args, builder = _expect(stack.pop(), tuple), _expect(stack.pop(), FunctionType)
-                stack.append(builder(*args))
+                args, builder = _expect(stack.pop(), tuple), stack.pop()
+                if isinstance(builder, Foreign):
+                    stack.append(builder)  # no more is known of what it would give
+                else:
+                    stack.append(_expect(builder, FunctionType)(*args))
+            case "NEWOBJ" | "NEWOBJ_EX":
+                del stack[-2 if opcode.name == "NEWOBJ_EX" else -1 :]
+                _expect(stack[-1], Foreign)
             case "BUILD":
                 # The state of an OrderedDict: module versions (`_metadata`), which no array depends on.
                 stack.pop()
-                _expect(stack[-1], dict)
+                if not isinstance(stack[-1], Foreign):
+                    _expect(stack[-1], dict)
             case name:  # a constant, a number or a text
                 stack.append(_CONSTANTS.get(name, arg))
 
@@ -193,15 +253,8 @@ def _expect(value: Any, kind: type) -> Any:
 def _set_items(target: dict, items: list) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
         # Hashing a tuple of nested tuples can take for ever, or exhaust the C stack.
-        if type(key) not in (str, int):
-            raise Refused(f"has a dict key that is a {type(key).__name__}, not a name")
-        target[key] = value
-
-
-def _global(name: str) -> Any:
-    if name not in _GLOBALS:
-        raise Refused(f"asks for {quoted(name.replace(' ', '.'))}, which no state dict needs; not loaded")
-    return _GLOBALS[name]
+        simple = type(key) in (str, int, float, bool, type(None))
+        target[key if simple else OddKey(type(key).__name__)] = value
 
 
 def _storage(identifier: object, storages: dict[str, Storage]) -> Storage:

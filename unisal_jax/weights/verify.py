@@ -1,41 +1,60 @@
 """Proof that two files hold the same weights: every tensor of both, by the authors' names."""
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from unisal_jax.weights import fetch, hub, names, pth
-from unisal_jax.weights.store import PTH_SUFFIXES, load_weights
+from unisal_jax.weights import fetch, hub, names
+from unisal_jax.weights.store import load_weights, read_state
+
+_EQUAL, _AS_FLOAT32 = "equal", "equal as float32"
 
 
 def proof(first: str | Path, second: str | Path) -> tuple[list[str], int]:
-    """Compares two sets of weights bit for bit.
+    """Compares two sets of weights, tensor for tensor.
 
-    A .pth file is read as it is, not through our tree, so that the proof covers the conversion.
+    A state dict is read as it is, not through our tree, so that the proof covers the conversion. Where the
+    files hold a parameter in different types, `equal as float32` says that float32 of the one is the other.
 
     Returns:
       (lines to print: one a tensor with its name, shape, type, sha256 and verdict, then a summary,
       how many tensors differ or are in one file only).
     """
     ours, theirs = _state(first), _state(second)
-    lines, differing = [], 0
+    lines: list[str] = []
+    verdicts: Counter[str] = Counter()
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         array = ours[name] if name in ours else theirs[name]
+        kind = str(array.dtype)
         if name not in ours or name not in theirs:
             verdict = f"only in {first if name in ours else second}"
+        elif _same(array, theirs[name]):
+            verdict = _EQUAL
+        elif not names.is_extra(name) and _same(_as_float32(array), _as_float32(theirs[name])):
+            verdict, kind = _AS_FLOAT32, f"{array.dtype} and {theirs[name].dtype}"
         else:
-            verdict = "equal" if _same(array, theirs[name]) else "DIFFERENT"
-        differing += verdict != "equal"
+            verdict = "DIFFERENT"
+        verdicts[verdict] += 1
         digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-        lines.append(f"{verdict}  {name}  {list(array.shape)}  {array.dtype}  sha256:{digest}")
-    lines.append(f"{len(lines) - differing} of {len(lines)} tensors equal, bit for bit: {first} and {second}")
-    return lines, differing
+        lines.append(f"{verdict}  {name}  {list(array.shape)}  {kind}  sha256:{digest}")
+    count = len(lines)
+    summary = f"{verdicts[_EQUAL]} of {count} tensors equal, bit for bit"
+    if verdicts[_AS_FLOAT32]:
+        summary += f"; {verdicts[_AS_FLOAT32]} of other types equal once they are float32"
+    lines.append(f"{summary}: {first} and {second}")
+    return lines, count - verdicts[_EQUAL] - verdicts[_AS_FLOAT32]
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
     # As bytes: a NaN equals itself here, and 0.0 is not -0.0.
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _state(source: str | Path) -> dict[str, np.ndarray]:
@@ -46,7 +65,10 @@ def _state(source: str | Path) -> dict[str, np.ndarray]:
         path = hub.download(str(source))
     else:
         path = Path(source)
-    if path.is_file() and path.suffix.lower() in PTH_SUFFIXES:
-        return pth.read_pth(path)
+    if (path / hub.WEIGHTS_FILE).is_file():
+        path = path / hub.WEIGHTS_FILE
+    state = read_state(path)
+    if state is not None:
+        return names.plain(state, names.NETWORK_ANCHOR, str(path))
     weights = load_weights(path)
     return names.to_state(weights.variables, weights.config, weights.extras)

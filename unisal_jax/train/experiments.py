@@ -1,0 +1,127 @@
+"""Config files: found by path or by name, run, and changed by overrides; without JAX, which takes seconds.
+
+A file's `get_config()` returns an ml_collections ConfigDict. One that holds several experiments takes the
+name of one as an argument, `FILE:NAME`, and lists the names in `NAMES`.
+"""
+
+import ast
+import importlib.util
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import unisal_jax
+from unisal_jax.errors import UnisalError
+
+_SUFFIX = ".py"
+
+
+def config_folder() -> Path:
+    """The folder of the project's own configs: in the package as installed, beside it in a clone."""
+    package = Path(unisal_jax.__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def known_configs() -> list[str]:
+    """Names of the project's own configs."""
+    return sorted(path.stem for path in config_folder().glob(f"*{_SUFFIX}") if not path.stem.startswith("_"))
+
+
+def find_config(text: str | Path) -> tuple[Path, str]:
+    """The file that a config is in, and the name of the experiment in it, or "".
+
+    Args:
+      text: FILE, FILE:NAME, or the same with the name of one of the project's own configs, with or without
+        its suffix, in the place of FILE. A file that is there comes first.
+    Raises:
+      UnisalError: there is no such file; lists the project's own configs.
+    """
+    if Path(text).is_file():
+        return Path(text), ""
+    # A folder's name may have a colon as well.
+    file, _, name = str(text).partition(f"{_SUFFIX}:")
+    file = f"{file}{_SUFFIX}" if name else file
+    if not name and not file.endswith(_SUFFIX):
+        file, _, name = file.partition(":")
+    path = Path(file)
+    if path.is_file():
+        return path, name
+    stem = path.name.removesuffix(_SUFFIX)
+    if path.name == file and stem in known_configs():
+        return config_folder() / f"{stem}{_SUFFIX}", name
+    meant = f"; --config {stem}{name and ':' + name} is one of them" if stem in known_configs() else ""
+    raise UnisalError(f"{file}: no such config file, nor one of {', '.join(known_configs())}{meant}")
+
+
+def read_config(text: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Runs a config file, and puts the overrides into what it gives; nothing is checked yet.
+
+    Args:
+      text: as for `find_config`.
+      overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
+    Raises:
+      UnisalError: no such file, it fails, it has no such experiment, or an override is none.
+    """
+    values = _run(*find_config(text))
+    for override in overrides:
+        name, equals, value = override.removeprefix("--").removeprefix("config.").partition("=")
+        if not equals or not name:
+            raise UnisalError(f"{override}: an override is --config.NAME=VALUE")
+        *parents, last = name.split(".")
+        node = values
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise UnisalError(f"config.{name}: config has no such field")
+            node = child
+        node[last] = _literal(value)
+    return values
+
+
+def _run(path: Path, name: str) -> dict[str, Any]:
+    from ml_collections import ConfigDict
+
+    spec = importlib.util.spec_from_file_location("unisal_config", path)
+    if spec is None or spec.loader is None:
+        raise UnisalError(f"{path}: a config is a {_SUFFIX} file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(*_arguments(module, path, name))
+    except UnisalError:
+        raise
+    except Exception as error:
+        # It is the user's program: it may raise anything.
+        raise UnisalError(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a ConfigDict")
+    return config.to_dict()
+
+
+def _arguments(module: ModuleType, path: Path, name: str) -> list[str]:
+    """The arguments of `get_config`; raises UnisalError, with the choices, where the name does not fit."""
+    parameters = list(inspect.signature(module.get_config).parameters.values())
+    names = [str(each) for each in getattr(module, "NAMES", ())]
+    if not parameters:
+        if name:
+            raise UnisalError(f"{path}: holds one experiment, none called {name!r}; leave out :{name}")
+        return []
+    if names and name not in names and (name or parameters[0].default is inspect.Parameter.empty):
+        what = f"has no experiment {name!r}" if name else "holds several experiments"
+        raise UnisalError(f"{path}: {what}; name one of {', '.join(names)}, as {path.name}:{names[0]}")
+    if not name and parameters[0].default is inspect.Parameter.empty:
+        raise UnisalError(f"{path}: get_config() takes an argument; name it, as {path.name}:NAME")
+    return [name] if name else []
+
+
+def _literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

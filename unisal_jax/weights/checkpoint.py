@@ -1,0 +1,180 @@
+"""Checkpoint folders, orbax's: the items that hold weights, with a sha256 of each.
+
+A training's checkpoint has two items more, `training` and `progress`: see `train.checkpoints`.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.weights import claims
+from unisal_jax.weights.contents import (
+    EXTRAS,
+    FORMAT,
+    Weights,
+    check_shapes,
+    logger,
+    take_config,
+    tensors_sha256,
+)
+
+VARIABLES, ABOUT = "variables", "weights"
+_SHA256 = "sha256"
+_MAX_EXTRAS = 1 << 24  # numbers
+_MAX_REASON = 200
+
+
+def save_args(
+    weights: Weights, trees: Mapping[str, Any] | None = None, texts: Mapping[str, Any] | None = None
+) -> ocp.args.Composite:
+    """What to give to orbax to save: weights, and a training's items beside them, with their sha256.
+
+    Args:
+      weights: their variables and extras as numpy arrays.
+      trees: more items, nested dicts of numpy arrays.
+      texts: more items, values for JSON.
+    """
+    trees = {
+        VARIABLES: weights.variables,
+        # One array each, like the rest: JSON would not keep their types.
+        EXTRAS: weights.extras or {"none": np.zeros((), np.int8)},
+        **(trees or {}),
+    }
+    texts = dict(texts or {})
+    about: dict[str, Any] = {**weights.metadata, "format": FORMAT, "config": weights.config.to_json()}
+    about[_SHA256] = _digests(trees, {**texts, ABOUT: about})
+    return ocp.args.Composite(
+        **{name: ocp.args.PyTreeSave(tree) for name, tree in trees.items()},
+        **{name: ocp.args.JsonSave(value) for name, value in {**texts, ABOUT: about}.items()},
+    )
+
+
+def check_digests(
+    path: Path, about: dict[str, Any], trees: Mapping[str, Any], texts: Mapping[str, Any] | None = None
+) -> None:
+    """Compares what was read with the sha256 that `about` holds, and takes them out of it.
+
+    A checkpoint of before they were written is taken as it is, which is logged.
+
+    Args:
+      path: names the checkpoint in messages.
+      about: the item ABOUT as it was read.
+      trees, texts: the other items that were read, by name.
+    Raises:
+      UnisalError: an item is damaged; names it.
+    """
+    recorded = about.pop(_SHA256, None)
+    if recorded is None:
+        logger.warning("%s: written without checksums, so damage to it would not be noticed", path)
+        return
+    if not isinstance(recorded, dict):
+        raise UnisalError(f"{path}: damaged: its checksums are not to be read")
+    for name, digest in _digests(trees, {**(texts or {}), ABOUT: about}).items():
+        if recorded.get(name) != digest:
+            raise UnisalError(f"{path}: damaged: {name} does not match its checksum")
+
+
+def write(path: Path, weights: Weights) -> None:
+    """Writes a new checkpoint folder, or into one that is empty.
+
+    Raises:
+      UnisalError: the path is there already and not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UnisalError(f"{path}: is there already; name a new checkpoint folder")
+    if path.exists():
+        path.rmdir()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path.absolute(), args=save_args(weights))
+
+
+def read(path: Path) -> Weights:
+    """The weights of a checkpoint folder, with the types that it holds.
+
+    Raises:
+      UnisalError: it is no checkpoint of ours, damaged, of another network, or claims too much memory.
+    """
+    handler = ocp.CompositeCheckpointHandler(
+        variables=ocp.PyTreeCheckpointHandler(),
+        extras=ocp.PyTreeCheckpointHandler(),
+        weights=ocp.JsonCheckpointHandler(),
+    )
+    with reading(path), ocp.Checkpointer(handler) as checkpointer:
+        # Before any array is read: the folder may claim any size.
+        claims.check_folder(path)
+        about_args = ocp.args.Composite(weights=ocp.args.JsonRestore())
+        about = dict(checkpointer.restore(path.absolute(), args=about_args).weights)
+        metadata, config = _metadata(about, path)
+        for item in (VARIABLES, EXTRAS):
+            claims.check_arrays(path, item)
+        items = checkpointer.metadata(path.absolute()).item_metadata
+        check_shapes(items.variables.tree, config, str(path))
+        if sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(items.extras.tree)) > _MAX_EXTRAS:
+            raise UnisalError(f"{path}: its extras are larger than any of ours")
+        args = ocp.args.Composite(
+            variables=as_numpy(items.variables.tree), extras=as_numpy(items.extras.tree)
+        )
+        restored = checkpointer.restore(path.absolute(), args=args)
+        check_digests(path, about, {VARIABLES: restored.variables, EXTRAS: restored.extras})
+    extras = {name: array for name, array in restored.extras.items() if name != "none"}
+    return Weights(restored.variables, config, metadata, extras)
+
+
+def as_numpy(tree: Any) -> ocp.args.PyTreeRestore:
+    """How to restore an item: NumPy arrays as they were saved, whatever devices there are now."""
+    restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    return ocp.args.PyTreeRestore(restore_args=restore_args)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in orbax into one UnisalError, and keeps it from the screen.
+
+    Orbax warns of the items that a training has beside the weights. And at the first array that is
+    damaged it closes its event loop; pending reads then log spurious errors.
+    """
+    absl, hook = logging.getLogger("absl"), sys.unraisablehook
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    sys.unraisablehook = lambda args: None if "Event loop is closed" in str(args.exc_value) else hook(args)
+    try:
+        yield
+    except UnisalError:
+        raise
+    # Orbax has no error type of its own: a folder that is something else, or damaged, fails in many ways.
+    except Exception as error:
+        time.sleep(0.2)  # they are still reading
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise UnisalError(f"{path}: not a checkpoint folder of ours ({lines[0][:_MAX_REASON]})") from error
+    finally:
+        sys.unraisablehook = hook
+        absl.setLevel(level)
+
+
+def _metadata(about: Mapping[str, Any], path: Path) -> tuple[dict[str, str], UnisalConfig]:
+    metadata = {name: value for name, value in about.items() if name != _SHA256}
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise UnisalError(f"{path}: not a checkpoint folder of ours (its metadata are not texts)")
+    config = take_config(metadata, path)
+    return metadata, config
+
+
+def _digests(trees: Mapping[str, Any], texts: Mapping[str, Any]) -> dict[str, str]:
+    digests = {name: tensors_sha256(flatten_dict(dict(tree), sep="/")) for name, tree in trees.items()}
+    for name, value in texts.items():
+        digests[name] = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return digests

@@ -1,0 +1,151 @@
+"""What a checkpoint folder claims of memory, found out before any of its arrays is read.
+
+Orbax writes arrays in zarr's format into OCDBT, a tree of key and value files. Chunks and the tree's nodes
+are compressed by zstd, of which a few bytes can unpack to gigabytes, and TensorStore unpacks a chunk as a
+whole before it compares its size. So the compressed frames are walked here, without unpacking them.
+"""
+
+import json
+import math
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_TEXT_BYTES
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK = 128 << 10  # the most that one compressed block unpacks to
+_REPEATED, _COMPRESSED, _RESERVED = 1, 2, 3  # kinds of blocks
+# A chunk in many small blocks has a higher bound than its size; so has data that looks like a frame.
+_CHUNK_GROWTH, _CHUNK_SLACK = 16, 8 << 20
+_MANIFEST = "manifest.ocdbt"
+_ARRAY_FIELDS = {"zarr_format", "shape", "chunks", "dtype", "compressor", "filters", "order", "fill_value"}
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a checkpoint folder whose files claim more memory than any of ours.
+
+    Raises:
+      UnisalError: names the folder and the file or array.
+    """
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    for path in files:
+        if not path.is_file():
+            raise UnisalError(f"{folder}: {path.relative_to(folder)} is not a file")
+    if sum(path.stat().st_size for path in files) > MAX_CHECKPOINT_BYTES:
+        raise UnisalError(
+            f"{folder}: larger than {MAX_CHECKPOINT_BYTES >> 20} MiB, so not a checkpoint of ours"
+        )
+    unpacked = 0
+    for path in files:
+        if path.name != _MANIFEST and path.parent.name != "d":
+            if path.stat().st_size > MAX_CHECKPOINT_TEXT_BYTES:
+                raise UnisalError(f"{folder}: {path.relative_to(folder)} is too large")
+            continue
+        unpacked += _file_bound(path)
+        if unpacked > MAX_CHECKPOINT_BYTES:
+            raise UnisalError(f"{folder}: unpacks to more than {MAX_CHECKPOINT_BYTES >> 20} MiB")
+
+
+def check_arrays(folder: Path, item: str) -> None:
+    """Refuses an item of a checkpoint whose arrays, or their chunks, claim more than they can hold.
+
+    Call `check_folder` first: it makes the tree of keys safe to read.
+
+    Raises:
+      UnisalError: names the folder and the array.
+    """
+    import tensorstore
+
+    place = (folder / item).absolute()
+    if not (place / _MANIFEST).is_file():
+        raise UnisalError(
+            f"{folder}: not a checkpoint folder of ours ({item} is missing or of another format)"
+        )
+    # `path`, not a URL: a folder's name may hold any character.
+    spec = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{place}/"}}
+    store = tensorstore.KvStore.open(spec).result()
+    keys = [key.decode() for key in store.list().result()]
+    names = {key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")}
+    sizes = {
+        name: _array_bytes(store.read(f"{name}/.zarray").result().value, f"{folder}: {name}")
+        for name in names
+    }
+    if sum(sizes.values()) > MAX_CHECKPOINT_BYTES:
+        raise UnisalError(f"{folder}: its arrays claim {sum(sizes.values())} bytes, more than any of ours")
+    for key in keys:
+        name, _, chunk = key.rpartition("/")
+        if name not in names:
+            raise UnisalError(f"{folder}: {key} belongs to no array")
+        if chunk == ".zarray":
+            continue
+        bound = _frames_bound(store.read(key).result().value)
+        if bound > _CHUNK_GROWTH * sizes[name] + _CHUNK_SLACK:
+            raise UnisalError(f"{folder}: {name} unpacks to more than the {sizes[name]} bytes of its shape")
+
+
+def _array_bytes(text: bytes, what: str) -> int:
+    """The bytes of an array by its zarr metadata; it must be one chunk, as orbax writes it on one host."""
+    try:
+        if len(text) > MAX_CHECKPOINT_TEXT_BYTES:
+            raise ValueError("too long")
+        about: dict[str, Any] = json.loads(text)
+        shape, chunks = about["shape"], about["chunks"]
+        if not all(type(n) is int and 0 <= n < 1 << 40 for n in (*shape, *chunks)) or len(shape) > 32:
+            raise ValueError("impossible shape")
+        if chunks != [max(length, 1) for length in shape]:
+            raise ValueError(f"chunks {chunks} of shape {shape}")
+        compressor = about["compressor"]
+        if compressor is not None and compressor["id"] != "zstd":
+            raise ValueError(f"compressor {compressor['id']}")
+        if about["filters"] is not None or not about.keys() <= {*_ARRAY_FIELDS, "dimension_separator"}:
+            raise ValueError("filters or unknown fields")
+        dtype = about["dtype"]
+        size = 2 if dtype == "bfloat16" else np.dtype(str(dtype)).itemsize
+        if not 1 <= size <= 8:
+            raise ValueError(f"type {dtype}")
+        return max(1, math.prod(shape)) * size
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise UnisalError(f"{what}: not an array of ours ({str(error)[:100]})") from error
+
+
+def _file_bound(path: Path) -> int:
+    if path.stat().st_size == 0:
+        return 0
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _frames_bound(content)
+
+
+def _frames_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_BYTES) -> int:
+    """At most how many bytes all zstd frames in the content unpack to; stops a little above `limit`."""
+    total, start = 0, content.find(_ZSTD_MAGIC)
+    while start >= 0 and total <= limit:
+        total += _frame_bound(content, start + len(_ZSTD_MAGIC), limit - total)
+        # What looks like a frame may be another's data, so the search goes on right behind its magic.
+        start = content.find(_ZSTD_MAGIC, start + 1)
+    return total
+
+
+def _frame_bound(content: bytes | mmap.mmap, at: int, limit: int) -> int:
+    """One frame's bound, from behind its magic (RFC 8878, 3.1.1), up to where the content makes no sense."""
+    if at + 2 > len(content):
+        return 0
+    descriptor, window_byte = content[at : at + 2]
+    single_segment = descriptor >> 5 & 1
+    block = _ZSTD_BLOCK
+    if not single_segment:
+        block = min(block, (1 << (10 + (window_byte >> 3))) * (8 + (window_byte & 7)) // 8)
+    at += 2 - single_segment + (0, 1, 2, 4)[descriptor & 3] + (single_segment, 2, 4, 8)[descriptor >> 6]
+    total, last = 0, False
+    while total <= limit and not last and at + 3 <= len(content):
+        header = int.from_bytes(content[at : at + 3], "little")
+        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        stored = 1 if kind == _REPEATED else size
+        at += 3 + stored
+        if kind == _RESERVED or at > len(content):
+            break
+        total += block if kind == _COMPRESSED else size
+    return total

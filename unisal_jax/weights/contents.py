@@ -1,0 +1,135 @@
+"""Weights as one value: the network's variables, and what they must be."""
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import Unisal, UnisalConfig
+
+FORMAT = "unisal-jax"
+EXTRAS = "extras"
+"""The part of a .safetensors file's names, and of a checkpoint, that holds the extras."""
+TRAINED = "trained_domains"
+"""Metadata: names of the domains that a training moved, separated by commas."""
+CONVERTED = "converted"
+"""Metadata: what the tensors were before they were made float32."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A network's variables and what is known about them.
+
+    Attributes:
+      variables: by collection, nested dicts of numpy arrays.
+      config: the network that they fit.
+      metadata: text by name: `source`, `source_sha256`, TRAINED, CONVERTED and what else the maker wrote.
+      extras: tensors of an original file that the network has no use for, by their names there.
+    """
+
+    variables: dict[str, Any]
+    config: UnisalConfig
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:
+    """Raises UnisalError, naming `file` and the tensors, unless the variables fit the network."""
+    want, have = (flatten_dict(tree, sep="/") for tree in (variable_shapes(config), dict(variables)))
+    for what, missing in (("lacks", want.keys() - have.keys()), ("has unknown", have.keys() - want.keys())):
+        if missing:
+            raise UnisalError(f"{file}: {what} tensors, {sorted(missing)[0]} among {len(missing)}")
+    for name, leaf in want.items():
+        if leaf.shape != have[name].shape:
+            raise UnisalError(
+                f"{file}: tensor {name} has shape {list(have[name].shape)}, not {list(leaf.shape)}"
+            )
+
+
+def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
+    """Shape of every variable of a network, by collection, all float32; nothing is computed."""
+    float32 = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)  # also where JAX makes 64 bits
+    return jax.tree.map(lambda traced: float32(traced.shape), _traced(config))
+
+
+@functools.lru_cache(maxsize=16)
+def _traced(config: UnisalConfig) -> dict[str, Any]:
+    # Tracing the network takes about a second, and reading a file asks more than once.
+    smallest = jnp.zeros((1, 1, 32, 32, 3))
+    shapes = jax.eval_shape(
+        lambda key: Unisal(config).init({"params": key}, smallest, config.domains[0]), jax.random.key(0)
+    )
+    return {name: tree for name, tree in shapes.items() if name != "intermediates"}
+
+
+def as_float32(tree: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
+    """Parameters as the network takes them, whatever type a file stores them in; the one place that decides.
+
+    Half precision would make a training, an export and folded batch norms half precision as well.
+
+    Args:
+      tree: nested dicts of arrays.
+      file: names the source in messages.
+    Returns:
+      (the tree, all float32; what was converted, as "688 tensors of float16", or "", which is also logged).
+    Raises:
+      UnisalError: a tensor is not of numbers, or holds one that is not finite in float32.
+    """
+    flat = flatten_dict(tree, sep="/")
+    found: Counter[str] = Counter()
+    for name, leaf in flat.items():
+        array = np.asarray(leaf)
+        # The kind of bfloat16 is "V", as of no type of numpy's own that holds numbers.
+        if array.dtype.kind not in "fiu" and array.dtype != jnp.bfloat16:
+            raise UnisalError(f"{file}: tensor {name} is of {array.dtype}, which no parameter is")
+        if array.dtype != np.float32:
+            found[array.dtype.name] += 1
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise UnisalError(f"{file}: tensor {name} holds numbers that are not finite")
+        flat[name] = array
+    counts = ", ".join(
+        f"{count} {'tensor' if count == 1 else 'tensors'} of {kind}" for kind, count in found.items()
+    )
+    if counts:
+        logger.warning("%s: %s converted to float32", file, counts)
+    return unflatten_dict(flat, sep="/"), counts
+
+
+def tensors_of(weights: Weights) -> dict[str, np.ndarray]:
+    """Every tensor by its name in a .safetensors file, the extras under `extras/`."""
+    flat = flatten_dict({**weights.variables, EXTRAS: weights.extras}, sep="/")
+    return {name: np.asarray(array) for name, array in sorted(flat.items())}
+
+
+def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
+    """sha256 over names, types, shapes and bytes: a .safetensors file has no checksum of its own."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def take_config(metadata: dict[str, str], path: Path) -> UnisalConfig:
+    """The config that metadata holds; takes it, and what says the same again, out of them."""
+    for key in ("format", "domains"):
+        metadata.pop(key, None)
+    try:
+        return UnisalConfig.from_json(metadata.pop("config", ""))
+    except UnisalError as error:
+        raise UnisalError(f"{path}: {error}") from error

@@ -48,6 +48,16 @@ def test_overlay_at_the_peak_is_the_weighted_mean():
         np.testing.assert_allclose(overlay(image, density, opacity)[20, 30], expected, atol=1.5)
 
 
+@pytest.mark.parametrize("grey", [0, 128, 200, 255])
+def test_heat_has_no_edge_on_a_plain_background(grey):
+    """A density that falls from its peak to nothing over 2,000 pixels: no step between two of them."""
+    density = np.linspace(1, 0, 2000, dtype=np.float32)[None]
+    result = overlay(np.full((1, 2000, 3), grey, np.uint8), density)[0].astype(int)
+    assert np.abs(np.diff(result, axis=0)).max() <= 5
+    # It begins from nothing, and not with a film of colour.
+    assert np.abs(result[density[0] < 0.01] - grey).max() <= 1
+
+
 def test_a_map_of_zeros_changes_nothing():
     image = picture()
     np.testing.assert_array_equal(overlay(image, np.zeros((60, 80), np.float32)), image)

@@ -13,8 +13,11 @@ _TURBO_PART = np.rint(np.linspace(40, 228, 256)).astype(np.uint8)
 _HEAT = cv2.cvtColor(cv2.applyColorMap(_TURBO_PART[:, None], cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)[:, 0]
 
 # The heat's weight is (density / peak) to this power. Below 1, so that the outskirts of a peak already
-# show their colour; a weight of zero leaves the picture as it is where nobody looks.
+# show their colour; a weight of zero leaves the image as it is where nobody looks.
 _WEIGHT_POWER = 0.5
+# Below this share of the peak the weight fades out. The power alone is steepest at zero, where the first of
+# the 256 levels would show as the hard edge of a film over a plain background.
+_FADE_BELOW = 0.1
 
 
 def heat_colours(density: np.ndarray) -> np.ndarray:
@@ -43,7 +46,7 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
     if image.shape != (*density.shape, 3):
         raise UnisalError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
     # Everything that depends on the density alone is worked out for its 256 levels, not for each pixel.
-    weight = opacity * (_GREY / 255.0) ** _WEIGHT_POWER
+    weight = opacity * _weights()
     heat = np.rint(_HEAT * weight[:, None]).astype(np.uint8)
     kept = np.repeat(np.rint(255 * (1 - weight)).astype(np.uint8)[:, None], 3, axis=1)
     levels = _levels(density)
@@ -55,6 +58,13 @@ def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:
     image, density = as_frames(image, 3, "image"), as_density(density)
     grey = np.repeat(_levels(density)[..., None], 3, axis=2)
     return np.concatenate([image, grey, overlay(image, density)], axis=1)
+
+
+def _weights() -> np.ndarray:
+    """The heat's weight at each of the 256 levels, float [256]: 0 with zero slope at 0, and 1 at the peak."""
+    share = _GREY / 255.0
+    fade = np.minimum(share / _FADE_BELOW, 1.0)
+    return share**_WEIGHT_POWER * fade**2 * (3 - 2 * fade)
 
 
 def _levels(density: np.ndarray) -> np.ndarray:

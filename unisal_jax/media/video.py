@@ -17,7 +17,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_FPS, MIN_FPS
 from unisal_jax.media.arrays import as_frames
@@ -280,4 +280,4 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise UnisalError(f"{path}: cannot be written ({reason_of(error)})") from error
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)})") from error

@@ -30,3 +30,6 @@ MAX_TRACKS = 256
 
 MAX_BLOCKS = 500_000
 """Outermost blocks of a video file that are looked at to tell whether it was cut off."""
+
+MAX_OPEN_SECONDS = 15.0
+"""Seconds that opening a video file may take."""

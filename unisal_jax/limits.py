@@ -56,6 +56,9 @@ MAX_TRACKS = 256
 MAX_CONTAINER_BLOCKS = 500_000
 """Outermost blocks of a video file that are looked at to tell whether it was cut off."""
 
+MAX_OPEN_SECONDS = 15.0
+"""Seconds that opening a video file may take."""
+
 SMALL_UNPACKED_BYTES = 4 << 20
 MAX_UNPACKED_RATIO = 50
 """A compressed table beyond the first size may unpack to so many times its own: text does not shrink more."""

@@ -17,10 +17,11 @@ _MP4_BOXES = frozenset(
 )
 _EBML_HEADER, _EBML_SEGMENT, _EBML_VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
+_PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 
 
 def is_cut_off(path: Path) -> bool:
-    """True when an MP4, MOV, AVI, Matroska or WebM file ends before its last block does.
+    """True when an MP4, MOV, AVI, Matroska, WebM, GIF or PNG file ends before its last block does.
 
     False for a whole file, for other containers, and where the writer left the sizes open (a live
     recording) or the blocks are too many: nothing can be told there.
@@ -53,6 +54,10 @@ def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
         return _matroska_end
     if start[4:8] in _MP4_BOXES:
         return _mp4_end
+    if start == _PNG_HEADER:
+        return _png_end
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return _gif_end
     return None
 
 
@@ -97,3 +102,43 @@ def _matroska_end(file: BinaryIO, position: int) -> int | None:
     size = int.from_bytes(field, "big") & largest
     # All ones means "unknown".
     return None if size == largest else position + len(name) + length + size
+
+
+def _png_end(file: BinaryIO, position: int) -> int | None:
+    if position == 0:
+        return len(_PNG_HEADER)
+    header = file.read(8)
+    # The last one's name; what follows it is no part of the picture.
+    if header[4:] == b"IEND":
+        return None
+    size = struct.unpack(">I", header[:4])[0] if len(header) == 8 else 0
+    return position + 12 + size
+
+
+def _gif_end(file: BinaryIO, position: int) -> int | None:
+    if position == 0:
+        header = file.read(13)
+        return 13 + _gif_colours(header[10:11])
+    kind = file.read(1)
+    if kind == b",":
+        position += 11 + _gif_colours(file.read(9)[8:])
+    elif kind == b"!":
+        position += 2
+    else:
+        return None  # the file's end, or nothing that is known
+    # Parts of up to 255 bytes, each with its length before it, to an empty one.
+    for _ in range(MAX_BLOCKS):
+        file.seek(position)
+        length = file.read(1)
+        if not length:
+            return position + 1
+        position += 1 + length[0]
+        if length[0] == 0:
+            return position
+    return None
+
+
+def _gif_colours(packed: bytes) -> int:
+    """Bytes of the table of colours that these flags tell of."""
+    flags = packed[0] if packed else 0
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_FPS, MAX_FRAME_PIXELS, MAX_TRACKS, MIN_FPS
+from unisal_jax.limits import MAX_FPS, MAX_FRAME_PIXELS, MAX_OPEN_SECONDS, MAX_TRACKS, MIN_FPS
 from unisal_jax.media.animation import is_webp, webp_durations, webp_frames
 from unisal_jax.media.containers import is_cut_off
 
@@ -38,6 +38,7 @@ _OPTIONS = {
     # For the decoders that look for a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
+_ANIMATIONS = ("gif", "apng")
 # What may lie beside the frames, by FFmpeg's name and by ours.
 _OTHER_TRACKS = {"audio": "sound", "subtitle": "subtitles"}
 
@@ -75,7 +76,7 @@ def open_video_file(path: Path) -> VideoFile:
         return VideoFile(webp_frames(path, durations), fps, len(durations) or 1)
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
-        container = av.open(f"file:{path}", options=_OPTIONS, **_METADATA)
+        container = av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
     except av.error.FFmpegError as error:
         raise UnisalError(f"{path}: not a video, or cut off ({reason_of(error)})") from error
     try:
@@ -100,14 +101,10 @@ def _open_track(path: Path, container: InputContainer) -> VideoFile:
         raise UnisalError(
             f"{path}: frames of {width}x{height} are larger than {MAX_FRAME_PIXELS / 1e6:.0f} megapixels"
         )
-    notes = []
-    if len(tracks) > 1:
-        notes.append(f"holds {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read")
+    notes = (f"holds {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read",)
     # Headers lie about sizes as about everything else.
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
     rate = float(stream.average_rate or stream.guessed_rate or 0)
-    if rate and not MIN_FPS <= rate <= MAX_FPS:
-        notes.append(f"declares {rate:g} frames a second, which is taken for unknown")
     found = {_OTHER_TRACKS[s.type] for s in container.streams if s.type in _OTHER_TRACKS}
     if container.chapters():
         found.add("chapters")
@@ -118,7 +115,7 @@ def _open_track(path: Path, container: InputContainer) -> VideoFile:
         frame_count=declared,
         tick=float(stream.time_base or 0),
         beside=tuple(sorted(found)),
-        notes=tuple(notes),
+        notes=notes if len(tracks) > 1 else (),
     )
 
 
@@ -136,6 +133,10 @@ def _frames(
     """All good frames, then UnisalError if there should have been more."""
     with container:
         cut_off = is_cut_off(path)
+        # An animation's reader counts the frames that are there, and decodes half of one.
+        torn = cut_off and container.format.name in _ANIMATIONS
+        if torn:
+            declared = None
         stream.thread_type = "AUTO"
         count = 0
         layout = None
@@ -149,7 +150,7 @@ def _frames(
                 if suspect is not None:
                     yield layout.to_rgb(suspect), suspect.time
                     count += 1
-                suspect = frame if frame.is_corrupt else None
+                suspect = frame if frame.is_corrupt or torn else None
                 if suspect is None:
                     yield layout.to_rgb(frame), frame.time
                     count += 1

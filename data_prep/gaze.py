@@ -17,7 +17,7 @@ from data_prep.truth import Files, TruthPoints
 from unisal_jax import tables
 from unisal_jax.data.prepared import check_id
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_TABLE_ROWS
+from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
 COLUMNS = ("stimulus", "frame", "observer", "x", "y")
@@ -79,7 +79,7 @@ def read_table(
 
     Raises:
         UnisalError: no such file, a column is missing, a line holds no number where one must be, or there
-            are more than `MAX_TABLE_ROWS` rows.
+            are more than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
     """
     table = Table(path, defaultdict(Gaze), first_frame)
     labels: dict[str, str] = {}
@@ -91,6 +91,8 @@ def read_table(
         try:
             if count > MAX_TABLE_ROWS:
                 raise ValueError(f"more than {MAX_TABLE_ROWS} fixations")
+            if max(len(table.gaze), len(labels)) > MAX_TABLE_NAMES:
+                raise ValueError(f"more than {MAX_TABLE_NAMES} {stimulus} or observer")
             name, label = line[stimulus], line["observer"]
             if not name:
                 raise ValueError(f"no {stimulus}")
@@ -172,9 +174,7 @@ def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]
         else:
             unknown.append(name)
     if unknown:
-        raise UnisalError(
-            f"{table.path}: {len(unknown)} stimuli are not in {root}, such as {natsorted(unknown)[0]!r}"
-        )
+        raise UnisalError(f"{table.path}: {len(unknown)} stimuli are not in {root}, such as {unknown[0]!r}")
     return matched
 
 

@@ -295,6 +295,13 @@ def test_too_many_rows_are_refused(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("stimulus,observer,x,y\n" + "a,1,2,3\n" * 4)
     with pytest.raises(UnisalError, match="line 5: more than 3 fixations"):
         read_table(tmp_path / "t.csv")
+    monkeypatch.setattr("data_prep.gaze.MAX_TABLE_NAMES", 1)
+    for column in range(2):
+        rows = [["a", "1", "2", "3"] for _ in range(3)]
+        rows[1][column] = "b"
+        (tmp_path / "t.csv").write_text("stimulus,observer,x,y\n" + "".join(",".join(r) + "\n" for r in rows))
+        with pytest.raises(UnisalError, match="line 4: more than 1 stimulus or observer"):
+            read_table(tmp_path / "t.csv")
 
 
 def test_gaussian_map_is_the_sum_of_its_points():

@@ -69,6 +69,9 @@ MAX_TABLE_LINE = 1 << 20
 MAX_TABLE_ROWS = 20_000_000
 """Rows of a table of fixations, which are held at once."""
 
+MAX_TABLE_NAMES = 500_000
+"""Different stimuli, and different observers, of a table of fixations."""
+
 MAX_JSON_BYTES = 64 << 20
 """Bytes of a JSON file: a prepared dataset's table of videos, a list of boxes."""
 

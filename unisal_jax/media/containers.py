@@ -127,7 +127,7 @@ def _gif_end(file: BinaryIO, position: int) -> int | None:
     else:
         return None  # the file's end, or nothing that is known
     # Parts of up to 255 bytes, each with its length before it, to an empty one.
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_CONTAINER_BLOCKS):
         file.seek(position)
         length = file.read(1)
         if not length:

@@ -235,7 +235,8 @@ def dense_scores(
         scores["cc"] = xp.where(gt_constant, xp.nan, xp.where(pred_constant, 0.0, r))
     if "nss" in names:
         mean, none = _mean_at(xp, pred, rest.pop(0), dtype, unique_fixations)
-        std = xp.sqrt(total["xx"] / (number - nss_ddof))
+        # A map of one pixel is constant, and its spread of no use.
+        std = xp.sqrt(total["xx"] / max(number - nss_ddof, 1))
         z = (pred_density(mean[..., None])[..., 0] - 1 / number) / xp.where(pred_constant, 1.0, std)
         scores["nss"] = xp.where(none, xp.nan, xp.where(pred_constant, 0.0, z))
     return scores

@@ -88,6 +88,14 @@ def to_density(maps: Any, *, rescale: bool = False) -> Any:
     return density(pixels.astype(dtype)).reshape(shape)
 
 
+def density_at(pixels: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """`to_density` of a map `[H, W]`, at the pixels `at` of the flat map alone: no more maps are made."""
+    _, _, (flat,) = _pixels(pixels)
+    dtype = _precision(np, flat)
+    density, _ = _density_of(np, flat, dtype)
+    return density(flat[at].astype(dtype))
+
+
 def kld(pred: Any, gt: Any, *, eps: float = 0.0) -> Any:
     """Kullback-Leibler divergence of the ground truth from the prediction, in nats (lower is better).
 

@@ -204,7 +204,8 @@ def frame_faults(pred: Any, gt: Any | None, fixations: Any | None, others: Any |
 
     "no_fixations" leaves NSS, both AUCs and information gain out, "every_pixel_fixated" AUC-Judd,
     "no_other_fixations" the shuffled AUC, "empty_ground_truth" KLD, CC and SIM,
-    "constant_ground_truth" CC. A "constant_prediction" is scored, at chance. None means not given at all, which is no fault.
+    "constant_ground_truth" CC. A "constant_prediction" is scored, at chance. None means not given at
+    all, which is no fault.
     """
     faults = {
         "constant_prediction": np.min(pred) == np.max(pred),

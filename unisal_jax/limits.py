@@ -20,11 +20,20 @@ MAX_HELD_FIXATIONS = 32_000_000
 MAX_MAT_BYTES = 256 << 20
 """Bytes of a MATLAB file's variables, unpacked."""
 
-MAX_HELD_BYTES = 768 << 20
-"""Bytes of full-size images that wait for the network at once, beside the one that is being read."""
+MAX_SIDE = 1_000_000
+"""Pixels of an image's longer side. The filter that resizes it takes 48 bytes for each."""
+
+MAX_HELD_BYTES = 1280 << 20
+"""Bytes of full-size pixels that are held at once: images that wait for the network or for their outputs, and
+what decoding the next one takes. An image that needs more than this alone is refused; one of `MAX_PIXELS`
+needs 7 bytes a pixel, and some formats more."""
 
 MAX_UNPACKED_BYTES = 1 << 30
 """Bytes that a compressed table, array or MATLAB file may unpack to."""
 
-MAX_READ_SECONDS = 20.0
-"""Seconds that reading one image may take."""
+MAX_READ_SECONDS = 12.0
+"""Seconds of processor time that reading one image may take. One of `MAX_PIXELS` takes 3 to 6."""
+
+MAX_METADATA_BYTES = 1 << 20
+"""Bytes of an image's EXIF, XMP or ICC profile, unpacked; longer ones are passed over, as Pillow would refuse
+the PNG that holds them."""

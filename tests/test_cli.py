@@ -35,7 +35,9 @@ def predict(command, golden_file, tmp_path):
 
 
 def written(tmp_path):
-    return [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    """What a user sees of the outputs: the records of inputs are hidden."""
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    return [path for path in found if path.parent.name != ".inputs"]
 
 
 def one_line(status, out, err, *parts):

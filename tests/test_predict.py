@@ -73,20 +73,20 @@ def test_folder_of_frames(command, golden_file, tmp_path):
     status, out, err = command(*args, "--save", "map,raw,json,overlay")
     assert status == 0, err
     assert out.startswith("1 video (17 frames) predicted")
-    log_density = np.load(tmp_path / "raw" / "images.npy", mmap_mode="r")
+    log_density = np.load(tmp_path / "raw" / "video.npy", mmap_mode="r")
     assert log_density.shape == (17, 360, 640) and log_density.dtype == np.float32
     step = META["video_stride"]
     want = arrays("folder/video_log_density.npz")["frames"]
     assert np.abs(log_density[:, ::step, ::step] - want).max() < 1e-3
     for number in range(1, 18):
         name = f"{number:04d}.png"
-        assert_same_picture(tmp_path / "map" / "images" / name, FOLDER / "video" / "saliency" / name)
-    with open_video(tmp_path / "overlay" / "images.mp4") as reader:
+        assert_same_picture(tmp_path / "map" / "video" / name, FOLDER / "video" / "saliency" / name)
+    with open_video(tmp_path / "overlay" / "video.mp4") as reader:
         assert reader.size == (360, 640) and len(list(reader)) == 17
-    facts = json.loads((tmp_path / "json" / "images.json").read_text())
+    facts = json.loads((tmp_path / "json" / "video.json").read_text())
     assert [each["frame"] for each in facts["frames"]] == list(range(1, 18))
     assert facts["about"]["stride"] == 5 and facts["about"]["input_size"] == [224, 384]
-    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
 
 
 @pytest.mark.parametrize("domain", ["dhf1k", "salicon"])

@@ -50,7 +50,8 @@ def test_files_by_suffix(tree):
 def test_folder_in_natural_order(tree):
     assert [name for _, _, name in found("a")] == ["x", "x9", "x10"]
     assert found("a", video=True) == [("video", "a", "a")]
-    assert found("set/images", video=True) == [("video", "set/images", "images")]
+    # The name of a folder that is called `images` says nothing of the video.
+    assert found("set/images", video=True) == [("video", "set/images", "set")]
 
 
 def test_the_folder_itself_has_its_real_name(tree, monkeypatch):
@@ -98,8 +99,8 @@ def test_clashing_folders_of_frames(tree):
     other.mkdir(parents=True)
     (other / "1.png").touch()
     assert [name for *_, name in found("set/images", "other/images", video=True)] == [
-        "set_images",
-        "other_images",
+        "set",
+        "other",
     ]
 
 
@@ -126,7 +127,7 @@ def test_upper_and_lower_case_are_one(tree):
         ("a/notes.txt", r"^a/notes.txt: not an image \(.*\.jpg.*\) nor a video \(.*\.mp4.*\)"),
         ("empty", r"^empty: holds no images$"),
         ("set", r"^set: holds no images itself; did you mean set/images\?$"),
-        ("clips", r"^clips: holds videos but no images; .*'clips/\*\.mp4'$"),
+        ("clips", r"^clips: holds videos but no images; .*'clips/\*'$"),
         ("*.webp", r"^\*\.webp: no image or video matches$"),
         ("a/*.txt", r"^a/\*\.txt: no image or video matches$"),
     ],

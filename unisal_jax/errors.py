@@ -11,3 +11,7 @@ class UnisalError(ValueError):
     def __str__(self) -> str:
         # Names in files, and of files, may hold line breaks.
         return " ".join(super().__str__().splitlines())
+
+
+class OutputError(UnisalError):
+    """A result cannot be written: no input's fault, so a policy of skipping bad inputs does not apply."""

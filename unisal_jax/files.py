@@ -1,12 +1,14 @@
 """Files on a disk: which ones a folder is said to hold, what may be written, and whole or not at all."""
 
+import errno
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import OutputError, UnisalError
 
 # What operating systems and file servers leave in every folder that a person opens, in lower case.
 # Hidden files, among them macOS's "._NAME" beside each NAME, begin with a dot.
@@ -23,10 +25,19 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 
+# What a disk says where it cannot hold a name: too long, or bytes that it does not take.
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+_NAME_BYTES = 255  # of most disks, for where the disk does not say
+
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or the system's own: no listing shows it."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def is_system(name: str) -> bool:
+    """Whether a file of this name is the system's own: it puts them into folders that people look into."""
+    return name.lower() in (*_SYSTEM_NAMES, ".ds_store") or name.startswith("._")
 
 
 def list_folder(folder: str | Path) -> list[Path]:
@@ -44,24 +55,67 @@ def list_folder(folder: str | Path) -> list[Path]:
         raise UnisalError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
+def walk_folders(starts: Iterable[Path]) -> list[Path]:
+    """The folders and all folders below them, each real folder once, hidden and system ones left out.
+
+    Links to folders are followed, however they loop, after all else: a folder that is reached both ways
+    has its own path here and not the link's. Folders that cannot be read are passed over.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting, links = deque(starts), deque[Path]()
+    while waiting or links:
+        folder = waiting.popleft() if waiting else links.popleft()
+        try:
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            found.append(folder)
+            with os.scandir(folder) as entries:
+                inner = sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in inner:
+            if not is_hidden(entry.name):
+                (links if entry.is_symlink() else waiting).append(folder / entry.name)
+    return found
+
+
+def files_below(path: str | Path) -> Iterator[Path]:
+    """The path itself and, if it is a folder, all files in it and in its folders (`walk_folders`)."""
+    path = Path(path)
+    yield path
+    if path.is_dir():
+        for folder in walk_folders([path]):
+            with suppress(OSError):
+                yield from (entry for entry in folder.iterdir() if not entry.is_dir())
+
+
 def keep_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
     """Refuses outputs that would replace what is read; asked before anything is written.
 
     Args:
       outputs: files that will be written, and folders that will be replaced whole.
       inputs: files and folders that are read. What is not there, such as `camera:0`, is passed over.
+        Not asked for where no output is there yet.
     Raises:
       UnisalError: an output is an input (by name, through a link, or as the same file on the disk), or
         a folder that holds one.
     """
+    there = [output for output in outputs if os.path.exists(output)]
+    if not there:
+        return
     read = {_identity(path): path for path in inputs if os.path.exists(path)}
-    places = [(os.path.realpath(path), path) for path in read.values()]
-    for output in outputs:
-        if not os.path.exists(output):
-            continue
-        replaced = os.path.realpath(output).rstrip(os.sep) + os.sep
-        inner = next((path for place, path in places if place.startswith(replaced)), None)
-        taken = read.get(_identity(output), inner)
+    holding: dict[str, str | Path] = {}  # every folder above an input
+    if any(os.path.isdir(output) for output in there):
+        for path in read.values():
+            folder = os.path.dirname(os.path.realpath(path))
+            while folder not in holding:
+                holding[folder] = path
+                folder = os.path.dirname(folder)
+    for output in there:
+        taken = read.get(_identity(output), holding.get(os.path.realpath(output)))
         if taken is not None:
             raise UnisalError(f"{output}: would overwrite {taken}, which is read; name another output")
 
@@ -109,5 +163,66 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def cannot_write(path: str | Path, error: OSError | ValueError) -> UnisalError:
-    """The error for a failed write, in one line that begins with the path."""
-    return UnisalError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+    """The error for a failed write, in one line that begins with the path.
+
+    An `OutputError`, unless the disk refuses the name, which comes from the input.
+    """
+    kind = UnisalError if getattr(error, "errno", None) in _BAD_NAME else OutputError
+    return kind(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def check_name(path: Path) -> None:
+    """Raises UnisalError for a path that the disk cannot hold: too long, or with bytes it does not take."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno in _BAD_NAME:
+            raise cannot_write(path, error) from error
+
+
+def name_limit(folder: Path) -> int:
+    """Bytes that a file's name may have in a folder, or in the one that it will be made in."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return os.pathconf(place, "PC_NAME_MAX")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, AttributeError):  # the last of systems without pathconf
+            break
+    return _NAME_BYTES
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, with those above, and finds out before any work whether it can be written to.
+
+    Raises:
+      UnisalError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = temporary_path(folder / "probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+@contextmanager
+def new_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Makes folders (`make_folder`); afterwards removes the new ones that nothing was put into.
+
+    So a run that is refused, or fails before its first result, leaves no empty folders.
+
+    Raises:
+      UnisalError: one cannot be made, or not be written to.
+    """
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            made += reversed([each for each in (folder, *folder.parents) if not each.exists()])
+            make_folder(folder)
+        yield
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()  # refuses a folder that is not empty

@@ -37,3 +37,9 @@ MAX_READ_SECONDS = 12.0
 MAX_METADATA_BYTES = 1 << 20
 """Bytes of an image's EXIF, XMP or ICC profile, unpacked; longer ones are passed over, as Pillow would refuse
 the PNG that holds them."""
+
+MAX_READ_SECONDS = 20.0
+"""Seconds that reading one image may take."""
+
+MAX_BLOCKS = 1 << 20
+"""Blocks of an image file that are looked at to count an animation's frames."""

@@ -28,7 +28,7 @@ class CropFiles:
     """The results of `unisal crop`, to be given to `predict_sources`.
 
     Attributes:
-      out: the folder of the folders, which `predict.outputs.make_folders` has made.
+      out: the folder of the folders, which `files.new_folders` has made.
       kinds: of KINDS.
       aspect: (width, height), in any unit.
       scale: side of the window over that of the largest that fits, above 0, at most 1.
@@ -40,6 +40,12 @@ class CropFiles:
     aspect: Aspect
     scale: float = 1.0
     smoothness: float = 0.3
+
+    def paths(self, source: Source) -> list[Path]:
+        """The files that an input's results go to."""
+        crop = f"{source.name}.{'png' if source.kind == 'image' else 'mp4'}"
+        files = {"json": f"{source.name}.json", "crop": crop}
+        return [self.out / kind / files[kind] for kind in self.kinds]
 
     def check(self, sources: list[Source]) -> None:
         """Raises UnisalError for a source that cannot be read twice, where that would be needed."""

@@ -1,6 +1,7 @@
 """`unisal analyze`: the paper's figures and tables, each from data and weights."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -64,14 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the analyses, writes their files and the page, and says where it is."""
-    from unisal_jax.analysis.catalogue import analysis
-    from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
-    from unisal_jax.analysis.page import write_page
-    from unisal_jax.analysis.results import write
     from unisal_jax.errors import UnisalError
     from unisal_jax.evaluate.protocols import get_protocol
-    from unisal_jax.predict.model import keep_compiled_programs
-    from unisal_jax.weights.store import load_weights
+    from unisal_jax.files import new_folders
 
     get_protocol(args.protocol)
     wanted = list(NAMES) if "all" in args.names else [name for name in NAMES if name in args.names]
@@ -81,10 +77,21 @@ def run(args: argparse.Namespace) -> int:
     synthetic = _SYNTHETIC in args.data
     if synthetic and len(args.data) > 1:
         raise UnisalError("--data: synthetic stands alone")
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnisalError(f"{args.out}: cannot be written ({error.strerror})") from error
+    # A dataset's folder has an index.html, or tables, of its own.
+    if args.out.exists() and any(os.path.exists(path) and args.out.samefile(path) for path in args.data):
+        raise UnisalError(f"{args.out}: is read; name another folder for the results")
+    with new_folders([args.out]):
+        return _analyse(args, wanted, needing, synthetic)
+
+
+def _analyse(args: argparse.Namespace, wanted: list[str], needing: list[str], synthetic: bool) -> int:
+    from unisal_jax.analysis.catalogue import analysis
+    from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
+    from unisal_jax.analysis.page import write_page
+    from unisal_jax.analysis.results import write
+    from unisal_jax.predict.model import keep_compiled_programs
+    from unisal_jax.weights.store import load_weights
+
     keep_compiled_programs()
     datasets: tuple[Dataset, ...] = ()
     if needing:

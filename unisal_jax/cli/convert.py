@@ -18,9 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
+    from unisal_jax.files import keep_inputs
+    from unisal_jax.weights.fetch import files_of
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
 
+    keep_inputs([args.output], files_of(args.input))
     weights = load_weights(args.input)
     save_weights(args.output, weights)
     if args.verify:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 from unisal_jax.cli import flags
@@ -46,18 +47,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Crops every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.apps.crop_files import CropFiles
-    from unisal_jax.media.sources import expand_inputs
+    from unisal_jax.files import keep_inputs, new_folders
+    from unisal_jax.media.sources import find_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
-    from unisal_jax.predict.outputs import make_folders
+    from unisal_jax.predict.resume import name_bytes
+    from unisal_jax.weights.fetch import files_of
 
-    sources = expand_inputs(args.input, args.video)
+    found = find_inputs(args.input, args.video, name_bytes(args.out, args.save))
+    sources = found.sources
     files = CropFiles(args.out, args.save, args.aspect, args.scale, args.smoothness)
     files.check(sources)
-    make_folders(args.out, args.save)
+    read = (path for source in sources for path in source.files())
+    keep_inputs(
+        (path for source in sources for path in files.paths(source)), chain(read, files_of(args.weights))
+    )
     options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
-    summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
-    for line in summary.errors:
-        print(f"unisal crop: skipped: {line}", file=sys.stderr)
+    with new_folders([args.out / kind for kind in args.save]):
+        summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
+    for line in [*(f"skipped: {line}" for line in summary.errors), *found.notes]:
+        print(f"unisal crop: {line}", file=sys.stderr)
     print(summary.text(args.out, "cropped"))
     return 0 if summary.done else 1

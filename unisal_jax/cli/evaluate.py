@@ -1,8 +1,10 @@
 """`unisal evaluate`: our network, or anyone's maps, scored on a dataset under a named protocol."""
 
 import argparse
+import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from unisal_jax.cli import flags
@@ -69,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
     from unisal_jax.evaluate.run import Maps, Options, evaluate
     from unisal_jax.evaluate.sources import mean_truth, open_data
+    from unisal_jax.files import keep_inputs
     from unisal_jax.predict.model import load
 
     get_protocol(args.protocol)  # before the data is read
+    reports = [path for path in (args.json, args.csv, args.html) if path is not None]
+    keep_inputs(reports, _read(args))
+    if len({os.path.realpath(path) for path in reports}) < len(reports):
+        raise UnisalError(f"{reports[-1]}: is named for two reports; name a file for each")
     for path in (args.json, args.csv, args.html):
         if path is not None and not path.parent.is_dir():
             raise UnisalError(f"{path}: cannot be written (no folder {path.parent})")
@@ -110,3 +117,20 @@ def run(args: argparse.Namespace) -> int:
             write(path, evaluation)
             print(f"{path}: written")
     return 0
+
+
+def _read(args: argparse.Namespace) -> Iterator[Path]:
+    """The files that are read; older reports, which may lie beside the data, are not among them."""
+    from unisal_jax.data.prepared import SIDECAR
+    from unisal_jax.files import files_below
+    from unisal_jax.weights.fetch import files_of
+
+    for folder in (args.data, args.predictions):
+        if folder is not None:
+            for path in files_below(folder):
+                # JSON is read of prepared data alone.
+                if path.suffix.lower() not in (".json", ".csv", ".html") or (path.parent / SIDECAR).exists():
+                    yield path
+    if args.prior not in (None, "train"):
+        yield Path(args.prior)
+    yield from files_of(args.weights)

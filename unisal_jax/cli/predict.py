@@ -41,38 +41,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.errors import UnisalError
-    from unisal_jax.media.sources import expand_inputs
+    from unisal_jax.files import new_folders
+    from unisal_jax.media.sources import find_inputs
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
-    from unisal_jax.predict.outputs import PredictionFiles, make_folders
+    from unisal_jax.predict.outputs import PredictionFiles
+    from unisal_jax.predict.records import FOLDER, weights_state
+    from unisal_jax.predict.resume import name_bytes, plan
     from unisal_jax.predict.window import Windows
+    from unisal_jax.weights.fetch import files_of
 
     if args.out is None and not args.show:
         raise UnisalError("--out: where are the results to go?")
     if args.ray and args.show:
         raise UnisalError("--show: a cluster has no screen")
-    sources = expand_inputs(args.input, args.video)
-    kinds = args.save if args.out is not None else ()
-    if args.show and not kinds and any(source.kind == "image" for source in sources):
+    out, kinds = args.out or Path(), args.save if args.out is not None else ()
+    if args.ray:  # whose workers have working folders of their own
+        out = out.absolute()
+    found = find_inputs(args.input, args.video, name_bytes(out, kinds))
+    if args.show and not kinds and any(source.kind == "image" for source in found.sources):
         raise UnisalError("--show: is for video; name --out for pictures")
-    files = PredictionFiles((args.out or Path()).absolute(), kinds, args.opacity)
-    make_folders(files.out, kinds)
-    missing = [source for source in sources if not (args.resume and files.holds(source))]
+    settings = {
+        "domain": args.domain,
+        "dtype": args.dtype,
+        "input_size": args.input_size and list(args.input_size),
+        "stride": args.stride,
+        "weights": weights_state(args.weights),
+    }
     options = Options(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,
         skip_errors=args.on_error == "skip",
     )
-    if args.ray:
-        from unisal_jax.predict.cluster import predict_on_cluster
+    planned = plan(
+        PredictionFiles(out, kinds, args.opacity, settings),
+        found.sources,
+        files_of(args.weights),
+        resume=args.resume,
+        skip_errors=options.skip_errors,
+    )
+    with new_folders([out / kind for kind in (*kinds, *([FOLDER] if kinds else []))]):
+        if args.ray:
+            from unisal_jax.predict.cluster import predict_on_cluster
 
-        summary = predict_on_cluster(args.weights, args.dtype, missing, files, options)
-    else:
-        results = Windows(files) if args.show else files
-        summary = predict_sources(load(args.weights, args.dtype), missing, results, options)
-    summary.kept = len(sources) - len(missing)
-    for line in summary.errors:
-        print(f"unisal predict: skipped: {line}", file=sys.stderr)
+            summary = predict_on_cluster(args.weights, args.dtype, planned.sources, planned.files, options)
+        else:
+            results = Windows(planned.files) if args.show else planned.files
+            summary = predict_sources(load(args.weights, args.dtype), planned.sources, results, options)
+    summary.kept = planned.kept
+    summary.errors += planned.errors
+    for line in [*(f"skipped: {line}" for line in summary.errors), *found.notes, *planned.notes]:
+        print(f"unisal predict: {line}", file=sys.stderr)
     print(summary.text(args.out))
     return 0 if summary.done else 1

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import files_below, keep_inputs
 
 # Not asked of `data_prep`, whose import takes a second: `--help` is to be quick.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
@@ -72,6 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepares, and prints where the dataset is and what it holds."""
+    if args.preview:
+        keep_inputs(
+            [args.preview], (path for part in (args.raw, args.table) if part for path in files_below(part))
+        )
     builder = _own_builder(args) if args.dataset == OWN else _released_builder(args)
     # After the flags are checked: the import takes a second.
     from data_prep.prepare import prepare

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,22 @@ def run(args: argparse.Namespace) -> int:
     """Predicts, scores every box and prints a table, largest share first."""
     from unisal_jax.apps.regions import check_regions, mean_density, read_regions, score_regions
     from unisal_jax.errors import UnisalError
+    from unisal_jax.files import keep_inputs
     from unisal_jax.media.images import read_image
-    from unisal_jax.media.sources import expand_inputs
+    from unisal_jax.media.sources import find_inputs
     from unisal_jax.media.video import open_video
     from unisal_jax.predict.model import load
     from unisal_jax.predict.outputs import text_file
+    from unisal_jax.weights.fetch import files_of
 
     regions = read_regions(args.boxes)
-    sources = expand_inputs([args.input], args.video)
+    found = find_inputs([args.input], args.video)
+    sources = found.sources
     if len(sources) != 1:
         raise UnisalError(f"{args.input}: {len(sources)} pictures; name one, or give --video for frames")
     (source,) = sources
+    if args.json:
+        keep_inputs([args.json], [*source.files(), args.boxes, *files_of(args.weights)])
     about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
     if source.kind == "image":
         image = read_image(source.path)
@@ -62,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
             content = {"about": about, "regions": [score.to_json() for score in scores]}
             json.dump(content, file, indent=1, sort_keys=True)
             file.write("\n")
+    for line in found.notes:
+        print(f"unisal score-regions: {line}", file=sys.stderr)
     print("rank  attention  over uniform  box")
     for score in sorted(scores, key=lambda score: score.rank):
         print(f"{score.rank:4}  {score.attention:8.1%}  {score.relative:12.2f}  {score.name}")

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 from unisal_jax.cli import flags
@@ -35,12 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the submission, and says so if it is not of the whole test set."""
     from unisal_jax.evaluate.submissions import BENCHMARKS, check_out, find_stimuli, write_submission
+    from unisal_jax.files import keep_inputs
     from unisal_jax.predict.model import load
+    from unisal_jax.weights.fetch import files_of
 
     benchmark = BENCHMARKS[args.benchmark]
     check_out(benchmark, args.out)
-    stimuli = find_stimuli(benchmark, args.input)
+    found = find_stimuli(benchmark, args.input)
+    stimuli = found.sources
+    read = (path for source in stimuli for path in source.files())
+    keep_inputs([args.out], chain(read, files_of(args.weights)))
     write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
+    for line in found.notes:
+        print(f"unisal submit: {line}", file=sys.stderr)
     if len(stimuli) != benchmark.count:
         print(
             f"unisal submit: {benchmark.title}'s test set has {benchmark.count} {benchmark.kind}s, "

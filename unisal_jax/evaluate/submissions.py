@@ -20,16 +20,15 @@ import numpy as np
 from tqdm import tqdm
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path, cannot_write, list_folder, new_folders
 from unisal_jax.media.images import list_images, read_image, write_map_png
-from unisal_jax.media.sources import Kind, Source, expand_inputs
+from unisal_jax.media.names import frames_name
+from unisal_jax.media.sources import Found, Kind, Source, find_inputs
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 _HDF5_SUFFIXES = (".h5", ".hdf5")
-# Names of a folder of frames that say nothing of its video.
-_FRAME_FOLDERS = ("images", "frames")
 # Log-densities are smooth, so their high bytes repeat: sorted by byte (HDF5's shuffle), this level of
 # gzip leaves as much as the highest does, in a fraction of its time.
 _GZIP_LEVEL = 4
@@ -57,9 +56,7 @@ class Benchmark:
 
 
 def _video_name(path: Path) -> str:
-    if path.is_dir():
-        return path.parent.name if path.name in _FRAME_FOLDERS else path.name
-    return path.stem
+    return frames_name(path) if path.is_dir() else path.stem
 
 
 BENCHMARKS = {
@@ -80,12 +77,12 @@ BENCHMARKS = {
 """By name, as given to `unisal submit`."""
 
 
-def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> list[Source]:
-    """The images or videos that the inputs name, each with its name in the submission.
+def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
+    """The images or videos that the inputs name, each with its name in the submission; what is left out.
 
     Args:
       benchmark: whose stimuli they are.
-      inputs: files, folders and globs as for `expand_inputs`. DHF1K: video files, or folders of
+      inputs: files, folders and globs as for `find_inputs`. DHF1K: video files, or folders of
         frames (one called `images` or `frames` has its parent's name). CAT2000: also a folder of
         category folders.
     Raises:
@@ -94,7 +91,8 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> list[Source]:
     if benchmark.by_category:
         inputs = [each for text in inputs for each in _category_folders(text)]
     stimuli: dict[str, Source] = {}
-    for source in expand_inputs(list(inputs), video=benchmark.kind == "video"):
+    found = find_inputs(list(inputs), video=benchmark.kind == "video")
+    for source in found.sources:
         if source.kind != benchmark.kind or isinstance(source.path, str):
             raise UnisalError(f"{source.path}: {benchmark.title} has {benchmark.kind}s on disk only")
         name = benchmark.name(Path(os.path.abspath(source.path)))
@@ -103,7 +101,7 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> list[Source]:
                 f"{source.path}: would be {name} in the submission, as {stimuli[name].path} is already"
             )
         stimuli[name] = Source(source.kind, source.path, name)
-    return list(stimuli.values())
+    return Found(list(stimuli.values()), found.notes)
 
 
 def write_submission(
@@ -128,16 +126,13 @@ def write_submission(
     if benchmark.hdf5:
         write_log_densities(out, _log_densities(model, stimuli, domain))
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    if benchmark.kind == "video":
-        for source in stimuli:
-            _write_video_maps(model, source, out, domain)
-    else:
-        for name, log_density in _log_densities(model, stimuli, domain):
-            write_map_png(out / f"{name}.png", np.exp(log_density))
+    with new_folders([out]):
+        if benchmark.kind == "video":
+            for source in stimuli:
+                _write_video_maps(model, source, out, domain)
+        else:
+            for name, log_density in _log_densities(model, stimuli, domain):
+                write_map_png(out / f"{name}.png", np.exp(log_density))
 
 
 def check_out(benchmark: Benchmark, out: Path) -> None:
@@ -152,7 +147,7 @@ def check_out(benchmark: Benchmark, out: Path) -> None:
                 f"{out}: {benchmark.title} takes one file, called {' or '.join(_HDF5_SUFFIXES)}"
             )
         _import_h5py()
-    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    elif out.exists() and not (out.is_dir() and not list_folder(out)):
         raise UnisalError(f"{out}: is not a new or empty folder")
 
 
@@ -167,8 +162,11 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
     """
     h5py = _import_h5py()
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        with (
+            new_folders([Path(path).parent]),
+            atomic_path(path) as temporary,
+            h5py.File(temporary, "w") as file,
+        ):
             for name, log_density in predictions:
                 file.create_dataset(
                     name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
@@ -202,7 +200,7 @@ def _category_folders(text: str) -> list[str]:
     folder = Path(text)
     if not folder.is_dir() or list_images(folder):
         return [text]
-    return [str(each) for each in sorted(folder.iterdir()) if each.is_dir() and list_images(each)] or [text]
+    return [str(each) for each in list_folder(folder) if each.is_dir() and list_images(each)] or [text]
 
 
 def _import_h5py():

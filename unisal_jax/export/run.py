@@ -14,10 +14,10 @@ from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path, cannot_write, keep_inputs
 from unisal_jax.models.inference import fold
 from unisal_jax.predict.model import SaliencyModel, keep_compiled_programs
-from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.fetch import RELEASED, files_of
 from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
 
 Format = Literal["onnx", "stablehlo"]
@@ -50,9 +50,10 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
     Returns:
       The card, and `difference`, the largest distance from the plain network in log-density.
     Raises:
-      UnisalError: something given cannot be exported, a package is missing, or the artifact does not agree
-        with the network. Nothing is written then.
+      UnisalError: the artifact or its card would overwrite the weights, something given cannot be exported,
+        a package is missing, or the artifact does not agree with the network. Nothing is written then.
     """
+    keep_inputs([out, card_path(out)], files_of(weights))
     keep_compiled_programs()
     loaded = load_weights(weights)
     signature = _signature(loaded, options)

@@ -1,25 +1,37 @@
-"""From what a user names (files, folders, globs, cameras) to pictures and videos with output names."""
+"""From what a user names (files, folders, globs, cameras) to images and videos with output names."""
 
 import glob
 import os
-from collections import Counter
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from natsort import natsorted, ns
-
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import list_folder
+from unisal_jax.media.animations import count_frames
+from unisal_jax.media.globs import match
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
+from unisal_jax.media.names import unique_names
 from unisal_jax.media.video import VIDEO_SUFFIXES, camera_number
 
 Kind = Literal["image", "video"]
 
+NAME_BYTES = 250
+"""Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
+
+_ANIMATED = frozenset({".gif", ".png", ".webp"})
+# Images that people have and that are not read, for a word on what to do.
+_CONVERT = frozenset(
+    {".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".orf", ".psd"}
+)
+_EXAMPLES = 5
+
 
 @dataclass(frozen=True)
 class Source:
-    """One picture or video to work on.
+    """One image or video to work on.
 
     Attributes:
         kind: "image" (for `read_image`) or "video" (for `open_video`).
@@ -31,61 +43,121 @@ class Source:
     path: str | Path
     name: str
 
+    def files(self) -> list[str | Path]:
+        """What is read: the path and, of a folder of frames, the frames."""
+        return [self.path, *(list_images(Path(self.path)) if os.path.isdir(self.path) else ())]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What inputs name.
+
+    Attributes:
+        sources: the images and videos.
+        notes: a line for each kind of thing that was left out, with the number and what to do about it.
+    """
+
+    sources: list[Source]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What one input names: what is taken, and what a listing showed beside that."""
+
+    taken: list[tuple[Kind, str | Path]]
+    others: list[Path]
+
 
 def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[Source]:
-    """Finds the pictures and videos that the inputs name, in the order given, each once.
+    """The sources of `find_inputs`."""
+    return find_inputs(inputs, video).sources
+
+
+def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NAME_BYTES) -> Found:
+    """Finds the images and videos that the inputs name, in the order given, each once.
 
     An input is an image or video file (told by its suffix, in any case), a folder of images, a glob
     (in natural order, `**` for any depth) or "camera:N". In folders and globs, hidden files and files
-    of other kinds are passed over.
+    of other kinds are passed over. A file that links lead to as well is taken once.
 
-    A source's name is its file's stem ("x" for a/x.jpg). Where two would be the same (upper and lower
-    case count as one, as on some disks), each of them gets its suffix ("x_jpg", "x_png"), and where
-    that is not enough its folders from the nearest on ("a_x_jpg", "b_x_jpg").
+    A source's name is its file's stem ("x" for a/x.jpg); a folder of frames has its own name, or its
+    parent's if it is called `images` or `frames`. Where two would be the same (upper and lower case
+    count as one, as on some disks), each of them gets its suffix ("x_jpg", "x_png"), and where that is
+    not enough its folders from the nearest on ("a_x_jpg", "b_x_jpg"). A longer name than `name_bytes`
+    is cut, and ends in letters that tell it from others like it.
 
     Args:
-        video: a folder of images is one video, not pictures.
+        video: a folder of images is one video, and so is an animated image.
 
     Raises:
         UnisalError: no such file, a kind of file that is not read, a folder without images, a glob
             without a match.
     """
-    found: dict[str, tuple[Kind, str | Path]] = {}
-    for text in inputs:
-        for kind, path in _expand(text, video):
-            # The same file reached in two ways is taken once.
-            key = path if isinstance(path, str) else os.path.abspath(path)
-            found.setdefault(key, (kind, path))
-    names = _unique_names([path for _, path in found.values()])
-    return [Source(kind, path, name) for (kind, path), name in zip(found.values(), names, strict=True)]
+    listed = [_expand(text, video) for text in inputs]
+    real: dict[str, tuple[Kind, str | Path]] = {}
+    links = set()
+    for kind, path in (entry for each in listed for entry in each.taken):
+        place = path if isinstance(path, str) else os.path.realpath(path)
+        _, first = real.setdefault(place, (kind, path))
+        if os.path.abspath(first) != os.path.abspath(path):
+            links.add(os.path.abspath(path))
+            if os.path.islink(first) and not os.path.islink(path):
+                real[place] = kind, path
+    taken = list(real.values())
+    names = unique_names([path for _, path in taken], name_bytes)
+    sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
+    notes = [
+        note
+        for text, each in zip(inputs, listed, strict=True)
+        for note in _left_out(text, each.others, taken)
+    ]
+    if links:
+        notes.append(
+            f"{_count(len(links), 'link')} to files that are named themselves: each file is taken once"
+        )
+    return Found(sources, [*dict.fromkeys(notes), *_still(sources)])
 
 
-def _expand(text: str, video: bool) -> list[tuple[Kind, str | Path]]:
+def _expand(text: str, video: bool) -> _Listed:
     if camera_number(text) is not None:
-        return [("video", text)]
+        return _Listed([("video", text)], [])
     # A file whose name holds brackets is a file first.
     if Path(text).exists() or not glob.has_magic(text):
         return _expand_path(Path(text), video)
-    matches = [Path(match) for match in natsorted(sorted(glob.glob(text, recursive=True)), alg=ns.PATH)]
-    wanted = [path for path in matches if (list_images(path) if path.is_dir() else _kind(path))]
-    if not wanted:
+    taken: list[tuple[Kind, str | Path]] = []
+    others = []
+    for path in match(text):
+        if list_images(path) if path.is_dir() else _kind(path):
+            each = _expand_path(path, video)
+            taken += each.taken
+            others += each.others
+        elif not path.is_dir() or _holds_media(path):
+            others.append(path)
+    if not taken:
         raise UnisalError(f"{text}: no image or video matches")
-    return [entry for path in wanted for entry in _expand_path(path, video)]
+    return _Listed(taken, others)
 
 
-def _expand_path(path: Path, video: bool) -> list[tuple[Kind, str | Path]]:
+def _expand_path(path: Path, video: bool) -> _Listed:
     if path.is_dir():
         images = list_images(path)
         if not images:
             raise UnisalError(_no_images(path))
-        return [("video", path)] if video else [("image", image) for image in images]
+        known = set(images)
+        others = [
+            entry
+            for entry in list_folder(path)
+            if entry not in known and (not entry.is_dir() or _holds_media(entry))
+        ]
+        return _Listed([("video", path)] if video else [("image", image) for image in images], others)
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
     kind = _kind(path)
     if kind is None:
         of_images, of_videos = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(VIDEO_SUFFIXES))
         raise UnisalError(f"{path}: not an image ({of_images}) nor a video ({of_videos}) by its suffix")
-    return [(kind, path)]
+    return _Listed([("video" if video and _is_animated(path) else kind, path)], [])
 
 
 def _kind(file: Path) -> Kind | None:
@@ -95,54 +167,70 @@ def _kind(file: Path) -> Kind | None:
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
+def _is_animated(path: Path) -> bool:
+    return path.suffix.lower() in _ANIMATED and count_frames(path) > 1
+
+
+def _holds_media(folder: Path) -> bool:
+    try:
+        return any(_kind(entry) for entry in list_folder(folder))
+    except UnisalError:
+        return False
+
+
 def _no_images(folder: Path) -> str:
     """Says that a folder holds no images, and what was perhaps meant."""
     inner = folder / "images"
     if inner.is_dir():
         return f"{folder}: holds no images itself; did you mean {inner}?"
-    if any(entry.suffix.lower() in VIDEO_SUFFIXES for entry in folder.iterdir()):
-        return f"{folder}: holds videos but no images; name the videos, or a glob such as '{folder}/*.mp4'"
+    entries = list_folder(folder)
+    videos = [entry for entry in entries if _kind(entry) == "video"]
+    if videos:
+        return f"{folder}: holds videos but no images; name the videos, or a glob such as {_glob_of(videos)}"
+    unread = sorted({entry.suffix.lower() for entry in entries} & _CONVERT)
+    if unread:
+        return f"{folder}: holds no images that are read; convert its {', '.join(unread)} to JPEG or PNG"
     return f"{folder}: holds no images"
 
 
-def _unique_names(paths: list[str | Path]) -> list[str]:
-    """One name for each path, longer than the stem only where stems clash."""
-    candidates = [_candidates(path) for path in paths]
-    level = [0] * len(paths)
-    while True:
-        names = [options[i] for options, i in zip(candidates, level, strict=True)]
-        counts = Counter(name.casefold() for name in names)
-        raised = False
-        for index, name in enumerate(names):
-            if counts[name.casefold()] > 1 and level[index] + 1 < len(candidates[index]):
-                level[index] += 1
-                raised = True
-        if not raised:
-            return _number_the_rest(names)
+def _glob_of(files: Sequence[Path]) -> str:
+    """A glob for files of one folder, to be pasted into a shell."""
+    suffixes = {file.suffix for file in files}
+    pattern = str(files[0].parent / (f"*{suffixes.pop()}" if len(suffixes) == 1 else "*"))
+    return shlex.quote(f"./{pattern}" if pattern.startswith("-") else pattern)
 
 
-def _candidates(path: str | Path) -> list[str]:
-    """Names for a path from the shortest to the longest."""
-    if isinstance(path, str):
-        return [path.replace(":", "_")]
-    # Not resolve(): a link has the name that the user sees.
-    whole = Path(os.path.abspath(path))
-    # A folder's name may hold dots that begin no suffix.
-    names = [whole.name] if whole.is_dir() else [whole.stem, f"{whole.stem}_{whole.suffix[1:]}"]
-    for parent in whole.parents:
-        if parent.name:
-            names.append(f"{parent.name}_{names[-1]}")
-    return names
+def _left_out(text: str, others: Iterable[Path], taken: list[tuple[Kind, str | Path]]) -> list[str]:
+    """One line on what was found under an input and is in no source; none if that is nothing."""
+    paths = {os.path.realpath(path) for _, path in taken}
+    paths |= {os.path.dirname(path) for path in paths}
+    left = [path for path in dict.fromkeys(others) if os.path.realpath(path) not in paths]
+    if not left:
+        return []
+    folders = [path for path in left if path.is_dir()]
+    rest = [path for path in left if not path.is_dir()]
+    videos = [path for path in rest if _kind(path) == "video"]
+    files = [path for path in rest if _kind(path) != "video"]
+    parts = [_count(len(videos), "video")] if videos else []
+    parts += [f"{_count(len(folders), 'folder')} with images or videos"] if folders else []
+    if files:
+        suffixes = sorted({file.suffix.lower() or file.name for file in files})
+        shown = ", ".join([*suffixes[:_EXAMPLES], *(["..."] if len(suffixes) > _EXAMPLES else [])])
+        parts.append(f"{_count(len(files), 'other file')} ({shown})")
+    whole = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    cure = f"; name the videos too, as {_glob_of(videos)}" if videos else ""
+    return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} left out{cure}"]
 
 
-def _number_the_rest(names: list[str]) -> list[str]:
-    """Numbers names that are still the same: X.jpg beside x.jpg, or a_b/x.jpg and a/b_x.jpg."""
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, number = name, 2
-        while candidate.casefold() in taken:
-            candidate, number = f"{name}_{number}", number + 1
-        taken.add(candidate.casefold())
-        unique.append(candidate)
-    return unique
+def _still(sources: list[Source]) -> list[str]:
+    """One line on animations of which the first frame alone is taken."""
+    found = [source.path for source in sources if source.kind == "image" and _is_animated(Path(source.path))]
+    if not found:
+        return []
+    frames = count_frames(found[0]) - 1
+    more = f", as those of {_count(len(found) - 1, 'other animation')}" if len(found) > 1 else ""
+    return [f"{found[0]}: {_count(frames, 'frame')} after the first left out{more}; --video takes all frames"]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

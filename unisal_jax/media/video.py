@@ -18,7 +18,7 @@ from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.containers import is_cut_off
@@ -372,7 +372,7 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise UnisalError(f"{path}: cannot be written ({_reason(error)})") from error
+        raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
 def _reason(error: av.error.FFmpegError) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unisal_jax.domains import Domain, Size, size_by_aspect
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import open_video
@@ -125,8 +125,11 @@ def _predict_images(
                 "input_size": list(size),
                 "size": list(image.shape[:2]),
             }
-            results.image(source, image, finish(log_density, image.shape[:2]), about)
-            summary.images += 1
+            try:
+                results.image(source, image, finish(log_density, image.shape[:2]), about)
+                summary.images += 1
+            except UnisalError as error:
+                _skip(error, options, summary)
             progress.update()
 
     with tqdm(total=len(sources), unit="image", disable=None) as progress:
@@ -221,7 +224,7 @@ def _predict_video(
 
 
 def _skip(error: UnisalError, options: Options, summary: Summary) -> None:
-    if not options.skip_errors:
+    if not options.skip_errors or isinstance(error, OutputError):
         raise error
     summary.errors.append(str(error))
 

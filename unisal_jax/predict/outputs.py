@@ -7,20 +7,21 @@ One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAM
 import contextlib
 import dataclasses
 import json
-import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
-from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.errors import OutputError
+from unisal_jax.files import atomic_path, cannot_write, is_system, make_folder, temporary_path
 from unisal_jax.media.images import write_map_png, write_npy, write_png
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter
+from unisal_jax.predict.records import Record, place, read_record, write_record
 
 KINDS = ("map", "overlay", "raw", "json")
 _NPY_HEADER_BYTES = 128
@@ -59,14 +60,19 @@ class PredictionFiles:
       out: the folder of the folders.
       kinds: of KINDS.
       opacity: of the overlay, 0 to 1.
+      settings: what else the results depend on, beside the input; as JSON has it.
+      states: by name, the state of each input before it was read (`records.fingerprint`). None: no
+        record of the inputs is kept, and a video's folder of maps is not replaced.
     """
 
     out: Path
     kinds: tuple[str, ...] = ("map", "overlay")
     opacity: float = 0.7
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    states: Mapping[str, Any] | None = None
 
-    def holds(self, source: Source) -> bool:
-        """Whether all files of an input are there. They appear whole, so what is there is finished."""
+    def paths(self, source: Source) -> dict[str, Path]:
+        """The file, or for maps of a video the folder, of each output type."""
         name, video = source.name, source.kind == "video"
         files = {
             "map": name if video else f"{name}.png",
@@ -74,15 +80,47 @@ class PredictionFiles:
             "raw": f"{name}.npy",
             "json": f"{name}.json",
         }
-        return bool(self.kinds) and all((self.out / kind / files[kind]).exists() for kind in self.kinds)
+        return {kind: self.out / kind / files[kind] for kind in self.kinds}
+
+    def made_with(self, source: Source, state: Any) -> dict[str, Any]:
+        """By output type, all that the outputs of an input in this state depend on."""
+        settings = {
+            name: value for name, value in self.settings.items() if name != "stride" or source.kind == "video"
+        }
+        common = {"input": state, "kind": source.kind, "settings": settings}
+        return {
+            kind: {**common, "opacity": self.opacity} if kind == "overlay" else common for kind in self.kinds
+        }
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Writes a picture's files."""
+        """Writes an image's files."""
         write_image_outputs(self.out, self.kinds, source.name, image, log_density, about, self.opacity)
+        self._record(source)
 
-    def video(self, source: Source, size: tuple[int, int], fps: float | None, about: dict) -> "VideoOutputs":
+    @contextlib.contextmanager
+    def video(
+        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
+    ) -> "Iterator[VideoOutputs]":
         """Opens a video's files."""
-        return VideoOutputs(self.out, self.kinds, source.name, size, fps, about, self.opacity)
+        known = read_record(self.out, source.name) if self.states is not None else None
+        old = known.maps if known else 0
+        with VideoOutputs(self.out, self.kinds, source.name, size, fps, about, self.opacity, old) as outputs:
+            yield outputs
+            if self.states is not None and "map" in self.kinds:
+                # Before the folder of maps takes its name: from now on it is ours, whatever happens.
+                write_record(self.out, Record(source.name, place(source), max(old, outputs.count)))
+        self._record(source, outputs.count if "map" in self.kinds else None)
+
+    def _record(self, source: Source, maps: int | None = None) -> None:
+        """Writes down which input the outputs of a name are of; `maps` None: as many as there were."""
+        if self.states is None or not self.kinds:
+            return
+        old = read_record(self.out, source.name)
+        kept = old.outputs if old is not None and old.path == place(source) else {}
+        if maps is None:
+            maps = old.maps if old is not None else 0
+        made = self.made_with(source, self.states.get(source.name))
+        write_record(self.out, Record(source.name, place(source), maps, {**kept, **made}))
 
 
 def summarise(density: np.ndarray) -> dict[str, Any]:
@@ -117,14 +155,7 @@ def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
       UnisalError: they cannot.
     """
     for kind in kinds:
-        folder = out / kind
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(folder / ".writable") as probe:
-                probe.touch()
-            (folder / ".writable").unlink()
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+        make_folder(out / kind)
 
 
 def write_image_outputs(
@@ -167,6 +198,10 @@ class VideoOutputs(contextlib.ExitStack):
       out, kinds, name, about, opacity: as for `write_image_outputs`.
       size: (height, width) of the frames.
       fps: of the overlay; None for 25.
+      replaced: files in the folder of maps that were written before and may be replaced.
+
+    Attributes:
+      count: frames so far.
     """
 
     def __init__(
@@ -178,11 +213,12 @@ class VideoOutputs(contextlib.ExitStack):
         fps: float | None,
         about: dict,
         opacity: float,
+        replaced: int = 0,
     ):
         super().__init__()
         self._opacity = opacity
-        self._count = 0
-        self._maps = self.enter_context(_new_folder(out / "map" / name)) if "map" in kinds else None
+        self.count = 0
+        self._maps = self.enter_context(_new_folder(out / "map" / name, replaced)) if "map" in kinds else None
         self._video = (
             self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or DEFAULT_FPS))
             if "overlay" in kinds
@@ -197,17 +233,17 @@ class VideoOutputs(contextlib.ExitStack):
 
     def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
         """Adds a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
-        self._count += 1
+        self.count += 1
         density = np.exp(log_density)
         if self._maps is not None:
-            write_map_png(self._maps / f"{self._count:04d}.png", density)
+            write_map_png(self._maps / f"{self.count:04d}.png", density)
         if self._video is not None:
             self._video.write(overlay(frame, density, self._opacity))
         if self._raw is not None:
             self._raw.write(np.ascontiguousarray(log_density, "<f4").tobytes())
         if self._json is not None:
-            self._json.write(",\n" if self._count > 1 else "\n")
-            self._json.write(json.dumps({"frame": self._count, **summarise(density)}, sort_keys=True))
+            self._json.write(",\n" if self.count > 1 else "\n")
+            self._json.write(json.dumps({"frame": self.count, **summarise(density)}, sort_keys=True))
 
 
 @contextlib.contextmanager
@@ -220,18 +256,51 @@ def text_file(path: Path) -> Iterator[TextIO]:
         raise cannot_write(path, error) from error
 
 
-@contextlib.contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder, put in the place of `path` when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def check_replaceable(folder: Path, written: int) -> None:
+    """Refuses to replace a folder of maps that holds anything else than `0001.png` to `written`.
+
+    Raises:
+      OutputError: it does, or a file has its name.
+    """
     try:
-        if path.exists() and not path.is_dir():
-            raise UnisalError(f"{path}: is in the way of a folder of maps")
-        shutil.rmtree(temporary, ignore_errors=True)
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise OutputError(f"{folder}: is in the way of a folder of maps")
+        if not folder.exists():
+            return
+        for entry in folder.iterdir():
+            number = re.fullmatch(r"([0-9]{4,18})\.png", entry.name)
+            ours = number and 1 <= int(number[1]) <= written and entry.name == f"{int(number[1]):04d}.png"
+            if (not ours and not is_system(entry.name)) or entry.is_dir():
+                raise OutputError(
+                    f"{folder}: holds files that were not written by unisal predict, or by an older version "
+                    f"({entry.name}); move it away or name another --out"
+                )
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path, replaced: int) -> Iterator[Path]:
+    """A temporary folder, put in the place of `path` when the block ends well.
+
+    An older folder of `replaced` maps at `path` stays whole until then; one that holds anything else is
+    left as it is (`check_replaceable`).
+    """
+    check_replaceable(path, replaced)
+    temporary, old = temporary_path(path), temporary_path(path)
+    try:
         temporary.mkdir()
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
+        check_replaceable(path, replaced)
+        if path.exists():
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:

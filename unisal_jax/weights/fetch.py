@@ -24,6 +24,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import files_below
 
 WHEEL_REQUIREMENT = "pyautoflip==0.2.1"
 _REPOSITORY = "https://raw.githubusercontent.com/rdroste/unisal/master"
@@ -107,6 +108,18 @@ def cache_dir() -> Path:
 def programs_dir() -> Path:
     """The folder of compiled programs, where JAX was not told another. May not exist."""
     return cache_dir() / "xla"
+
+
+def files_of(weights: str) -> Iterator[Path]:
+    """The files on this machine that loading weights reads, to be kept from being overwritten.
+
+    Args:
+      weights: a release's name or a path; none are known of an address on the Hub.
+    """
+    if weights in RELEASED:
+        yield from (cache_dir() / RELEASED[weights].filename, cache_dir() / f"{weights}.safetensors")
+    elif os.path.exists(weights):
+        yield from files_below(weights)
 
 
 def verify(name: str) -> Literal["missing", "ok", "corrupt"]:

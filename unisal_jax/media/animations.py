@@ -1,0 +1,84 @@
+"""How many frames an image file holds, found without decoding any of them."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from unisal_jax.limits import MAX_BLOCKS
+
+_PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
+
+
+def count_frames(path: str | Path) -> int:
+    """The frames of an animated GIF, PNG or WebP file; 1 for any other, and for one that cannot be read.
+
+    Only the sizes of the file's blocks are read, each once; what comes after `MAX_BLOCKS` is not counted.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+            if start[:8] == _PNG:
+                file.seek(8)
+                return _png_frames(file)
+            if start[:4] == b"RIFF" and start[8:] == b"WEBP":
+                return _webp_frames(file)
+            if start[:6] in _GIF:
+                file.seek(6)
+                return _gif_frames(file)
+    except (OSError, struct.error, IndexError):
+        pass  # cut off: what is there is read, or refused, as an image
+    return 1
+
+
+def _png_frames(file: BinaryIO) -> int:
+    """The chunk acTL, which comes before the pixels, says how many."""
+    for _ in range(MAX_BLOCKS):
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"acTL":
+            return max(1, struct.unpack(">I", file.read(4))[0])
+        if kind in (b"IDAT", b"IEND"):
+            break
+        file.seek(size + 4, 1)
+    return 1
+
+
+def _webp_frames(file: BinaryIO) -> int:
+    count = 0
+    for _ in range(MAX_BLOCKS):
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        kind, size = struct.unpack("<4sI", head)
+        if kind in (b"VP8 ", b"VP8L"):
+            return 1
+        count += kind == b"ANMF"
+        file.seek(size + size % 2, 1)
+    return max(1, count)
+
+
+def _gif_frames(file: BinaryIO) -> int:
+    file.seek(_colours(file.read(7)[4]), 1)
+    count = 0
+    inside = False  # an image or an extension, whose data come in blocks up to an empty one
+    for _ in range(MAX_BLOCKS):
+        kind = file.read(1)
+        if not kind:
+            break
+        if inside:
+            file.seek(kind[0], 1)
+            inside = kind != b"\0"
+        elif kind == b",":  # an image: place and size, flags, its own colours, the code size
+            file.seek(_colours(file.read(9)[8]) + 1, 1)
+            count += 1
+            inside = True
+        elif kind == b"!":  # an extension
+            file.seek(1, 1)
+            inside = True
+        else:  # the end
+            break
+    return max(1, count)
+
+
+def _colours(flags: int) -> int:
+    """Bytes of the table of colours that the flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

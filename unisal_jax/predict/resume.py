@@ -1,0 +1,181 @@
+"""Before a prediction: which inputs are finished, how the other outputs are named, what they may replace."""
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unisal_jax.errors import OutputError, UnisalError
+from unisal_jax.files import check_name, keep_inputs, list_folder, name_limit
+from unisal_jax.media.names import number
+from unisal_jax.media.sources import Source
+from unisal_jax.predict import records
+from unisal_jax.predict.outputs import PredictionFiles, check_replaceable
+from unisal_jax.predict.records import Record, place
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be predicted into which files.
+
+    Attributes:
+      sources: the inputs that are not finished, each with the name of its outputs.
+      files: the results, with the state of each input.
+      kept: how many inputs are finished.
+      errors: a line for each input whose outputs the disk cannot name.
+      notes: lines for people.
+    """
+
+    sources: list[Source]
+    files: PredictionFiles
+    kept: int
+    errors: list[str]
+    notes: list[str]
+
+
+def name_bytes(out: Path, kinds: Iterable[str]) -> int:
+    """Bytes that a name may have, so that the names of its files are short enough for the disk."""
+    return name_limit(out) - (len(".json") if "json" in kinds else len(".png"))
+
+
+def plan(
+    files: PredictionFiles,
+    sources: list[Source],
+    read: Iterable[str | Path] = (),
+    resume: bool = False,
+    skip_errors: bool = False,
+) -> Plan:
+    """Compares inputs with what is there; writes nothing.
+
+    With `resume`, an input whose outputs were made from its present state with the present settings is
+    finished, and one whose name another input's outputs have gets another name (NAME_2).
+
+    Args:
+      files: where the results go.
+      sources: the inputs.
+      read: what is read beside the inputs: the weights.
+      resume: leave out finished inputs.
+      skip_errors: go on without inputs whose outputs the disk cannot name.
+    Raises:
+      UnisalError: an output would overwrite what is read, or a folder that was not written here; or a
+        name cannot be used.
+    """
+    states = [_state(source) for source in sources]
+    if resume:
+        sources, finished = _named(files, sources, states)
+    else:
+        finished = [False] * len(sources)
+    todo, errors = [], []
+    for source, done in zip(sources, finished, strict=True):
+        if done:
+            continue
+        try:
+            for path in files.paths(source).values():
+                check_name(path)
+            todo.append(source)
+        except OutputError:
+            raise
+        except UnisalError as error:
+            if not skip_errors:
+                raise
+            errors.append(str(error))
+    outputs = [path for source in todo for path in files.paths(source).values()]
+    # One generator: the frames of folders are listed only if an output is there already.
+    keep_inputs(outputs, (path for part in (_files_of(sources), read) for path in part))
+    notes = _check_old(files, todo)
+    by_name = {source.name: state for source, state in zip(sources, states, strict=True)}
+    planned = dataclasses.replace(files, states={source.name: by_name[source.name] for source in todo})
+    return Plan(todo, planned, sum(finished), errors, notes)
+
+
+def _state(source: Source) -> Any:
+    try:
+        return records.fingerprint(source)
+    except (OSError, UnisalError):
+        return {"unreadable": os.urandom(8).hex()}  # reading it will say why
+
+
+def _files_of(sources: list[Source]) -> Iterable[str | Path]:
+    for source in sources:
+        yield from source.files()
+
+
+def _named(
+    files: PredictionFiles, sources: list[Source], states: list[Any]
+) -> tuple[list[Source], list[bool]]:
+    """The sources with the names of their outputs, beside those that are there; and which are finished."""
+    known = records.read_records(files.out)
+    by_place: Mapping[str, list[Record]] = defaultdict(list)
+    for record in known:
+        by_place[record.path].append(record)
+    limit = name_bytes(files.out, files.kinds)
+    names: dict[int, str] = {}
+    used: set[str] = set()
+    finished = [False] * len(sources)
+    for index, (source, state) in enumerate(zip(sources, states, strict=True)):
+        mine = [
+            record
+            for record in by_place.get(place(source), [])
+            if record.name.casefold() not in used and len(os.fsencode(record.name)) <= limit
+        ]
+        whole = [record for record in mine if _is_finished(files, record, source, state)]
+        usual = [record for record in mine if record.name == source.name]
+        for record in (whole + usual + mine)[:1]:
+            names[index] = record.name
+            used.add(record.name.casefold())
+            finished[index] = bool(whole)
+    used |= {record.name.casefold() for record in known}
+    rest = [index for index in range(len(sources)) if index not in names]
+    # Those that keep their names come before those that are numbered.
+    for index in rest:
+        if sources[index].name.casefold() not in used and _is_free(files, sources[index]):
+            names[index] = sources[index].name
+            used.add(names[index].casefold())
+    for index in rest:
+        while index not in names:
+            candidate = dataclasses.replace(sources[index], name=number(sources[index].name, used, limit))
+            if _is_free(files, candidate):
+                names[index] = candidate.name
+    return [dataclasses.replace(source, name=names[i]) for i, source in enumerate(sources)], finished
+
+
+def _is_finished(files: PredictionFiles, record: Record, source: Source, state: Any) -> bool:
+    """Whether all outputs are there that this input, these settings and these output types make."""
+    named = dataclasses.replace(source, name=record.name)
+    paths = files.paths(named)
+    return (
+        bool(paths)
+        and all(record.outputs.get(kind) == made for kind, made in files.made_with(named, state).items())
+        and all(path.exists() for path in paths.values())
+        and ("map" not in paths or source.kind == "image" or len(list_folder(paths["map"])) >= record.maps)
+    )
+
+
+def _is_free(files: PredictionFiles, source: Source) -> bool:
+    """Whether no folder that we did not write lies where a video's maps go."""
+    try:
+        _check_maps(files, source, 0)
+    except UnisalError:
+        return False
+    return True
+
+
+def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
+    """Refuses folders that were not written here; a line on results of other inputs that are replaced."""
+    replaced = []
+    for source in todo:
+        record = records.read_record(files.out, source.name)
+        _check_maps(files, source, record.maps if record else 0)
+        if record and record.path != place(source) and any(p.exists() for p in files.paths(source).values()):
+            replaced.append(f"{source.name} of {record.path}")
+    if not replaced:
+        return []
+    more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
+    return [f"{files.out}: results of other inputs replaced: {replaced[0]}{more}; --resume keeps both"]
+
+
+def _check_maps(files: PredictionFiles, source: Source, written: int) -> None:
+    if source.kind == "video" and "map" in files.kinds:
+        check_replaceable(files.paths(source)["map"], written)

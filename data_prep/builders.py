@@ -16,7 +16,6 @@ from data_prep.manifest import StoredShard, build_manifest, source_digest, write
 from data_prep.records import Fitting, read_records
 from data_prep.releases import Release
 from data_prep.shards import (
-    FEATURES,
     CannotStore,
     Shard,
     frame_total,
@@ -26,6 +25,7 @@ from data_prep.shards import (
     write_shard,
 )
 from unisal_jax.data.geometry import TRAINING
+from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError
 
 # How many of the shards with damaged files a message tells of.
@@ -61,7 +61,14 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         self.partial = partial
         self.show_progress = show_progress
         self._planned: tuple[Path, Release, dict[str, tuple[Shard, ...]]] | None = None
-        super().__init__(file_format="array_record", **kwargs)
+        try:
+            super().__init__(file_format="array_record", **kwargs)
+        except Exception as error:
+            # What is prepared already is read here, and what that raises depends on the file at fault.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnisalError(
+                f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({reason}); remove it"
+            ) from error
 
     @abc.abstractmethod
     def scan(self, root: Path) -> Release:
@@ -143,9 +150,25 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             )
         source = source_digest(plan, release)
         manifest = build_manifest(self.label, self.resolution, self.seed, release, source, stored)
+        try:
+            _check_inside(manifest["counts"], release.root)
+        except UnisalError:
+            # Another run will not want them.
+            shutil.rmtree(self.stage)
+            raise
         # Still under the folder's temporary name: whoever sees the folder sees it whole.
         write_manifest(Path(self.data_path), manifest)
         return infos
+
+
+def _check_inside(counts: dict[str, dict[str, int]], root: Path) -> None:
+    """Raises UnisalError if there are fixations, and none lies inside its image."""
+    outside = sum(count["outside"] for count in counts.values())
+    if outside and not any(count["fixations"] for count in counts.values()):
+        raise UnisalError(
+            f"{root}: all {outside} fixations lie outside of their images; x and y are in pixels, from the "
+            "left and upper edge"
+        )
 
 
 def _write_here(shards: Sequence[Shard], stage: Path, show_progress: bool) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from data_prep.releases import Release
 from data_prep.shards import FORMAT, Shard, file_digest
-from unisal_jax.data.prepared import SIDECAR
+from unisal_jax.data.prepared import SIDECAR, check_id
+from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path
 
@@ -90,10 +92,38 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / SIDECAR
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnisalError(f"{path}: cannot be read ({error}); remove {folder} and prepare again") from error
+        manifest = read_json(path, "a table of videos")
+        _check(manifest)
+    except (UnisalError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UnisalError(f"{path}: damaged ({reason}); remove {folder} and prepare again") from error
     return manifest
+
+
+def _check(manifest: dict[str, Any]) -> None:
+    """Raises ValueError, TypeError, KeyError or AttributeError unless it is as `build_manifest` makes it."""
+    for name, file in manifest["files"].items():
+        check_id(name)
+        operator.index(file["bytes"])
+        str(file["sha256"])
+    for split, videos in manifest["splits"].items():
+        for video in videos:
+            check_id(video["id"])
+            height, width = video["size"]
+            for count in (
+                height,
+                width,
+                *(video[key] for key in ("start", "frames", "fixations", "outside")),
+            ):
+                operator.index(count)
+        for key in ("videos", "frames", "fixations", "outside"):
+            operator.index(manifest["counts"][split][key])
+        if manifest["counts"][split]["frames"] < 1:
+            raise ValueError(f"no frames in split {split!r}")
+    if manifest["fps"] is not None:
+        float(manifest["fps"])
+    len(manifest["folds"])
+    str(manifest["source"] + manifest["dataset"] + manifest["resolution"])
 
 
 def check_files(folder: Path, manifest: dict[str, Any], checksums: bool) -> None:

@@ -1,38 +1,26 @@
 """Own data: pictures or clips in folders with maps and fixations, or with a table of fixations."""
 
-import csv
-import gzip
-import io
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from natsort import natsorted
 
-from data_prep.releases import (
-    Clip,
-    Missing,
-    Release,
-    require_same,
-    whole_release,
-)
-from data_prep.truth import Files, TruthFiles, TruthPoints
+from data_prep.gaze import clips_with_points, read_table
+from data_prep.releases import Clip, Missing, Release, require_same, whole_release
+from data_prep.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
 from unisal_jax.media.stems import by_stem, match_stems, names_in, passed_over_lines, subfolder
-from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
+from unisal_jax.media.video import VIDEO_SUFFIXES
 
 SPLITS = ("train", "validation", "test")
 """Folders of these names are splits; without any of them all data is for training."""
 
-COLUMNS = ("stimulus", "frame", "observer", "x", "y")
-"""Columns of a table of fixations; others are passed over. Of images, `frame` may be left out."""
+_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
-# A small .gz can unpack to anything.
-_MAX_TABLE = 1 << 30
+# How many names a line on what is left out lists.
+_NAMES_SHOWN = 5
 
 # Kinds of files that are passed over.
 _UNREAD, _UNMATCHED = (
@@ -41,16 +29,6 @@ _UNREAD, _UNMATCHED = (
 )
 
 _FIXATION_FOLDERS = ("fixations", "fixation")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A fixation of a table: frame from 0, x and y in pixels from the left and upper edge."""
-
-    frame: int
-    observer: str
-    x: float
-    y: float
 
 
 def scan_folders(root: Path, fps: float | None = None, partial: bool = False) -> Release:
@@ -79,112 +57,25 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
 
 
 def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> Release:
-    """Images or videos in a folder, with a table of fixations (`COLUMNS`, CSV, perhaps .gz).
+    """Images or videos in a folder, with a table of fixations (`gaze.COLUMNS`, CSV, perhaps gzip).
 
-    Every picture and video file under `root` (and in its splits, see `SPLITS`) is taken; `stimulus` is a
-    file's name with or without its suffix. Maps are sums of Gaussians.
+    Every image and video file directly in `root` (or in its splits, see `SPLITS`) is taken; which one a
+    `stimulus` is, see `clips_with_points`. Maps are sums of Gaussians.
 
     Args:
         sigma: standard deviation of the Gaussian in pixels.
         first_frame: the number that the table gives to a video's first frame.
 
     Raises:
-        UnisalError: the table cannot be read or names other stimuli, or there are no pictures or videos.
+        UnisalError: the table cannot be read or does not fit the files, or there are no images or videos.
     """
     rows = read_table(table, first_frame)
-    splits: dict[str, list[Path]] = {split: _stimuli(folder) for split, folder in _split_folders(root)}
-    release = clips_with_points(root, splits, rows, sigma)
-    known = {name for paths in splits.values() for path in paths for name in (path.name, path.stem)}
-    unknown = natsorted(set(rows) - known)
-    if unknown:
-        raise UnisalError(f"{table}: {len(unknown)} stimuli are not in {root}, such as {unknown[0]!r}")
-    return release
-
-
-def clips_with_points(
-    root: Path, splits: dict[str, list[Path]], rows: dict[str, list[Row]], sigma: float
-) -> Release:
-    """Picture and video files with their fixations.
-
-    Args:
-        splits: the files of each split.
-        rows: fixations by a file's name or stem; a file without any is looked at by nobody.
-        sigma: standard deviation of the Gaussian in pixels.
-    """
-    number = _observer_numbers({row.observer for some in rows.values() for row in some})
-    clips: dict[str, list[Clip]] = {split: [] for split in splits}
-    rates: set[float | None] = set()
-    for split, paths in splits.items():
-        for path in paths:
-            is_video = path.suffix.lower() in VIDEO_SUFFIXES
-            if is_video:
-                with open_video(path) as video:
-                    rates.add(video.fps)
-            some = sorted(rows.get(path.name, rows.get(path.stem, [])), key=lambda row: row.frame)
-            truth = TruthPoints(
-                np.array([row.frame for row in some], np.int64),
-                np.array([(row.x, row.y) for row in some], np.float64).reshape(-1, 2),
-                np.array([number[row.observer] for row in some], np.int32),
-                sigma,
-            )
-            frames = path if is_video else Files(path.parent, (path.name,))
-            clips[split].append(Clip(path.stem, frames, truth))
-    fps = rates.pop() if len(rates) == 1 else None
-    return whole_release("own data (pictures or videos)", Missing(root), clips, fps)
-
-
-def read_table(
-    path: Path,
-    first_frame: int = 0,
-    keep: Callable[[dict[str, str]], bool] = lambda row: True,
-    stimulus: str = "stimulus",
-) -> dict[str, list[Row]]:
-    """Reads a table of fixations (`COLUMNS`, CSV with a header, gzip if its name ends in .gz).
-
-    Args:
-        first_frame: the number that the table gives to a video's first frame.
-        keep: which rows to take, by their columns.
-        stimulus: the name of that column, where it has another.
-
-    Returns:
-        The rows of each stimulus.
-
-    Raises:
-        UnisalError: no such file, a column is missing, or a line holds no number where one must be.
-    """
-    rows: dict[str, list[Row]] = {}
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(_MAX_TABLE + 1)
-        if len(data) > _MAX_TABLE:
-            raise UnisalError(f"{path}: larger than {_MAX_TABLE >> 20} MiB, unpacked")
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
-        needed = {stimulus, "observer", "x", "y"}
-        absent = sorted(needed - set(reader.fieldnames or ()))
-        if absent:
-            raise UnisalError(f"{path}: no column {absent[0]!r}; there must be {', '.join(COLUMNS)}")
-        for line in filter(keep, reader):
-            frame = int(line.get("frame") or first_frame) - first_frame
-            if frame < 0:
-                raise ValueError(f"frame {line['frame']} before the first, {first_frame}")
-            row = Row(frame, line["observer"], float(line["x"]), float(line["y"]))
-            if not np.isfinite([row.x, row.y]).all():
-                raise ValueError("x or y is not a finite number")
-            rows.setdefault(line[stimulus], []).append(row)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise UnisalError(f"{path}: cannot be read ({error})") from error
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UnisalError):
-            raise
-        raise UnisalError(f"{path}: line {reader.line_num}: {error}") from error
-    return rows
-
-
-def _observer_numbers(labels: set[str]) -> dict[str, int]:
-    """Whole numbers of 32 bits stay as they are; other labels are numbered in natural order."""
-    if all(label.isdecimal() and int(label) < 2**31 for label in labels):
-        return {label: int(label) for label in labels}
-    return {label: number for number, label in enumerate(natsorted(labels))}
+    folders = _split_folders(root)
+    splits: dict[str, list[Path]] = {split: _stimuli(folder) for split, folder in folders}
+    taken = {path for paths in splits.values() for path in paths} | {folder for _, folder in folders}
+    listed = {root, *(folder for _, folder in folders)}
+    others = [path for folder in sorted(listed) for path in list_folder(folder) if path not in taken]
+    return clips_with_points(root, splits, rows, sigma, _left_out(others, root, table))
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
@@ -193,10 +84,30 @@ def _split_folders(root: Path) -> list[tuple[str, Path]]:
 
 
 def _stimuli(folder: Path) -> list[Path]:
-    suffixes = tuple(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    paths = [folder / name for name in natsorted(names_in(folder, suffixes))]
+    paths = [folder / name for name in natsorted(names_in(folder, tuple(_SUFFIXES)))]
     _require_unique(paths)
     return paths
+
+
+def _left_out(paths: list[Path], root: Path, table: Path) -> list[str]:
+    """A line for each kind of what was listed and not taken, but for the table."""
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if not path.is_dir() and path.resolve() != table.resolve()]
+    stimuli = [path for path in files if path.suffix.lower() in _SUFFIXES]
+    kinds = {
+        ("folder", "folders"): folders,
+        ("image or video beside the splits", "images or videos beside the splits"): stimuli,
+        ("file in no format that is read", "files in no format that is read"): [
+            path for path in files if path.suffix.lower() not in _SUFFIXES
+        ],
+    }
+    lines = []
+    for (one, many), some in kinds.items():
+        names = ", ".join(path.relative_to(root).as_posix() for path in some[:_NAMES_SHOWN])
+        if some:
+            more = ", ..." if len(some) > _NAMES_SHOWN else ""
+            lines.append(f"{len(some)} {one if len(some) == 1 else many} ({names}{more})")
+    return lines
 
 
 def _folder_clips(folder: Path, root: Path, missing: Missing, left: dict[str, list[str]]) -> Iterator[Clip]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from filelock import FileLock, Timeout
 from data_prep.builders import SaliencyBuilder
 from data_prep.manifest import check_files, read_manifest, source_digest
 from data_prep.shards import CannotStore
+from unisal_jax.data.stored import open_stored
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_utf8
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Prepared:
         path: the dataset's folder.
         manifest: see `build_manifest`.
         made: False where it was there already.
+        notes: a line on each kind of file that was passed over.
     """
 
     path: Path
     manifest: dict[str, Any]
     made: bool
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -52,18 +57,23 @@ def prepare(
 
     Raises:
         UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
-            it is there already from other data or damaged, or the disk is full.
+            it is there already from other data or damaged, the one folder lies in the other, or the disk is
+            full.
     """
     root, path = Path(raw), Path(builder.data_path)
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")
+    check_utf8(path, "--data-dir")
+    _keep_apart(root, path)
     try:
+        # First: a refused run leaves no folder.
+        release, plan = builder.plan(root)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / ".lock", timeout=0):
-            release, plan = builder.plan(root)
             made = not path.exists()
             if made:
                 _build(builder, root, path, beam_runner, beam_options)
+            open_stored(path)
             manifest = read_manifest(path)
             if manifest.get("source") != source_digest(plan, release):
                 raise UnisalError(
@@ -73,13 +83,23 @@ def prepare(
             check_files(path, manifest, verify and not made)
             # Also what an earlier preparation of other data may have left.
             shutil.rmtree(builder.stage, ignore_errors=True)
-            return Prepared(path, manifest, made)
+            return Prepared(path, manifest, made, release.notes)
     except Timeout as error:
         raise UnisalError(f"{path}: another process is preparing it") from error
     except CannotStore as error:
         raise UnisalError(f"{error}; make room and run it again, it goes on where it stopped") from error
     except OSError as error:
         raise UnisalError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _keep_apart(root: Path, path: Path) -> None:
+    """Raises UnisalError where records would be written among the files that are read, or beside them."""
+    raw, written = Path(os.path.realpath(root)), Path(os.path.realpath(path.parent))
+    if written.is_relative_to(raw) or raw.is_relative_to(written):
+        raise UnisalError(
+            f"{path.parent}: would be written to, and {root} is read; one lies in the other, give another "
+            "--data-dir"
+        )
 
 
 def _build(

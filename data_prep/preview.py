@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unisal_jax.data.prepared import Frame, open_prepared, read_frames
+from unisal_jax.files import keep_inputs
 from unisal_jax.media.images import write_png
 
 # Sizes of the sheet in pixels.
@@ -36,6 +37,9 @@ def describe(manifest: dict[str, Any]) -> str:
                 f"({min(lengths)} to {max(lengths)} each, median {middle:g})"
             )
         outside = f", {counts['outside']} outside of the picture left out" if counts["outside"] else ""
+        without = sum(not video["fixations"] for video in videos)
+        if 0 < without < len(videos):
+            outside += f"; {without} of {len(videos)} without any"
         lines.append(
             f"  {split}: {extent}; {shown} (height x width); "
             f"{counts['fixations'] / counts['frames']:.1f} fixations a frame{outside}"
@@ -49,8 +53,9 @@ def write_contact_sheet(path: Path, folder: Path, manifest: dict[str, Any]) -> N
     """Writes a PNG with some frames of a prepared dataset, their maps, and the fixations on them.
 
     Raises:
-        UnisalError: the dataset is damaged, or the file cannot be written.
+        UnisalError: the dataset is damaged, or the file is one of its own or cannot be written.
     """
+    keep_inputs([path], folder.iterdir())
     rows = [_row(frame) for frame in _samples(folder, manifest)]
     height = sum(row.height for row in rows) + _MARGIN
     sheet = Image.new("RGB", (rows[0].width, height), "white")

@@ -12,32 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
 from data_prep.releases import Clip, Release
 from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 
 FORMAT = 1
 """Goes up when the same release would give other records."""
-
-FEATURES = tfds.features.FeaturesDict(
-    {
-        "frame": tfds.features.Image(shape=(None, None, 3), doc="RGB"),
-        "map": tfds.features.Image(shape=(None, None, 1), doc="saliency map; 1x1 without ground truth"),
-        "fixations": tfds.features.Tensor(shape=(None, 2), dtype=np.int32, doc="(row, column), 0-based"),
-        "observers": tfds.features.Tensor(shape=(None,), dtype=np.int32, doc="-1 where unknown"),
-        "fixation_size": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="(height, width)"),
-        "has_truth": tfds.features.Scalar(dtype=np.bool_),
-        "video": tfds.features.Text(),
-        "index": tfds.features.Scalar(dtype=np.int32, doc="the frame's number in its video, from 0"),
-    }
-)
 
 _SERIALIZER = ExampleSerializer(FEATURES.get_serialized_info())
 

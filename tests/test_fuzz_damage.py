@@ -15,7 +15,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep.own import read_table
+from data_prep.gaze import read_table
 from data_prep.truth import read_mat
 from tests.fuzzing import EACH, Guard, counted, mutated
 from tests.prepared_data import make_clip, write_prepared

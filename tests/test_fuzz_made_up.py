@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.own import read_table
+from data_prep.gaze import read_table
 from tests.fuzzing import COUNTED, EACH, Guard, counted, mutated
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.evaluate.predictions import read_map

@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from PIL import Image
 
 from data_prep import synthetic
 from data_prep.builders import Own
-from data_prep.own import read_table, scan_folders, scan_table
+from data_prep.gaze import _observer_numbers, read_table
+from data_prep.own import scan_folders, scan_table
 from data_prep.prepare import prepare
+from data_prep.preview import describe
 from data_prep.synthetic import Amount, draw
 from data_prep.truth import gaussian_map
 from unisal_jax.data.prepared import open_prepared, read_frames
@@ -171,6 +175,133 @@ def test_a_table_of_other_stimuli(tmp_path):
     _write_table(table, [("i1", 0, "x", 1, 2), ("i7", 0, "x", 1, 2)])
     with pytest.raises(UnisalError, match=r"t.csv.gz: 1 stimuli are not in .*BenchmarkIMAGES, such as 'i7'"):
         scan_table(tmp_path / "raw" / "BenchmarkIMAGES", table, 3.0)
+
+
+@pytest.fixture
+def stimuli(tmp_path):
+    """A folder of three images, and what a computer leaves beside them."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("im0.png", "im1.PNG", "Été.jpg"):
+        Image.new("RGB", (30, 20)).save(raw / name)
+    for name in ("Thumbs.db", ".DS_Store", "._im0.png", "desktop.ini"):
+        (raw / name).write_bytes(b"x")
+    (raw / "__MACOSX").mkdir()
+    return raw
+
+
+def _counts(raw, tmp_path, text, first_frame=0):
+    """Fixations of each stimulus, prepared from a table."""
+    table = tmp_path / "gaze.csv"
+    table.write_text(text, encoding="utf-8")
+    made = Own(name="t", scan=lambda r: scan_table(r, table, 3.0, first_frame), data_dir=tmp_path / "data")
+    prepared = prepare(made, raw)
+    videos = [video for some in prepared.manifest["splits"].values() for video in some]
+    return {video["id"]: video["fixations"] + video["outside"] for video in videos}, prepared
+
+
+@pytest.mark.parametrize(("frame", "first"), [(0, 0), (1, 0), (0, 1), (1, 1), (7, 7), ("", 0), ("1.0", 0)])
+def test_the_one_frame_of_an_image(stimuli, tmp_path, frame, first):
+    rows = "".join(f"im0.png,{frame},{person},5,5\n" for person in range(4))
+    counts, _ = _counts(stimuli, tmp_path, "stimulus,frame,observer,x,y\n" + rows, first)
+    assert counts == {"im0": 4, "im1": 0, "Été": 0}
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ((0, 1, 2, 3), "4 rows of im0.png are on 4 frames, such as 0 and 3, but it is an image"),
+        ((0, 0, 0, 1), "4 rows of im0.png are on 2 frames"),
+        ((7, 7, 7, 7), "4 rows of im0.png are on frame 7, but it is an image; .* --first-frame 7"),
+        ((0.5,), "line 2: frame 0.5 is not a whole number"),
+        (("9" * 400,), "line 2: frame 999"),
+        (("1_0",), "line 2: could not convert"),
+    ],
+)
+def test_frames_that_an_image_does_not_have(stimuli, tmp_path, frames, message):
+    rows = "".join(f"im0,{frame},1,5,5\n" for frame in frames)
+    with pytest.raises(UnisalError, match=message):
+        _counts(stimuli, tmp_path, "stimulus,frame,observer,x,y\n" + rows)
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_row_goes_to_the_file_that_it_names(stimuli, tmp_path):
+    names = ["im0", "im0.png", "IM0.PNG", "im1", "im1.png", "Im1", "été", "E\u0301te\u0301.jpg", "ÉTÉ"]
+    rows = "".join(f"{name},{person},5,5\n" for person, name in enumerate(names))
+    counts, prepared = _counts(stimuli, tmp_path, "Stimulus,Observer,X,Y\n" + rows)
+    assert counts == {"im0": 3, "im1": 3, "Été": 3}
+    observers = [frame.truth.observers.tolist() for frame in _frames(prepared)]
+    assert sorted(observers) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_a_name_that_fits_two_files_is_refused(tmp_path):
+    raw = tmp_path / "raw"
+    for name in ("train/a.png", "validation/a.png", "train/B.png", "train/b.jpg"):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20)).save(raw / name)
+    header = "stimulus,observer,x,y\n"
+    for name in ("a", "a.png", "A.PNG"):
+        with pytest.raises(UnisalError, match=r"1 rows of .* fits train/a.png and validation/a.png; write"):
+            _counts(raw, tmp_path, f"{header}{name},1,5,5\n")
+    rows = "train/a.png,1,5,5\nvalidation/a,1,6,6\nvalidation/a.png,2,6,6\nB,1,7,7\nb,1,7,7\nb.jpg,1,7,7\n"
+    _, prepared = _counts(raw, tmp_path, header + rows)
+    found = {
+        split: {video["id"]: video["fixations"] for video in videos}
+        for split, videos in prepared.manifest["splits"].items()
+    }
+    assert found == {"train": {"a": 1, "B": 1, "b": 2}, "validation": {"a": 2}}
+    with pytest.raises(UnisalError, match=r"fits train/B.png and train/b.PNG"):
+        (raw / "train" / "b.jpg").rename(raw / "train" / "b.PNG")
+        _counts(raw, tmp_path, f"{header}b.png,1,5,5\n")
+
+
+def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
+    (stimuli / "notes.txt").write_text("x")
+    (stimuli / "photo.heic").write_text("x")
+    (stimuli / "more").mkdir()
+    text = "stimulus,observer,x,y\nim0.png,1,5,5\nim0.png,1,1e300,5\nim0.png,2,5,-1\n"
+    _, prepared = _counts(stimuli, tmp_path, text)
+    assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.heic)")
+    assert "0.3 fixations a frame, 2 outside of the picture left out; 2 of 3 without any" in describe(
+        prepared.manifest
+    )
+
+
+def test_fixations_that_all_lie_outside_are_refused(stimuli, tmp_path):
+    text = "stimulus,observer,x,y\nim0.png,1,500,5\nim1.PNG,1,5,-700\n"
+    with pytest.raises(UnisalError, match=r"raw: all 2 fixations lie outside of their images"):
+        _counts(stimuli, tmp_path, text)
+    assert [path.name for path in (tmp_path / "data" / "own" / "t").iterdir()] == [".lock"]
+
+
+def test_names_that_cannot_be_ids_are_refused(stimuli, tmp_path):
+    for name in (b"a\nb.png", b"a\xe9.png"):
+        path = Path(os.fsdecode(os.fsencode(stimuli) + b"/" + name))
+        Image.new("RGB", (30, 20)).save(path)
+        with pytest.raises(UnisalError, match="is not a plain file name; rename the file") as caught:
+            _counts(stimuli, tmp_path, "stimulus,observer,x,y\nim0.png,1,5,5\n")
+        assert "\n" not in str(caught.value)
+        path.unlink()
+
+
+def test_labels_of_observers_stay_apart():
+    assert _observer_numbers({"7", "12"}) == {"7": 7, "12": 12}
+    for labels in ({"7", "07"}, {"", "1"}, {"9" * 5000}, {"²", "2"}, {"\u0663", "3"}):
+        assert sorted(_observer_numbers(labels).values()) == list(range(len(labels)))
+
+
+def test_too_many_rows_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.gaze.MAX_TABLE_ROWS", 3)
+    (tmp_path / "t.csv").write_text("stimulus,observer,x,y\n" + "a,1,2,3\n" * 4)
+    with pytest.raises(UnisalError, match="line 5: more than 3 fixations"):
+        read_table(tmp_path / "t.csv")
+    monkeypatch.setattr("data_prep.gaze.MAX_TABLE_NAMES", 1)
+    for column in range(2):
+        rows = [["a", "1", "2", "3"] for _ in range(3)]
+        rows[1][column] = "b"
+        (tmp_path / "t.csv").write_text("stimulus,observer,x,y\n" + "".join(",".join(r) + "\n" for r in rows))
+        with pytest.raises(UnisalError, match="line 4: more than 1 stimulus or observer"):
+            read_table(tmp_path / "t.csv")
 
 
 def test_gaussian_map_is_the_sum_of_its_points():

@@ -19,6 +19,7 @@ from PIL import Image
 from data_prep import shards, synthetic
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
+from data_prep.preview import write_contact_sheet
 from data_prep.synthetic import Amount
 from unisal_jax.cli import prepare as command
 from unisal_jax.cli.main import Parser
@@ -183,6 +184,7 @@ _PREPARE = """
 import sys
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
+from data_prep.preview import write_contact_sheet
 prepare(BUILDERS["ucf_sports"](data_dir=sys.argv[2], partial=True), sys.argv[1])
 """
 
@@ -242,6 +244,7 @@ import sys, time
 from data_prep import shards
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
+from data_prep.preview import write_contact_sheet
 shards._SHARD_BYTES = 1
 original = shards.read_records
 def slowly(clips, fitting):
@@ -279,6 +282,7 @@ _SMALL_FILES = """
 import resource, signal, sys
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
+from data_prep.preview import write_contact_sheet
 from unisal_jax.errors import UnisalError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
@@ -357,12 +361,53 @@ def test_command(raw, tmp_path, capsys):
         (("own", "--sigma", "3"), "--sigma: .* goes together with --table"),
         (("own", "--resolution", "input"), "--resolution input: own data"),
         (("own", "--name", "../x"), "--name '../x'"),
+        (("own", "--name", "a\nb"), r"--name 'a\\nb'"),
+        (("own", "--name", "a" * 300), "at most 200 bytes"),
+        (("own", "--fps", "nan"), "--fps: must be above 0"),
+        (("own", "--sigma", "inf", "--table", "t.csv"), "--sigma"),
         (("own", "--pixels-per-degree", "0"), "--pixels-per-degree: must be above 0"),
     ],
 )
 def test_flags_that_do_not_go_together(raw, tmp_path, words, message):
     with pytest.raises(UnisalError, match=message):
         _command(*words, "--raw", raw, "--data-dir", tmp_path / "data")
+
+
+def test_records_are_not_written_among_what_is_read(raw, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "link").symlink_to(raw)
+    for data_dir in (raw, raw / "training", tmp_path / "link" / "new"):
+        builder = BUILDERS["ucf_sports"](data_dir=data_dir, partial=True)
+        with pytest.raises(UnisalError, match="one lies in the other, give another --data-dir"):
+            prepare(builder, raw)
+    (tmp_path / "link").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_data_dir_that_is_not_utf8_is_refused(raw, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(
+        UnisalError, match=r"--data-dir: the path .*caf\\udce9.* is not UTF-8; rename"
+    ) as caught:
+        prepare(BUILDERS["ucf_sports"](data_dir=folder, partial=True), raw)
+    assert str(caught.value).isascii() and not folder.exists()
+    folder.mkdir()
+    with pytest.raises(UnisalError, match="is not UTF-8"):
+        open_prepared(folder, "train")
+
+
+@pytest.mark.parametrize("name", ["videos.json", "dataset_info.json", "features.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": {"../../x": {"bytes": 1, "sha256": ""}}}'])
+def test_a_damaged_dataset_is_not_taken_for_prepared(raw, tmp_path, name, text):
+    (_run(raw, tmp_path).path / name).write_text(text)
+    with pytest.raises(UnisalError, match=r"damaged|not a prepared dataset"):
+        _run(raw, tmp_path)
+
+
+def test_a_contact_sheet_does_not_overwrite_its_dataset(raw, tmp_path):
+    prepared = _run(raw, tmp_path)
+    with pytest.raises(UnisalError, match=r"videos.json: would overwrite"):
+        write_contact_sheet(prepared.path / "videos.json", prepared.path, prepared.manifest)
 
 
 def test_command_knows_all_datasets():

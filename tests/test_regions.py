@@ -77,6 +77,15 @@ def test_both_forms_of_file(tmp_path):
     assert read_regions(tmp_path / "b.csv") == [Region("1", Box(1, 2, 3, 4))]
 
 
+def test_names_of_boxes_keep_line_breaks(tmp_path):
+    path = tmp_path / "a.csv"
+    for name in ("sky\nblue", "sky\u2028blue", "a;b"):
+        path.write_text(f'Name ; Left ; top ; width ; height\r\n"{name}" ; 1 ; 2 ; 3 ; 4\r\n', newline="")
+        assert read_regions(path) == [Region(name, Box(1, 2, 3, 4))]
+    (tmp_path / "b.json").write_text(json.dumps(BOXES), "utf-16")
+    assert len(read_regions(tmp_path / "b.json")) == 3
+
+
 @pytest.mark.parametrize(
     "name, text, says",
     [
@@ -88,9 +97,25 @@ def test_both_forms_of_file(tmp_path):
         ("a.json", "[[1, 2, 3, 4]]", "box 1"),
         ("a.json", '[{"left": 1.5, "top": 0, "width": 1, "height": 1}]', "left is 1.5"),
         ("a.json", '[{"left": true, "top": 0, "width": 1, "height": 1}]', "left is True"),
-        ("a.json", '[{"name": "x", "left": 1, "top": 0, "height": 1}]', "box 'x': width is None"),
-        ("a.csv", "left,top,width,height\n1,2,3", "height is None"),
+        ("a.json", '[{"name": "x", "left": 1, "top": 0, "height": 1}]', "box 'x': no width"),
+        ("a.csv", "left,top,width,height\n1,2,3", "box '1': no height"),
         ("a.csv", "left,top,width,height\n1,2,3,wide", "height is 'wide'"),
+        ("a.csv", "", "no column 'left'; a list of boxes has left, top, width, height in its first line"),
+        ("a.csv", "name,left,top,width\nx,1,2,3", "no column 'height'"),
+        ("a.csv", "left,top,width,height\n1,2,3," + "9" * 5000, "height is '9999"),
+        ("a.csv", "left,top,width,height\n1,2,3,4.5", "height is '4.5', not a whole number of pixels"),
+        ("a.csv", "left,top,width,height\n1,2,3,4,5", "line 2: 5 fields for 4 columns"),
+        ("a.json", '[{"left": NaN, "top": 0, "width": 1, "height": 1}]', "NaN is not a number"),
+        ("a.json", '[{"left": 1' + "0" * 400 + ', "top": 0, "width": 1, "height": 1}]', "left is 1000"),
+        (
+            "a.json",
+            '[{"left": 1' + "0" * 9000 + ', "top": 0, "width": 1, "height": 1}]',
+            "not a list of boxes",
+        ),
+        ("a.json", '[{"left": 1, "left": 2, "top": 0, "width": 1, "height": 1}]', "'left' is there twice"),
+        ("a.json", '[{"name": ["a"], "left": 1, "top": 0, "width": 1, "height": 1}]', "name is not text"),
+        ("a.json", "[" * 100_000, "not a list of boxes"),
+        ("a.json", "null", "not a list of boxes"),
         ("a.csv", "name,left,top,width,height\nx,1,2,0,4", "box 'x': 0x4 is empty"),
         ("a.csv", "name,left,top,width,height\nx,1,2,3,4\nx,1,2,3,4", "two boxes are called 'x'"),
     ],

@@ -125,6 +125,22 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def check_utf8(path: str | Path, what: str) -> None:
+    """Refuses a path that the libraries in C++ which read and write big arrays cannot be given.
+
+    Args:
+      path: it may be relative; where it leads to is checked.
+      what: it is, for the message, such as "--workdir".
+    Raises:
+      UnisalError: the name of the file or of a folder above is not UTF-8.
+    """
+    whole = os.path.abspath(path)
+    if any("\udc80" <= letter <= "\udcff" for letter in whole):
+        # Told with escapes: few programs could show it.
+        shown = whole.encode("utf-8", "backslashreplace").decode()
+        raise UnisalError(f"{what}: the path {shown} is not UTF-8; rename the file or folder, or use another")
+
+
 def temporary_path(path: Path) -> Path:
     """A name beside `path` to write to before it is renamed.
 

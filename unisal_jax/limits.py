@@ -29,7 +29,7 @@ what decoding the next one takes. An image that needs more than this alone is re
 needs 7 bytes a pixel, and some formats more."""
 
 MAX_UNPACKED_BYTES = 1 << 30
-"""Bytes that a compressed table, array or MATLAB file may unpack to."""
+"""Bytes that a compressed table or array may unpack to."""
 
 MAX_READ_SECONDS = 12.0
 """Seconds of processor time that reading one image may take. One of `MAX_PIXELS` takes 3 to 6."""
@@ -38,8 +38,24 @@ MAX_METADATA_BYTES = 1 << 20
 """Bytes of an image's EXIF, XMP or ICC profile, unpacked; longer ones are passed over, as Pillow would refuse
 the PNG that holds them."""
 
-MAX_READ_SECONDS = 20.0
-"""Seconds that reading one image may take."""
+SMALL_UNPACKED_BYTES = 4 << 20
+MAX_UNPACKED_RATIO = 50
+"""A compressed table beyond the first size may unpack to so many times its own: text does not shrink more."""
+
+MAX_TABLE_LINE = 1 << 20
+"""Characters of a table's line."""
+
+MAX_TABLE_ROWS = 20_000_000
+"""Rows of a table of fixations, which are held at once."""
+
+MAX_TABLE_NAMES = 500_000
+"""Different stimuli, and different observers, of a table of fixations."""
+
+MAX_JSON_BYTES = 64 << 20
+"""Bytes of a JSON file: a prepared dataset's table of videos, a list of boxes."""
+
+MAX_CHUNK_BYTES = 64 << 20
+"""Bytes that a chunk of a prepared dataset's records may unpack to, if that is more than its own size."""
 
 MAX_BLOCKS = 1 << 20
 """Blocks of an image file that are looked at to count an animation's frames."""

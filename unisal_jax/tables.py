@@ -8,16 +8,25 @@ any system; quoted fields with line breaks; blanks around names and values; gzip
 import csv
 import gzip
 import io
+import itertools
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_UNPACKED_BYTES
+from unisal_jax.limits import MAX_TABLE_LINE, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, SMALL_UNPACKED_BYTES
 
 SEPARATORS = ",;\t"
-_MAX_HEADER = 1 << 16
+
+# Not all that Unicode calls a space: a name may begin or end with a line break, in quotes.
+_BLANKS = " \t\u00a0"
+
+_BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t ])"") +(?=[,;\t\r\n]|$)')
+
+_GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
 
 class Line(dict[str, str]):
@@ -29,9 +38,12 @@ class Line(dict[str, str]):
 
     number: int
 
+    def __missing__(self, column: str) -> str:
+        return ""
+
 
 def read_table(path: str | Path, what: str, needed: tuple[str, ...]) -> Iterator[Line]:
-    """The lines of a table with a header; empty ones are passed over.
+    """Yields the lines of a table with a header; empty ones are passed over. One is held at a time.
 
     Names of columns are compared in lower case, without the blanks around them.
 
@@ -43,59 +55,99 @@ def read_table(path: str | Path, what: str, needed: tuple[str, ...]) -> Iterator
       UnisalError: no such file, not text, too large, no header, a column that is missing or there
         twice, a line with more fields than columns, or a quote that does not end.
     """
-    path = Path(path)
-    text = _read_text(path)
-    # The csv module knows a line break in quotes from one that ends a line only if it gets them as they are.
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True, strict=True
-    )
     try:
-        header = next(reader, [])
-        columns = [name.strip().lower() for name in header]
-        absent = [name for name in needed if name not in columns]
-        if absent:
-            raise UnisalError(
-                f"{path}: no column {absent[0]!r}; {what} has {', '.join(needed)} in its first line"
-            )
-        twice = [name for name in columns if name and columns.count(name) > 1]
-        if twice:
-            raise UnisalError(f"{path}: two columns are called {twice[0]!r}")
-        begins = reader.line_num + 1
-        for fields in reader:
-            number, begins = begins, reader.line_num + 1
-            values = [field.strip() for field in fields]
-            if not any(values):
-                continue
-            if any(values[len(columns) :]):
-                raise UnisalError(f"{path}: line {number}: {len(values)} fields for {len(columns)} columns")
-            values += [""] * (len(columns) - len(values))
-            line = Line(zip(columns, values, strict=False))
-            line.number = number
-            yield line
+        with Path(path).open("rb") as file:
+            lines = _Lines(path, file)
+            yield from _parse(path, lines, what, needed)
     except csv.Error as error:
-        raise UnisalError(f"{path}: line {reader.line_num}: not CSV ({error})") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            data = file.read(MAX_UNPACKED_BYTES + 1)
+        raise UnisalError(f"{path}: line {lines.number}: not CSV ({error})") from error
+    except UnicodeDecodeError as error:
+        raise UnisalError(
+            f"{path}: about line {lines.number + 1}: not a text in UTF-8; save the table as UTF-8"
+        ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnisalError(f"{path}: cannot be read ({reason})") from error
-    if len(data) > MAX_UNPACKED_BYTES:
-        raise UnisalError(f"{path}: larger than {MAX_UNPACKED_BYTES >> 20} MiB, unpacked")
-    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnisalError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start})") from error
 
 
-def _separator(text: str) -> str:
-    """The one of `SEPARATORS` that the header has most of, outside of quotes."""
-    header = next((line for line in re.split(r"[\r\n]", text[:_MAX_HEADER]) if line.strip()), "")
-    unquoted = "".join(header.split('"')[::2])
-    return max(SEPARATORS, key=unquoted.count)
+class _Lines(Iterator[str]):
+    """A file's lines with their ends, and the number of the one that was taken last."""
+
+    def __init__(self, path: str | Path, file: io.BufferedReader):
+        self.number = 0
+        self._path = path
+        self._text = _open_text(path, file)
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_TABLE_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) == MAX_TABLE_LINE:
+            raise UnisalError(f"{self._path}: line {self.number}: longer than {MAX_TABLE_LINE} characters")
+        if "\0" in line:
+            raise UnisalError(f"{self._path}: line {self.number}: a zero byte; save the table as UTF-8 text")
+        # Blanks between the quote that ends a field and the separator are an error to the csv module.
+        return _BLANK_AFTER_QUOTE.sub(r"\1", line) if '" ' in line else line
+
+
+def _parse(path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...]) -> Iterator[Line]:
+    first = next((line for line in lines if line.strip()), "")
+    separator = max(SEPARATORS, key="".join(first.split('"')[::2]).count)
+    # The csv module knows a line break in quotes from one that ends a line only if it gets them as they are.
+    reader = csv.reader(
+        itertools.chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    columns = [name.strip(_BLANKS).lower() for name in next(reader, [])]
+    absent = [name for name in needed if name not in columns]
+    if absent:
+        raise UnisalError(
+            f"{path}: no column {absent[0]!r}; {what} has {', '.join(needed)} in its first line"
+        )
+    twice = [name for name, count in Counter(columns).items() if name and count > 1]
+    if twice:
+        raise UnisalError(f"{path}: two columns are called {twice[0]!r}")
+    begins = lines.number + 1
+    for fields in reader:
+        number, begins = begins, lines.number + 1
+        values = [field.strip(_BLANKS) for field in fields]
+        if not any(values):
+            continue
+        if any(values[len(columns) :]):
+            raise UnisalError(f"{path}: line {number}: {len(values)} fields for {len(columns)} columns")
+        line = Line(zip(columns, values, strict=False))
+        line.number = number
+        yield line
+
+
+def _open_text(path: str | Path, file: io.BufferedReader) -> io.TextIOWrapper:
+    """The text in a file that is open; reading it ends with an error before it grows too large."""
+    packed = file.peek(len(_GZIP)).startswith(_GZIP)
+    data = io.BufferedReader(_Bounded(path, file, packed))
+    utf16 = data.peek(len(_UTF16[0])).startswith(_UTF16)
+    return io.TextIOWrapper(data, "utf-16" if utf16 else "utf-8-sig", newline="")
+
+
+class _Bounded(io.RawIOBase):
+    """A file's content, unpacked, up to the sizes that are allowed."""
+
+    def __init__(self, path: str | Path, file: io.BufferedReader, packed: bool):
+        self._path, self._file, self._taken = path, file, 0
+        self._content = gzip.GzipFile(fileobj=file) if packed else file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._content.read(len(buffer))
+        self._taken += len(data)
+        if self._taken > MAX_UNPACKED_BYTES:
+            raise UnisalError(f"{self._path}: larger than {MAX_UNPACKED_BYTES >> 20} MiB, unpacked")
+        if self._taken > SMALL_UNPACKED_BYTES and self._taken > MAX_UNPACKED_RATIO * self._packed_bytes():
+            raise UnisalError(f"{self._path}: unpacks to more than {MAX_UNPACKED_RATIO} times its size")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _packed_bytes(self) -> int:
+        """How much of the file was taken; of a pipe it is not known, and nothing is refused."""
+        return self._file.tell() if self._file.seekable() else self._taken

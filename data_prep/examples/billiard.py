@@ -8,10 +8,11 @@ a fixation count. Maps are Gaussians of 30 pixels.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from data_prep.builders import Own
-from data_prep.own import clips_with_points, read_table
+from data_prep.gaze import clips_with_points, read_table
 from data_prep.prepare import prepare
 from data_prep.preview import describe, write_contact_sheet
 from data_prep.releases import Release
@@ -22,16 +23,16 @@ SPLITS = {"train": range(1, 8), "validation": range(8, 9), "test": range(9, 11)}
 
 def scan(root: Path) -> Release:
     """The clips in order of their numbers, and where each person looked."""
-    rows = read_table(
+    table = read_table(
         root / "gaze.csv.gz",
         first_frame=1,
         keep=lambda row: row["is_fixation"] == "1",
         stimulus="clip",
     )
-    named = {f"clip_{clip}": some for clip, some in rows.items()}
+    table = dataclasses.replace(table, gaze={f"clip_{clip}": some for clip, some in table.gaze.items()})
     clips = root / "clips"
     splits = {split: [clips / f"clip_{n}.mov" for n in numbers] for split, numbers in SPLITS.items()}
-    return clips_with_points(root, splits, named, SIGMA)
+    return clips_with_points(root, splits, table, SIGMA)
 
 
 def main() -> None:

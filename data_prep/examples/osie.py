@@ -12,7 +12,7 @@ from pathlib import Path
 import scipy.io
 
 from data_prep.builders import Own
-from data_prep.own import Row, clips_with_points
+from data_prep.gaze import Gaze, Table, clips_with_points
 from data_prep.prepare import prepare
 from data_prep.preview import describe, write_contact_sheet
 from data_prep.releases import Release
@@ -24,17 +24,16 @@ SPLITS = {"train": slice(0, 560), "validation": slice(560, 630), "test": slice(6
 
 def scan(root: Path) -> Release:
     """The images in order of their names, and the fixations of each person."""
-    content = scipy.io.loadmat(root / "fixations.mat", simplify_cells=True)
-    rows: dict[str, list[Row]] = {}
+    path = root / "fixations.mat"
+    content = scipy.io.loadmat(path, simplify_cells=True)
+    table = Table(path, {})
     for image in content["fixations"]:
-        people = enumerate(image["subjects"])
-        rows[image["img"]] = [
-            Row(0, str(number), float(x), float(y))
-            for number, person in people
-            for x, y in zip(_list(person["fix_x"]), _list(person["fix_y"]), strict=True)
-        ]
+        gaze = table.gaze[image["img"]] = Gaze()
+        for number, person in enumerate(image["subjects"]):
+            for x, y in zip(_list(person["fix_x"]), _list(person["fix_y"]), strict=True):
+                gaze.add(0, str(number), float(x), float(y))
     paths = list_images(root / "stimuli")
-    return clips_with_points(root, {split: paths[part] for split, part in SPLITS.items()}, rows, SIGMA)
+    return clips_with_points(root, {split: paths[part] for split, part in SPLITS.items()}, table, SIGMA)
 
 
 def _list(values) -> list[float]:

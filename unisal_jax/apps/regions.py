@@ -1,9 +1,8 @@
 """How much attention regions of a picture get: boxes from a file, scored on a density."""
 
-import csv
 import dataclasses
-import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.apps.boxes import Box, integral, share
+from unisal_jax.documents import read_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_PIXELS
+from unisal_jax.tables import read_table
 
 _SIDES = ("left", "top", "width", "height")
+
+# Characters of a value that a message shows.
+_SHOWN = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,62 +131,63 @@ def read_regions(path: str | Path) -> list[Region]:
     """Reads regions from a file.
 
     Args:
-      path: a .json file, a list of objects (or such a list under "boxes"), or a .csv file with a header.
-        Both give `left`, `top`, `width` and `height` in whole pixels, and may give a `name`; without one
-        a box is called by its number, from 1.
+      path: a .json file, a list of objects (or such a list under "boxes"), or a .csv file with a header
+        (`unisal_jax.tables`). Both give `left`, `top`, `width` and `height` in whole pixels, and may give
+        a `name`; without one a box is called by its number, from 1.
     Raises:
       UnisalError: there is no such file, it is not of this form, a box is empty, or two have one name.
     """
     path = Path(path)
-    readers = {".json": _read_json, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".csv"):
         raise UnisalError(f"{path}: boxes are a .json or .csv file")
-    try:
-        # The mark that spreadsheets put before UTF-8 is no part of the first column's name.
-        rows = readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, csv.Error, RecursionError) as error:
-        raise UnisalError(f"{path}: not a list of boxes ({error})") from error
+    rows = _read_json(path) if suffix == ".json" else read_table(path, "a list of boxes", _SIDES)
     regions = [_region(path, number, row) for number, row in enumerate(rows, 1)]
     if not regions:
         raise UnisalError(f"{path}: holds no boxes")
-    names = [region.name for region in regions]
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, count in Counter(region.name for region in regions).items() if count > 1]
     if twice:
         raise UnisalError(f"{path}: two boxes are called {twice[0]!r}")
     return regions
 
 
-def _read_json(text: str) -> list[Any]:
-    content = json.loads(text)
+def _read_json(path: Path) -> list[Any]:
+    content = read_json(path, "a list of boxes")
     rows = content.get("boxes") if isinstance(content, dict) else content
     if not isinstance(rows, list):
-        raise ValueError('neither a list nor an object with a list "boxes"')
+        raise UnisalError(f'{path}: not a list of boxes (neither a list nor an object with a list "boxes")')
     return rows
-
-
-def _read_csv(text: str) -> list[Any]:
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True, strict=True)
-    return [{str(key).strip(): value for key, value in row.items()} for row in rows]
 
 
 def _region(path: Path, number: int, row: Any) -> Region:
     if not isinstance(row, dict):
         raise UnisalError(f"{path}: box {number}: not an object with {', '.join(_SIDES)}")
-    name = str(row.get("name") or number)
+    name = row.get("name", "")
+    if not isinstance(name, str | int | float | None):
+        raise UnisalError(f"{path}: box {number}: its name is not text")
+    name = str(number if name is None or name == "" else name)
     values: list[int] = []
     for side in _SIDES:
-        value = row.get(side)
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+        value = row.get(side, "")
+        if value is None or value == "":
+            raise UnisalError(f"{path}: box {name!r}: no {side}")
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", value):
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UnisalError(f"{path}: box {name!r}: {side} is {value!r}, not a whole number")
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_PIXELS:
+            raise UnisalError(
+                f"{path}: box {name!r}: {side} is {_short(value)}, not a whole number of pixels"
+            )
         values.append(value)
     box = Box(*values)
     if box.width < 1 or box.height < 1:
         raise UnisalError(f"{path}: box {name!r}: {box.width}x{box.height} is empty")
     return Region(name, box)
+
+
+def _short(value: Any) -> str:
+    """As it is in the file, unless it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _rounded(number: float) -> float:

@@ -1,6 +1,7 @@
 """`unisal prepare`: a downloaded release, or own data, into records that training reads fast."""
 
 import argparse
+import math
 from pathlib import Path
 
 from unisal_jax.errors import UnisalError
@@ -9,6 +10,9 @@ from unisal_jax.files import files_below, keep_inputs
 # Not asked of `data_prep`, whose import takes a second: `--help` is to be quick.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
 OWN = "own"
+
+# The name is a folder's.
+_MAX_NAME = 200
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     prepared = prepare(builder, args.raw, verify=args.verify, beam_runner=args.beam_runner)
     print(f"{'prepared' if prepared.made else 'already prepared'}: {prepared.path}")
     print(describe(prepared.manifest))
+    for note in prepared.notes:
+        print(f"  left out: {note}")
     if args.preview:
         write_contact_sheet(args.preview, prepared.path, prepared.manifest)
         print(f"contact sheet: {args.preview}")
@@ -114,13 +120,19 @@ def _released_builder(args: argparse.Namespace):
 def _own_builder(args: argparse.Namespace):
     if args.resolution != "full":
         raise UnisalError(f"--resolution {args.resolution}: own data has no size of its own; only full")
-    if (args.sigma is None) != (args.table is None) or (args.sigma is not None and not args.sigma > 0):
+    if (args.sigma is None) != (args.table is None) or (
+        args.sigma is not None and not 0 < args.sigma < math.inf
+    ):
         raise UnisalError("--sigma: the width of the Gaussian, above 0, goes together with --table")
-    if args.pixels_per_degree is not None and not args.pixels_per_degree > 0:
+    if args.pixels_per_degree is not None and not 0 < args.pixels_per_degree < math.inf:
         raise UnisalError("--pixels-per-degree: must be above 0")
+    if args.fps is not None and not 0 < args.fps < math.inf:
+        raise UnisalError("--fps: must be above 0")
     name = args.name or args.raw.resolve().name
-    if not all(letter.isalnum() or letter in "_-" for letter in name):
-        raise UnisalError(f"--name {name!r}: use letters, digits, _ and -")
+    if not 0 < len(name.encode("utf-8", "replace")) <= _MAX_NAME or not all(
+        letter.isalnum() or letter in "_-" for letter in name
+    ):
+        raise UnisalError(f"--name {name!r}: use letters, digits, _ and -, at most {_MAX_NAME} bytes")
     from data_prep.builders import Own
     from data_prep.own import scan_folders, scan_table
 

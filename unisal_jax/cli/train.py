@@ -37,12 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints where the checkpoints are."""
+    from unisal_jax.files import check_utf8
     from unisal_jax.predict.model import keep_compiled_programs
     from unisal_jax.train import processes
     from unisal_jax.train.config import load_config
     from unisal_jax.train.loop import train
     from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
+    check_utf8(args.workdir, "--workdir")
     config = load_config(args.config, args.overrides)
     processes.start(args.coordinator, args.processes, args.process)
     keep_compiled_programs()

@@ -8,7 +8,7 @@ import numpy as np
 
 from unisal_jax.data import clips
 from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
-from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, read_frames
+from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, iterate_frames
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 
@@ -147,13 +147,15 @@ def read_batch(
     for group, place in chosen:
         video = source.prepared.videos[examples.groups[group][place]]
         key = (seed, epoch, source.domain.name, group, place)
-        frames = read_frames(source.prepared, _clip(examples, video, place, key))
         sizes = examples.geometry.sizes(source.domain, video.size)
         mirrored = source.flip and source.fixed_clips is None and clips.below(2, *key, "flip") == 1
-        for frame in frames:
+        fitted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for frame in iterate_frames(source.prepared, _clip(examples, video, place, key)):
             check_size(source.prepared, frame, video, sizes[0])
-        read.append([_fit(frame, sizes, examples.geometry, mirrored) for frame in frames])
-        ids.append(frames[0].id)
+            if not fitted:
+                ids.append(frame.id)
+            fitted.append(_fit(frame, sizes, examples.geometry, mirrored))
+        read.append(fitted)
     parts = (np.array([[frame[part] for frame in clip] for clip in read]) for part in range(3))
     return Arrays(*parts), tuple(ids)
 
@@ -173,9 +175,6 @@ def _fit(
     if truth is None:
         raise UnisalError(f"{frame.id}: has no ground truth to train with")
     points = truth.fixations
-    if ((points < 0) | (points >= truth.fixation_size)).any():
-        height, width = truth.fixation_size
-        raise UnisalError(f"{frame.id}: a fixation lies outside its {height}x{width} picture")
     pixels = fit_picture(frame.pixels, input_size, geometry.fit)
     density = fit_picture(truth.map, target_size, geometry.fit)
     fixated = fit_fixations(points, truth.fixation_size, target_size, geometry)

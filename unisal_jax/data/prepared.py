@@ -7,17 +7,20 @@ is a video of one frame.
 
 import dataclasses
 import io
-import json
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 from PIL import Image
 
+from unisal_jax.data.stored import open_stored
+from unisal_jax.documents import read_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_utf8
+from unisal_jax.limits import MAX_PIXELS
 
 SIDECAR = "videos.json"
 
@@ -115,30 +118,18 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     path = Path(path)
     if not path.is_dir():
         raise UnisalError(f"{path}: no such folder; `unisal prepare` makes it")
-    try:
-        # Only reads the folder: the builder's own code need not be there.
-        builder = tfds.builder_from_directory(path)
-    except Exception as error:
-        # What the reader raises depends on the file at fault and on the release of the library.
-        raise UnisalError(f"{path}: not a prepared dataset ({_reason(error)})") from error
+    check_utf8(path, "data")
+    stored = open_stored(path)
     table = _read_table(path / SIDECAR, split)
-    if split not in builder.info.splits:
-        raise UnisalError(f"{path}: no split {split!r}, only {', '.join(builder.info.splits)}")
-    # The pictures are decoded below: with another decoder installed the library would take that one,
-    # and a cut-off PNG would go through.
-    encoded = tfds.decode.SkipDecoding()
-    try:
-        records = builder.as_data_source(split, decoders={"frame": encoded, "map": encoded})
-        count = len(records)
-    except Exception as error:
-        raise UnisalError(f"{path}: split {split!r} cannot be read ({_reason(error)})") from error
+    records = stored.records(split)
+    count = len(records)
     listed = sum(video.frames for video in table.videos)
     if count != listed:
         raise UnisalError(
             f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {count}; "
             "prepare the dataset again"
         )
-    return Prepared(builder.name, path, split, table.resolution, table.videos, table.folds, records)
+    return Prepared(stored.name, path, split, table.resolution, table.videos, table.folds, records)
 
 
 def split_names(path: str | Path) -> tuple[str, ...]:
@@ -147,13 +138,7 @@ def split_names(path: str | Path) -> tuple[str, ...]:
     Raises:
       UnisalError: its table of videos is missing or damaged.
     """
-    sidecar = Path(path) / SIDECAR
-    try:
-        return tuple(json.loads(sidecar.read_text(encoding="utf-8"))["splits"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UnisalError(
-            f"{sidecar}: missing or damaged ({_reason(error)}); prepare the dataset again"
-        ) from error
+    return tuple(_read_splits(Path(path) / SIDECAR)["splits"])
 
 
 def cross_validation(prepared: Prepared, fold: int) -> tuple[Prepared, Prepared]:
@@ -176,6 +161,15 @@ def read_frames(prepared: Prepared, numbers: Iterable[int]) -> list[Frame]:
     Raises:
       UnisalError: a record cannot be read, or a picture in it is damaged; names video and frame.
     """
+    return list(iterate_frames(prepared, numbers))
+
+
+def iterate_frames(prepared: Prepared, numbers: Iterable[int]) -> Iterator[Frame]:
+    """As `read_frames`, with one decoded frame at a time: frames may be large.
+
+    Raises:
+      UnisalError: as `read_frames`.
+    """
     numbers = [int(number) for number in numbers]
     try:
         records = prepared.records.__getitems__(numbers)  # type: ignore[attr-defined]
@@ -183,7 +177,14 @@ def read_frames(prepared: Prepared, numbers: Iterable[int]) -> list[Frame]:
         # The C++ reader raises RuntimeError, the parser of records a dozen others.
         shown = f"records {numbers[0]} to {numbers[-1]} of split {prepared.split!r}"
         raise UnisalError(f"{prepared.path}: {shown} cannot be read ({_reason(error)})") from error
-    return [_frame(prepared, record) for record in records]
+    for number, record in zip(numbers, records, strict=True):
+        try:
+            name = f"{prepared.name}/{prepared.split}/{record['video'].decode()}/{record['index']}"
+        except (KeyError, ValueError, AttributeError) as error:
+            raise UnisalError(
+                f"{prepared.path}: record {number} of split {prepared.split!r} is damaged ({_reason(error)})"
+            ) from error
+        yield _frame(name, record)
 
 
 def check_size(prepared: Prepared, frame: Frame, video: Video, input_size: Size) -> None:
@@ -201,26 +202,33 @@ def check_size(prepared: Prepared, frame: Frame, video: Video, input_size: Size)
     )
 
 
-def _frame(prepared: Prepared, record: dict[str, Any]) -> Frame:
-    name = f"{prepared.name}/{prepared.split}/{record['video'].decode()}/{record['index']}"
-    truth = None
-    if record["has_truth"]:
+def _frame(name: str, record: dict[str, Any]) -> Frame:
+    try:
+        has_truth, encoded_map, encoded = bool(record["has_truth"]), record["map"], record["frame"]
+        points, observers = np.asarray(record["fixations"]), np.asarray(record["observers"])
         height, width = (int(side) for side in record["fixation_size"])
-        truth = Truth(
-            _decode(record["map"], "L", f"{name}: map"),
-            record["fixations"],
-            record["observers"],
-            (height, width),
-        )
-    return Frame(name, _decode(record["frame"], "RGB", f"{name}: frame"), truth)
+        if points.ndim != 2 or observers.shape != points.shape[:1] or len(record["fixation_size"]) != 2:
+            raise ValueError("fixations and observers of other shapes")
+        if min(height, width) < 1 or height * width > MAX_PIXELS:
+            raise ValueError(f"fixations in an image of {height}x{width}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnisalError(f"{name} is damaged ({_reason(error)})") from error
+    if not has_truth:
+        return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), None)
+    if len(points) and not ((points >= 0) & (points < (height, width))).all():
+        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} picture")
+    truth = Truth(_decode(encoded_map, "L", f"{name}: map"), points, observers, (height, width))
+    return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), truth)
 
 
 def _decode(encoded: bytes, mode: str, name: str) -> np.ndarray:
-    """Decodes a picture to uint8, [H, W, 3] for mode "RGB" and [H, W] for "L"."""
+    """Decodes an image to uint8, [H, W, 3] for mode "RGB" and [H, W] for "L"."""
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
             if image.mode != mode:
                 raise ValueError(f"{image.mode} instead of {mode}")
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
             return np.array(image)
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
@@ -235,18 +243,38 @@ class _Table(NamedTuple):
     folds: tuple[tuple[str, ...], ...]
 
 
-def _read_table(path: Path, split: str) -> _Table:
+def check_id(name: str) -> None:
+    """Refuses an id that is no plain file name: predictions are looked up under it, and reports show it.
+
+    Raises:
+      ValueError: it is empty, too long, "." or "..", or has a slash, a control character or a lone surrogate.
+    """
+    plain = 0 < len(name) < 256 and name not in (".", "..") and "/" not in name
+    if not plain or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise ValueError(f"the id {name[:100]!r} is not a plain file name")
+
+
+def _read_splits(path: Path) -> dict[str, Any]:
+    """The table of videos, of which only the outermost is checked."""
+    if not path.exists():
+        raise UnisalError(f"{path}: missing; the preparation did not end, run it again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        resolution, splits = content["resolution"], content["splits"]
-        videos = tuple(
-            Video(str(v["id"]), int(v["start"]), int(v["frames"]), (int(v["size"][0]), int(v["size"][1])))
-            for v in splits.get(split, [])
-        )
+        content = read_json(path, "a table of videos")
+        if not isinstance(content["splits"], dict):
+            raise TypeError("splits")
+        return content
+    except (UnisalError, TypeError, KeyError) as error:
+        raise UnisalError(f"{path}: damaged ({_reason(error)}); prepare the dataset again") from error
+
+
+def _read_table(path: Path, split: str) -> _Table:
+    content = _read_splits(path)
+    splits = content["splits"]
+    try:
+        resolution = content["resolution"]
+        videos = tuple(_video(entry) for entry in splits.get(split, []))
         folds = tuple(tuple(map(str, ids)) for ids in content["folds"])
-    except FileNotFoundError as error:
-        raise UnisalError(f"{path}: missing; the preparation did not end, run it again") from error
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise UnisalError(f"{path}: damaged ({_reason(error)}); prepare the dataset again") from error
     if resolution not in _RESOLUTIONS:
         raise UnisalError(f"{path}: resolution {resolution!r}, known: {', '.join(_RESOLUTIONS)}")
@@ -254,13 +282,26 @@ def _read_table(path: Path, split: str) -> _Table:
         raise UnisalError(f"{path}: no split {split!r}, only {', '.join(splits)}")
     start = 0
     for video in videos:
-        if video.start != start or video.frames < 1:
+        if video.start != start:
             raise UnisalError(
                 f"{path}: video {video.id!r} has {video.frames} frames from record {video.start} on, "
                 f"where record {start} comes next; prepare the dataset again"
             )
         start += video.frames
+    if len({video.id for video in videos}) < len(videos):
+        raise UnisalError(f"{path}: split {split!r} has two videos of one id; prepare the dataset again")
     return _Table(resolution, videos, folds)
+
+
+def _video(entry: dict[str, Any]) -> Video:
+    name, start, frames = entry["id"], entry["start"], entry["frames"]
+    height, width = entry["size"]
+    if not isinstance(name, str) or any(type(n) is not int for n in (start, frames, height, width)):
+        raise TypeError(f"{str(name)[:100]!r}: start, frames and size are not whole numbers")
+    check_id(name)
+    if frames < 1 or min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"{name!r}: {frames} frames of {height}x{width}")
+    return Video(name, start, frames, (height, width))
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,255 @@
+"""Tables of fixations: read, and matched with the images and videos that they are of."""
+
+import math
+import os
+import unicodedata
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from natsort import natsorted
+
+from data_prep.releases import Clip, Missing, Release, whole_release
+from data_prep.truth import Files, TruthPoints
+from unisal_jax import tables
+from unisal_jax.data.prepared import check_id
+from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
+from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
+
+COLUMNS = ("stimulus", "frame", "observer", "x", "y")
+"""Columns of a table of fixations; others are passed over. Of images, `frame` may be left out."""
+
+# Numbers of frames and pixels are stored in 32 bits.
+_LARGEST = 2**31 - 1
+
+
+class Gaze:
+    """Fixations on one stimulus. Not an object each: a table has millions.
+
+    Attributes:
+        frames: of each, counted from 0; below 0 where the table numbers it before its first.
+        observers: label of each.
+        xy: x and y of each, one after the other, in pixels from the left and upper edge.
+    """
+
+    def __init__(self) -> None:
+        self.frames, self.observers, self.xy = array("q"), list[str](), array("d")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def add(self, frame: int, observer: str, x: float, y: float) -> None:
+        """Adds a fixation."""
+        self.frames.append(frame)
+        self.observers.append(observer)
+        self.xy.extend((x, y))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of fixations.
+
+    Attributes:
+        path: its file, for messages.
+        gaze: the fixations on each stimulus, by the name that the table gives it.
+        first_frame: the number that the table gives to a video's first frame.
+    """
+
+    path: Path
+    gaze: dict[str, Gaze]
+    first_frame: int = 0
+
+
+def read_table(
+    path: Path,
+    first_frame: int = 0,
+    keep: Callable[[dict[str, str]], bool] = lambda row: True,
+    stimulus: str = "stimulus",
+) -> Table:
+    """Reads a table of fixations (`COLUMNS`, see `unisal_jax.tables`).
+
+    Args:
+        first_frame: the number that the table gives to a video's first frame.
+        keep: which rows to take, by their columns.
+        stimulus: the name of that column, where it has another.
+
+    Raises:
+        UnisalError: no such file, a column is missing, a line holds no number where one must be, or there
+            are more than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
+    """
+    table = Table(path, defaultdict(Gaze), first_frame)
+    labels: dict[str, str] = {}
+    count = 0
+    for line in tables.read_table(path, "a table of fixations", (stimulus, "observer", "x", "y")):
+        if not keep(line):
+            continue
+        count += 1
+        try:
+            if count > MAX_TABLE_ROWS:
+                raise ValueError(f"more than {MAX_TABLE_ROWS} fixations")
+            if max(len(table.gaze), len(labels)) > MAX_TABLE_NAMES:
+                raise ValueError(f"more than {MAX_TABLE_NAMES} {stimulus} or observer")
+            name, label = line[stimulus], line["observer"]
+            if not name:
+                raise ValueError(f"no {stimulus}")
+            frame = _whole(line["frame"], first_frame)
+            if frame < min(first_frame, 0):
+                raise ValueError(f"frame {frame} before the first, {first_frame}")
+            x, y = _number(line["x"]), _number(line["y"])
+        except ValueError as error:
+            raise UnisalError(f"{path}: line {line.number}: {error}") from error
+        table.gaze[name].add(frame - first_frame, labels.setdefault(label, label), x, y)
+    return table
+
+
+def clips_with_points(
+    root: Path, splits: dict[str, list[Path]], table: Table, sigma: float, notes: Iterable[str] = ()
+) -> Release:
+    """Image and video files with their fixations.
+
+    Args:
+        splits: the files of each split.
+        table: its stimuli are called as the files are, with or without the suffix and with or without the
+            folder below `root`; case matters where it tells two files apart. A file without any fixations is
+            looked at by nobody.
+        sigma: standard deviation of the Gaussian in pixels.
+        notes: see `Release`.
+
+    Raises:
+        UnisalError: a stimulus fits no file, or more than one; or an image has fixations on several frames.
+    """
+    names = _match(root, [path for paths in splits.values() for path in paths], table)
+    number = _observer_numbers({label for gaze in table.gaze.values() for label in gaze.observers})
+    clips: dict[str, list[Clip]] = {split: [] for split in splits}
+    rates: set[float | None] = set()
+    for split, paths in splits.items():
+        for path in paths:
+            try:
+                check_id(path.stem)
+            except ValueError as error:
+                raise UnisalError(f"{path}: {error}; rename the file") from error
+            is_video = path.suffix.lower() in VIDEO_SUFFIXES
+            if is_video:
+                with open_video(path) as video:
+                    rates.add(video.fps)
+            truth = _points([table.gaze[name] for name in names[path]], number, sigma)
+            if is_video:
+                _check_start(truth.frames, path, table)
+            else:
+                _check_image(truth.frames, path, table)
+                truth.frames[:] = 0
+            clips[split].append(
+                Clip(path.stem, path if is_video else Files(path.parent, (path.name,)), truth)
+            )
+    fps = rates.pop() if len(rates) == 1 else None
+    return whole_release("own data (pictures or videos)", Missing(root), clips, fps, notes=notes)
+
+
+def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]:
+    """The table's names of each file. Each name is of one file; a file may have several."""
+    full, stems = defaultdict[str, set[Path]](set), defaultdict[str, set[Path]](set)
+    for path in paths:
+        below = Path(os.path.relpath(path, root)).as_posix()
+        for name in (path.name, below):
+            full[name].add(path)
+            stems[name.removesuffix(path.suffix)].add(path)
+    levels = [full, stems, _folded(full), _folded(stems)]
+    matched: dict[Path, list[str]] = {path: [] for path in paths}
+    unknown = []
+    for name, gaze in table.gaze.items():
+        keys = (name, name, _fold(name), _fold(name))
+        found = next((level[key] for level, key in zip(levels, keys, strict=True) if key in level), set())
+        fits = natsorted(os.path.relpath(path, root) for path in found)
+        if len(fits) > 1:
+            raise UnisalError(
+                f"{table.path}: {len(gaze)} rows of {name!r}, which fits {fits[0]} and {fits[1]}; "
+                "write the whole name"
+            )
+        if found:
+            matched[next(iter(found))].append(name)
+        else:
+            unknown.append(name)
+    if unknown:
+        raise UnisalError(f"{table.path}: {len(unknown)} stimuli are not in {root}, such as {unknown[0]!r}")
+    return matched
+
+
+def _folded(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
+    folded = defaultdict[str, set[Path]](set)
+    for name, paths in level.items():
+        folded[_fold(name)] |= paths
+    return folded
+
+
+def _fold(name: str) -> str:
+    """Without case, and with accents as one character: macOS writes names of files with two."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _points(gazes: list[Gaze], number: dict[str, int], sigma: float) -> TruthPoints:
+    """The fixations of one file in the order of their frames."""
+    frames = np.concatenate([np.array(gaze.frames, np.int64) for gaze in gazes] or [np.zeros(0, np.int64)])
+    xy = np.concatenate([np.array(gaze.xy, np.float64) for gaze in gazes] or [np.zeros(0)]).reshape(-1, 2)
+    observers = np.array([number[label] for gaze in gazes for label in gaze.observers], np.int32)
+    order = np.argsort(frames, kind="stable")
+    # What lies beyond the numbers of pixels lies outside of every image.
+    xy = np.clip(xy[order], -_LARGEST, _LARGEST)
+    return TruthPoints(frames[order], xy, observers[order], sigma)
+
+
+def _check_start(frames: np.ndarray, path: Path, table: Table) -> None:
+    early = int((frames < 0).sum())
+    if early:
+        raise UnisalError(
+            f"{table.path}: {early} of {len(frames)} rows of {path.name} are on frames before the first, "
+            f"{table.first_frame}, such as frame {frames[0] + table.first_frame}; see --first-frame"
+        )
+
+
+def _check_image(frames: np.ndarray, path: Path, table: Table) -> None:
+    """An image's fixations are on one frame, whether the table counts from 0, 1 or its `first_frame`."""
+    numbers = np.unique(frames) + table.first_frame
+    if len(numbers) > 1:
+        raise UnisalError(
+            f"{table.path}: {len(frames)} rows of {path.name} are on {len(numbers)} frames, such as "
+            f"{numbers[0]} and {numbers[-1]}, but it is an image; leave out the column frame, or the rows of "
+            "other frames"
+        )
+    if len(numbers) and numbers[0] not in (0, 1, table.first_frame):
+        raise UnisalError(
+            f"{table.path}: {len(frames)} rows of {path.name} are on frame {numbers[0]}, but it is an image; "
+            f"leave out the column frame, or give --first-frame {numbers[0]}"
+        )
+
+
+def _observer_numbers(labels: set[str]) -> dict[str, int]:
+    """Whole numbers of 32 bits stay as they are; other labels are numbered in natural order."""
+    # Of few digits, and not "07" beside "7": two people must not become one.
+    if all(
+        label.isdecimal() and len(label) < 11 and str(int(label)) == label and int(label) <= _LARGEST
+        for label in labels
+    ):
+        return {label: int(label) for label in labels}
+    return {label: number for number, label in enumerate(natsorted(labels))}
+
+
+def _number(text: str) -> float:
+    # Python takes 1_0 for 10.
+    number = float(text.replace("_", "?"))
+    if not math.isfinite(number):
+        raise ValueError("x or y is not a finite number")
+    return number
+
+
+def _whole(text: str, default: int) -> int:
+    """A frame's number; some programs write 3.0 for 3."""
+    if not text:
+        return default
+    number = float(text.replace("_", "?"))
+    if not number.is_integer() or abs(number) > _LARGEST:
+        raise ValueError(f"frame {text} is not a whole number below 2^31")
+    return int(number)

@@ -7,7 +7,7 @@ from natsort import natsorted
 from data_prep.releases import Clip, Missing, Release, folds, require_same, whole_release
 from data_prep.truth import Files, TruthFiles
 from unisal_jax.media.images import IMAGE_SUFFIXES
-from unisal_jax.media.matching import by_stem, subfolder
+from unisal_jax.media.stems import by_stem, subfolder
 
 # Official numbers of images; SALICON's by the name of the split in its files.
 SALICON_IMAGES = {"train": 10_000, "val": 5_000, "test": 5_000}

@@ -11,7 +11,7 @@ from data_prep.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
-from unisal_jax.media.matching import by_stem, match_stems, names_in, passed_over_lines, subfolder
+from unisal_jax.media.stems import by_stem, match_stems, names_in, passed_over_lines, subfolder
 from unisal_jax.media.video import VIDEO_SUFFIXES
 
 SPLITS = ("train", "validation", "test")

@@ -16,7 +16,7 @@ from data_prep.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES
-from unisal_jax.media.matching import by_stem, subfolder
+from unisal_jax.media.stems import by_stem, subfolder
 from unisal_jax.media.video import VIDEO_SUFFIXES
 
 # Official numbers of videos.

@@ -29,7 +29,7 @@ what decoding the next one takes. An image that needs more than this alone is re
 needs 7 bytes a pixel, and some formats more."""
 
 MAX_UNPACKED_BYTES = 1 << 30
-"""Bytes that a compressed table, array or MATLAB file may unpack to."""
+"""Bytes that a compressed table or array may unpack to."""
 
 MAX_BLOCKS = 1 << 20
 """Blocks of an image file that are looked at to count an animation's frames."""

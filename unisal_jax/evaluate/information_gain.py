@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.evaluate.metrics import array_namespace, to_density
+from unisal_jax.evaluate.metrics import array_namespace, density_at, to_density
 
 
 def information_gain(pred: Any, baseline: Any, fixations: Any, *, unique: bool = False) -> Any:
@@ -43,6 +43,12 @@ def information_gain(pred: Any, baseline: Any, fixations: Any, *, unique: bool =
             f"prediction {pred.shape}, baseline {baseline.shape} and fixations {fixations.shape} "
             "must share one [..., H, W]"
         )
+    if xp is np and pred.ndim == 2:
+        at = np.flatnonzero(fixations)
+        if not at.size:
+            return np.float64(np.nan)
+        gains = np.log2(density_at(pred, at) / density_at(baseline, at))
+        return np.average(gains, weights=None if unique else fixations.ravel()[at])
     p, reference = to_density(pred), to_density(baseline)
     weights = (fixations > 0 if unique else fixations).astype(p.dtype)
     count = weights.sum((-2, -1))

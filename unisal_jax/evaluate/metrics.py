@@ -88,6 +88,14 @@ def to_density(maps: Any, *, rescale: bool = False) -> Any:
     return density(pixels.astype(dtype)).reshape(shape)
 
 
+def density_at(pixels: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """`to_density` of a map `[H, W]`, at the pixels `at` of the flat map alone: no more maps are made."""
+    _, _, (flat,) = _pixels(pixels)
+    dtype = _precision(np, flat)
+    density, _ = _density_of(np, flat, dtype)
+    return density(flat[at].astype(dtype))
+
+
 def kld(pred: Any, gt: Any, *, eps: float = 0.0) -> Any:
     """Kullback-Leibler divergence of the ground truth from the prediction, in nats (lower is better).
 
@@ -235,7 +243,8 @@ def dense_scores(
         scores["cc"] = xp.where(gt_constant, xp.nan, xp.where(pred_constant, 0.0, r))
     if "nss" in names:
         mean, none = _mean_at(xp, pred, rest.pop(0), dtype, unique_fixations)
-        std = xp.sqrt(total["xx"] / (number - nss_ddof))
+        # A map of one pixel is constant, and its spread of no use.
+        std = xp.sqrt(total["xx"] / max(number - nss_ddof, 1))
         z = (pred_density(mean[..., None])[..., 0] - 1 / number) / xp.where(pred_constant, 1.0, std)
         scores["nss"] = xp.where(none, xp.nan, xp.where(pred_constant, 0.0, z))
     return scores

@@ -14,7 +14,7 @@ from unisal_jax.limits import MAX_MAP_PIXELS
 from unisal_jax.media.images import IMAGE_SUFFIXES, resize_frame
 from unisal_jax.media.maps import read_map_image
 from unisal_jax.media.mat import read_mat
-from unisal_jax.media.matching import by_stem, match_stems, passed_over_lines
+from unisal_jax.media.stems import by_stem, match_stems, passed_over_lines
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
 

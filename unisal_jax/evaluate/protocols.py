@@ -202,15 +202,17 @@ def score_frame(
 def frame_faults(pred: Any, gt: Any | None, fixations: Any | None, others: Any | None) -> tuple[str, ...]:
     """What is degenerate about a frame, for a report to count.
 
-    "no_fixations" leaves NSS, both AUCs and information gain out, "no_other_fixations" the
-    shuffled AUC, "empty_ground_truth" KLD, CC and SIM, "constant_ground_truth" CC. A
-    "constant_prediction" is scored, at chance. None means not given at all, which is no fault.
+    "no_fixations" leaves NSS, both AUCs and information gain out, "every_pixel_fixated" AUC-Judd,
+    "no_other_fixations" the shuffled AUC, "empty_ground_truth" KLD, CC and SIM,
+    "constant_ground_truth" CC. A "constant_prediction" is scored, at chance. None means not given at
+    all, which is no fault.
     """
     faults = {
         "constant_prediction": np.min(pred) == np.max(pred),
         "empty_ground_truth": gt is not None and not np.any(gt),
         "constant_ground_truth": gt is not None and np.any(gt) and np.min(gt) == np.max(gt),
         "no_fixations": fixations is not None and not np.any(fixations),
+        "every_pixel_fixated": fixations is not None and np.all(fixations),
         "no_other_fixations": others is not None and not np.any(others),
     }
     return tuple(name for name, present in faults.items() if present)
@@ -257,6 +259,9 @@ def resize_bicubic(pred: Any, size: tuple[int, int]) -> np.ndarray:
       `[H, W]` float64.
     """
     pred = np.asarray(pred, np.float64)
+    if pred.min() == pred.max():
+        # The weights' rounding errors must not make something of a map that says nothing.
+        return np.full(size, pred.flat[0])
     rows, columns = _cubic_weights(pred.shape[0], size[0]), _cubic_weights(pred.shape[1], size[1])
     return np.ascontiguousarray((columns @ (rows @ pred).T).T)
 

@@ -182,7 +182,7 @@ class _Context:
                 self.gaussian = fit_centre_gaussian(self._spread())
             except CannotFit as error:
                 self.baselines = tuple(name for name in options.baselines if name != "centre_prior")
-                self.notes = (f"{error}: it is left out, and IG with it",)
+                self.notes = (f"{error}; the baseline is left out, and IG with it",)
 
     def frame(self, group: int, index: int) -> _Frame:
         """The frame number `index` of the group number `group`, both from 0."""

@@ -25,6 +25,7 @@ _FAULTS = {
     "empty_ground_truth": "with an empty ground-truth map (no CC, SIM, KLD)",
     "constant_ground_truth": "with a constant ground-truth map (no CC)",
     "no_fixations": "without fixations (no AUC-Judd, s-AUC, NSS, IG)",
+    "every_pixel_fixated": "with fixations on every pixel (no AUC-Judd)",
     "no_other_fixations": "without other frames' fixations (no s-AUC)",
     "no_centre_prior": "without a centre prior (no IG)",
     "lossy_fixations": "with fixations in a JPEG or lossy WebP image (pixels of 128 and more counted)",

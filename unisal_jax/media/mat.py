@@ -27,7 +27,7 @@ _NUMERIC = range(6, 16)
 # An array in a struct in a struct: SALICON's need one.
 _MAX_DEPTH = 4
 # SALICON's files have some thousand.
-_MAX_ELEMENTS = 500_000
+_MAX_ELEMENTS = 100_000
 _HEADER = 128
 
 Element = tuple[int, memoryview]

@@ -18,7 +18,7 @@ needs 7 bytes a pixel, and some formats more."""
 MAX_UNPACKED_BYTES = 1 << 30
 """Bytes that a compressed table, array or MATLAB file may unpack to."""
 
-MAX_READ_SECONDS = 12.0
+MAX_READ_SECONDS = 15.0
 """Seconds of processor time that reading one image may take. One of `MAX_PIXELS` takes 3 to 6."""
 
 MAX_METADATA_BYTES = 1 << 20

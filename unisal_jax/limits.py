@@ -34,7 +34,7 @@ MAX_UNPACKED_BYTES = 1 << 30
 MAX_BLOCKS = 1 << 20
 """Blocks of an image file that are looked at to count an animation's frames."""
 
-MAX_READ_SECONDS = 12.0
+MAX_READ_SECONDS = 15.0
 """Seconds of processor time that reading one image may take. One of `MAX_PIXELS` takes 3 to 6."""
 
 MAX_METADATA_BYTES = 1 << 20

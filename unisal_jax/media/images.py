@@ -33,6 +33,7 @@ __all__ = [
     "read_image",
     "read_profile",
     "resize_frame",
+    "row_strips",
     "turn_upright",
     "write_map_png",
     "write_npy",
@@ -56,9 +57,6 @@ _TURNS = {
 _WARNINGS_LOCK = threading.Lock()
 
 
-# Rows of so many pixels are converted at once, so that a large image is held only twice.
-_STRIP_PIXELS = 1 << 22
-
 # Tags of TIFF.
 _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 279, 322, 323, 325
 # Blank tiles may share their bytes.
@@ -66,6 +64,13 @@ _TIFF_SLACK_BYTES = 64 << 20
 
 # How much of a file a decoder is given at once, at most: the time is looked at in between.
 _PIECE_BYTES = 4096
+
+
+def row_strips(height: int, width: int) -> Iterator[slice]:
+    """Slices of rows, of four megapixels each, to work on a large image without a copy of it."""
+    rows = max(1, (1 << 22) // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -271,9 +276,8 @@ def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     rgb = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
     # Rows go to their places in the upright image, so that no turned copy is made.
     stored = _as_stored(rgb, orientation)
-    rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        stored[top : top + rows] = _strip(image, top, min(top + rows, height))
+    for rows in row_strips(height, width):
+        stored[rows] = _strip(image, rows.start, rows.stop)
     return rgb
 
 
@@ -335,7 +339,10 @@ def map_to_grey(density: np.ndarray) -> np.ndarray:
     peak = density.max()
     if peak <= 0:
         return np.zeros(density.shape, np.uint8)
-    return (density / peak * 255).astype(np.uint8)
+    grey = np.empty(density.shape, np.uint8)
+    for rows in row_strips(*density.shape):
+        grey[rows] = density[rows] / peak * 255
+    return grey
 
 
 def write_map_png(path: str | Path, density: np.ndarray) -> None:
@@ -347,13 +354,17 @@ def write_map_png(path: str | Path, density: np.ndarray) -> None:
     write_png(path, map_to_grey(density))
 
 
-def write_png(path: str | Path, image: np.ndarray) -> None:
+def write_png(path: str | Path, image: np.ndarray, profile: bytes = b"") -> None:
     """Writes uint8 RGB [H, W, 3] or grey [H, W] as a PNG, whole or not at all.
+
+    Args:
+        profile: ICC profile of the colours (`read_profile`); empty for none.
 
     Raises:
         UnisalError: the file cannot be written.
     """
-    _write(path, lambda file: Image.fromarray(image).save(file, format="PNG"))
+    options = {"icc_profile": profile} if profile else {}
+    _write(path, lambda file: Image.fromarray(image).save(file, format="PNG", **options))
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:

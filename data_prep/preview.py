@@ -40,6 +40,10 @@ def describe(manifest: dict[str, Any]) -> str:
         without = sum(not video["fixations"] for video in videos)
         if 0 < without < len(videos):
             outside += f"; {without} of {len(videos)} without any"
+        doubtful = sum(video.get("doubtful", 0) for video in videos)
+        if doubtful:
+            frames = "1 frame" if doubtful == 1 else f"{doubtful} frames"
+            outside += f"; those of {frames} from JPEG files or from what looks like a blurred map"
         lines.append(
             f"  {split}: {extent}; {shown} (height x width); "
             f"{counts['fixations'] / counts['frames']:.1f} fixations a frame{outside}"

@@ -47,6 +47,7 @@ class Record:
         observers: int32 [n], -1 where unknown.
         has_truth: False where the release has no ground truth.
         outside: number of fixations that were left out, because they lie outside of the picture.
+        doubtful: whether the file of fixations looks like something else (`truth.Fixations`).
     """
 
     video: str
@@ -59,6 +60,7 @@ class Record:
     fixation_size: Size
     has_truth: bool
     outside: int
+    doubtful: bool = False
 
     def example(self) -> dict[str, Any]:
         """The record under the names of its features."""
@@ -167,6 +169,7 @@ def _record(job: _Job, fitting: Fitting | None) -> Record:
         fixation_size=truth.size if truth else size,
         has_truth=truth is not None,
         outside=truth.outside if truth else 0,
+        doubtful=bool(truth and truth.faults),
     )
 
 
@@ -179,4 +182,4 @@ def _fit_truth(truth: Truth, target_size: Size, geometry: Geometry) -> Truth:
     points = np.argwhere(fit_fixations(truth.points, truth.size, target_size, geometry)).astype(np.int32)
     # Resizing the map of fixations forgets whose they are.
     observers = np.full(len(points), -1, np.int32)
-    return Truth(encode_png(pixels), pixels, points, observers, target_size, truth.outside)
+    return Truth(encode_png(pixels), pixels, points, observers, target_size, truth.outside, truth.faults)

@@ -118,7 +118,8 @@ def shard_facts(shard: Shard, stage: Path) -> dict[str, Any] | None:
     """What is known of a finished shard, None while it is not finished.
 
     `records`, `bytes` and `sha256` of the file, and in `videos` for each clip `id`, `frames`, `size`
-    (height, width, as released), `fixations`, and `outside` (see `Record`).
+    (height, width, as released), `fixations`, and `outside` (see `Record`),
+    and where there are any the number of frames that are `doubtful`.
     """
     try:
         return json.loads(_facts_path(shard, stage).read_text(encoding="utf-8"))
@@ -225,6 +226,8 @@ def _note(videos: dict[str, dict[str, Any]], record: Record) -> None:
     video["frames"] += 1
     video["fixations"] += len(record.points)
     video["outside"] += record.outside
+    if record.doubtful:
+        video["doubtful"] = video.get("doubtful", 0) + 1
 
 
 def file_digest(path: Path) -> str:

@@ -32,6 +32,7 @@ class Truth:
         observers: int32 [n], who made it; -1 where unknown.
         size: (height, width) of the picture that the fixations refer to.
         outside: how many more there were that lie outside of the picture; they are left out.
+        faults: what is odd about the file of fixations (`Fixations`).
     """
 
     map: bytes
@@ -40,6 +41,7 @@ class Truth:
     observers: np.ndarray
     size: Size
     outside: int = 0
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class TruthFiles:
         _check_size(path, pixels.shape, size)
         found = self.read_fixations(index, size)
         encoded, grey = grey_to_store(path, pixels)
-        return Truth(encoded, grey, found.points, found.observers, size, found.outside)
+        return Truth(encoded, grey, found.points, found.observers, size, found.outside, found.faults)
 
     def read_map(self, index: int) -> np.ndarray:
         """The map of the frame number `index`, [H, W], in the file's own numbers (`read_map`)."""

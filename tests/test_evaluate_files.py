@@ -319,11 +319,12 @@ def test_hidden_files_in_frames_of_predictions(scored, tmp_path, rng):
     assert scored(tmp_path / "clips", tmp_path / "maps")[0]["per_video"] == expected
 
 
-def test_maps_one_folder_too_high(command, images, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "maps").rename(tmp_path / "out" / "map")
+@pytest.mark.parametrize("below", ["map", "val"])
+def test_maps_one_folder_too_high(command, images, tmp_path, below):
+    (tmp_path / "out" / "json").mkdir(parents=True)
+    (tmp_path / "maps").rename(tmp_path / "out" / below)
     status, _, err = command("evaluate", "--data", images, "--predictions", tmp_path / "out")
-    assert status == 1 and f"did you mean {tmp_path / 'out' / 'map'}?" in err
+    assert status == 1 and f"did you mean {tmp_path / 'out' / below}?" in err
 
 
 def test_maps_named_by_the_video_file(tmp_path, scored):

@@ -101,7 +101,7 @@ class FolderMaps:
         """
         found = self._find(group)
         if found is None:
-            raise UnisalError(f"{self._folder / group.id}: missing ({self._wanted()})")
+            raise UnisalError(f"{self._folder / group.id}: missing ({self._wanted(group)})")
         if self._kind == "image":
             yield read_map(found)
             return
@@ -133,11 +133,14 @@ class FolderMaps:
                 return self._folder / name
         return None
 
-    def _wanted(self) -> str:
-        """What would be taken, and where it may lie instead."""
+    def _wanted(self, group: Group) -> str:
+        """What would be taken, and the subfolder that holds it instead."""
         wanted = ".npy, .png or another image" if self._kind == "image" else "a folder of maps, or a .npy"
-        below = [name for name in _PREDICTED if name in self._folders]
-        return f"{wanted}; did you mean {self._folder / below[0]}?" if below else wanted
+        for name in sorted(self._folders, key=lambda name: (name not in _PREDICTED, name)):
+            below = self._folder / name
+            if _files_of(below, [group.id]) or (self._kind == "video" and (below / group.id).is_dir()):
+                return f"{wanted}; did you mean {below}?"
+        return wanted
 
     def _frame_files(self, folder: Path, group: Group) -> list[Path]:
         """Files by the frames' own names, else one for each frame in natural order."""

@@ -17,6 +17,7 @@ from unisal_jax.media.images import open_image, turn_upright
 _DEEP_FORMATS = ("PNG", "TIFF", "PPM")
 # Where a RIFF file says that it is a WebP image that was compressed with loss.
 _LOSSY_WEBP = b"VP8 "
+_TILE_BYTES = 325
 _MIN_BLURRED, _GREY_LEVELS = 16, 8
 
 
@@ -135,6 +136,7 @@ def _float_tiff(path: Path) -> np.ndarray | None:
             int(tags.get(TiffImagePlugin.IMAGELENGTH, 0)),
         )
         bits = tuple(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        stored = sum(tags.get(TiffImagePlugin.STRIPBYTECOUNTS, ())) + sum(tags.get(_TILE_BYTES, ()))
         floats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) == {3}
     except Exception:
         # Damaged headers raise many things; `open_image` tells of them.
@@ -143,7 +145,9 @@ def _float_tiff(path: Path) -> np.ndarray | None:
         return None
     if not 0 < width * height * len(bits) <= MAX_MAP_PIXELS:
         raise UnisalError(f"{path}: {width}x{height} is larger than {MAX_MAP_PIXELS / 1e6:g} megapixels")
-    found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = path.read_bytes()
+    # Strips that lie over each other would be unpacked once each.
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if stored <= len(data) else None
     if found is None or found.shape[:2] != (height, width):
         raise UnisalError(f"{path}: the image is damaged or cut off")
     return found

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
     )
-    parser.add_argument("--stride", type=flags.positive, metavar="N", help="default: as the dataset has it")
+    parser.add_argument("--stride", type=flags.stride, metavar="N", help="default: as the dataset has it")
     parser.add_argument(
         "--baselines",
         type=flags.choices((*BASELINES, "none")),

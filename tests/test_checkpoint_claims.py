@@ -128,7 +128,10 @@ def test_a_chunk_that_unpacks_to_more_than_its_shape(copy):
 
 def test_files_that_unpack_to_gigabytes(copy):
     """As a node of the tree of keys does: it is unpacked as soon as the folder is opened."""
-    (copy / "variables" / "d" / "node").write_bytes(b"\x0c\xdb\x20\xde" + repeating_frame(2 << 30))
+    node = copy / "variables" / "d" / "node"
+    node.write_bytes(b"\x0c\xdb\x20\xde" + bytes(8) + b"\0\1" + repeating_frame(128 << 20))
+    assert "its keys unpack to more than 64 MiB" in refused(copy)
+    node.write_bytes(repeating_frame(2 << 30))
     assert "unpacks to more than 1024 MiB" in refused(copy)
 
 

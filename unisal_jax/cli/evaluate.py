@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--split", help="train, validation, test or all (default: the test split, where it has truth)"
     )
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+        "--domain",
+        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
+        "released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
         "--protocol", default="unisal", help="whose definitions: unisal (default), dhf1k or pysaliency"

@@ -35,7 +35,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Adds which network predicts, and how: --domain, --input-size, --weights, --dtype."""
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+        "--domain",
+        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
+        "released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
         "--input-size",

@@ -95,7 +95,7 @@ class SaliencyModel:
 
         Args:
           image: uint8 RGB [height, width, 3], of any size.
-          domain: whose parameters to use; None for salicon.
+          domain: whose parameters to use; None for the default one, see `SaliencyModel.domain`.
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
           log: return the log-density.
@@ -149,7 +149,7 @@ class SaliencyModel:
 
         Args:
           video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3].
-          domain: whose parameters to use; None for dhf1k.
+          domain: whose parameters to use; None for the default one.
           input_size: (height, width) that the network sees; None for the domain's rule.
           stride: frames from one to the next of a recurrence; None for the domain's.
           log: yield the log-density.

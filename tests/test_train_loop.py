@@ -329,8 +329,11 @@ def test_checkpoints_know_what_was_trained(unbroken):
 
 
 def test_validation_images_come_once_each(tmp_path):
-    _, held_out = inputs.open_sources(CONFIG, tmp_path)
-    assert {source.domain.name: source.fixed_clips for source in held_out} == {"dhf1k": 2, "salicon": 1}
+    # A clip of two frames spans six: a video of six has one place for it, one of twelve has several.
+    for frames, clips in ((6, 1), (12, 2)):
+        config = dataclasses.replace(CONFIG, synthetic=SyntheticConfig(4, 2, frames, (64, 64)))
+        _, held_out = inputs.open_sources(config, tmp_path / str(frames))
+        assert {each.domain.name: each.fixed_clips for each in held_out} == {"dhf1k": clips, "salicon": 1}
 
 
 def test_a_missing_validation_split_names_the_cure(monkeypatch, tmp_path):

@@ -11,14 +11,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "output", type=Path, help="file to write: .pth, .safetensors, or a folder (no suffix)"
     )
     parser.add_argument(
-        "--verify", action="store_true", help="read the output back and prove every tensor equal, one a line"
+        "--verify",
+        action="store_true",
+        help="read the output back and prove every tensor equal, bit for bit or (of another type) as float32, one a line",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
-    from unisal_jax.weights.contents import CONVERTED
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
 
@@ -30,7 +31,5 @@ def run(args: argparse.Namespace) -> int:
         if differing:
             return 1
     names = ", ".join(domain.name for domain in weights.config.domains)
-    converted = weights.metadata.get(CONVERTED)
-    about = f"; {converted} made float32" if converted else ""
-    print(f"{args.output}: written from {args.input} (domains {names}{about})")
+    print(f"{args.output}: written from {args.input} (domains {names})")
     return 0

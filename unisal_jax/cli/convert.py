@@ -11,9 +11,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "output", type=Path, help="file to write: .pth, .safetensors, or a folder (no suffix)"
     )
     parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read the output back and prove every tensor equal, bit for bit or (of another type) as float32, one a line",
+        "--verify", action="store_true", help="read the output back and prove every tensor equal, one a line"
     )
     parser.set_defaults(run=run)
 

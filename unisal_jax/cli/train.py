@@ -44,16 +44,16 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.train.experiments import read_config
 
     # Before JAX is imported, which takes seconds.
-    read_config(args.config, args.overrides)
+    values = read_config(args.config, args.overrides)
     _check_workdir(args.workdir)
 
     from unisal_jax.predict.model import keep_compiled_programs
     from unisal_jax.train import processes
-    from unisal_jax.train.config import load_config
+    from unisal_jax.train.config import checked_config
     from unisal_jax.train.loop import train
     from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
-    config = load_config(args.config, args.overrides)
+    config = checked_config(values)
     processes.start(args.coordinator, args.processes, args.process)
     keep_compiled_programs()
     outcome = train(config, args.workdir)

@@ -1,12 +1,23 @@
 """Domains and input sizes, against the rules of reference.md."""
 
 import dataclasses
+import json
 
 import pytest
 
 from unisal_jax import domains
-from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain, find_domain, size_by_aspect
+from unisal_jax.domains import (
+    DHF1K,
+    HOLLYWOOD2,
+    SALICON,
+    UCF_SPORTS,
+    Domain,
+    default_domain,
+    find_domain,
+    size_by_aspect,
+)
 from unisal_jax.errors import UnisalError
+from unisal_jax.models.unisal import UnisalConfig
 
 
 def plain_size(height, width):
@@ -67,6 +78,14 @@ def test_unknown_domain_lists_the_known_ones():
         ({"input_size": (100, 200)}, "input size 100x200"),
         ({"input_size": (0, 32)}, "input size 0x32"),
         ({"stride": 0}, "stride 0"),
+        ({"stride": 100_000}, "stride 100000 is more than 1000"),
+        ({"stride": 10**5000}, "out of range"),
+        ({"stride": 1000}, "its stride of 1000 frames of 224x384 is a batch of more than"),
+        ({"input_size": (48000, 48000)}, "input size 48000x48000 has more than"),
+        ({"input_size": (10**5000, 32)}, "out of range"),
+        ({"target_size": (10**6, 10**6)}, "out of range"),
+        ({"name": "a" * 1000}, "out of range"),
+        ({"source_name": "a" * 1000}, "out of range"),
     ],
 )
 def test_impossible_domains(change, message):
@@ -78,3 +97,53 @@ def test_a_domain_of_ones_own():
     own = Domain("billiard", (288, 384), stride=5)
     assert own.source_name == "billiard" and own.stats == "billiard_stats"
     assert find_domain("Billiard", (own, *domains.RELEASED_DOMAINS)) is own
+
+
+OWN = Domain("own", (288, 384), static=True)
+CLIPS = Domain("clips", (288, 384), stride=5)
+RELEASED = domains.RELEASED_DOMAINS
+
+
+@pytest.mark.parametrize(
+    ("have", "trained", "for_images", "for_video"),
+    [
+        (RELEASED, None, "salicon", "dhf1k"),
+        (RELEASED, ["dhf1k", "hollywood2", "salicon", "ucf_sports"], "salicon", "dhf1k"),
+        (RELEASED, ["ucf_sports"], "salicon", "ucf_sports"),
+        ((*RELEASED, OWN), ["own"], "own", "dhf1k"),
+        ((*RELEASED, CLIPS), ["clips"], "salicon", "clips"),
+        ((*RELEASED, OWN, CLIPS), ["dhf1k", "own", "salicon"], "own", "dhf1k"),
+        # Nothing is known of the training: the only new domain is what it was for.
+        ((*RELEASED, OWN), None, "own", "dhf1k"),
+        ((*RELEASED, OWN, CLIPS), None, "salicon", "dhf1k"),
+        ((OWN,), None, "own", "own"),
+        ((UCF_SPORTS, HOLLYWOOD2), None, "ucf_sports", "ucf_sports"),
+        ((*RELEASED, OWN), ["gone"], "salicon", "dhf1k"),
+    ],
+)
+def test_default_domains(have, trained, for_images, for_video):
+    assert default_domain(have, video=False, trained=trained).name == for_images
+    assert default_domain(have, video=True, trained=trained).name == for_video
+
+
+def test_configs_claim_no_more_than_a_network_can_be():
+    text = UnisalConfig().to_json()
+    many = [{**json.loads(text)["domains"][0], "name": f"d{n}", "source_name": f"D{n}"} for n in range(65)]
+    for fields, message in (
+        ({"domains": many}, "65 domains; at most 64"),
+        ({"x" * 5000: 1}, "not a network config"),
+        ({"domains": [{**many[0], "stride": 100_000}]}, "stride 100000"),
+        ({"skip_dropout": 1e300}, "skip_dropout"),
+    ):
+        with pytest.raises(UnisalError, match=message) as caught:
+            UnisalConfig.from_json(json.dumps(json.loads(text) | fields))
+        assert len(str(caught.value)) < 300
+    for text in ("[" * 100_000, " " * (2 << 20)):
+        with pytest.raises(UnisalError, match="not a network config"):
+            UnisalConfig.from_json(text)
+
+
+@pytest.mark.parametrize("flags", [["--stride", "100000"], ["--input-size", "48000x48000"]])
+def test_flags_have_the_same_limits(command, flags):
+    status, _, err = command("predict", "a.png", "--out", "o", *flags)
+    assert status == 1 and err.count("\n") == 1 and "more than" in err

@@ -62,12 +62,22 @@ def test_contents(built):
     sdist, wheel = built
     with tarfile.open(sdist) as file:
         inside = {name.partition("/")[2] for name in file.getnames()}
-    # What makes the package again; the configs, which `unisal train` takes by path, and the tests.
-    assert {"setup.cfg", "README.md", "LICENSE", "NOTICE", "configs/unisal.py", "Makefile"} <= inside
+    # What makes the package again; the configs and the tests.
+    assert {
+        "setup.cfg",
+        "setup.py",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "configs/unisal.py",
+        "Makefile",
+    } <= inside
     assert {"tests/golden/forward.npz", "tests/conftest.py", "benchmarks/table.py"} <= inside
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
     assert {"unisal_jax/analysis/published.json", "unisal_jax/samples/grace_hopper.jpg"} <= names
+    # The configs, which `unisal train` takes by name.
+    assert {"unisal_jax/configs/unisal.py", "unisal_jax/configs/finetune.py"} <= names
     assert {"data_prep/prepare.py", "unisal_jax/cli/main.py"} <= names
     packages = {name.split("/")[0] for name in names}
     assert packages == {"unisal_jax", "data_prep", f"unisal_jax-{__version__}.dist-info"}
@@ -96,5 +106,9 @@ def test_outside_the_clone(built, golden_file, tmp_path):
     run(unisal, "predict", "photo.jpg", "--out", "out", *flags, cwd=tmp_path)
     assert abs(np.exp(np.load(tmp_path / "out/raw/photo.npy"), dtype=np.float64).sum() - 1) < 1e-4
     run(unisal, "convert", golden_file, "w.pth", cwd=tmp_path)
+    list_configs = (
+        "from unisal_jax.train.experiments import find_config; print(find_config('finetune:images')[0])"
+    )
+    assert Path(run(python, "-c", list_configs, cwd=tmp_path).strip()).is_relative_to(site)
     for name in COMMANDS:
         run(unisal, name, "--help", cwd=tmp_path)

@@ -1,12 +1,17 @@
 """Configs: files, overrides, and what is wrong with them said in one line."""
 
 import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
 from unisal_jax.domains import DHF1K
 from unisal_jax.errors import UnisalError
+from unisal_jax.train import experiments
 from unisal_jax.train.config import TrainConfig, check_same, load_config, network_domain
 
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
@@ -89,6 +94,84 @@ def test_wrong_files_are_named(tmp_path, text, message):
         load_config(path)
     with pytest.raises(UnisalError, match=r"none.py: no such config file"):
         load_config(tmp_path / "none.py")
+
+
+def test_configs_by_name(tmp_path, monkeypatch):
+    assert load_config("smoke") == load_config("smoke.py") == load_config(SMOKE)
+    assert load_config("settings:iv") == load_config(REPOSITORY / "configs" / "settings.py:iv")
+    for name in experiments.known_configs():
+        path, _ = experiments.find_config(name)
+        assert path == REPOSITORY / "configs" / f"{name}.py"
+    # A file comes before a name, and a folder's name may have a colon.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a:b").mkdir()
+    for path in (tmp_path / "smoke.py", tmp_path / "a:b" / "mine.py"):
+        path.write_text(SMOKE.read_text().replace("config.epochs = 2", "config.epochs = 77"))
+    assert load_config("smoke.py").epochs == load_config("a:b/mine.py").epochs == 77
+    assert load_config("smoke").epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nothing", r"^nothing: no such config file, nor one of ablation, .*, unisal$"),
+        ("a:b/none.py", r"^a:b/none.py: no such config file"),
+        ("configs_of_mine/finetune.py:video", r"--config finetune:video is one of them$"),
+        (
+            "finetune",
+            r"finetune.py: holds several experiments; name one of images, video, as finetune.py:images$",
+        ),
+        ("finetune:imges", r"finetune.py: has no experiment 'imges'; name one of images, video,"),
+        ("ablation:x", r"has no experiment 'x'; name one of baseline, gaussian"),
+        ("osie", r"name one of released, imagenet"),
+        ("billiard:x", r"name one of rnn, bypass"),
+        ("finetune_mit1003:10", r"name one of 0, 1, .*, 9,"),
+        ("settings:vii", r"name one of i, ii, iii, iv, v, vi,"),
+        ("smoke:x", r"smoke.py: holds one experiment, none called 'x'; leave out :x$"),
+    ],
+)
+def test_experiments_that_are_not_there(text, message):
+    with pytest.raises(UnisalError, match=message):
+        load_config(text)
+
+
+def test_a_config_of_ones_own_with_an_argument(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def get_config(kind): raise KeyError(kind)")
+    with pytest.raises(
+        UnisalError, match=r"mine.py: get_config\(\) takes an argument; name it, as mine.py:NAME"
+    ):
+        load_config(path)
+    with pytest.raises(UnisalError, match=r"mine.py: KeyError: 'x'"):
+        load_config(f"{path}:x")
+
+
+def test_what_is_missing_is_told_before_jax_is_imported(tmp_path):
+    (tmp_path / "file").touch()
+    program = (
+        "import sys\nfrom unisal_jax.cli.main import main\n"
+        "status = main(['train', '--config', sys.argv[1], '--workdir', sys.argv[2]])\n"
+        "sys.exit(100 if 'jax' in sys.modules else status)"
+    )
+    for config, workdir in (("nothing", "w"), ("finetune", "w"), ("smoke", "file"), ("smoke", "file/w")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, config, tmp_path / workdir],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_the_command_ends_with_one_to_paste(monkeypatch, tmp_path, command):
+    from unisal_jax.train import loop
+
+    monkeypatch.setattr(loop, "train", lambda config, workdir: loop.Outcome(7, True, 4, []))
+    workdir = tmp_path / "my run's"
+    status, out, _ = command("train", "--config", "smoke", "--workdir", workdir)
+    words = shlex.split(out.splitlines()[-1].partition(": ")[2])
+    assert status == 0 and words[:2] == ["unisal", "predict"] and Path(words[2]).is_file()
+    assert words[3:] == ["--weights", str(workdir / "best"), "--domain", "dhf1k", "--out", "maps"]
 
 
 def test_a_workdir_of_another_training(tmp_path):

@@ -25,6 +25,7 @@ from unisal_jax.train.config import (
 )
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.state import create
+from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.store import load_weights
 
 SMALL = DomainConfig("synthetic", 2, validation_clips=2, input_size=(32, 64), target_size=(32, 64))
@@ -260,3 +261,83 @@ def test_early_stopping(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     outcome = loop.train(dataclasses.replace(CONFIG, epochs=9, patience=2), tmp_path)
     assert (outcome.step, outcome.finished, outcome.best_step) == (12, True, 4)
+
+
+def damage(workdir, step):
+    """Flips a bit in the largest file of a checkpoint's arrays."""
+    files = [path for path in (workdir / folders.CHECKPOINTS / str(step) / "variables").rglob("*")]
+    largest = max(files, key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog):
+    """The newest whole one is used instead, and the step of the damaged one is saved again."""
+    monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
+    config = dataclasses.replace(CONFIG, epochs=2)
+    unbroken = loop.train(config, tmp_path)
+    kept = {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()}
+    damage(tmp_path, 8)
+    assert loop.train(config, tmp_path) == unbroken
+    assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
+    (line,) = caplog.messages
+    damaged = tmp_path / checkpoints.DAMAGED / "8"
+    assert f"{folders.CHECKPOINTS}/8: " in line and f"it is kept as {damaged}; continuing from step 6" in line
+    with pytest.raises(UnisalError):
+        load_weights(damaged)
+    load_weights(tmp_path / folders.CHECKPOINTS / "8")
+
+    # The best one, which is not the newest.
+    caplog.clear()
+    assert unbroken.best_step == 4
+    damage(tmp_path, 4)
+    assert loop.train(config, tmp_path).best_step == 8
+    assert f"{tmp_path / checkpoints.DAMAGED / '4'}; best is the next best one now" in caplog.text
+    assert load_weights(tmp_path / folders.BEST).metadata["source"] == "step 8"
+
+    # Nothing is begun anew without being told to.
+    for step in (6, 8):
+        damage(tmp_path, step)
+    with pytest.raises(
+        UnisalError, match="no other checkpoint is whole; to start anew, name another --workdir"
+    ):
+        loop.train(config, tmp_path)
+    assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == {"6", "8"}
+
+
+def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_path, caplog):
+    def missing(*_):
+        raise UnisalError("no data")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inputs, "open_sources", missing)
+        with pytest.raises(UnisalError, match="no data"):
+            loop.train(CONFIG, tmp_path)
+    assert (tmp_path / folders.CONFIG).exists()
+    monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
+    other = dataclasses.replace(CONFIG, seed=5)
+    assert loop.train(other, tmp_path).finished
+    assert f"{tmp_path}: holds no checkpoint yet, so it takes the new config" in caplog.text
+    assert json.loads((tmp_path / folders.CONFIG).read_text())["seed"] == 5
+    with pytest.raises(UnisalError, match="holds a training with seed 5, not 0"):
+        loop.train(CONFIG, tmp_path)
+
+
+def test_checkpoints_know_what_was_trained(unbroken):
+    assert load_weights(unbroken[0] / folders.BEST).metadata[TRAINED] == "dhf1k,salicon"
+
+
+def test_validation_images_come_once_each(tmp_path):
+    # A clip of two frames spans six: a video of six has one place for it, one of twelve has several.
+    for frames, clips in ((6, 1), (12, 2)):
+        config = dataclasses.replace(CONFIG, synthetic=SyntheticConfig(4, 2, frames, (64, 64)))
+        _, held_out = inputs.open_sources(config, tmp_path / str(frames))
+        assert {each.domain.name: each.fixed_clips for each in held_out} == {"dhf1k": clips, "salicon": 1}
+
+
+def test_a_missing_validation_split_names_the_cure(monkeypatch, tmp_path):
+    domain = dataclasses.replace(SMALL, validation_split="other")
+    config = dataclasses.replace(CONFIG, domains={"salicon": domain})
+    with pytest.raises(UnisalError, match=r"other.*; config.domains.salicon.hold_out=0.1 validates on"):
+        inputs.open_sources(config, tmp_path)

@@ -84,6 +84,9 @@ MAX_WEIGHTS_BYTES = 256 << 20
 MAX_CHECKPOINT_BYTES = 1 << 30
 """Bytes of a checkpoint folder's files, and of what they unpack to: twenty times a training's."""
 
+MAX_CHECKPOINT_KEYS_BYTES = 64 << 20
+"""Bytes that the tree of its arrays' names and places unpacks to."""
+
 MAX_CHECKPOINT_TEXT_BYTES = 8 << 20
 """Bytes of any of its files that is read as JSON."""
 

@@ -28,7 +28,6 @@ def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
     from unisal_jax.backend import start_jax
     from unisal_jax.files import keep_inputs
-    from unisal_jax.weights.contents import CONVERTED
     from unisal_jax.weights.fetch import files_of
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
@@ -43,7 +42,5 @@ def run(args: argparse.Namespace) -> int:
         if differing:
             return 1
     names = ", ".join(domain.name for domain in weights.config.domains)
-    converted = weights.metadata.get(CONVERTED)
-    about = f"; {converted} made float32" if converted else ""
-    print(f"{args.output}: written from {args.input} (domains {names}{about})")
+    print(f"{args.output}: written from {args.input} (domains {names})")
     return 0

@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--split", help="train, validation, test or all (default: the test split, where it has truth)"
     )
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+        "--domain",
+        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
+        "released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
         "--protocol", default="unisal", help="whose definitions: unisal (default), dhf1k or pysaliency"
@@ -39,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
     )
-    parser.add_argument("--stride", type=flags.positive, metavar="N", help="default: as the dataset has it")
+    parser.add_argument("--stride", type=flags.stride, metavar="N", help="default: as the dataset has it")
     parser.add_argument(
         "--baselines",
         type=flags.choices((*BASELINES, "none")),

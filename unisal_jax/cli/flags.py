@@ -4,7 +4,7 @@ import argparse
 import math
 import re
 
-from unisal_jax.domains import Size, check_input_size
+from unisal_jax.domains import Size, check_input_size, check_stride
 from unisal_jax.errors import UnisalError
 
 
@@ -20,7 +20,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stride",
-        type=positive,
+        type=stride,
         metavar="N",
         help="every how many frames one recurrence looks (default: by domain)",
     )
@@ -35,7 +35,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Adds which network predicts, and how: --domain, --input-size, --weights, --dtype."""
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
+        "--domain",
+        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
+        "released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
         "--input-size",
@@ -84,6 +86,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def stride(text: str) -> int:
+    """A frame stride."""
+    value = positive(text)
+    try:
+        check_stride(value, "--stride")
+    except UnisalError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return value
 
 
 def positives(text: str) -> tuple[int, ...]:

@@ -46,16 +46,16 @@ def run(args: argparse.Namespace) -> int:
 
     # Before JAX is imported, which takes seconds.
     check_utf8(args.workdir, "--workdir")
-    read_config(args.config, args.overrides)
+    values = read_config(args.config, args.overrides)
     _check_workdir(args.workdir)
 
     from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
-    from unisal_jax.train.config import load_config
+    from unisal_jax.train.config import checked_config
     from unisal_jax.train.loop import train
     from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
-    config = load_config(args.config, args.overrides)
+    config = checked_config(values)
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()
     outcome = train(config, args.workdir)

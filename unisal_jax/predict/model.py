@@ -100,7 +100,7 @@ class SaliencyModel:
         Args:
           image: uint8 RGB [height, width, 3], of any size: an array of NumPy, JAX or PyTorch, a Pillow
             image, or anything else that NumPy can view.
-          domain: whose parameters to use; None for salicon.
+          domain: whose parameters to use; None for the default one, see `SaliencyModel.domain`.
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
           log: return the log-density.
@@ -157,7 +157,7 @@ class SaliencyModel:
           video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3], of any
             kind that `predict` takes. Each is copied as it comes, so that an iterator may fill one array
             again and again. A `VideoReader` (`open_video`) knows when its frames are shown.
-          domain: whose parameters to use; None for dhf1k.
+          domain: whose parameters to use; None for the default one.
           input_size: (height, width) that the network sees; None for the domain's rule.
           stride: frames from one to the next of a recurrence; None for the domain's.
           log: yield the log-density.

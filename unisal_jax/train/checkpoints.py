@@ -14,7 +14,7 @@ from unisal_jax.files import cannot_write
 from unisal_jax.models.unisal import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
-from unisal_jax.weights.checkpoint import ABOUT, VARIABLES, as_numpy, check_digests, read, reading, save_args
+from unisal_jax.weights.checkpoint import ABOUT, VARIABLES, as_numpy, check_digests, reading, save_args
 from unisal_jax.weights.contents import TRAINED, Weights, check_shapes
 
 TRAINING, PROGRESS = "training", "progress"
@@ -116,10 +116,12 @@ def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> 
     return f"{error}; it is kept as {target}"
 
 
-def failure(manager: ocp.CheckpointManager, step: int) -> UnisalError | None:
-    """Why a step's weights cannot be used; None if they can."""
+def failure(
+    manager: ocp.CheckpointManager, step: int, like: TrainState, network: UnisalConfig
+) -> UnisalError | None:
+    """Why a step's checkpoint cannot be restored; None if it can. Arguments as for `restore`."""
     try:
-        read(Path(str(manager.directory)) / str(step))
+        _restore_step(manager, step, like, network)
     except UnisalError as error:
         return error
     return None

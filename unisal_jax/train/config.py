@@ -204,7 +204,16 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
       UnisalError: no such file, an unknown key or a value of another type; names it.
     """
-    return _typed(TrainConfig, experiments.read_config(path, overrides), "config")
+    return checked_config(experiments.read_config(path, overrides))
+
+
+def checked_config(values: Mapping[str, Any]) -> TrainConfig:
+    """What `experiments.read_config` gives, checked and given types.
+
+    Raises:
+      UnisalError: an unknown key or a value of another type; names it.
+    """
+    return _typed(TrainConfig, dict(values), "config")
 
 
 def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:

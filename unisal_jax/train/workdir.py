@@ -128,7 +128,7 @@ class Workdir:
             rest["validations"] = [
                 entry for entry in read_list(self.path / VALIDATIONS) if entry.get("step", step + 1) <= step
             ]
-            self._check_best(rest["validations"], step)
+            self._check_best(rest["validations"], start, network, step)
             starts = [*read_list(self.path / SURROUNDINGS), surroundings(self.config.seed, step)]
             write_json(self.path / SURROUNDINGS, starts)
             self._logs = Logs(self.path, step)
@@ -185,14 +185,16 @@ class Workdir:
         there = set(self._manager.all_steps())
         return best_step(self.config, [entry for entry in validations if entry["step"] in there])
 
-    def _check_best(self, validations: Validations, latest: int) -> None:
-        """Takes a damaged best checkpoint out of the way, so that `best` never points to one."""
-        best = self.best(validations)
-        if best is not None and best != latest and (error := checkpoints.failure(self._manager, best)):
+    def _check_best(
+        self, validations: Validations, start: TrainState, network: UnisalConfig, latest: int
+    ) -> None:
+        """Takes damaged best checkpoints out of the way, so that `best` never points to one."""
+        while (best := self.best(validations)) not in (None, latest):
+            error = checkpoints.failure(self._manager, best, start, network)
+            if error is None:
+                break
             line = checkpoints.set_aside(self._manager, best, error)
             logger.warning("%s; %s is the next best one now", line, BEST)
-            self._check_best(validations, latest)
-            return
         link = self.path / BEST
         if link.is_symlink() and not link.exists():
             link.unlink()

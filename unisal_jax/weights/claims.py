@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_TEXT_BYTES
+from unisal_jax.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_KEYS_BYTES, MAX_CHECKPOINT_TEXT_BYTES
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK = 128 << 10  # the most that one compressed block unpacks to
@@ -22,6 +22,10 @@ _REPEATED, _COMPRESSED, _RESERVED = 1, 2, 3  # kinds of blocks
 # A chunk in many small blocks has a higher bound than its size; so has data that looks like a frame.
 _CHUNK_GROWTH, _CHUNK_SLACK = 16, 8 << 20
 _MANIFEST = "manifest.ocdbt"
+# Of a manifest, a node and a list of versions; a length and two numbers follow, then the compressed rest.
+_NODE_MAGICS = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x20\xde", b"\x0c\xdb\x12\x34")
+_NODE_HEADER = 40
+_ARRAY_METADATA = "array_metadatas"
 _ARRAY_FIELDS = {"zarr_format", "shape", "chunks", "dtype", "compressor", "filters", "order", "fill_value"}
 
 
@@ -39,13 +43,19 @@ def check_folder(folder: Path) -> None:
         raise UnisalError(
             f"{folder}: larger than {MAX_CHECKPOINT_BYTES >> 20} MiB, so not a checkpoint of ours"
         )
-    unpacked = 0
+    unpacked = nodes = 0
     for path in files:
         if path.name != _MANIFEST and path.parent.name != "d":
             if path.stat().st_size > MAX_CHECKPOINT_TEXT_BYTES:
                 raise UnisalError(f"{folder}: {path.relative_to(folder)} is too large")
             continue
-        unpacked += _file_bound(path)
+        if path.stat().st_size == 0:
+            continue
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            unpacked += _frames_bound(content)
+            nodes += _nodes_bound(content)
+        if nodes > MAX_CHECKPOINT_KEYS_BYTES:
+            raise UnisalError(f"{folder}: its keys unpack to more than {MAX_CHECKPOINT_KEYS_BYTES >> 20} MiB")
         if unpacked > MAX_CHECKPOINT_BYTES:
             raise UnisalError(f"{folder}: unpacks to more than {MAX_CHECKPOINT_BYTES >> 20} MiB")
 
@@ -61,12 +71,13 @@ def check_arrays(folder: Path, item: str) -> None:
     import tensorstore
 
     place = (folder / item).absolute()
-    if not (place / _MANIFEST).is_file():
-        raise UnisalError(
-            f"{folder}: not a checkpoint folder of ours ({item} is missing or of another format)"
-        )
+    if not place.is_dir():
+        raise UnisalError(f"{folder}: not a checkpoint folder of ours ({item} is missing)")
     # `path`, not a URL: a folder's name may hold any character.
-    spec = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{place}/"}}
+    spec: dict[str, Any] = {"driver": "file", "path": f"{place}/"}
+    tree = (place / _MANIFEST).is_file()
+    if tree:
+        spec = {"driver": "ocdbt", "base": spec}
     store = tensorstore.KvStore.open(spec).result()
     keys = [key.decode() for key in store.list().result()]
     names = {key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")}
@@ -78,6 +89,8 @@ def check_arrays(folder: Path, item: str) -> None:
         raise UnisalError(f"{folder}: its arrays claim {sum(sizes.values())} bytes, more than any of ours")
     for key in keys:
         name, _, chunk = key.rpartition("/")
+        if not tree and name in ("", _ARRAY_METADATA):
+            continue  # a file of orbax's own
         if name not in names:
             raise UnisalError(f"{folder}: {key} belongs to no array")
         if chunk == ".zarray":
@@ -112,13 +125,6 @@ def _array_bytes(text: bytes, what: str) -> int:
         raise UnisalError(f"{what}: not an array of ours ({str(error)[:100]})") from error
 
 
-def _file_bound(path: Path) -> int:
-    if path.stat().st_size == 0:
-        return 0
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _frames_bound(content)
-
-
 def _frames_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_BYTES) -> int:
     """At most how many bytes all zstd frames in the content unpack to; stops a little above `limit`."""
     total, start = 0, content.find(_ZSTD_MAGIC)
@@ -126,6 +132,19 @@ def _frames_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_BYTES)
         total += _frame_bound(content, start + len(_ZSTD_MAGIC), limit - total)
         # What looks like a frame may be another's data, so the search goes on right behind its magic.
         start = content.find(_ZSTD_MAGIC, start + 1)
+    return total
+
+
+def _nodes_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_KEYS_BYTES) -> int:
+    """The same for the tree's nodes alone, whose many small entries take more memory than their bytes."""
+    total = 0
+    for magic in _NODE_MAGICS:
+        start = content.find(magic)
+        while start >= 0 and total <= limit:
+            frame = content.find(_ZSTD_MAGIC, start, start + _NODE_HEADER)
+            if frame >= 0:
+                total += _frame_bound(content, frame + len(_ZSTD_MAGIC), limit - total)
+            start = content.find(magic, start + 1)
     return total
 
 

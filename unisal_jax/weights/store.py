@@ -22,7 +22,6 @@ from unisal_jax.weights import fetch, hub, names, pth
 from unisal_jax.weights.contents import (
     CONVERTED,
     EXTRAS,
-    FORMAT,
     Weights,
     as_float32,
     check_shapes,
@@ -31,6 +30,7 @@ from unisal_jax.weights.contents import (
     tensors_sha256,
     variable_shapes,
 )
+from unisal_jax.weights.contents import FORMAT as _FORMAT
 
 PTH_SUFFIXES = (".pth", ".pt", ".tar")
 # By safetensors' names; the types that .pth files have as well.
@@ -159,7 +159,7 @@ def read_state(path: Path) -> dict[str, np.ndarray] | None:
         return pth.read_pth(path)
     if path.suffix.lower() == ".safetensors":
         metadata, tensors = _open_safetensors(path)
-        return None if metadata.get("format") == FORMAT else tensors
+        return None if metadata.get("format") == _FORMAT else tensors
     return None
 
 
@@ -178,7 +178,7 @@ def _write_safetensors(path: Path, weights: Weights) -> None:
     tensors = tensors_of(weights)
     metadata = {
         **weights.metadata,
-        "format": FORMAT,
+        "format": _FORMAT,
         "config": weights.config.to_json(),
         "domains": ",".join(domain.name for domain in weights.config.domains),
         "tensors_sha256": tensors_sha256(tensors),
@@ -213,11 +213,11 @@ def _tensor(about: dict[str, Any]) -> np.ndarray:
 
 def _read_safetensors(path: Path) -> Weights:
     metadata, tensors = _open_safetensors(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != _FORMAT:
         if any(name.endswith(names.NETWORK_ANCHOR) for name in tensors):
             return _from_state(path, tensors)
         raise UnisalError(
-            f"{path}: a .safetensors file, but not of our network (metadata format is not {FORMAT}, and it "
+            f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT}, and it "
             f"lacks {names.NETWORK_ANCHOR})"
         )
     if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):

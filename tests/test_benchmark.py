@@ -1,6 +1,7 @@
 """`unisal benchmark`: what it counts is right, and what is missing is said."""
 
 import json
+import os
 import zipfile
 
 import jax
@@ -52,6 +53,7 @@ def test_command(command, golden_file, tmp_path):
     bound = report["cost"]["stream"]["gflop"] / report["rates"]["matmul_gflops"] * 1e3
     assert report["share"]["stream"]["bound"] == pytest.approx(ours / bound, rel=0.01)
     assert "GFLOP" in printed and "peak memory" in printed
+    assert ("the machine was busy" in printed) == report["machine"]["busy"]
     # No wheel is at hand here: every peer is named with the reason.
     assert set(report["left_out"]) == {"onnxruntime", "torch_eager", "torch_compile"}
     assert "left out: onnxruntime: the wheel" in printed
@@ -59,6 +61,19 @@ def test_command(command, golden_file, tmp_path):
     rows = table.table(report).splitlines()
     assert [row.split("|")[1].strip() for row in rows[2:4]] == [table.NAMES["stream"], table.NAMES["static"]]
     assert f"| {report['latency']['stream']['median_ms']:.1f} |" in rows[2]
+
+
+@pytest.mark.parametrize("load, busy", [(0.5, False), (1e4, True)])
+def test_a_busy_machine_is_named(load, busy):
+    machine = measure.machine(load)
+    assert (machine["load"], machine["busy"]) == (load, busy)
+
+
+def test_the_load_where_the_system_does_not_tell_it(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.14159, 2.0, 1.0))
+    assert measure.load() == 3.14
+    monkeypatch.delattr(os, "getloadavg")
+    assert measure.load() is None
 
 
 def test_flops_of_a_streamed_frame(golden):

@@ -136,7 +136,8 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
 def text(path: Path, content: str) -> None:
     """Writes a text file, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(content, encoding="utf-8", newline="")
+        # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
+        temporary.write_text(content, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def to_json(value: Any) -> str:

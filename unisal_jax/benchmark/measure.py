@@ -127,13 +127,29 @@ def peak_megabytes() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on and with."""
+def load() -> float | None:
+    """How many processes ran or waited in the last minute, on average; None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # the first on Windows
+        return None
+
+
+def machine(load_before: float | None = None) -> dict[str, Any]:
+    """What the numbers were measured on and with.
+
+    Args:
+      load_before: `load()` before the measurement; None for that of now. The machine is `busy` if it is
+        above the number of cores.
+    """
     found = {name: version(name) for name in _VERSIONS}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    average = load() if load_before is None else load_before
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "busy": average is not None and average > cores,
+        "cores": cores,
         "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
-        "load": round(os.getloadavg()[0], 2),
+        "load": average,
         "processor": _processor(),
         "python": platform.python_version(),
         "versions": {name: each for name, each in found.items() if each},

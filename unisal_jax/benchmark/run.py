@@ -43,6 +43,7 @@ def benchmark(model: SaliencyModel, options: Options) -> dict[str, Any]:
       `share` of the machine's rates, `ratios` to the peers (their medians and their least over ours),
       `left_out`.
     """
+    load_before = measure.load()
     network = model.network
     domain = model.domain(options.domain, video=True)
     size = options.input_size or domain.input_size
@@ -88,7 +89,7 @@ def benchmark(model: SaliencyModel, options: Options) -> dict[str, Any]:
         "input_sizes": {_STATIC: list(peers.ONNX_SIZE), _STREAM: list(size)},
         "latency": {name: latency[name] for name in latency if name not in (_MATMUL, _BANDWIDTH)},
         "left_out": left_out,
-        "machine": measure.machine(),
+        "machine": measure.machine(load_before),
         "peak_mb": measure.peak_megabytes(),
         "rates": rates,
         "ratios": {
@@ -219,5 +220,10 @@ def text(report: dict[str, Any]) -> Sequence[str]:
     for count, row in report["throughput"].items():
         lines.append(f"batch {count}: {row['frames_per_s']:.1f} frames a second")
     lines.append(f"peak memory {report['peak_mb']:.0f} MB")
+    if machine["busy"]:
+        lines.append(
+            f"the machine was busy: load {machine['load']} on {machine['cores']} cores before the start; "
+            "an idle machine is faster"
+        )
     lines += [f"left out: {name}: {why}" for name, why in report["left_out"].items()]
     return lines

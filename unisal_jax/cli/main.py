@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in argv:
             raise
-        print(f"{title}: {_line(error)}", file=sys.stderr)
+        print(f"{title}: {error_line(error)}", file=sys.stderr)
         _discard_unwritten(sys.stdout)
         return 1
 
@@ -127,7 +127,7 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def _line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """What a person is told of an error."""
     if isinstance(error, UnisalError):
         return str(error)

@@ -1,13 +1,12 @@
 """`unisal train`: an experiment from a config file, or the rest of one that was stopped."""
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 
 from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
-from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_utf8
 
 _OVERRIDE = "--config."
 
@@ -42,21 +41,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    file, suffix, _ = args.config.partition(".py")
-    if suffix and not Path(f"{file}{suffix}").is_file():
-        raise UnisalError(f"{file}{suffix}: no such config file")
+    check_utf8(args.workdir, "--workdir")
     checks.check_folder_to_write(args.workdir)
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints where the checkpoints are and how to use them."""
-    from unisal_jax.files import check_utf8
     from unisal_jax.train.experiments import read_config
 
-    # Before JAX is imported, which takes seconds.
-    check_utf8(args.workdir, "--workdir")
-    values = read_config(args.config, args.overrides)
-    _check_workdir(args.workdir)
+    values = read_config(args.config, args.overrides)  # before JAX is imported
 
     from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
@@ -80,17 +73,6 @@ def run(args: argparse.Namespace) -> int:
             f"Use them as here, on an image of the package: {_predict_command(args.workdir / BEST, domain)}"
         )
     return 0
-
-
-def _check_workdir(workdir: Path) -> None:
-    """Raises UnisalError if the folder cannot be made or written to."""
-    if workdir.exists() and not workdir.is_dir():
-        raise UnisalError(f"--workdir: {workdir} is a file, not a folder")
-    nearest = next((path for path in (workdir, *workdir.absolute().parents) if path.exists()), Path("/"))
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UnisalError(
-            f"--workdir: {workdir} cannot be written ({nearest} is no folder that can be written to)"
-        )
 
 
 def _predict_command(weights: Path, domain: str) -> str:

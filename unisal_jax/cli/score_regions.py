@@ -81,5 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"unisal score-regions: {line}", file=sys.stderr)
     print("rank  attention  over uniform  box")
     for score in sorted(scores, key=lambda score: score.rank):
-        print(f"{score.rank:4}  {score.attention:8.1%}  {score.relative:12.2f}  {score.name}")
+        # A line a box, whatever a name holds.
+        name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in score.name)
+        print(f"{score.rank:4}  {score.attention:8.1%}  {score.relative:12.2f}  {name}")
     return 0

@@ -33,3 +33,6 @@ MAX_BLOCKS = 500_000
 
 MAX_OPEN_SECONDS = 15.0
 """Seconds that opening a video file may take."""
+
+MAX_INDEX_BYTES = 64 << 20
+"""Bytes that the packed index of a QuickTime file may unpack to."""

@@ -13,9 +13,16 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_FPS, MAX_FRAME_PIXELS, MAX_OPEN_SECONDS, MAX_TRACKS, MIN_FPS
-from unisal_jax.media.animation import is_webp, webp_durations, webp_frames
-from unisal_jax.media.containers import is_cut_off
+from unisal_jax.limits import (
+    MAX_FPS,
+    MAX_FRAME_PIXELS,
+    MAX_INDEX_BYTES,
+    MAX_OPEN_SECONDS,
+    MAX_TRACKS,
+    MIN_FPS,
+)
+from unisal_jax.media.animation import animation_frames, frame_durations, is_animation
+from unisal_jax.media.containers import is_cut_off, packed_index_size
 
 TimedFrame = tuple[np.ndarray, float | None]
 """A frame, uint8 RGB [H, W, 3], and when it is shown, in seconds; None where the file does not say."""
@@ -28,7 +35,7 @@ _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__
 # or take the names of other files for frames.
 _FORMATS = (
     *("mov", "avi", "matroska", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "nut", "dv", "ivf"),
-    *("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe", "gif", "apng"),
+    *("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe", "gif"),
     *("mp3", "flac", "wav", "aac"),
 )
 _OPTIONS = {
@@ -38,7 +45,6 @@ _OPTIONS = {
     # For the decoders that look for a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
-_ANIMATIONS = ("gif", "apng")
 # What may lie beside the frames, by FFmpeg's name and by ours.
 _OTHER_TRACKS = {"audio": "sound", "subtitle": "subtitles"}
 
@@ -69,11 +75,12 @@ def open_video_file(path: Path) -> VideoFile:
         raise UnisalError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise UnisalError(f"{path}: the file is empty")
-    if is_webp(path):
-        # FFmpeg reads still ones alone.
-        durations = webp_durations(path)
+    if is_animation(path):
+        durations = frame_durations(path)
         fps = len(durations) / sum(durations) if durations else None
-        return VideoFile(webp_frames(path, durations), fps, len(durations) or 1)
+        return VideoFile(animation_frames(path, durations), fps, len(durations) or 1)
+    if packed_index_size(path) > MAX_INDEX_BYTES:
+        raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
         container = av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
@@ -133,8 +140,8 @@ def _frames(
     """All good frames, then UnisalError if there should have been more."""
     with container:
         cut_off = is_cut_off(path)
-        # An animation's reader counts the frames that are there, and decodes half of one.
-        torn = cut_off and container.format.name in _ANIMATIONS
+        # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
+        torn = cut_off and container.format.name == "gif"
         if torn:
             declared = None
         stream.thread_type = "AUTO"
@@ -173,6 +180,8 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
             # The torn packet: decoding it gives a frame that is partly grey.
             yield from stream.decode(None)
             return
+        if stream.codec_context.name == "png":
+            packet = _without_metadata(packet)
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
@@ -185,6 +194,23 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
         frames.reverse()
         while frames:
             yield frames.pop()
+
+
+def _without_metadata(packet: av.Packet) -> av.Packet:
+    """A frame that is a PNG file, without the texts and profiles, which FFmpeg unpacks to any size."""
+    data = bytes(packet)
+    kept, position = [data[:8]], 8
+    while len(header := data[position : position + 8]) == 8:
+        end = position + 12 + int.from_bytes(header[:4], "big")
+        if header[4:] not in (b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"eXIf"):
+            kept.append(data[position:end])
+        position = end
+    if len(kept) == 1:
+        return packet  # the one at the end that is empty, or nothing known
+    plain = av.Packet(b"".join(kept))
+    plain.stream, plain.time_base, plain.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+    plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
+    return plain
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,15 @@ def test_a_folder_knows_no_times(tmp_path):
         assert np.isnan(reader.times).all() and reader.steps() is None
 
 
+@pytest.mark.parametrize("name", ["clip.avi", "clip.h264"])
+def test_files_that_know_no_times(tmp_path, name):
+    """AVI has H.264's frames in another order than that in which they are shown."""
+    write(tmp_path / name, video([picture for picture in pictures(6) for _ in range(5)]))
+    with open_video(tmp_path / name) as reader:
+        assert len(list(reader)) == 30
+        assert np.isnan(reader.times).all() and reader.steps() is None
+
+
 @pytest.mark.parametrize(
     ("times", "tick", "even"),
     [

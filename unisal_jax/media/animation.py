@@ -3,32 +3,54 @@
 FFmpeg reads no animated WebP, and of PNG it unpacks texts and colour profiles to any size.
 """
 
+import io
 import struct
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from unisal_jax.limits import MAX_BLOCKS, MAX_FRAME_PIXELS
-from unisal_jax.media.images import open_image
+from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_BLOCKS, MAX_FRAME_PIXELS, MAX_UNPACKED_BYTES
 
 # Browsers show a frame for a tenth of a second where the file says less than this, and so does FFmpeg.
 _SHORTEST, _USUAL = 0.02, 0.1
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_METADATA = (b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"eXIf")
 
 
-def is_animation(path: Path) -> bool:
-    """Whether a file begins as PNG or WebP does; it may hold one image alone."""
-    return _start(path) is not None
+def read_animation(path: Path) -> bytes | None:
+    """What an animation, a PNG or WebP file, holds; None for a file of another kind. It may be a still one.
+
+    Raises:
+        UnisalError: it is too large to be held in memory, or its frames are larger than MAX_FRAME_PIXELS.
+    """
+    with path.open("rb") as file:
+        start = file.read(30)
+        if start[:8] == _PNG:
+            width, height = (int.from_bytes(start[at : at + 4], "big") for at in (16, 20))
+        elif start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+            # Of a still one these are other bytes: Pillow is asked as well.
+            width, height = (int.from_bytes(start[at : at + 3], "little") + 1 for at in (24, 27))
+            width = width if start[12:16] == b"VP8X" else 0
+        else:
+            return None
+        if path.stat().st_size > MAX_UNPACKED_BYTES:
+            raise UnisalError(f"{path}: an animation of more than {MAX_UNPACKED_BYTES >> 20} MiB")
+        _check_size(path, width, height)
+        file.seek(0)
+        return without_png_metadata(file.read())
 
 
-def frame_durations(path: Path) -> list[float]:
+def frame_durations(data: bytes) -> list[float]:
     """How long each frame of an animation is shown, in seconds, by its blocks; empty for a still image."""
     durations = []
-    for name, content in _blocks(path):
+    for name, start, end in _blocks(data):
         if name == b"ANMF":
-            seconds = int.from_bytes(content[12:15], "little") / 1000
-        elif name == b"fcTL" and len(content) == 24:
-            count, parts = struct.unpack(">HH", content[20:24])
+            seconds = int.from_bytes(data[start + 20 : start + 23], "little") / 1000
+        elif name == b"fcTL" and end <= len(data):
+            count, parts = struct.unpack(">HH", data[start + 28 : start + 32])
             seconds = count / (parts or 100)
         else:
             continue
@@ -37,43 +59,58 @@ def frame_durations(path: Path) -> list[float]:
 
 
 def animation_frames(
-    path: Path, durations: Sequence[float]
+    path: Path, data: bytes, durations: Sequence[float]
 ) -> Generator[tuple[np.ndarray, float], None, None]:
     """The frames, uint8 RGB [H, W, 3], each with its time in seconds; alpha is dropped.
 
     Raises:
-        UnisalError: as `open_image`, after the frames before the damage.
+        UnisalError: the file is damaged or cut off, after the frames before the damage.
     """
     starts = np.cumsum([0.0, *durations]).tolist()
-    with open_image(path, MAX_FRAME_PIXELS) as image:
-        # A PNG file may hold an image for programs that know no animations, which is no frame.
-        first = int(bool(durations) and getattr(image, "default_image", False))
-        for number in range(max(1, len(durations))):
-            image.seek(first + number)
-            image.load()
-            yield np.array(image.convert("RGB")), starts[number]
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
+            _check_size(path, *image.size)
+            # A PNG file may hold an image for programs that know no animations, which is no frame.
+            first = int(bool(durations) and getattr(image, "default_image", False))
+            for number in range(max(1, len(durations))):
+                image.seek(first + number)
+                image.load()
+                yield np.array(image.convert("RGB")), starts[number]
+    except UnisalError:
+        raise
+    except Exception as error:
+        # As for images: Pillow's decoders have no exception in common.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnisalError(f"{path}: the animation is damaged or cut off ({reason})") from error
 
 
-def _start(path: Path) -> tuple[int, str] | None:
-    """Where the blocks begin, and the byte order of their sizes."""
-    with path.open("rb") as file:
-        start = file.read(12)
-    if start[:8] == b"\x89PNG\r\n\x1a\n":
-        return 8, ">"
-    return (12, "<") if start[:4] == b"RIFF" and start[8:] == b"WEBP" else None
+def without_png_metadata(data: bytes) -> bytes:
+    """A PNG file without its texts and profiles, which may unpack to any size; other data as they are."""
+    if data[:8] != _PNG:
+        return data
+    kept = [data[start:end] for name, start, end in _blocks(data) if name not in _PNG_METADATA]
+    return b"".join([_PNG, *kept])
 
 
-def _blocks(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The blocks' names, each with the first 24 bytes of its content."""
-    position, order = _start(path) or (0, "")
-    with path.open("rb") as file:
-        for _ in range(MAX_BLOCKS):
-            file.seek(position)
-            header = file.read(8 + 24)
-            if len(header) < 8:
-                return
-            # PNG: size, name, content, checksum. WebP: name, size, content to an even length.
-            name, field = (header[4:8], header[:4]) if order == ">" else (header[:4], header[4:8])
-            (size,) = struct.unpack(f"{order}I", field)
-            yield name, header[8 : 8 + size]
-            position += 8 + size + (4 if order == ">" else size % 2)
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_FRAME_PIXELS:
+        raise UnisalError(
+            f"{path}: frames of {width}x{height} are larger than {MAX_FRAME_PIXELS / 1e6:.0f} megapixels"
+        )
+
+
+def _blocks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The blocks of a PNG or WebP file: name, and where it begins and ends."""
+    png = data[:8] == _PNG
+    position = 8 if png else 12
+    for _ in range(MAX_BLOCKS):
+        if position + 8 > len(data):
+            return
+        # PNG: size, name, content, checksum. WebP: name, size, content to an even length.
+        first, second = data[position : position + 4], data[position + 4 : position + 8]
+        name, size = (
+            (second, int.from_bytes(first, "big")) if png else (first, int.from_bytes(second, "little"))
+        )
+        end = position + 8 + size + (4 if png else size % 2)
+        yield name, position, end
+        position = end

@@ -53,7 +53,7 @@ def is_cut_off(path: Path) -> bool:
 
 def packed_index_size(path: Path) -> int:
     """Bytes that the packed index of a QuickTime file claims to unpack to; 0 where it has none."""
-    position, largest = 0, 0
+    size, position, largest = path.stat().st_size, 0, 0
     with path.open("rb") as file:
         if file.read(4).startswith(_OTHER_STARTS):
             return 0
@@ -63,6 +63,7 @@ def packed_index_size(path: Path) -> int:
             end = _box_end(header, position)
             if end is None:
                 break
+            end = min(end, size)
             # It may lie in a block of any name that is read.
             if header[4:8] not in (b"mdat", b"free", b"skip"):
                 largest = max(largest, _largest_claim(file, position, end))

@@ -15,7 +15,7 @@ import numpy as np
 
 from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.images import write_png
+from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, camera_number, open_video
 from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at, text_file
@@ -54,9 +54,10 @@ class CropFiles:
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Writes a picture's box and its crop."""
-        crop = best_crop(np.exp(log_density), self.aspect, self.scale)
+        crop = best_crop(np.exp(log_density, out=log_density), self.aspect, self.scale)
         if "crop" in self.kinds:
-            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image))
+            profile = read_profile(source.path)
+            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image), profile)
         self._write_json(source, {"about": self._about(about), **_facts(crop)})
 
     @contextlib.contextmanager

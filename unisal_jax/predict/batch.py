@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_HELD_BYTES
 from unisal_jax.media.frame_times import Steps
-from unisal_jax.media.images import read_image, resize_frame
+from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
@@ -123,32 +124,50 @@ def _predict_images(
     options: Options,
     summary: Summary,
 ) -> None:
-    waiting: dict[Size, list[tuple[Source, np.ndarray]]] = defaultdict(list)
+    # Sources with their images at the input size, and as they are, for the outputs.
+    waiting: dict[Size, list[tuple[Source, np.ndarray, np.ndarray]]] = defaultdict(list)
+
+    def held(size: Size) -> int:
+        return sum(image.nbytes for _, _, image in waiting[size])
 
     def flush(size: Size) -> None:
-        group = waiting.pop(size)
-        maps = model.predict_resized(np.stack([resize_frame(image, size) for _, image in group]), domain)
-        for (source, image), log_density in zip(group, maps, strict=True):
+        group, small, images = (list(each) for each in zip(*waiting.pop(size), strict=True))
+        maps = model.predict_resized(np.stack(small), domain)
+        for source, log_density in zip(group, maps, strict=True):
+            full = images[0].shape[:2]
             about = {
                 "domain": domain.name,
                 "input": Path(source.path).name,
                 "input_size": list(size),
-                "size": list(image.shape[:2]),
+                "size": list(full),
             }
-            results.image(source, image, finish(log_density, image.shape[:2]), about)
+            # No name here keeps an image that is done with.
+            results.image(source, images.pop(0), finish(log_density, full), about)
             summary.images += 1
             progress.update()
+
+    def bad(error: UnisalError) -> None:
+        _skip(error, options, summary)
+        progress.update()
 
     with tqdm(total=len(sources), unit="image", disable=None) as progress:
         for source in sources:
             try:
+                needed = decoding_bytes(source.path)
+            except UnisalError as error:
+                bad(error)
+                continue
+            # Decoding waits for room: the groups that hold most go first, as they are.
+            while waiting and sum(map(held, waiting)) + needed > MAX_HELD_BYTES:
+                flush(max(waiting, key=held))
+            try:
                 image = read_image(source.path)
             except UnisalError as error:
-                _skip(error, options, summary)
-                progress.update()
+                bad(error)
                 continue
             size = options.input_size or size_by_aspect(image.shape[:2])
-            waiting[size].append((source, image))
+            waiting[size].append((source, resize_frame(image, size), image))
+            del image
             if len(waiting[size]) == MAX_BATCH:
                 flush(size)
         for size in list(waiting):

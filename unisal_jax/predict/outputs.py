@@ -17,8 +17,8 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
-from unisal_jax.media.images import write_map_png, write_npy, write_png
-from unisal_jax.media.overlay import overlay
+from unisal_jax.media.images import map_to_grey, read_profile, write_map_png, write_npy, write_png
+from unisal_jax.media.overlay import density_levels, overlay
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter
 
@@ -53,7 +53,10 @@ class Results(Protocol):
         """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON."""
+        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON.
+
+        The log-density is given up to the call, which may write into it.
+        """
 
     def video(
         self, source: Source, size: tuple[int, int], fps: float | None, about: dict
@@ -96,7 +99,24 @@ class PredictionFiles:
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Writes a picture's files."""
-        write_image_outputs(self.out, self.kinds, source.name, image, log_density, about, self.opacity)
+        if "raw" in self.kinds:
+            write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
+        density = np.exp(log_density, out=log_density)
+        if "json" in self.kinds:
+            with text_file(self.out / "json" / f"{source.name}.json") as file:
+                json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
+                file.write("\n")
+        grey = map_to_grey(density) if "map" in self.kinds else None
+        levels = density_levels(density) if "overlay" in self.kinds else None
+        # A large image's density takes more memory than what is written of it, and encoding needs a copy.
+        del density, log_density
+        if grey is not None:
+            write_png(self.out / "map" / f"{source.name}.png", grey)
+            del grey
+        if levels is not None:
+            laid = overlay(image, levels, self.opacity)
+            del image, levels
+            write_png(self.out / "overlay" / f"{source.name}.png", laid, read_profile(source.path))
 
     def video(self, source: Source, size: tuple[int, int], fps: float | None, about: dict) -> "VideoOutputs":
         """Opens a video's files."""
@@ -110,9 +130,9 @@ def summarise(density: np.ndarray) -> dict[str, Any]:
       `peak` (row, column, density), `centre_of_mass` (row, column) and `spread`, the standard
       deviations (rows, columns); all in pixels, with 0 at the centre of the first pixel.
     """
-    density = np.asarray(density, np.float64)
-    total = density.sum()
-    rows, columns = density.sum(1) / total, density.sum(0) / total
+    density = np.asarray(density)
+    rows, columns = (density.sum(axis, dtype=np.float64) for axis in (1, 0))
+    rows, columns = rows / rows.sum(), columns / rows.sum()
     row, column = np.unravel_index(density.argmax(), density.shape)
 
     def moments(weights: np.ndarray) -> tuple[float, float]:
@@ -145,44 +165,13 @@ def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
             raise cannot_write(folder, error) from error
 
 
-def write_image_outputs(
-    out: Path,
-    kinds: tuple[str, ...],
-    name: str,
-    image: np.ndarray,
-    log_density: np.ndarray,
-    about: dict,
-    opacity: float,
-) -> None:
-    """Writes a picture's outputs of these kinds.
-
-    Args:
-      out: the folder of `make_folders`.
-      kinds: of KINDS.
-      name: stem of the files.
-      image: uint8 RGB [height, width, 3].
-      log_density: float32 [height, width].
-      about: what the JSON says of the input.
-      opacity: of the overlay, 0 to 1.
-    """
-    density = np.exp(log_density)
-    if "map" in kinds:
-        write_map_png(out / "map" / f"{name}.png", density)
-    if "overlay" in kinds:
-        write_png(out / "overlay" / f"{name}.png", overlay(image, density, opacity))
-    if "raw" in kinds:
-        write_npy(out / "raw" / f"{name}.npy", log_density)
-    if "json" in kinds:
-        with text_file(out / "json" / f"{name}.json") as file:
-            json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
-            file.write("\n")
-
-
 class VideoOutputs(contextlib.ExitStack):
     """Writes a video's outputs frame by frame. They take their names when the block ends well.
 
     Args:
-      out, kinds, name, about, opacity: as for `write_image_outputs`.
+      out, kinds, opacity: as for `PredictionFiles`.
+      name: stem of the files.
+      about: what the JSON says of the input.
       size: (height, width) of the frames.
       fps: of the overlay; None for 25.
     """

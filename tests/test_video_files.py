@@ -2,6 +2,9 @@
 
 import io
 import struct
+import subprocess
+import sys
+import zlib
 from fractions import Fraction
 
 import av
@@ -89,6 +92,15 @@ def test_a_folder_knows_no_times(tmp_path):
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
     with open_video(tmp_path) as reader:
         list(reader)
+        assert np.isnan(reader.times).all() and reader.steps() is None
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.h264"])
+def test_files_that_know_no_times(tmp_path, name):
+    """AVI has H.264's frames in another order than that in which they are shown."""
+    write(tmp_path / name, video([picture for picture in pictures(6) for _ in range(5)]))
+    with open_video(tmp_path / name) as reader:
+        assert len(list(reader)) == 30
         assert np.isnan(reader.times).all() and reader.steps() is None
 
 
@@ -284,3 +296,78 @@ def test_many_tracks(tmp_path):
     write(tmp_path / "clip.mkv", *[video(pictures(1), codec="mpeg4")] * 300)
     with open_video(tmp_path / "clip.mkv") as reader:
         assert len(list(reader)) == 1 and reader.notes == ("holds 256 video tracks; number 1 is read",)
+
+
+# What unpacks to a gigabyte from a megabyte would be this; tests need less to see whether it is unpacked.
+PACKED = zlib.compress(bytes(100 << 20), 9)
+
+
+def png(extra=b""):
+    """A PNG file with these chunks behind its header."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 0, 0)).save(file, "PNG")
+    return file.getvalue()[:33] + extra + file.getvalue()[33:]
+
+
+def chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+BOMBS = [chunk(b"iCCP", b"icc\0\0" + PACKED), chunk(b"zTXt", b"Comment\0\0" + PACKED)]
+
+
+def peak_of(path):
+    """Megabytes that reading a file takes at most, in a process of its own, and what it prints."""
+    program = (
+        "import resource, sys\n"
+        "from unisal_jax.errors import UnisalError\n"
+        "from unisal_jax.media.video import open_video\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n"
+        "    print(len(list(open_video(sys.argv[1]))), 'frames')\n"
+        "except UnisalError as error:\n"
+        "    print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    said, megabytes = done.stdout.splitlines()
+    return int(megabytes), said
+
+
+def test_metadata_that_unpacks_without_end(tmp_path):
+    path = tmp_path / "clip.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        for number, bomb in enumerate([b"", *BOMBS]):
+            packet = av.Packet(png(bomb))
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 10), True
+            packet.pts = packet.dts = number
+            container.mux(packet)
+    megabytes, said = peak_of(path)
+    assert said == "3 frames" and megabytes < 50
+    assert all((frame == (90, 0, 0)).all() for frame in open_video(path))
+
+
+def test_an_animation_whose_metadata_unpacks_without_end(tmp_path):
+    path = tmp_path / "a.png"
+    animation(path, [100] * 3)
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + BOMBS[1] + data[33:])
+    megabytes, said = peak_of(path)
+    assert said == "3 frames" or said.startswith(f"{path}: ")
+    assert megabytes < 50
+
+
+@pytest.mark.parametrize("outer", [b"moov", b"trak"])
+def test_an_index_that_unpacks_without_end(tmp_path, outer):
+    def box(name, content):
+        return struct.pack(">I", 8 + len(content)) + name + content
+
+    packed = box(b"dcom", b"zlib") + box(b"cmvd", struct.pack(">I", 100 << 20) + PACKED)
+    path = tmp_path / "clip.mov"
+    path.write_bytes(
+        box(b"ftyp", b"qt  \0\0\0\0qt  ") + box(outer, box(b"cmov", packed)) + box(b"mdat", bytes(99))
+    )
+    with pytest.raises(UnisalError, match="its index unpacks to more than 64 MiB"):
+        open_video(path)

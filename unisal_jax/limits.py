@@ -5,7 +5,7 @@ claimed is compared with these before memory is taken. SECURITY.md tells them to
 """
 
 MAX_PIXELS = 178_000_000
-"""Pixels of an image or of a video's frame. Just below the size at which Pillow itself refuses a file."""
+"""Pixels of an image. Just below the size at which Pillow itself refuses a file."""
 
 MAX_MAP_PIXELS = 36_000_000
 """Pixels of a saliency map, a fixation map or a prediction to be scored: a frame of 8K has 33 million.
@@ -107,3 +107,5 @@ MAX_INPUT_PIXELS = 2048 * 2048
 
 MAX_BATCH_PIXELS = 16 << 20
 """Pixels of the frames that go through the network together for a domain: input size times stride."""
+MAX_INDEX_BYTES = 64 << 20
+"""Bytes that the packed index of a QuickTime file may unpack to."""

@@ -13,9 +13,21 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_FPS, MAX_FRAME_PIXELS, MAX_OPEN_SECONDS, MAX_TRACKS, MIN_FPS
-from unisal_jax.media.animation import is_webp, webp_durations, webp_frames
-from unisal_jax.media.containers import is_cut_off
+from unisal_jax.limits import (
+    MAX_FPS,
+    MAX_FRAME_PIXELS,
+    MAX_INDEX_BYTES,
+    MAX_OPEN_SECONDS,
+    MAX_TRACKS,
+    MIN_FPS,
+)
+from unisal_jax.media.animation import (
+    animation_frames,
+    frame_durations,
+    read_animation,
+    without_png_metadata,
+)
+from unisal_jax.media.containers import is_cut_off, packed_index_size
 
 TimedFrame = tuple[np.ndarray, float | None]
 """A frame, uint8 RGB [H, W, 3], and when it is shown, in seconds; None where the file does not say."""
@@ -26,10 +38,11 @@ _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__
 # FFmpeg's readers of files that hold all they play: those of VIDEO_SUFFIXES, bare streams, animations, and
 # sound, to say that there is no picture. Others open the files that a text names (playlists, lists of parts)
 # or take the names of other files for frames.
+_BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu")
 _FORMATS = (
     *("mov", "avi", "matroska", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "nut", "dv", "ivf"),
-    *("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe", "gif", "apng"),
-    *("mp3", "flac", "wav", "aac"),
+    *("yuv4mpegpipe", "gif", "mp3", "flac", "wav", "aac"),
+    *_BARE,
 )
 _OPTIONS = {
     "format_whitelist": ",".join(_FORMATS),
@@ -38,7 +51,6 @@ _OPTIONS = {
     # For the decoders that look for a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
-_ANIMATIONS = ("gif", "apng")
 # What may lie beside the frames, by FFmpeg's name and by ours.
 _OTHER_TRACKS = {"audio": "sound", "subtitle": "subtitles"}
 
@@ -69,11 +81,14 @@ def open_video_file(path: Path) -> VideoFile:
         raise UnisalError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise UnisalError(f"{path}: the file is empty")
-    if is_webp(path):
-        # FFmpeg reads still ones alone.
-        durations = webp_durations(path)
-        fps = len(durations) / sum(durations) if durations else None
-        return VideoFile(webp_frames(path, durations), fps, len(durations) or 1)
+    animation = read_animation(path)
+    if animation is not None:
+        durations = frame_durations(animation)
+        rate = len(durations) / sum(durations) if durations else 0.0
+        fps = rate if MIN_FPS <= rate <= MAX_FPS else None
+        return VideoFile(animation_frames(path, animation, durations), fps, len(durations) or 1)
+    if packed_index_size(path) > MAX_INDEX_BYTES:
+        raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
         container = av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
@@ -133,11 +148,12 @@ def _frames(
     """All good frames, then UnisalError if there should have been more."""
     with container:
         cut_off = is_cut_off(path)
-        # An animation's reader counts the frames that are there, and decodes half of one.
-        torn = cut_off and container.format.name in _ANIMATIONS
+        # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
+        torn = cut_off and container.format.name == "gif"
         if torn:
             declared = None
         stream.thread_type = "AUTO"
+        timed = _has_times(container, stream)
         count = 0
         layout = None
         suspect = None
@@ -148,11 +164,11 @@ def _frames(
                 # A frame that the decoder had to mend passes when others follow it, as in a recording
                 # of a broadcast. As the last frame it is the torn end of the file.
                 if suspect is not None:
-                    yield layout.to_rgb(suspect), suspect.time
+                    yield layout.to_rgb(suspect), suspect.time if timed else None
                     count += 1
                 suspect = frame if frame.is_corrupt or torn else None
                 if suspect is None:
-                    yield layout.to_rgb(frame), frame.time
+                    yield layout.to_rgb(frame), frame.time if timed else None
                     count += 1
             ends_early = suspect is not None or (cut_off and (declared is None or count < declared))
         except av.error.FFmpegError as error:
@@ -166,6 +182,13 @@ def _frames(
         raise UnisalError(f"{path}: holds no frames")
 
 
+def _has_times(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file says when its frames are shown; FFmpeg makes something up where it does not."""
+    name = container.format.name
+    # AVI counts frames in the order in which they are stored.
+    return name not in _BARE and not (name == "avi" and stream.codec_context.has_b_frames)
+
+
 def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> Iterator[av.VideoFrame]:
     started = False
     for packet in container.demux(stream):
@@ -173,6 +196,8 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
             # The torn packet: decoding it gives a frame that is partly grey.
             yield from stream.decode(None)
             return
+        if stream.codec_context.name == "png" and packet.size:
+            packet = _without_metadata(packet)
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
@@ -185,6 +210,14 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
         frames.reverse()
         while frames:
             yield frames.pop()
+
+
+def _without_metadata(packet: av.Packet) -> av.Packet:
+    """A frame that is a PNG file, without what FFmpeg would unpack to any size."""
+    plain = av.Packet(without_png_metadata(bytes(packet)))
+    plain.stream, plain.time_base, plain.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+    plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
+    return plain
 
 
 @dataclass(frozen=True)

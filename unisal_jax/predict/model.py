@@ -242,7 +242,7 @@ class SaliencyModel:
         image = as_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
-        return {name: np.asarray(each, np.float32) for name, each in maps.items()}
+        return {name: np.array(each, np.float32) for name, each in maps.items()}
 
 
 class Stream:
@@ -279,7 +279,7 @@ class Stream:
             small, self._domain, self._ring, slot, self._size, self._log
         )
         self._next += 1
-        return np.asarray(result)
+        return np.array(result)
 
 
 def checked_size(input_size: Size | None) -> Size | None:

@@ -291,7 +291,7 @@ def test_one_name_in_two_splits(tmp_path, rng):
     for split in ("train", "test"):
         make_set(tmp_path / "data" / split, ["a"], rng)
     assert len(open_data(tmp_path / "data").groups) == 1
-    with pytest.raises(UnisalError, match="several splits hold 1 names, such as a; name a split"):
+    with pytest.raises(UnisalError, match="1 names are in several splits, such as a; name a split"):
         open_data(tmp_path / "data", "all")
 
 

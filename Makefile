@@ -27,7 +27,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz_damage.py tests/test_fuzz_made_up.py
+	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz_damage.py tests/test_fuzz_data.py tests/test_fuzz_made_up.py
 
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch

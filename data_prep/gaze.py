@@ -15,7 +15,6 @@ from natsort import natsorted
 from data_prep.releases import Clip, Missing, Release, whole_release
 from data_prep.truth import Files, TruthPoints
 from unisal_jax import tables
-from unisal_jax.data.prepared import check_id
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
@@ -128,10 +127,6 @@ def clips_with_points(
     rates: set[float | None] = set()
     for split, paths in splits.items():
         for path in paths:
-            try:
-                check_id(path.stem)
-            except ValueError as error:
-                raise UnisalError(f"{path}: {error}; rename the file") from error
             is_video = path.suffix.lower() in VIDEO_SUFFIXES
             if is_video:
                 with open_video(path) as video:

@@ -18,6 +18,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from data_prep.records import Fitting, Record, read_records
 from data_prep.releases import Clip, Release
 from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.data.prepared import check_id
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
@@ -62,7 +63,7 @@ def plan_shards(release: Release, fittings: dict[str, Fitting | None]) -> dict[s
         fittings: what each split is stored with.
 
     Raises:
-        UnisalError: a file cannot be found.
+        UnisalError: a file cannot be found, or a clip's id cannot be stored.
     """
     clips = {
         split: [(clip, *_identity(clip, release.root)) for clip in some]
@@ -92,7 +93,16 @@ def _shard(group: list[tuple[Clip, str, int]], fitting: Fitting | None) -> Shard
 
 
 def _identity(clip: Clip, root: Path) -> tuple[str, int]:
-    """(digest of the clip's id, files' names and sizes, and points; about how many bytes it will take)."""
+    """(digest of the clip's id, files' names and sizes, and points; about how many bytes it will take).
+
+    Raises:
+        UnisalError: a file cannot be found, or the id is not one that `open_prepared` takes.
+    """
+    try:
+        check_id(clip.id)
+    except ValueError as error:
+        path = clip.frames if isinstance(clip.frames, Path) else clip.frames[0]
+        raise UnisalError(f"{path}: {error}; rename the file or folder") from error
     digest = hashlib.sha256(clip.id.encode())
     total = 0
     groups: list[Files | Path] = [clip.frames]
@@ -109,7 +119,7 @@ def _identity(clip: Clip, root: Path) -> tuple[str, int]:
                 size = path.stat().st_size
             except OSError as error:
                 raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
-            digest.update(f"|{os.path.relpath(path, root)}|{size}".encode())
+            digest.update(b"|%b|%d" % (os.fsencode(os.path.relpath(path, root)), size))
             total += size * (_VIDEO_EXPANSION if is_video else 1)
     return digest.hexdigest(), total
 

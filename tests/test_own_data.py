@@ -282,6 +282,13 @@ def test_names_that_cannot_be_ids_are_refused(stimuli, tmp_path):
             _counts(stimuli, tmp_path, "stimulus,observer,x,y\nim0.png,1,5,5\n")
         assert "\n" not in str(caught.value)
         path.unlink()
+    folders = tmp_path / "sets"
+    _write_set(folders / os.fsdecode(b"clip\xe9"), ["f1", "f2"], "clip")
+    with pytest.raises(UnisalError, match="is not a plain file name; rename the file or folder"):
+        _prepare(folders, tmp_path)
+    # Names of files beside the frames are nobody's ids.
+    _write_set(tmp_path / "fine" / "clip", [os.fsdecode(b"f1\xe9")], "clip")
+    assert _prepare(tmp_path / "fine", tmp_path).manifest["counts"]["train"]["frames"] == 1
 
 
 def test_labels_of_observers_stay_apart():

@@ -128,7 +128,7 @@ def _expand(text: str, video: bool) -> _Listed:
     taken: list[tuple[Kind, str | Path]] = []
     others = []
     for path in match(text):
-        if list_images(path) if path.is_dir() else _kind(path):
+        if _holds_media(path, "image") if path.is_dir() else path.is_file() and _kind(path):
             each = _expand_path(path, video)
             taken += each.taken
             others += each.others
@@ -171,11 +171,13 @@ def _is_animated(path: Path) -> bool:
     return path.suffix.lower() in _ANIMATED and count_frames(path) > 1
 
 
-def _holds_media(folder: Path) -> bool:
+def _holds_media(folder: Path, kind: Kind | None = None) -> bool:
+    """Whether images or videos, or those of one kind, lie in a folder; not in one that cannot be read."""
     try:
-        return any(_kind(entry) for entry in list_folder(folder))
+        kinds = {_kind(entry) for entry in list_folder(folder) if entry.is_file()} - {None}
     except UnisalError:
         return False
+    return bool(kinds) if kind is None else kind in kinds
 
 
 def _no_images(folder: Path) -> str:

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.choices((*BASELINES, "none")),
         default=("centre_prior", "uniform"),
         metavar="NAMES",
-        help="comma-separated: centre_prior, uniform, inter_observer; or none, without IG (default: the first two)",
+        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none: no IG",
     )
     parser.add_argument(
         "--prior",

@@ -158,6 +158,7 @@ def test_images_of_one_pixel(scored, tmp_path, rng):
             write(tmp_path / "data" / part / f"{name}.png", np.full(shape, 9, np.uint8))
     found, _ = scored(tmp_path / "data", tmp_path / "data" / "maps", "--html", tmp_path / "r.html")
     assert found["mean"]["nss"] == 0 and found["counts"]["left_out"]["every_pixel_fixated"] == 2
+    assert (tmp_path / "r.html").read_text().count("data:image/jpeg") == 6  # no frame twice
 
 
 def test_a_constant_map_is_at_chance_when_resized(scored, images, tmp_path):
@@ -284,6 +285,14 @@ def test_two_files_for_one_name_are_refused(command, images, tmp_path):
         write(tmp_path / "maps" / name, np.zeros(SIZE, np.uint8))
     status, _, err = command("evaluate", "--data", images, "--predictions", tmp_path / "maps")
     assert status == 1 and "keep one of them" in err
+
+
+def test_one_name_in_two_splits(tmp_path, rng):
+    for split in ("train", "test"):
+        make_set(tmp_path / "data" / split, ["a"], rng)
+    assert len(open_data(tmp_path / "data").groups) == 1
+    with pytest.raises(UnisalError, match="1 names are in several splits, such as a; name a split"):
+        open_data(tmp_path / "data", "all")
 
 
 def test_what_matches_nothing_is_counted(scored, images, tmp_path):

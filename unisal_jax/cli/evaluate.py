@@ -47,11 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.choices((*BASELINES, "none")),
         default=("centre_prior", "uniform"),
         metavar="NAMES",
-        help="comma-separated: centre_prior, uniform, inter_observer; or none (default: the first two)",
+        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none: no IG",
     )
     parser.add_argument(
         "--prior",
-        help="centre prior: a map (.npy or picture), or train: the mean map of the data's training split "
+        help="centre prior: a map (.npy, .mat or image), or train: the mean map of the data's training split "
         "(default: a Gaussian fitted to the scored fixations)",
     )
     parser.add_argument(

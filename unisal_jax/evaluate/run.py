@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -12,8 +11,8 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import information_gain as baselines
 from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
+from unisal_jax.evaluate.examples import choose_examples
 from unisal_jax.evaluate.information_gain import CannotFit, fit_centre_gaussian, inter_observer_maps
-from unisal_jax.evaluate.metrics import to_density
 from unisal_jax.evaluate.protocols import (
     SCORES,
     draw_frames,
@@ -25,8 +24,8 @@ from unisal_jax.evaluate.protocols import (
 from unisal_jax.evaluate.protocols import (
     Protocol as ScoreProtocol,
 )
-from unisal_jax.evaluate.results import Evaluation, Example, FrameScores, MethodScores
-from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames
+from unisal_jax.evaluate.results import Evaluation, FrameScores, MethodScores
+from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData
 from unisal_jax.limits import MAX_HELD_FIXATIONS
 
 # The centre prior is fitted to at most so many frames, spread evenly over the data.
@@ -36,8 +35,6 @@ _CENTRE_SIZE = (360, 640)
 _KEPT_FRAME = 20
 # For the shuffled AUC of all others: fixations counted at once, and pixels of counts that are kept.
 _COUNTED_AT_ONCE, _COUNTS_HELD = 2_000_000, 24_000_000
-# Longer side in pixels of the examples: three side by side on a desktop screen of twice the usual density.
-_EXAMPLE_SIDE = 640
 # Blur of the inter-observer maps: about a degree of visual angle in most experiments.
 OBSERVER_BLUR = 0.03
 
@@ -118,7 +115,7 @@ def evaluate(
         raise UnisalError(f"{data.name}: nothing could be scored" + (f" ({skipped[0]})" if skipped else ""))
     found = tuple(method.result() for method in methods if method.rows)
     by = "nss" if "nss" in found[0].mean else "cc"
-    examples = _examples(data, predictions, found[0], by) if options.examples else ()
+    examples = choose_examples(data, predictions.maps, found[0], by) if options.examples else ()
     notes = (*data.notes, *notes, *context.notes)
     return Evaluation(protocol.name, data.kind, about, found, examples, tuple(skipped), notes, by)
 
@@ -215,26 +212,21 @@ class _Context:
             return None
         if self._protocol.sampled_s_auc:
             drawn = draw_other_frames(self._counts, [self.options.seed, group, frame])
-            return _counts_at(np.concatenate([self._others_fixations(*other) for other in drawn]), size)
-        own = [self._others_fixations(group, index) for index in range(self._counts[group])]
-        return self._all_fixations(size) - _counts_at(np.concatenate(own), size)
+            return _summed_counts((self._others_fixations(*other) for other in drawn), size)
+        own = (self._others_fixations(group, index) for index in range(self._counts[group]))
+        return self._all_fixations(size) - _summed_counts(own, size)
 
     def _all_fixations(self, size: Size) -> np.ndarray:
         """Counts of all frames' fixations at a size, [H, W]; kept for as many sizes as there is room."""
         if size not in self._all:
-            total = np.zeros(size, np.int64)
-            points: list[np.ndarray] = []
-            waiting = 0
-            for number, count in enumerate(self._counts):
-                for index in range(count):
-                    points.append(self._others_fixations(number, index))
-                    waiting += len(points[-1])
-                    # Many at once, as each count is of a whole map.
-                    if waiting > _COUNTED_AT_ONCE:
-                        total += _counts_at(np.concatenate(points), size)
-                        points, waiting = [], 0
-            if points:
-                total += _counts_at(np.concatenate(points), size)
+            total = _summed_counts(
+                (
+                    self._others_fixations(number, index)
+                    for number, count in enumerate(self._counts)
+                    for index in range(count)
+                ),
+                size,
+            )
             while self._all and sum(each.size for each in self._all.values()) + total.size > _COUNTS_HELD:
                 del self._all[next(iter(self._all))]
             self._all[size] = total
@@ -280,6 +272,21 @@ def _counts_at(points: np.ndarray, size: Size) -> np.ndarray:
     """Counts [H, W] of points [n, 2] given as (row, column) in fractions of the sides."""
     at = np.minimum((points * np.asarray(size)).astype(np.int64), np.asarray(size) - 1)
     return np.bincount(at[:, 0] * size[1] + at[:, 1], minlength=size[0] * size[1]).reshape(size)
+
+
+def _summed_counts(frames: Iterable[np.ndarray], size: Size) -> np.ndarray:
+    """`_counts_at` of all the frames' points together, int64 [H, W]."""
+    total = np.zeros(size, np.int64)
+    points: list[np.ndarray] = []
+    waiting = 0
+    for each in frames:
+        points.append(each)
+        waiting += len(each)
+        # Many at once, as each count is of a whole map; not all, as they may be too many to hold.
+        if waiting > _COUNTED_AT_ONCE:
+            total += _counts_at(np.concatenate(points), size)
+            points, waiting = [], 0
+    return total + _counts_at(np.concatenate(points), size) if points else total
 
 
 class _Method:
@@ -395,47 +402,3 @@ def _chosen_frames(data: ScoringData, protocol: ScoreProtocol, seed: int) -> lis
         group = int(np.searchsorted(starts, flat, side="right")) - 1
         chosen[group].add(int(flat - starts[group]))
     return chosen
-
-
-def _examples(data: ScoringData, predictions: Maps, scored: MethodScores, name: str) -> tuple[Example, ...]:
-    """The best, median and worst frame by the score `name`; predicted once more."""
-    ranked = sorted(
-        (row for row in scored.frames if not np.isnan(row.scores[name])), key=lambda row: row.scores[name]
-    )
-    if not ranked:
-        return ()
-    groups = {group.id: group for group in data.groups}
-    examples = []
-    for title, row in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        group = groups[row.group]
-        with closing_frames(group) as frames:
-            image = next((frame for number, frame in enumerate(frames, 1) if number == row.frame), None)
-        if image is None:
-            raise UnisalError(f"{group.id}: has no frame {row.frame}, but ground truth for it")
-        image = _shrunk(image)
-        pred = next(each for number, each in enumerate(predictions.maps(group), 1) if number == row.frame)
-        if isinstance(pred, UnisalError):
-            raise pred
-        truth, pred = (
-            _resized(each, (image.shape[0], image.shape[1]))
-            for each in (group.truth(row.frame - 1).map, pred)
-        )
-        examples.append(Example(title, row.group, row.frame, row.scores, image, truth, pred))
-    return tuple(examples)
-
-
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [H, W, 3], no longer than an example is shown."""
-    shrink = min(1.0, _EXAMPLE_SIDE / max(image.shape[:2]))
-    size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
-
-
-def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """A map of any size as a density, [*size]: it lies over an image of another size."""
-    density = to_density(pixels)
-    if density.shape != size:
-        smaller = density.shape[0] >= size[0] and density.shape[1] >= size[1]
-        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        density = cv2.resize(density, size[::-1], interpolation=kind)
-    return density

@@ -1,6 +1,7 @@
 """Data to score: a released dataset, own folders or a prepared dataset, as groups of frames with truth."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -132,6 +133,11 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
         wanted = f"no split {split!r} with ground truth" if split else "no ground truth (maps and fixations)"
         raise UnisalError(f"{root}: {wanted}" + (f", only {', '.join(present)}" if present else ""))
     groups = tuple(group for each in chosen for group in splits[each])
+    twice = [name for name, count in Counter(group.id for group in groups).items() if count > 1]
+    if twice:
+        raise UnisalError(
+            f"{root}: {len(twice)} names are in several splits, such as {twice[0]}; name a split"
+        )
     known = next((each for each in RELEASED_DOMAINS if each.name == name), None)
     static = known.static if known else all(len(group.frame_names) == 1 for group in groups)
     return ScoringData(name, split or chosen[0], "image" if static else "video", groups, notes)

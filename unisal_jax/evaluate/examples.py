@@ -1,0 +1,76 @@
+"""Frames to look at in a report: image, truth and prediction of the best, the median and the worst."""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from unisal_jax.domains import Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.metrics import to_density
+from unisal_jax.evaluate.results import Example, MethodScores
+from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
+
+# Longer side in pixels: three side by side on a desktop screen of twice the usual density.
+_EXAMPLE_SIDE = 640
+
+
+def choose_examples(
+    data: ScoringData,
+    maps: Callable[[Group], Iterator[np.ndarray | UnisalError]],
+    scored: MethodScores,
+    name: str,
+) -> tuple[Example, ...]:
+    """The best, median and worst frame by the score `name`, each once; predicted once more.
+
+    Args:
+      data: what was scored.
+      maps: predicts the frames of a group, in order.
+      scored: the predictions' scores.
+      name: of the score.
+    Raises:
+      UnisalError: an image, its truth or its map cannot be read.
+    """
+    ranked = sorted(
+        (row for row in scored.frames if not np.isnan(row.scores[name])), key=lambda row: row.scores[name]
+    )
+    if not ranked:
+        return ()
+    groups = {group.id: group for group in data.groups}
+    examples = []
+    # Of two frames none is in the middle, and one is the best there is.
+    places = {0: "worst", len(ranked) // 2: "median", len(ranked) - 1: "best"}
+    for place in sorted(places, reverse=True):
+        title, row = places[place], ranked[place]
+        group = groups[row.group]
+        with closing_frames(group) as frames:
+            image = next((frame for number, frame in enumerate(frames, 1) if number == row.frame), None)
+        if image is None:
+            raise UnisalError(f"{group.id}: has no frame {row.frame}, but ground truth for it")
+        image = _shrunk(image)
+        pred = next(each for number, each in enumerate(maps(group), 1) if number == row.frame)
+        if isinstance(pred, UnisalError):
+            raise pred
+        truth, pred = (
+            _resized(each, (image.shape[0], image.shape[1]))
+            for each in (group.truth(row.frame - 1).map, pred)
+        )
+        examples.append(Example(title, row.group, row.frame, row.scores, image, truth, pred))
+    return tuple(examples)
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    """uint8 RGB [H, W, 3], no longer than an example is shown."""
+    shrink = min(1.0, _EXAMPLE_SIDE / max(image.shape[:2]))
+    size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
+
+
+def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """A map of any size as a density, [*size]: it lies over an image of another size."""
+    density = to_density(pixels)
+    if density.shape != size:
+        smaller = density.shape[0] >= size[0] and density.shape[1] >= size[1]
+        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        density = cv2.resize(density, size[::-1], interpolation=kind)
+    return density

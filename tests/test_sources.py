@@ -11,7 +11,7 @@ from PIL import Image
 
 from unisal_jax import errors
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.animations import count_frames
+from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import Source, expand_inputs, find_inputs
 
@@ -214,7 +214,7 @@ def test_what_is_left_out_is_told(tree):
         "mix/*: 2 other files (.heic, .txt) were left out"
     ]
     assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
-    with pytest.raises(UnisalError, match=r"convert its \.heic"):
+    with pytest.raises(UnisalError, match="HEIC images, which are not read; convert them"):
         (tree / "empty" / "a.heic").touch()
         expand_inputs(["empty"])
 

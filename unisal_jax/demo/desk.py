@@ -151,9 +151,9 @@ class Desk:
                     raise Stopped
                 if not self.has_room():
                     raise UnisalError(f"{path.name}: this page holds too many files; try again later")
-                # Its age counts from here.
-                with contextlib.suppress(OSError):
-                    os.utime(path.parent)
+                if self.is_upload(str(path)):
+                    with contextlib.suppress(OSError):
+                        os.utime(path.parent)  # its age counts from here
                 return self._predict(path, domain, opacity, tell, out)
         except BaseException as error:
             shutil.rmtree(out, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -121,8 +122,8 @@ class Door:
                 await asyncio.to_thread(_write, file.file, place)
             finally:
                 await form.close()
-        except HTTPException as error:
-            return _refusal(error.status_code, "The upload is damaged.")
+        except (HTTPException, MultiPartException):
+            return _refusal(400, "The upload is damaged, or more than one file.")
         finally:
             self._arriving -= 1
         return JSONResponse([str(place)])

@@ -27,7 +27,7 @@ from unisal_jax.predict.model import SaliencyModel
 _USUAL = "usual"
 # A camera's frame is asked for this often, in seconds; slower machines take what they can.
 _CAMERA_EVERY = 0.05
-_CAMERA_SECONDS = 600
+_CAMERA_SECONDS, _CAMERAS = 600, 4
 _WAITING, _SESSIONS = 16, 1000
 _HEIGHT = 420
 # Without the button that shares: nothing leaves the machine.
@@ -313,7 +313,7 @@ def _camera_tab(gradio: Any, desk: Desk, domain: Any, opacity: Any) -> None:
         postprocess=False,
         stream_every=_CAMERA_EVERY,
         time_limit=_CAMERA_SECONDS,
-        concurrency_limit=1,
+        concurrency_limit=_CAMERAS,
         show_progress="hidden",
         api_visibility="private",
     )

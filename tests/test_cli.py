@@ -288,3 +288,107 @@ def test_import_is_light():
     program += "print(unisal_jax.load.__name__, unisal_jax.SaliencyModel.__name__)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["", "load SaliencyModel"]
+
+
+@pytest.fixture
+def owned(tmp_path, monkeypatch):
+    """Inputs of all commands, in places where outputs go."""
+    monkeypatch.chdir(tmp_path)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
+    for name in (
+        "crop/p",
+        "map/clip/1",
+        "map/clip/2",
+        "raw/images/1",
+        "data/images/a",
+        "data/maps/a",
+        "data/fixations/a",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / f"{name}.png")
+    (tmp_path / "overlay").mkdir()
+    with VideoWriter(tmp_path / "overlay" / "v.mp4", (32, 48), 10) as writer:
+        writer.write(np.asarray(picture))
+    (tmp_path / "boxes.csv").write_text("left,top,width,height,name\n0,0,4,4,x\n")
+    for name in ("w.pth", "o.onnx.json", "prior.npy", "maps/a.npy", "w.h5", "checkpoint/item/array"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"weights")
+    (tmp_path / "link.json").symlink_to("boxes.csv")
+    os.link("data/maps/a.png", "hard.html")
+    (tmp_path / "there").symlink_to(".")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "crop crop/p.png --aspect 1:1 --save crop --out .",
+        "crop overlay/v.mp4 crop/p.png --aspect 1:1 --save crop --out there",
+        "predict overlay/v.mp4 --out .",
+        "predict map/clip --video --out there --save map",
+        "predict map/clip/*.png overlay/v.mp4 --out . --on-error skip",
+        "predict crop/p.png overlay/v.mp4 --out . --resume",
+        "convert w.pth w.pth",
+        "convert w.pth there/w.pth --verify",
+        "convert checkpoint checkpoint/item/array.pth",
+        "export w.pth --weights w.pth --format onnx",
+        "export o.onnx --weights o.onnx.json --format onnx",
+        "submit mit300 crop/p.png --out w.h5 --weights w.h5",
+        "evaluate --data data --json data/maps/a.png",
+        "evaluate --data data --csv new.csv --html hard.html",
+        "evaluate --data data --predictions maps --csv maps/a.npy",
+        "evaluate --data data --prior prior.npy --csv prior.npy",
+        "evaluate --data data --weights w.pth --html w.pth",
+        "score-regions crop/p.png --boxes boxes.csv --json crop/p.png",
+        "score-regions crop/p.png --boxes boxes.csv --json link.json",
+        "score-regions map/clip --video --boxes boxes.csv --json map/clip/2.png",
+        "score-regions crop/p.png --boxes boxes.csv --weights w.pth --json w.pth",
+        "prepare own --raw data --data-dir prepared --preview data/images/a.png",
+    ],
+)
+def test_what_is_read_is_never_overwritten(command, owned, line):
+    if "array.pth" in line:
+        (owned / "checkpoint" / "item" / "array").rename(owned / "checkpoint" / "item" / "array.pth")
+    before = {path: path.read_bytes() for path in owned.rglob("*") if path.is_file()}
+    status, out, err = command(*line.split())
+    one_line(status, out, err, "would overwrite", "which is read")
+    assert {path: path.read_bytes() for path in owned.rglob("*") if path.is_file()} == before
+    assert not (owned / "json").exists() and not (owned / ".inputs").exists()
+
+
+def test_two_reports_have_two_names(command, owned):
+    one_line(*command("evaluate", "--data", "data", "--csv", "r", "--html", "there/r"), "two reports")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict crop/p.png --out new/out --weights nowhere.pth",
+        "predict w.pth.png --out new/out",
+        "crop crop/p.png --aspect 1:1 --out new/out --weights w.pth",
+        "submit salicon crop/p.png --out new/out --weights nowhere.pth",
+        "convert w.pth new/out/w.safetensors",
+        "export new/out/o.onnx --format onnx --weights w.pth",
+        "analyze qualitative --out new/out --data data --weights nowhere.pth",
+    ],
+)
+def test_a_refused_run_leaves_no_empty_folders(command, owned, line):
+    (owned / "w.pth.png").write_bytes(b"no image")
+    assert command(*line.split())[0] == 1
+    assert not (owned / "new").exists()
+
+
+def test_resume_keeps_two_inputs_of_one_name_apart(predict, tmp_path):
+    """Two days of a camera that begins to count anew each day."""
+    for day in (1, 2):
+        (tmp_path / f"day{day}").mkdir()
+        pixels = np.random.default_rng(day).integers(0, 256, (60, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"day{day}" / "IMG_0001.png")
+    for day, kept in ((1, 0), (2, 0), (2, 1), (1, 1)):
+        status, out, err = predict(tmp_path / f"day{day}", "--save", "raw", "--resume")
+        assert status == 0 and out.startswith(f"{1 - kept} image"), err
+    one, two = (np.load(path) for path in sorted(written(tmp_path)))
+    assert np.abs(one - two).max() > 1e-3
+    # Without --resume the outputs have the names of this run's inputs; what that replaces is told.
+    status, _, err = predict(tmp_path / "day2", "--save", "raw")
+    assert status == 0 and "IMG_0001 of" in err and "--resume keeps both" in err and err.count("\n") == 1

@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.golden_weights import GOLDEN, arrays
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, resize_frame
-from unisal_jax.media.video import open_video
+from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.models import layers
 from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
 from unisal_jax.predict import network
@@ -130,6 +131,79 @@ def test_frames_come_out_as_they_go_in(model, frames):
             break
 
 
+@pytest.mark.parametrize(("pixels", "most_ahead"), [(3 * 360 * 640, 15), (360 * 640, 5), (0, 1)])
+def test_huge_frames_go_in_smaller_groups(model, frames, monkeypatch, pixels, most_ahead):
+    """Three together, one by one, and nothing ahead; with the same results."""
+    want = list(model.predict_video(frames[:8], input_size=(96, 128), stride=3, log=True))
+    monkeypatch.setattr(unisal_jax.predict.model, "MAX_FILM_BYTES", 20 * pixels)
+    read = 0
+
+    def counted():
+        nonlocal read
+        for frame in frames[:8]:
+            read += 1
+            yield frame
+
+    got = model.predict_video(counted(), input_size=(96, 128), stride=3, log=True)
+    for number, ((frame, log_density), (same, wanted)) in enumerate(zip(got, want, strict=True)):
+        assert read - number <= most_ahead
+        np.testing.assert_array_equal(frame, same)
+        np.testing.assert_allclose(log_density, wanted, atol=1e-4)
+
+
+def test_one_buffer_for_all_frames(model, frames):
+    """As cameras' libraries fill it; what comes out is the caller's, to keep and to change."""
+    buffer = np.empty_like(frames[0])
+
+    def filled():
+        for frame in frames[:8]:
+            buffer[:] = frame
+            yield buffer
+
+    want = list(model.predict_video(frames[:8], input_size=(96, 128), stride=3))
+    for (frame, density), (same, wanted) in zip(
+        model.predict_video(filled(), input_size=(96, 128), stride=3), want, strict=True
+    ):
+        np.testing.assert_array_equal(frame, same)
+        np.testing.assert_array_equal(density, wanted)
+        frame[:] = density[:] = 0
+
+
+def test_arrays_of_other_libraries(model, frames):
+    """JAX's here; `test_arrays.py` has the other kinds."""
+    given = jnp.asarray(np.stack(frames[:3]))
+    size = {"input_size": (96, 128)}
+    np.testing.assert_array_equal(model.predict(given[0], **size), model.predict(frames[0], **size))
+    want = model.predict_batch(np.stack(frames[:3]), **size)
+    for batch in (given, list(given), frames[:3]):
+        np.testing.assert_array_equal(model.predict_batch(batch, **size), want)
+    one, other = model.features(given[0], **size), model.features(frames[0], **size)
+    np.testing.assert_array_equal(one["fused"], other["fused"])
+    want = [density for _, density in model.predict_video(frames[:3], **size, stride=3)]
+    for video in (given, list(given), iter(given)):
+        for (frame, density), wanted in zip(model.predict_video(video, **size, stride=3), want, strict=True):
+            assert type(frame) is np.ndarray
+            np.testing.assert_array_equal(density, wanted)
+    stream = model.stream((360, 640), **size)
+    live = stream(given[0])
+    stream.reset()
+    np.testing.assert_array_equal(live, stream(frames[0]))
+
+
+def test_a_readers_frames_and_times(model, tmp_path):
+    """A caller's own reader is not closed with the prediction, and knows the times of what came out."""
+    with VideoWriter(tmp_path / "clip.mp4", (96, 128), 10) as writer:
+        for _ in range(30):
+            writer.write(np.full((96, 128, 3), 99, np.uint8))
+    with open_video(tmp_path / "clip.mp4") as reader:
+        predicted = model.predict_video(reader, input_size=(96, 128), stride=3)
+        next(predicted)
+        predicted.close()
+        read = len(reader.times)
+        assert list(reader.times) == pytest.approx([n / 10 for n in range(read)])
+        assert len(list(reader)) == 30 - read > 0
+
+
 def test_good_frames_come_before_an_error(model, frames):
     def broken():
         yield from frames[:7]
@@ -222,6 +296,8 @@ def test_usual_domains(model):
         (lambda m: m.stream((4, 4), stride=0), "stride: 0"),
         (lambda m: m.stream((4, 4))(np.zeros((4, 5, 3), np.uint8)), "frame: size 4x5, but the stream .* 4x4"),
         (lambda m: next(m.predict_video([np.zeros((4, 4))])), r"frame: float64 \[4, 4\]"),
+        (lambda m: next(m.predict_video(5)), "video: int, but a path or frames are needed"),
+        (lambda m: next(m.predict_video(np.zeros((2, 4, 4, 3)))), r"video: float64 \[2, 4, 4, 3\]"),
     ],
 )
 def test_bad_arguments(model, call, message):

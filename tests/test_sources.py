@@ -1,14 +1,19 @@
 """From what a user names to pictures and videos with names."""
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from unisal_jax import errors
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.sources import Source, expand_inputs
+from unisal_jax.media.frame_counts import count_frames
+from unisal_jax.media.names import shorten
+from unisal_jax.media.sources import Source, expand_inputs, find_inputs
 
 
 @pytest.fixture
@@ -136,6 +141,118 @@ def test_upper_and_lower_case_are_one(tree):
 def test_refusals(tree, text, message, video):
     with pytest.raises(UnisalError, match=message):
         expand_inputs(["a/x.jpg", text], video)
+
+
+def test_links_that_loop(tmp_path, monkeypatch):
+    """Two links in each folder of a chain: without care, as many paths as 2 to the power of the depth."""
+    folder = tmp_path
+    for depth in range(8):
+        folder = folder / f"d{depth}"
+        folder.mkdir()
+        (folder / f"{depth}.png").touch()
+        (folder / "a_me").symlink_to(".")
+        (folder / "a_up").symlink_to("..")
+        (folder / "a_top").symlink_to(tmp_path)
+    (tmp_path / "dangling.png").symlink_to("nowhere.png")
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("**/*.png", "**/*", "**", "**/**/*.png", "d0/**/d?/**/*.png", "*/a_me/**/*.png"):
+        paths = [path for _, path, _ in found(pattern)]
+        assert sorted(path.split("/")[-1] for path in paths) == [f"{depth}.png" for depth in range(8)]
+    # Under their own paths, and so by their own names.
+    assert found("**/*.png")[1] == ("image", "d0/d1/1.png", "1")
+
+
+def test_a_file_that_links_lead_to_is_taken_once_and_told(tree):
+    (tree / "b" / "link.png").symlink_to("x.png")
+    (tree / "other").symlink_to("b")
+    inputs = find_inputs(["b/link.png", "other", "b"])
+    assert sorted(str(source.path) for source in inputs.sources) == ["other/x.jpg", "other/x.png"]
+    assert len(inputs.notes) == 1 and "each file is taken once" in inputs.notes[0]
+
+
+@pytest.mark.parametrize("name", ["clips [2020]", "it's", "a*b?", '[!x] $HOME `ls` \\ "q"', "-dash"])
+def test_the_hint_works_when_pasted(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    for file in ("1.MP4", "2.MP4"):
+        (tmp_path / name / file).touch()
+    with pytest.raises(UnisalError) as refused:
+        expand_inputs([name])
+    (pasted,) = shlex.split(str(refused.value).partition("such as ")[2])
+    assert [source.name for source in expand_inputs([pasted])] == ["1", "2"]
+
+
+def test_system_files_match_no_glob(tree):
+    for name in ("a/._x9.png", "a/@eaDir/x9.png", "__MACOSX/a/x9.png"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    assert not [path for _, path, _ in found("**/*") if "_" in path or "@" in path]
+    assert found("a/.hid*")[0][1] == "a/.hidden.png"  # asked for by its dot
+
+
+def test_what_is_left_out_is_told(tree):
+    for name in (
+        "mix/1.png",
+        "mix/a.mp4",
+        "mix/b.MOV",
+        "mix/c.HEIC",
+        "mix/d.txt",
+        "mix/.e.txt",
+        "mix/s/2.png",
+    ):
+        (tree / name).parent.mkdir(exist_ok=True, parents=True)
+        (tree / name).touch()
+    (tree / "mix" / "empty").mkdir()
+    (note,) = find_inputs(["mix"]).notes
+    assert note.startswith(
+        "mix: 2 videos, 1 folder with images or videos and 2 other files (.heic, .txt) were left out; "
+    )
+    (pasted,) = shlex.split(note.partition(" as ")[2])
+    everything = find_inputs([pasted])
+    assert [source.kind for source in everything.sources].count("video") == 2
+    assert len(everything.sources) == 4 and everything.notes == [
+        "mix/*: 2 other files (.heic, .txt) were left out"
+    ]
+    assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
+    with pytest.raises(UnisalError, match="HEIC images, which are not read; convert them"):
+        (tree / "empty" / "a.heic").touch()
+        expand_inputs(["empty"])
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_animations(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 6), (40 * n, 0, 0)) for n in range(4)]
+    moving, still = tmp_path / f"moving.{suffix}", tmp_path / f"still.{suffix}"
+    frames[0].save(moving, save_all=True, append_images=frames[1:], comment=b"x" * 1000)
+    frames[0].save(still)
+    assert (count_frames(moving), count_frames(still)) == (4, 1)
+    inputs = [str(moving), str(still)]
+    assert [source.kind for source in expand_inputs(inputs, video=True)] == ["video", "image"]
+    assert [source.kind for source in expand_inputs(inputs)] == ["image", "image"]
+    assert find_inputs(inputs).notes == [
+        f"{moving}: 3 frames after the first left out; --video takes all frames"
+    ]
+    moving.write_bytes(moving.read_bytes()[:20])
+    assert count_frames(moving) == 1
+
+
+def test_long_names_are_cut_and_stay_apart(tmp_path):
+    names = ["x" * 251, "x" * 250 + "y", "視" * 83 + "a"]
+    paths = [tmp_path / f"{name}.png" for name in names]
+    for path in paths:
+        path.touch()
+    cut = [source.name for source in find_inputs([str(path) for path in paths], name_bytes=100).sources]
+    assert len(set(cut)) == 3 and all(len(os.fsencode(name)) <= 100 for name in cut)
+    assert cut == [shorten(name, 100) for name in names]  # as in any other run
+    whole = find_inputs([str(path) for path in paths], name_bytes=251).sources
+    assert [source.name for source in whole] == names
+
+
+def test_names_that_would_be_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("..png", "...mp4", "images"):
+        (tmp_path / name).touch()
+    assert [name for *_, name in found("..png", "...mp4")] == ["_.", "_.."]
 
 
 def test_media_does_not_import_jax():

@@ -7,6 +7,7 @@ import numpy as np
 
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +49,8 @@ def integral(density: np.ndarray) -> np.ndarray:
     Raises:
       UnisalError: it is not such an array, or zero everywhere.
     """
-    density = np.asarray(density)
-    if density.ndim != 2 or 0 in density.shape or density.dtype.kind != "f":
-        raise UnisalError(
-            f"density: {density.dtype} {list(density.shape)}, but floats [height, width] are needed"
-        )
-    sums = cv2.integral(np.ascontiguousarray(density, np.promote_types(density.dtype, np.float32)))
+    density = as_density(density)
+    sums = cv2.integral(density)
     if not (np.isfinite(sums[-1, -1]) and sums[-1, -1] > 0 and density.min() >= 0):
         raise UnisalError("density: it must be finite, nowhere negative, and not zero everywhere")
     return sums / sums[-1, -1]

@@ -15,6 +15,7 @@ from unisal_jax.apps.boxes import Box, integral, share
 from unisal_jax.apps.track import BestPath, Placed, Smoothed, best_place
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density
 
 Aspect = tuple[float, float]  # width : height
 
@@ -99,7 +100,7 @@ def crop_video(
       UnisalError: as `VideoCrops`.
     """
     crops = None
-    for density in densities:
+    for density in map(as_density, densities):
         crops = crops or VideoCrops((density.shape[0], density.shape[1]), aspect, scale, fps, smoothness)
         yield from crops.add(density)
     if crops is not None:
@@ -146,6 +147,7 @@ class VideoCrops:
         A crop's share of attention is exact on the grid. Between, it is a cubic's through the nearest
         places, for densities as smooth as the network's within 1e-4.
         """
+        density = as_density(density)
         sums = integral(density)
         if density.shape != self._size:
             raise UnisalError(f"density: size {list(density.shape)} among frames of {list(self._size)}")

@@ -15,10 +15,10 @@ import numpy as np
 
 from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.images import write_png
+from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, camera_number, open_video
-from unisal_jax.predict.outputs import DEFAULT_FPS, text_file
+from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at, text_file
 
 KINDS = ("json", "crop")
 
@@ -47,6 +47,11 @@ class CropFiles:
         files = {"json": f"{source.name}.json", "crop": crop}
         return [self.out / kind / files[kind] for kind in self.kinds]
 
+    @property
+    def film(self) -> str | None:
+        """The crop, where it is written."""
+        return "crop" if "crop" in self.kinds else None
+
     def check(self, sources: list[Source]) -> None:
         """Raises UnisalError for a source that cannot be read twice, where that would be needed."""
         for source in sources:
@@ -55,9 +60,10 @@ class CropFiles:
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Writes a picture's box and its crop."""
-        crop = best_crop(np.exp(log_density), self.aspect, self.scale)
+        crop = best_crop(np.exp(log_density, out=log_density), self.aspect, self.scale)
         if "crop" in self.kinds:
-            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image))
+            profile = read_profile(source.path)
+            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image), profile)
         self._write_json(source, {"about": self._about(about), **_facts(crop)})
 
     @contextlib.contextmanager
@@ -75,7 +81,10 @@ class CropFiles:
                 for crop, frame in zip(crops, frames, strict=False):
                     writer.write(crop.box.of(frame))
         mean = _rounded(float(np.mean([crop.attention for crop in crops])))
-        frames_json = [{"frame": number, **_facts(crop)} for number, crop in enumerate(crops, 1)]
+        frames_json = [
+            {"frame": number, **shown_at(seconds), **_facts(crop)}
+            for number, (crop, seconds) in enumerate(zip(crops, track.times, strict=True), 1)
+        ]
         about = {**self._about(about), "smoothness": self.smoothness}
         self._write_json(source, {"about": about, "frames": frames_json, "mean_attention": mean})
 
@@ -95,9 +104,11 @@ class _Track:
     def __init__(self, crops: VideoCrops):
         self._crops = crops
         self._settled: list[Crop] = []
+        self.times: list[float | None] = []
         self.window = crops.window
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        self.times.append(seconds)
         self._settled += self._crops.add(np.exp(log_density))
 
     def finish(self) -> list[Crop]:

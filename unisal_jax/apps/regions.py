@@ -13,6 +13,7 @@ import numpy as np
 from unisal_jax.apps.boxes import Box, integral, share
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density
 
 _SIDES = ("left", "top", "width", "height")
 
@@ -73,6 +74,7 @@ def score_regions(density: np.ndarray, regions: Sequence[Region]) -> list[Region
     Raises:
       UnisalError: the density is no such array, or a box leaves it.
     """
+    density = as_density(density)
     sums = integral(density)
     size = density.shape[0], density.shape[1]
     check_regions(regions, size)

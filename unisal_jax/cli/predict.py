@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.resume import name_bytes, plan
     from unisal_jax.weights.fetch import files_of
 
-    out, kinds = (args.out or Path()).absolute(), args.save if args.out is not None else ()
+    out, kinds = args.out or Path(), args.save if args.out is not None else ()
+    if args.ray:  # whose workers have working folders of their own
+        out = out.absolute()
     found = find_inputs(args.input, args.video, name_bytes(out, kinds))
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
         raise UnisalError("--show: is for video; name --out for pictures")
@@ -102,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
             summary = predict_sources(load(args.weights, args.dtype), planned.sources, results, options)
     summary.kept = planned.kept
     summary.errors += planned.errors
-    for line in [*(f"skipped: {line}" for line in summary.errors), *found.notes, *planned.notes]:
+    notes = [*found.notes, *planned.notes, *summary.notes]
+    for line in [*(f"skipped: {line}" for line in summary.errors), *(f"note: {line}" for line in notes)]:
         print(f"unisal predict: {line}", file=sys.stderr)
     print(summary.text(args.out))
     return 0 if summary.done else 1

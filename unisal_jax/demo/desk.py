@@ -160,6 +160,10 @@ class _Bounded:
     files: PredictionFiles
     seconds: float
 
+    @property
+    def film(self) -> str | None:
+        return self.files.film
+
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         self.files.image(source, image, log_density, about)
 
@@ -177,7 +181,7 @@ class _Until:
     deadline: float
     seconds: float
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
         if time.monotonic() > self.deadline:
             raise UnisalError(f"stopped after {self.seconds:g} seconds, the limit of this page")
-        self.results.write(frame, log_density)
+        self.results.write(frame, log_density, seconds)

@@ -3,6 +3,7 @@
 from unisal_jax.media.images import (
     IMAGE_SUFFIXES,
     list_images,
+    open_image,
     read_image,
     resize_frame,
     write_map_png,
@@ -23,6 +24,7 @@ __all__ = [
     "expand_inputs",
     "heat_colours",
     "list_images",
+    "open_image",
     "open_video",
     "overlay",
     "read_image",

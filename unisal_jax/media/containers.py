@@ -5,30 +5,42 @@ edit lists and dropped frames make whole files hold fewer. The declared sizes of
 blocks are exact, and a whole file always has the bytes that it declares.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from unisal_jax.limits import MAX_BLOCKS
 
 _MP4_BOXES = frozenset(
     [b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"free", b"skip", b"wide", b"uuid"]
 )
 _EBML_HEADER, _EBML_SEGMENT, _EBML_VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
+# How it is packed, and after four bytes of a size and a name how large it is.
+_PACKED_INDEX = re.compile(rb"dcomzlib.{4}cmvd(.{4})", re.DOTALL)
+_MARK, _PART = 19, 1 << 20
+# Of Matroska, AVI, FLV, Ogg, ASF and MPEG-TS, which as a size of a block would be above 400 MB.
+_OTHER_STARTS = (_EBML_HEADER, b"RIFF", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"G")
 
 
 def is_cut_off(path: Path) -> bool:
-    """True when an MP4, MOV, AVI, Matroska or WebM file ends before its last block does.
+    """True when an MP4, MOV, AVI, Matroska, WebM or GIF file ends before its last block does.
 
     False for a whole file, for other containers, and where the writer left the sizes open (a live
-    recording): nothing can be told there.
+    recording) or the blocks are too many: nothing can be told there.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
-        block_end = _block_end(start)
+        block_end = _block_end(file.read(8))
+        if block_end is None:
+            return False
         position = 0
-        while block_end is not None and position < size:
+        # Bounded: a file of the smallest blocks alone would take minutes.
+        for _ in range(MAX_BLOCKS):
+            if position >= size:
+                break
             file.seek(position)
             end = block_end(file, position)
             if end is None:
@@ -39,6 +51,41 @@ def is_cut_off(path: Path) -> bool:
     return False
 
 
+def packed_index_size(path: Path) -> int:
+    """Bytes that the packed index of a QuickTime file claims to unpack to; 0 where it has none."""
+    size, position, largest = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        if file.read(4).startswith(_OTHER_STARTS):
+            return 0
+        for _ in range(MAX_BLOCKS):
+            file.seek(position)
+            header = file.read(16)
+            end = _box_end(header, position)
+            if end is None:
+                break
+            end = min(end, size)
+            # It may lie in a block of any name that is read.
+            if header[4:8] not in (b"mdat", b"free", b"skip"):
+                largest = max(largest, _largest_claim(file, position, end))
+            position = end
+    return largest
+
+
+def _largest_claim(file: BinaryIO, start: int, end: int) -> int:
+    """The largest size that a packed index claims between two positions, which are read part by part."""
+    largest, found = 0, b""
+    file.seek(start)
+    for position in range(start, end, _PART):
+        part = file.read(min(_PART, end - position))
+        if not part:
+            break
+        # With the end of the part before, where the mark may have begun.
+        found = found[-_MARK:] + part
+        for claim in _PACKED_INDEX.findall(found):
+            largest = max(largest, int.from_bytes(claim, "big"))
+    return largest
+
+
 def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
     """The reader of outermost blocks for a file that starts with these bytes."""
     if start[:4] == b"RIFF":
@@ -47,6 +94,8 @@ def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
         return _matroska_end
     if start[4:8] in _MP4_BOXES:
         return _mp4_end
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return _gif_end
     return None
 
 
@@ -57,6 +106,12 @@ def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
 def _mp4_end(file: BinaryIO, position: int) -> int | None:
     header = file.read(16)
     if len(header) < 8 or header[4:8] not in _MP4_BOXES:
+        return None
+    return _box_end(header, position)
+
+
+def _box_end(header: bytes, position: int) -> int | None:
+    if len(header) < 8:
         return None
     (size,) = struct.unpack(">I", header[:4])
     if size == 1 and len(header) == 16:
@@ -91,3 +146,32 @@ def _matroska_end(file: BinaryIO, position: int) -> int | None:
     size = int.from_bytes(field, "big") & largest
     # All ones means "unknown".
     return None if size == largest else position + len(name) + length + size
+
+
+def _gif_end(file: BinaryIO, position: int) -> int | None:
+    if position == 0:
+        header = file.read(13)
+        return 13 + _gif_colours(header[10:11])
+    kind = file.read(1)
+    if kind == b",":
+        position += 11 + _gif_colours(file.read(9)[8:])
+    elif kind == b"!":
+        position += 2
+    else:
+        return None  # the file's end, or nothing that is known
+    # Parts of up to 255 bytes, each with its length before it, to an empty one.
+    for _ in range(MAX_BLOCKS):
+        file.seek(position)
+        length = file.read(1)
+        if not length:
+            return position + 1
+        position += 1 + length[0]
+        if length[0] == 0:
+            return position
+    return None
+
+
+def _gif_colours(packed: bytes) -> int:
+    """Bytes of the table of colours that these flags tell of."""
+    flags = packed[0] if packed else 0
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,29 +1,48 @@
-"""Pictures: reading any common file as RGB, the network's resizing, writing maps."""
+"""Images: reading any common file as RGB, the network's resizing, writing maps."""
 
+import contextlib
+import io
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from natsort import natsorted, ns
-from PIL import ExifTags, Image
+from PIL import Image, TiffImagePlugin
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write, list_folder
-from unisal_jax.limits import MAX_PIXELS
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+from unisal_jax.limits import (
+    MAX_HELD_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
 )
-"""Suffixes of image files, in lower case."""
+from unisal_jax.media import formats, screening
+from unisal_jax.media.formats import IMAGE_SUFFIXES
 
-# Pillow knows some fifty formats. The rest are rare, and some of them run other programs.
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decoding_bytes",
+    "list_images",
+    "map_to_grey",
+    "open_encoded",
+    "open_image",
+    "read_image",
+    "read_profile",
+    "resize_frame",
+    "row_strips",
+    "turn_upright",
+    "write_map_png",
+    "write_npy",
+    "write_png",
+]
+
 _KINDS = "JPEG, PNG, BMP, TIFF, WebP, GIF or PPM"
 
-# EXIF orientation -> what turns the stored picture upright.
+# EXIF orientation -> what turns the stored image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,6 +57,22 @@ _TURNS = {
 _WARNINGS_LOCK = threading.Lock()
 
 
+# Tags of TIFF.
+_STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 279, 322, 323, 325
+# Blank tiles may share their bytes.
+_TIFF_SLACK_BYTES = 64 << 20
+
+# How much of a file a decoder is given at once, at most: the time is looked at in between.
+_PIECE_BYTES = 4096
+
+
+def row_strips(height: int, width: int) -> Iterator[slice]:
+    """Slices of rows, of four megapixels each, to work on a large image without a copy of it."""
+    rows = max(1, (1 << 22) // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image file as uint8 RGB [H, W, 3] in 0..255, upright (EXIF orientation applied).
 
@@ -45,32 +80,95 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     keep their upper 8 bits. Of an animation the first frame is read.
 
     Args:
-        max_pixels: larger pictures are refused from their header, before they take any memory.
+        max_pixels: larger images are refused from their header, before they take any memory.
             Values above the default have no effect.
 
     Raises:
         UnisalError: no such file, not an image, cut off or damaged, too large, or samples without a
             known range (floats, 32-bit integers).
     """
+    with open_image(path, max_pixels) as image:
+        return _to_rgb(path, image)
+
+
+def read_profile(path: str | Path) -> bytes:
+    """The ICC profile of an RGB image file that `read_image` reads, at most 1 MiB; empty if it has none.
+
+    A profile for grey or CMYK samples does not fit the RGB that is read, and is left out.
+
+    Raises:
+        UnisalError: as for `read_image`, as far as the header tells.
+    """
+    with open_image(path) as image:
+        profile = image.info.get("icc_profile") or b""
+    return profile if len(profile) <= MAX_METADATA_BYTES and profile[16:20] == b"RGB " else b""
+
+
+def decoding_bytes(path: str | Path) -> int:
+    """Bytes that `read_image` takes at its peak for this file, told from the header.
+
+    Raises:
+        UnisalError: as for `read_image`, as far as the header tells.
+    """
+    with open_image(path) as image:
+        return _decoding_bytes(image)
+
+
+@contextlib.contextmanager
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Opens an image file for the caller to decode: every reader of image files goes through here.
+
+    The header is read and checked; no pixel is decoded yet. Decode inside the block and do little else:
+    an exception that leaves it is taken for damage of the file. Metadata other than EXIF, XMP and the ICC
+    profile is left out, as are these where they are damaged or large; `turn_upright` applies the EXIF
+    orientation.
+
+    Args:
+        path: the file; what it holds decides its format, not its suffix.
+        max_pixels: as for `read_image`.
+
+    Raises:
+        UnisalError: no such file, not an image of a known format, cut off or damaged, too large, or slower
+            to read than an honest file.
+    """
     path = Path(path)
     if not path.is_file():
         raise UnisalError(f"{path}: is a folder, not an image" if path.is_dir() else f"{path}: no such file")
     try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise UnisalError(f"{path}: the file is empty")
-            file.seek(0)
-            with _open(path, file, max_pixels) as image:
-                return _to_rgb(path, image)
+        file = path.open("rb")
+    except OSError as error:
+        raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
+    with file, _opened(path, file, max_pixels) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def open_encoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Opens an image that is in memory, as `open_image` does; `name` is what errors call it."""
+    with _opened(name, io.BytesIO(data), max_pixels) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _opened(name: str | Path, file: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    try:
+        start = file.read(64)
+        if not start:
+            raise UnisalError(f"{name}: the file is empty")
+        unread = formats.unread_by_start(start)
+        if unread:
+            raise UnisalError(formats.unread_line(name, unread))
+        with _open(name, file, max_pixels) as image:
+            yield image
     except UnisalError:
         raise
-    except PermissionError as error:
-        raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
+    except screening.Excess as error:
+        raise UnisalError(f"{name}: {error}; the image is damaged or made to do harm") from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more
         # for damaged files: there is no common base to name here.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnisalError(f"{path}: the image is damaged or cut off ({reason})") from error
+        raise UnisalError(f"{name}: the image is damaged or cut off ({reason})") from error
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -88,54 +186,135 @@ def list_images(folder: Path) -> list[Path]:
     return natsorted(found, key=lambda entry: entry.name, alg=ns.PATH)
 
 
-def _open(path: Path, file: BinaryIO, max_pixels: int) -> Image.Image:
+def _open(name: str | Path, file: BinaryIO, max_pixels: int) -> Image.Image:
     """The image with its header read, of an accepted size; no pixel is decoded yet."""
+    screened, metadata = screening.screen(file, screening.deadline())
     with _WARNINGS_LOCK, warnings.catch_warnings():
-        # Our own bound speaks below, with the path; the other warnings are about metadata.
+        # Our own bound speaks below, with the name; the other warnings are about metadata.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(file, formats=_FORMATS)
+            image = Image.open(screened, formats=formats.READ)  # type: ignore[arg-type]
         except Image.UnidentifiedImageError:
-            raise UnisalError(f"{path}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
+            raise UnisalError(f"{name}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
         except Image.DecompressionBombError:
-            raise UnisalError(f"{path}: larger than {max_pixels / 1e6:g} megapixels") from None
+            raise UnisalError(f"{name}: larger than {max_pixels / 1e6:g} megapixels") from None
+    size = f"{image.width}x{image.height}"
     if image.width * image.height > max_pixels:
+        raise UnisalError(f"{name}: {size} is larger than {max_pixels / 1e6:g} megapixels")
+    if max(image.size) > MAX_SIDE:
+        raise UnisalError(f"{name}: {size} has a side of more than {MAX_SIDE:,} pixels")
+    if (needed := _decoding_bytes(image)) > MAX_HELD_BYTES:
         raise UnisalError(
-            f"{path}: {image.width}x{image.height} is larger than {max_pixels / 1e6:g} megapixels"
+            f"{name}: decoding {size} in this format takes {needed / 1e9:.1f} GB, above the limit of "
+            f"{MAX_HELD_BYTES / 1e9:.1f}; save it smaller, or as a PNG or baseline JPEG"
         )
+    if image.format == "TIFF":
+        _check_tiff_blocks(image, screened)
+    screened.end_of_header()
+    for key in ("exif", "xmp", "icc_profile"):
+        if value := getattr(metadata, key):
+            image.info[key] = value
+    image.decodermaxblock = _PIECE_BYTES  # type: ignore[attr-defined]
     return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
-    """Decodes to uint8 RGB [H, W, 3], upright."""
+def _decoding_bytes(image: Image.Image) -> int:
+    """Bytes at the peak of decoding an open image to RGB."""
+    pixels = image.width * image.height
+    # Pillow's own image, and the RGB made of it.
+    each = 4 + 3
+    if image.format == "WEBP":
+        # Two canvases of the animation's decoder, and the frame as bytes, beside Pillow's image.
+        each = 4 + 4 + 2 * 4
+    elif image.format == "JPEG" and image.info.get("progressive"):
+        # libjpeg holds all coefficients, of two bytes, until the last scan.
+        layers = [(down, across) for _, down, across, _ in image.layer]  # type: ignore[attr-defined]
+        full = max(down for down, _ in layers) * max(across for _, across in layers)
+        each = max(each, 4 + round(sum(2 * down * across for down, across in layers) / max(full, 1)))
+    elif image.format == "TIFF":
+        return max(each * pixels, 4 * pixels + _tiff_block_bytes(image))
+    return each * pixels
+
+
+def _tiff_block_bytes(image: Image.Image) -> int:
+    """Bytes of a TIFF's largest strip or tile, unpacked, of which libtiff holds one."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    sample = max(bits) if isinstance(bits, tuple) else bits
+    if _TILE_WIDTH in tags:
+        pixels = tags[_TILE_WIDTH] * tags.get(_TILE_HEIGHT, 0)
+    else:
+        rows = tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height)
+        pixels = image.width * min(rows, image.height)
+    return pixels * tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) * -(-sample // 8)
+
+
+def _check_tiff_blocks(image: Image.Image, file: screening.ScreenedFile) -> None:
+    """Refuses strips or tiles that lie over each other: libtiff reads each whole, and looks at no time."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    counts = tags.get(_TILE_BYTES, tags.get(_STRIP_BYTES, ()))
+    total = sum(counts) if isinstance(counts, tuple) else counts
+    if total > 2 * file.seek(0, 2) + _TIFF_SLACK_BYTES:
+        raise screening.Excess("its strips are longer than the file")
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Decodes an open image and turns it as its EXIF orientation says."""
     image.load()
     turn = _TURNS.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
-    mode = upright.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
+    """Decodes to uint8 RGB [H, W, 3], upright."""
+    image.load()
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        samples = "floating-point" if image.mode == "F" else "32-bit"
+        raise UnisalError(f"{path}: {samples} samples have no known range; save it with 8 or 16 bits")
+    orientation = _orientation(image)
+    width, height = image.size
+    rgb = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
+    # Rows go to their places in the upright image, so that no turned copy is made.
+    stored = _as_stored(rgb, orientation)
+    for rows in row_strips(height, width):
+        stored[rows] = _strip(image, rows.start, rows.stop)
+    return rgb
+
+
+def _strip(image: Image.Image, top: int, bottom: int) -> np.ndarray:
+    """Rows of a decoded image as uint8 RGB [rows, W, 3], or grey [rows, W, 1]."""
+    strip = image if bottom - top == image.height else image.crop((0, top, image.width, bottom))
+    if strip.mode == "I" or strip.mode.startswith("I;16"):
         # Pillow's own conversion would clip 16 bits at 255 instead of scaling. It holds 16-bit PPM
         # (and old releases PNG) in 32 bits.
-        grey = (np.asarray(upright) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if mode in ("F", "I"):
-        samples = "floating-point" if mode == "F" else "32-bit"
-        raise UnisalError(f"{path}: {samples} samples have no known range; save it with 8 or 16 bits")
-    if mode in ("P", "PA", "La", "RGBa"):
+        return (np.asarray(strip) >> 8).astype(np.uint8)[..., None]
+    if strip.mode in ("P", "PA", "La", "RGBa"):
         # Directly to RGB, Pillow warns of a palette's transparency and refuses premultiplied alpha.
-        upright = upright.convert("RGBA")
-    return np.array(upright.convert("RGB"))
+        strip = strip.convert("RGBA")
+    return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+
+
+def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of an upright image with the rows and columns of the file."""
+    turned = {
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright,
+        6: upright[:, ::-1],
+        7: upright[::-1, ::-1],
+        8: upright[::-1],
+    }.get(orientation, upright)
+    return turned.transpose(1, 0, 2) if orientation >= 5 else turned
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) when there is none that can be read."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return image.getexif().get(ExifTags.Base.Orientation, 1)
-        except Exception:
-            # The decoders' many exceptions again. The picture itself is whole, so damaged metadata is
-            # no reason to refuse it.
-            return 1
+    """The orientation of a decoded image, 1 to 8; 1 (upright) when there is none that can be read."""
+    if image.format == "TIFF":
+        # Pillow has turned it already.
+        return 1
+    exif, xmp = (image.info.get(key) or b"" for key in ("exif", "xmp"))
+    return screening.orientation(exif, xmp)
 
 
 def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -160,7 +339,10 @@ def map_to_grey(density: np.ndarray) -> np.ndarray:
     peak = density.max()
     if peak <= 0:
         return np.zeros(density.shape, np.uint8)
-    return (density / peak * 255).astype(np.uint8)
+    grey = np.empty(density.shape, np.uint8)
+    for rows in row_strips(*density.shape):
+        grey[rows] = density[rows] / peak * 255
+    return grey
 
 
 def write_map_png(path: str | Path, density: np.ndarray) -> None:
@@ -172,13 +354,17 @@ def write_map_png(path: str | Path, density: np.ndarray) -> None:
     write_png(path, map_to_grey(density))
 
 
-def write_png(path: str | Path, image: np.ndarray) -> None:
+def write_png(path: str | Path, image: np.ndarray, profile: bytes = b"") -> None:
     """Writes uint8 RGB [H, W, 3] or grey [H, W] as a PNG, whole or not at all.
+
+    Args:
+        profile: ICC profile of the colours (`read_profile`); empty for none.
 
     Raises:
         UnisalError: the file cannot be written.
     """
-    _write(path, lambda file: Image.fromarray(image).save(file, format="PNG"))
+    options = {"icc_profile": profile} if profile else {}
+    _write(path, lambda file: Image.fromarray(image).save(file, format="PNG", **options))
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:

@@ -3,6 +3,10 @@
 import cv2
 import numpy as np
 
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.images import row_strips
+
 _GREY = np.arange(256, dtype=np.uint8)
 # Turbo, because the order of its hues reads at once over any photo (inferno is lost on skin and
 # flowers), without its two dark ends: a peak must not be darker than what surrounds it.
@@ -19,7 +23,7 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
 
     From blue at 0 over green and yellow to red at the peak. A map of zeros is blue.
     """
-    return _look_up(_levels(density), _HEAT)
+    return _look_up(density_levels(density), _HEAT)
 
 
 def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
@@ -27,33 +31,41 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
 
     Args:
         image: uint8 RGB [H, W, 3].
-        density: float [H, W] >= 0, of any scale.
+        density: float [H, W] >= 0, of any scale, or its `density_levels`.
         opacity: how far the heat covers the image at the density's peak, 0 to 1.
 
     Returns:
         uint8 RGB [H, W, 3].
 
     Raises:
-        ValueError: image and density differ in size.
+        UnisalError: they are no such arrays, or differ in size.
     """
-    if image.shape != (*density.shape, 3):
-        raise ValueError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
+    image, levels = as_frames(image, 3, "image"), density_levels(density)
+    if image.shape != (*levels.shape, 3):
+        raise UnisalError(f"image of shape {image.shape} and density of shape {levels.shape} do not match")
     # Everything that depends on the density alone is worked out for its 256 levels, not for each pixel.
     weight = opacity * (_GREY / 255.0) ** _WEIGHT_POWER
     heat = np.rint(_HEAT * weight[:, None]).astype(np.uint8)
     kept = np.repeat(np.rint(255 * (1 - weight)).astype(np.uint8)[:, None], 3, axis=1)
-    levels = _levels(density)
-    return cv2.add(cv2.multiply(image, _look_up(levels, kept), scale=1 / 255), _look_up(levels, heat))
+    laid = np.empty(image.shape, np.uint8)
+    for rows in row_strips(*levels.shape):
+        dimmed = cv2.multiply(image[rows], _look_up(levels[rows], kept), scale=1 / 255)
+        cv2.add(dimmed, _look_up(levels[rows], heat), dst=laid[rows])
+    return laid
 
 
 def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3] of inputs as in `overlay`."""
-    grey = np.repeat(_levels(density)[..., None], 3, axis=2)
-    return np.concatenate([image, grey, overlay(image, density)], axis=1)
+    image, levels = as_frames(image, 3, "image"), density_levels(density)
+    grey = np.repeat(levels[..., None], 3, axis=2)
+    return np.concatenate([image, grey, overlay(image, levels)], axis=1)
 
 
-def _levels(density: np.ndarray) -> np.ndarray:
-    """The density over its peak in 256 levels, uint8 [H, W]."""
+def density_levels(density: np.ndarray) -> np.ndarray:
+    """The density over its peak in 256 levels, uint8 [H, W]. Levels stay as they are."""
+    if getattr(density, "dtype", None) == np.uint8:
+        return np.asarray(density)
+    density = as_density(density)
     peak = float(density.max())
     return cv2.convertScaleAbs(density, alpha=255 / peak if peak > 0 else 0)
 

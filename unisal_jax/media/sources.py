@@ -10,9 +10,10 @@ from typing import Literal
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
-from unisal_jax.media.animations import count_frames
+from unisal_jax.media.formats import IMAGE_SUFFIXES, unread_by_suffix, unread_line
+from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
-from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
+from unisal_jax.media.images import list_images
 from unisal_jax.media.names import unique_names
 from unisal_jax.media.video import VIDEO_SUFFIXES, camera_number
 
@@ -22,10 +23,6 @@ NAME_BYTES = 250
 """Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
 
 _ANIMATED = frozenset({".gif", ".png", ".webp"})
-# Images that people have and that are not read, for a word on what to do.
-_CONVERT = frozenset(
-    {".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".orf", ".psd"}
-)
 _EXAMPLES = 5
 
 
@@ -128,7 +125,7 @@ def _expand(text: str, video: bool) -> _Listed:
     taken: list[tuple[Kind, str | Path]] = []
     others = []
     for path in match(text):
-        if list_images(path) if path.is_dir() else _kind(path):
+        if _holds_media(path, "image") if path.is_dir() else path.is_file() and _kind(path):
             each = _expand_path(path, video)
             taken += each.taken
             others += each.others
@@ -154,6 +151,9 @@ def _expand_path(path: Path, video: bool) -> _Listed:
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
     kind = _kind(path)
+    unread = unread_by_suffix(path.suffix)
+    if unread:
+        raise UnisalError(unread_line(path, unread))
     if kind is None:
         of_images, of_videos = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(VIDEO_SUFFIXES))
         raise UnisalError(f"{path}: not an image ({of_images}) nor a video ({of_videos}) by its suffix")
@@ -171,11 +171,13 @@ def _is_animated(path: Path) -> bool:
     return path.suffix.lower() in _ANIMATED and count_frames(path) > 1
 
 
-def _holds_media(folder: Path) -> bool:
+def _holds_media(folder: Path, kind: Kind | None = None) -> bool:
+    """Whether images or videos, or those of one kind, lie in a folder; not in one that cannot be read."""
     try:
-        return any(_kind(entry) for entry in list_folder(folder))
+        kinds = {_kind(entry) for entry in list_folder(folder) if entry.is_file()} - {None}
     except UnisalError:
         return False
+    return bool(kinds) if kind is None else kind in kinds
 
 
 def _no_images(folder: Path) -> str:
@@ -187,9 +189,9 @@ def _no_images(folder: Path) -> str:
     videos = [entry for entry in entries if _kind(entry) == "video"]
     if videos:
         return f"{folder}: holds videos but no images; name the videos, or a glob such as {_glob_of(videos)}"
-    unread = sorted({entry.suffix.lower() for entry in entries} & _CONVERT)
+    unread = sorted({name for entry in entries if (name := unread_by_suffix(entry.suffix))})
     if unread:
-        return f"{folder}: holds no images that are read; convert its {', '.join(unread)} to JPEG or PNG"
+        return f"{folder}: holds {', '.join(unread)} images, which are not read; convert them to JPEG or PNG"
     return f"{folder}: holds no images"
 
 

@@ -1,36 +1,35 @@
 """Video: frames from files, folders and cameras one at a time, and MP4 writing."""
 
+import math
 import os
 import re
+from array import array
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import cast
 
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer, OutputContainer
-from av.sidedata.sidedata import SideData
-from av.stream import Disposition
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
-from unisal_jax.limits import MAX_PIXELS
-from unisal_jax.media.containers import is_cut_off
+from unisal_jax.limits import MAX_FPS, MIN_FPS
+from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.frame_times import Steps, steps_of
 from unisal_jax.media.images import list_images, read_image
+from unisal_jax.media.video_file import TimedFrame, VideoFile, open_video_file, reason_of
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
 )
 """Suffixes of video files, in lower case."""
 
-# PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
-_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _BT709 = 1  # the number of ITU-R BT.709 in FFmpeg's lists of matrices, primaries and curves
 _LIMITED_RANGE = 1
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
@@ -40,28 +39,37 @@ class VideoReader:
     """The frames of one video in order, each uint8 RGB [H, W, 3] in 0..255, read as they are asked for.
 
     An iterator, good for one pass, and a context manager that closes the source. A video of any
-    length takes the memory of a few frames.
+    length takes the memory of a few frames, and eight bytes for each frame that was read. Each frame is an
+    array of its own, which the caller may keep and change.
 
     Attributes:
         name: the file's stem, the folder's name, or "camera_N".
         size: (height, width) of every frame, upright.
-        fps: frames a second; None for a folder, and where the source does not know.
+        fps: frames a second, of uneven ones the mean; None for a folder, and where the source does not
+            know or declares less than 0.01 or more than 1000.
         frame_count: the number of frames that the source declares, for progress only: a file may give
             fewer (edit lists, dropped frames). None where the source does not know.
+        times: when each frame read so far is shown, in seconds from the first one; NaN where the source
+            does not say.
+        beside: what a file holds beside its frames, of "chapters", "sound" and "subtitles".
+        notes: what a user should know of how the source is read, a line each.
 
     Iterating raises UnisalError when the source turns out damaged, after the frames before the damage.
     """
 
-    def __init__(
-        self, name: str, frames: Generator[np.ndarray, None, None], fps: float | None, frame_count: int | None
-    ):
+    def __init__(self, name: str, source: VideoFile):
         self.name = name
-        self.fps = fps
-        self.frame_count = frame_count
-        self._frames = frames
+        self.fps = source.fps
+        self.frame_count = source.frame_count
+        self.beside = source.beside
+        self.notes = source.notes
+        self.times: array[float] = array("d")
+        self._tick = source.tick
+        self._frames = source.frames
         # Headers lie about sizes and leave rotation out: the first frame decides.
-        self._first: np.ndarray | None = next(frames)
-        height, width, _ = self._first.shape
+        first, self._start = next(self._frames)
+        self._first: np.ndarray | None = first
+        height, width, _ = first.shape
         self.size = (height, width)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -70,8 +78,18 @@ class VideoReader:
     def __next__(self) -> np.ndarray:
         if self._first is not None:
             frame, self._first = self._first, None
-            return frame
-        return next(self._frames)
+            seconds = self._start
+        else:
+            frame, seconds = next(self._frames)
+        if seconds is None or self._start is None:
+            self.times.append(math.nan)
+        else:
+            self.times.append(seconds - self._start)
+        return frame
+
+    def steps(self) -> Steps | None:
+        """The steps between the frames read so far; None where the source knows no times."""
+        return steps_of(self.times, self._tick)
 
     def close(self) -> None:
         """Closes the source; no more frames come."""
@@ -86,21 +104,27 @@ class VideoReader:
 
 
 def open_video(source: str | Path) -> VideoReader:
-    """Opens a video file, a folder of frames (in natural order) or a camera ("camera:N").
+    """Opens a video file, an animation (GIF, WebP, PNG), a folder of frames (in natural order) or a camera.
 
     A file's rotation is applied. Pixels are taken as they are stored, square or not; a frame of
-    another size than the first is scaled to it.
+    another size than the first is scaled to it. Of several video tracks the default one is read, of
+    several default ones or none the largest. Formats that play other files (playlists) are refused.
+
+    Args:
+        source: a path, or "camera:N".
 
     Raises:
-        UnisalError: missing or empty file, not a video, a file without a picture track, no frames, a
-            folder without images, a camera that does not open. See `VideoReader` for damage that
-            shows later.
+        UnisalError: missing or empty file, not a video, a file without a picture track, no frames, frames
+            of more than 67 megapixels, a folder without images, a camera that does not open. See
+            `VideoReader` for damage that shows later.
     """
     number = camera_number(str(source))
     if number is not None:
-        return _open_camera(number)
+        return VideoReader(f"camera_{number}", _open_camera(number))
     path = Path(source)
-    return _open_folder(path) if path.is_dir() else _open_file(path)
+    if path.is_dir():
+        return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path))
+    return VideoReader(path.stem, open_video_file(path))
 
 
 def camera_number(text: str) -> int | None:
@@ -116,7 +140,7 @@ def camera_number(text: str) -> int | None:
     return int(text.removeprefix("camera:"))
 
 
-def _open_camera(number: int) -> VideoReader:
+def _open_camera(number: int) -> VideoFile:
     # OpenCV's warnings about each way it tried would bury the one line that says what is wrong.
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -128,17 +152,17 @@ def _open_camera(number: int) -> VideoReader:
         capture.release()
         raise UnisalError(f"camera:{number}: cannot be opened")
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return VideoReader(f"camera_{number}", _camera_frames(number, capture), fps if fps > 0 else None, None)
+    return VideoFile(_camera_frames(number, capture), fps if MIN_FPS <= fps <= MAX_FPS else None, None)
 
 
-def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[np.ndarray, None, None]:
+def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[TimedFrame, None, None]:
     count = 0
     try:
         while True:
             read, frame_bgr = capture.read()
             if not read:
                 break
-            yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)
+            yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB), None
             count += 1
     finally:
         capture.release()
@@ -147,14 +171,14 @@ def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[np.ndarr
         raise UnisalError(f"camera:{number}: gives no frames")
 
 
-def _open_folder(folder: Path) -> VideoReader:
+def _open_folder(folder: Path) -> VideoFile:
     paths = list_images(folder)
     if not paths:
         raise UnisalError(f"{folder}: holds no images")
-    return VideoReader(os.path.basename(os.path.abspath(folder)), _folder_frames(paths), None, len(paths))
+    return VideoFile(_folder_frames(paths), None, len(paths))
 
 
-def _folder_frames(paths: list[Path]) -> Generator[np.ndarray, None, None]:
+def _folder_frames(paths: list[Path]) -> Generator[TimedFrame, None, None]:
     shape = None
     for path in paths:
         frame = read_image(path)
@@ -164,127 +188,7 @@ def _folder_frames(paths: list[Path]) -> Generator[np.ndarray, None, None]:
                 f"{path}: {frame.shape[1]}x{frame.shape[0]} among frames of {shape[1]}x{shape[0]}; "
                 "the frames of a video have one size"
             )
-        yield frame
-
-
-def _open_file(path: Path) -> VideoReader:
-    if not path.is_file():
-        raise UnisalError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise UnisalError(f"{path}: the file is empty")
-    try:
-        # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps playlists
-        # from reaching the network.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **_METADATA)
-    except av.error.FFmpegError as error:
-        raise UnisalError(f"{path}: not a video, or cut off ({_reason(error)})") from error
-    if container.format.name == "tty":
-        # FFmpeg plays any text as the art of old terminals.
-        container.close()
-        raise UnisalError(f"{path}: is text, not a video")
-    # A music file's cover is a picture track too.
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        container.close()
-        cut_off = ", the file is cut off" if is_cut_off(path) else ""
-        raise UnisalError(f"{path}: holds no video track{cut_off}")
-    stream = streams[0]
-    if stream.codec_context is None:
-        container.close()
-        raise UnisalError(f"{path}: its video is of a kind that FFmpeg does not know, or the file is damaged")
-    # As for pictures: a header may claim any size.
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    rate = stream.average_rate or stream.guessed_rate
-    return VideoReader(
-        path.stem, _file_frames(path, container, stream), float(rate) if rate else None, stream.frames or None
-    )
-
-
-def _file_frames(
-    path: Path, container: InputContainer, stream: VideoStream
-) -> Generator[np.ndarray, None, None]:
-    """All good frames, then UnisalError if there should have been more."""
-    with container:
-        cut_off = is_cut_off(path)
-        declared = stream.frames or None
-        stream.thread_type = "AUTO"
-        count = 0
-        layout = None
-        suspect = None
-        reason = "the file is cut off or damaged"
-        try:
-            for frame in _decode(container, stream, cut_off):
-                layout = layout or _Layout.of(frame)
-                # A frame that the decoder had to mend passes when others follow it, as in a recording
-                # of a broadcast. As the last frame it is the torn end of the file.
-                if suspect is not None:
-                    yield layout.to_rgb(suspect)
-                    count += 1
-                suspect = frame if frame.is_corrupt else None
-                if suspect is None:
-                    yield layout.to_rgb(frame)
-                    count += 1
-            ends_early = suspect is not None or (cut_off and (declared is None or count < declared))
-        except av.error.FFmpegError as error:
-            ends_early, reason = True, _reason(error)
-    if ends_early:
-        raise UnisalError(f"{path}: video ends early at frame {count} ({reason})")
-    if count == 0:
-        raise UnisalError(f"{path}: holds no frames")
-
-
-def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> Iterator[av.VideoFrame]:
-    started = False
-    for packet in container.demux(stream):
-        if cut_off and packet.is_corrupt:
-            # The torn packet: decoding it gives a frame that is partly grey.
-            yield from stream.decode(None)
-            return
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            # A recording may start between key frames; nothing decodes before the first of them.
-            if started:
-                raise
-            continue
-        started = started or bool(frames)
-        # Popped, so that no frame lives on in a list while the caller works on it.
-        frames.reverse()
-        while frames:
-            yield frames.pop()
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How the pixels of a stream's frames become upright pictures of one size."""
-
-    width: int
-    height: int
-    matrix: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, first: av.VideoFrame) -> "_Layout":
-        # Asked of the first frame alone: side data and its frame refer to each other, which would keep
-        # every frame alive until Python's next search for such cycles.
-        data = first.side_data.get("DISPLAYMATRIX")
-        matrix = tuple(np.frombuffer(bytes(data), np.int32).tolist()) if isinstance(data, SideData) else None
-        return cls(first.width, first.height, matrix)
-
-    def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        image = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
-        return image if self.matrix is None else _turn(image, self.matrix)
-
-
-def _turn(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
-    """Applies a display matrix (a b u c d v x y w: x' = a x + c y, y' = b x + d y) in quarter turns."""
-    a, b, _, c, d = matrix[:5]
-    if abs(a) >= abs(b):
-        x_sign, y_sign = a, d
-    else:
-        image = image.transpose(1, 0, 2)
-        x_sign, y_sign = c, b
-    image = image[:: -1 if y_sign < 0 else 1, :: -1 if x_sign < 0 else 1]
-    return np.ascontiguousarray(image)
+        yield frame, None
 
 
 class VideoWriter:
@@ -297,14 +201,17 @@ class VideoWriter:
     Args:
         path: the file to write.
         size: (height, width) of the frames.
-        fps: frames a second, rounded to a ratio with a denominator of at most 1001 (29.97... is
-            stored as 30000/1001).
+        fps: frames a second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
+            (29.97... is stored as 30000/1001).
 
     Raises:
-        UnisalError: the file cannot be written; no frame was written.
+        UnisalError: `fps` is out of its range; the file cannot be written; no frame was written; from
+            `write`, a frame is no such array or of another size.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float | Fraction):
+        if not MIN_FPS <= fps <= MAX_FPS:
+            raise UnisalError(f"fps: {fps} is not in {MIN_FPS:g} to {MAX_FPS:g}")
         self._path = Path(path)
         self._size = size
         self._context = _encoding(self._path, size, Fraction(fps).limit_denominator(1001))
@@ -324,8 +231,9 @@ class VideoWriter:
     def write(self, frame: np.ndarray) -> None:
         """Appends one frame, uint8 RGB [H, W, 3] of the writer's size."""
         height, width = self._size
+        frame = as_frames(frame, 3, "frame")
         if frame.shape != (height, width, 3):
-            raise ValueError(f"frame of shape {frame.shape} for a video of {height}x{width}")
+            raise UnisalError(f"frame of shape {frame.shape} for a video of {height}x{width}")
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -372,8 +280,4 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise UnisalError(f"{path}: cannot be written ({_reason(error)})") from error
-
-
-def _reason(error: av.error.FFmpegError) -> str:
-    return " ".join(str(error.strerror or type(error).__name__).split())
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)})") from error

@@ -2,23 +2,30 @@
 
 import contextlib
 import dataclasses
+import math
 import queue
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
-from unisal_jax.media.images import read_image, resize_frame
+from unisal_jax.limits import MAX_HELD_BYTES
+from unisal_jax.media.frame_times import Steps
+from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import open_video
+from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.network import finish
-from unisal_jax.predict.outputs import Enough, Results
+from unisal_jax.predict.outputs import DEFAULT_FPS, Enough, Results
+
+# How far the rate that a video declares may be from that of its frames, as a share.
+_RATE_SLACK = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Summary:
       images, videos, frames: how many were predicted; frames are those of videos.
       kept: inputs whose outputs were there already.
       errors: one line for each input that was left out.
+      notes: one line for each thing that the outputs of a video lack, and for what was chosen in reading it.
       seconds: what it all took.
     """
 
@@ -47,6 +55,7 @@ class Summary:
     frames: int = 0
     kept: int = 0
     errors: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: "Summary") -> None:
@@ -56,6 +65,7 @@ class Summary:
         self.frames += other.frames
         self.kept += other.kept
         self.errors += other.errors
+        self.notes += other.notes
 
     @property
     def done(self) -> bool:
@@ -71,6 +81,7 @@ class Summary:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
         left_out += f", {self.kept} there already" if self.kept else ""
+        left_out += f", {_count(len(self.notes), 'note')}" if self.notes else ""
         into = f" into {out}" if out else ""
         return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{left_out}"
 
@@ -113,35 +124,53 @@ def _predict_images(
     options: Options,
     summary: Summary,
 ) -> None:
-    waiting: dict[Size, list[tuple[Source, np.ndarray]]] = defaultdict(list)
+    # Sources with their images at the input size, and as they are, for the outputs.
+    waiting: dict[Size, list[tuple[Source, np.ndarray, np.ndarray]]] = defaultdict(list)
+
+    def held(size: Size) -> int:
+        return sum(image.nbytes for _, _, image in waiting[size])
 
     def flush(size: Size) -> None:
-        group = waiting.pop(size)
-        maps = model.predict_resized(np.stack([resize_frame(image, size) for _, image in group]), domain)
-        for (source, image), log_density in zip(group, maps, strict=True):
+        group, small, images = (list(each) for each in zip(*waiting.pop(size), strict=True))
+        maps = model.predict_resized(np.stack(small), domain)
+        for source, log_density in zip(group, maps, strict=True):
+            full = images[0].shape[:2]
             about = {
                 "domain": domain.name,
                 "input": Path(source.path).name,
                 "input_size": list(size),
-                "size": list(image.shape[:2]),
+                "size": list(full),
             }
             try:
-                results.image(source, image, finish(log_density, image.shape[:2]), about)
+                # No name here keeps an image that is done with.
+                results.image(source, images.pop(0), finish(log_density, full), about)
                 summary.images += 1
             except UnisalError as error:
                 _skip(error, options, summary)
             progress.update()
 
+    def bad(error: UnisalError) -> None:
+        _skip(error, options, summary)
+        progress.update()
+
     with tqdm(total=len(sources), unit="image", disable=None) as progress:
         for source in sources:
             try:
+                needed = decoding_bytes(source.path)
+            except UnisalError as error:
+                bad(error)
+                continue
+            # Decoding waits for room: the groups that hold most go first, as they are.
+            while waiting and sum(map(held, waiting)) + needed > MAX_HELD_BYTES:
+                flush(max(waiting, key=held))
+            try:
                 image = read_image(source.path)
             except UnisalError as error:
-                _skip(error, options, summary)
-                progress.update()
+                bad(error)
                 continue
             size = options.input_size or size_by_aspect(image.shape[:2])
-            waiting[size].append((source, image))
+            waiting[size].append((source, resize_frame(image, size), image))
+            del image
             if len(waiting[size]) == MAX_BATCH:
                 flush(size)
         for size in list(waiting):
@@ -191,7 +220,7 @@ def _predict_video(
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
         stride = options.stride or domain.stride
-        about = {
+        about: dict[str, Any] = {
             "domain": domain.name,
             "fps": reader.fps,
             "input": Path(source.path).name,
@@ -208,8 +237,9 @@ def _predict_video(
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:
-                for frame, log_density in predicted:
-                    outputs.write(frame, log_density)
+                for number, (frame, log_density) in enumerate(predicted):
+                    seconds = reader.times[number]
+                    outputs.write(frame, log_density, None if math.isnan(seconds) else seconds)
                     summary.frames += 1
                     progress.update()
             except Enough:  # with this frame
@@ -221,6 +251,34 @@ def _predict_video(
             except UnisalError as error:
                 # A video that breaks off has good frames before: to skip is to go on from there.
                 _skip(error, options, summary)
+            steps = reader.steps()
+            if steps is not None:
+                about["times"] = steps.to_json()
+                if not steps.even and steps.mean > 0:
+                    about["fps"] = float(f"{1 / steps.mean:.6g}")
+        notes = [*reader.notes, *_lacks(results.film, reader, steps)]
+        summary.notes += [f"{source.path}: {note}" for note in notes]
+
+
+def _lacks(film: str | None, reader: VideoReader, steps: Steps | None) -> list[str]:
+    """What a video that was written lacks of the one that was read, a line each."""
+    if film is None:
+        return []
+    shown = reader.fps or DEFAULT_FPS
+    lines = []
+    for track in reader.beside:
+        lines.append(f"its {track} {'is' if track == 'sound' else 'are'} not in the {film}")
+    if steps is not None and not steps.even:
+        apart = f"{_seconds(steps.shortest)} to {_seconds(steps.longest)} s apart"
+        lines.append(f"its frames come at uneven times ({apart}); the {film} shows them at equal steps")
+    elif steps is not None and abs(steps.mean * shown - 1) > _RATE_SLACK:
+        apart = f"{_seconds(steps.mean)} s apart"
+        lines.append(f"its frames come {apart}; the {film} shows {shown:g} of them a second")
+    return lines
+
+
+def _seconds(number: float) -> str:
+    return f"{round(number, 3) + 0.0:g}"
 
 
 def _skip(error: UnisalError, options: Options, summary: Summary) -> None:

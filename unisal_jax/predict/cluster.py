@@ -53,7 +53,8 @@ def predict_on_cluster(
         for row in done.iter_rows():
             if row["failure"]:
                 raise UnisalError(row["failure"])
-            summary.add(Summary(row["images"], row["videos"], row["frames"], errors=list(row["errors"])))
+            counts = row["images"], row["videos"], row["frames"]
+            summary.add(Summary(*counts, errors=list(row["errors"]), notes=list(row["notes"])))
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -82,5 +83,6 @@ class _Worker:
             "videos": [found.videos],
             "frames": [found.frames],
             "errors": [found.errors],
+            "notes": [found.notes],
             "failure": [failure],
         }

@@ -2,17 +2,22 @@
 
 import contextlib
 import copy
+import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unisal_jax.backend import start_jax
 from unisal_jax.domains import Domain, Size, check_input_size, find_domain, size_by_aspect
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_FILM_BYTES
+from unisal_jax.media.arrays import as_frames
 from unisal_jax.media.images import resize_frame
-from unisal_jax.media.video import open_video
+from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.ahead import ahead
 from unisal_jax.predict.network import Dtype, Network, finish
 from unisal_jax.weights.store import Weights, load_weights
@@ -23,6 +28,11 @@ MAX_BATCH = 8
 # Frames of a static domain do not wait for each other.
 _STATIC_VIDEO_BATCH = 4
 
+# What the stages hold of a frame, a pixel: it is in four groups at once, of three bytes, and its density in
+# two, of four.
+_BYTES_A_PIXEL = 4 * 3 + 2 * 4
+
+_Item = TypeVar("_Item")
 # Frames as they came, and resized, uint8 [count, height, width, 3].
 _Group = tuple[list[np.ndarray], np.ndarray]
 
@@ -78,12 +88,13 @@ class SaliencyModel:
         return ranked[0]
 
     def predict(
-        self, image: np.ndarray, domain: str | None = None, input_size: Size | None = None, log: bool = False
+        self, image: ArrayLike, domain: str | None = None, input_size: Size | None = None, log: bool = False
     ) -> np.ndarray:
         """The density of one picture.
 
         Args:
-          image: uint8 RGB [height, width, 3], of any size.
+          image: uint8 RGB [height, width, 3], of any size: an array of NumPy, JAX or PyTorch, a Pillow
+            image, or anything else that NumPy can view.
           domain: whose parameters to use; None for salicon.
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
@@ -93,17 +104,16 @@ class SaliencyModel:
         Raises:
           UnisalError: the array is not such an image, the domain unknown, or the size impossible.
         """
-        _check_frames(image, 3, "image")
-        return self.predict_batch(image[None], domain, input_size, log)[0]
+        return self.predict_batch(as_frames(image, 3, "image")[None], domain, input_size, log)[0]
 
     def predict_batch(
-        self, images: np.ndarray, domain: str | None = None, input_size: Size | None = None, log: bool = False
+        self, images: ArrayLike, domain: str | None = None, input_size: Size | None = None, log: bool = False
     ) -> np.ndarray:
         """The densities float32 [N, height, width] of pictures of one size, uint8 RGB [N, height, width, 3].
 
-        Arguments and errors as for `predict`.
+        Arguments and errors as for `predict`; `images` may be a list of images of one size, too.
         """
-        _check_frames(images, 4, "images")
+        images = as_frames(images, 4, "images")
         chosen = self.domain(domain, video=False)
         size = images.shape[1:3]
         input_size = checked_size(input_size) or size_by_aspect(size)
@@ -123,7 +133,7 @@ class SaliencyModel:
 
     def predict_video(
         self,
-        video: str | Path | Iterable[np.ndarray],
+        video: str | os.PathLike[str] | Iterable[ArrayLike],
         domain: str | None = None,
         input_size: Size | None = None,
         stride: int | None = None,
@@ -134,52 +144,66 @@ class SaliencyModel:
         Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first
         `stride` frames run side by side, as one batch, and their results are interleaved (paper,
         section 3.3). Reading, the network and the resizing of its maps each have a thread, a group of
-        frames ahead of the next one: what an iterator does runs in another thread than the caller's.
+        frames ahead of the next one: what an iterator does after its first frame runs in another thread than
+        the caller's. Frames so large that this would hold more than a gigabyte of them go through in smaller
+        groups, one by one at the least; the results are the same up to the rounding of float32.
 
         Args:
-          video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3].
+          video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3], of any
+            kind that `predict` takes. Each is copied as it comes, so that an iterator may fill one array
+            again and again. A `VideoReader` (`open_video`) knows when its frames are shown.
           domain: whose parameters to use; None for dhf1k.
           input_size: (height, width) that the network sees; None for the domain's rule.
           stride: frames from one to the next of a recurrence; None for the domain's.
           log: yield the log-density.
         Yields:
-          (frame uint8 [height, width, 3], density float32 [height, width]).
+          (frame uint8 [height, width, 3], density float32 [height, width]), both arrays of the caller's own.
         Raises:
           UnisalError: the video cannot be read (after the frames before the fault), or as `predict`.
         """
         chosen = self.domain(domain, video=True)
         input_size = checked_size(input_size)
         count = _checked_stride(stride) or chosen.stride
-        if isinstance(video, (str, Path)):
-            with open_video(video) as reader:
+        if isinstance(video, (str, os.PathLike)):
+            with open_video(Path(video)) as reader:
                 yield from self._interleave(reader, chosen, input_size, count, log)
         else:
-            yield from self._interleave(video, chosen, input_size, count, log)
+            yield from self._interleave(_own_frames(video), chosen, input_size, count, log)
 
     def _interleave(
-        self, frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
+        self, frames: Iterator[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        first = next(frames, None)
+        if first is None:
+            return
+        size = first.shape[:2]
+        input_size = input_size or domain.video_input_size(size)
+        together = stride if self.network.has_recurrence(domain) else _STATIC_VIDEO_BATCH
+        count, side_by_side = _plan(size, together)
         # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of
         # frames the next one's maps are brought to full size, the device works on the one after that,
         # and a fourth is read. So the slowest stage alone sets the pace.
-        recurrent = self.network.has_recurrence(domain)
-        count = stride if recurrent else _STATIC_VIDEO_BATCH
-        groups = ahead(_resized_groups(frames, domain, input_size, count))
-        running = ahead(self._dispatch(groups, domain, count))
-        finished = ahead(_finished_groups(running, log))
+        stage = ahead if side_by_side else _in_turn
+        groups = stage(_resized_groups(_with_first([first], frames), input_size, count))
+        del first
+        running = stage(self._dispatch(groups, domain, count, together // count))
+        finished = stage(_finished_groups(running, log))
         with contextlib.closing(groups), contextlib.closing(running), contextlib.closing(finished):
             for group, maps in finished:
                 yield from zip(group, maps, strict=True)
 
     def _dispatch(
-        self, groups: Iterable[_Group], domain: Domain, count: int
-    ) -> Iterator[tuple[list[np.ndarray], jax.Array]]:
-        """Groups of frames with their log-densities at the input size, which are still being computed."""
-        state = None
+        self, groups: Iterable[_Group], domain: Domain, count: int, parts: int
+    ) -> Generator[tuple[list[np.ndarray], jax.Array], None, None]:
+        """Groups of frames with their log-densities at the input size, which are still being computed.
+
+        `parts` groups of `count` frames in turn belong to all the recurrences, each with a state of its own.
+        """
+        states: list[jax.Array | None] = []
         for number, (group, small) in enumerate(groups):
-            if number == 0:
-                state = self.network.zero_state(domain, count, small.shape[1:3])
-            maps, state = self.network.frames(small, domain, state)
+            if number < parts:
+                states.append(self.network.zero_state(domain, count, small.shape[1:3]))
+            maps, states[number % parts] = self.network.frames(small, domain, states[number % parts])
             yield group, maps
 
     def stream(
@@ -203,17 +227,17 @@ class SaliencyModel:
         )
 
     def features(
-        self, image: np.ndarray, domain: str | None = None, input_size: Size | None = None
+        self, image: ArrayLike, domain: str | None = None, input_size: Size | None = None
     ) -> dict[str, np.ndarray]:
         """The network's inner maps for a picture, float32 [h, w, channels] by name.
 
         `encoder_8`, `encoder_16`, `encoder_32` (the number is the reduction), `bottleneck`,
         `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.
         """
-        _check_frames(image, 3, "image")
+        image = as_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
-        return {name: np.asarray(each, np.float32) for name, each in maps.items()}
+        return {name: np.array(each, np.float32) for name, each in maps.items()}
 
 
 class Stream:
@@ -231,13 +255,15 @@ class Stream:
         self._ring = self._network.zero_state(self._domain, self._stride, self._input_size)
         self._next = 0
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: ArrayLike) -> np.ndarray:
         """The density float32 [height, width] of the next frame, uint8 RGB [height, width, 3].
 
+        The frame may be of any kind that `SaliencyModel.predict` takes, and is not kept.
+
         Raises:
-          UnisalError: the frame is not of the stream's size.
+          UnisalError: the frame is no such array, or not of the stream's size.
         """
-        _check_frames(frame, 3, "frame")
+        frame = as_frames(frame, 3, "frame")
         if frame.shape[:2] != self._size:
             raise UnisalError(
                 f"frame: size {_shown(frame.shape[:2])}, but the stream was opened for {_shown(self._size)}"
@@ -248,7 +274,7 @@ class Stream:
             small, self._domain, self._ring, slot, self._size, self._log
         )
         self._next += 1
-        return np.asarray(result)
+        return np.array(result)
 
 
 def checked_size(input_size: Size | None) -> Size | None:
@@ -263,14 +289,6 @@ def _checked_stride(stride: int | None) -> int | None:
     if stride is not None and stride < 1:
         raise UnisalError(f"stride: {stride} is not positive")
     return stride
-
-
-def _check_frames(array: np.ndarray, rank: int, what: str) -> None:
-    shape = getattr(array, "shape", None)
-    if shape is None or array.dtype != np.uint8 or len(shape) != rank or shape[-1] != 3 or 0 in shape[-3:]:
-        found = type(array).__name__ if shape is None else f"{array.dtype} {list(shape)}"
-        axes = "[height, width, 3]" if rank == 3 else "[N, height, width, 3]"
-        raise UnisalError(f"{what}: {found}, but uint8 RGB {axes} is needed")
 
 
 def _shown(size: Size) -> str:
@@ -294,14 +312,46 @@ def _groups(frames: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarra
         yield group
 
 
+def _plan(size: Size, together: int) -> tuple[int, bool]:
+    """How many frames of (height, width) go through the stages at once, and whether these run side by side.
+
+    As many as can be of the `together` that make one batch, a part that divides it, within MAX_FILM_BYTES.
+    """
+    most = MAX_FILM_BYTES // (_BYTES_A_PIXEL * size[0] * size[1])
+    count = max(part for part in range(1, together + 1) if together % part == 0 and part <= max(most, 1))
+    return count, most >= 1
+
+
+def _in_turn(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
+    """The same items: the stage without a thread, and so without anything made ahead."""
+    return items
+
+
+def _own_frames(video: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
+    """Frames of a program, checked, each an array of its own."""
+    if getattr(video, "ndim", None) == 4:
+        # At once, not by as many transfers from a device as there are frames.
+        video = as_frames(video, 4, "video")
+    try:
+        frames = iter(video)
+    except TypeError:
+        raise UnisalError(f"video: {type(video).__name__}, but a path or frames are needed") from None
+    for each in frames:
+        frame = as_frames(each, 3, "frame")
+        # A reader's are arrays of their own already.
+        yield frame if isinstance(video, VideoReader) else frame.copy()
+
+
+def _with_first(first: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    # Popped, so that it does not live on while the rest goes by.
+    yield first.pop()
+    yield from rest
+
+
 def _resized_groups(
-    frames: Iterable[np.ndarray], domain: Domain, input_size: Size | None, count: int
-) -> Iterator[_Group]:
+    frames: Iterable[np.ndarray], input_size: Size, count: int
+) -> Generator[_Group, None, None]:
     for group in _groups(frames, count):
-        for frame in group:
-            _check_frames(frame, 3, "frame")
-        if input_size is None:
-            input_size = domain.video_input_size(group[0].shape[:2])
         small = np.stack([resize_frame(frame, input_size) for frame in group])
         # The last group is filled up, so that one program does; what that adds is dropped.
         yield group, np.concatenate([small, np.zeros((count - len(group), *small.shape[1:]), np.uint8)])
@@ -309,7 +359,7 @@ def _resized_groups(
 
 def _finished_groups(
     running: Iterable[tuple[list[np.ndarray], jax.Array]], log: bool
-) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+) -> Generator[tuple[list[np.ndarray], list[np.ndarray]], None, None]:
     for group, maps in running:
         each = zip(group, np.asarray(maps), strict=False)
         yield group, [_finished(log_density, frame.shape[:2], log) for frame, log_density in each]

@@ -11,6 +11,7 @@ import numpy as np
 
 from unisal_jax.backend import local_devices
 from unisal_jax.domains import Domain, Size
+from unisal_jax.media.images import row_strips
 from unisal_jax.models.inference import Folded, fold
 from unisal_jax.models.unisal import HIDDEN_FEATURES, Unisal, UnisalConfig, normalize
 
@@ -159,8 +160,9 @@ def finish(log_density: np.ndarray, size: Size) -> np.ndarray:
     """
     resized = cv2.resize(np.asarray(log_density), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     peak = resized.max()
-    total = np.exp(resized - peak).sum(dtype=np.float64)
-    return resized - np.float32(peak + np.log(total))
+    total = sum(np.exp(resized[rows] - peak).sum(dtype=np.float64) for rows in row_strips(*size))
+    np.subtract(resized, np.float32(peak + np.log(total)), out=resized)
+    return resized
 
 
 def _over(devices: tuple[jax.Device, ...], split: bool = False) -> jax.sharding.Sharding:

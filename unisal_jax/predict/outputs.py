@@ -17,8 +17,8 @@ import numpy as np
 
 from unisal_jax.errors import OutputError
 from unisal_jax.files import atomic_path, cannot_write, is_system, make_folder, temporary_path
-from unisal_jax.media.images import write_map_png, write_npy, write_png
-from unisal_jax.media.overlay import overlay
+from unisal_jax.media.images import map_to_grey, read_profile, write_map_png, write_npy, write_png
+from unisal_jax.media.overlay import density_levels, overlay
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter
 from unisal_jax.predict.records import Record, place, read_record, write_record
@@ -32,8 +32,14 @@ DEFAULT_FPS = 25.0
 class FrameResults(Protocol):
     """Where the predictions of one video go, frame by frame."""
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
-        """Takes a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        """Takes the next frame.
+
+        Args:
+          frame: uint8 RGB [height, width, 3].
+          log_density: float32 [height, width].
+          seconds: when it is shown, from the first frame on; None where the video does not say.
+        """
 
 
 class Enough(Exception):
@@ -43,13 +49,23 @@ class Enough(Exception):
 class Results(Protocol):
     """Where predictions go. Several videos may be open at once, each in a thread of its own."""
 
+    @property
+    def film(self) -> str | None:
+        """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
+
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON."""
+        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON.
+
+        The log-density is given up to the call, which may write into it.
+        """
 
     def video(
         self, source: Source, size: tuple[int, int], fps: float | None, about: dict
     ) -> contextlib.AbstractContextManager[FrameResults]:
-        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate."""
+        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate.
+
+        `about` is added to until the block ends: when the frames come is known only then.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +86,11 @@ class PredictionFiles:
     opacity: float = 0.7
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     states: Mapping[str, Any] | None = None
+
+    @property
+    def film(self) -> str | None:
+        """The overlay, where it is written."""
+        return "overlay" if "overlay" in self.kinds else None
 
     def paths(self, source: Source) -> dict[str, Path]:
         """The file, or for maps of a video the folder, of each output type."""
@@ -93,8 +114,25 @@ class PredictionFiles:
         }
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Writes an image's files."""
-        write_image_outputs(self.out, self.kinds, source.name, image, log_density, about, self.opacity)
+        """Writes a image's files."""
+        if "raw" in self.kinds:
+            write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
+        density = np.exp(log_density, out=log_density)
+        if "json" in self.kinds:
+            with text_file(self.out / "json" / f"{source.name}.json") as file:
+                json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
+                file.write("\n")
+        grey = map_to_grey(density) if "map" in self.kinds else None
+        levels = density_levels(density) if "overlay" in self.kinds else None
+        # A large image's density takes more memory than what is written of it, and encoding needs a copy.
+        del density, log_density
+        if grey is not None:
+            write_png(self.out / "map" / f"{source.name}.png", grey)
+            del grey
+        if levels is not None:
+            laid = overlay(image, levels, self.opacity)
+            del image, levels
+            write_png(self.out / "overlay" / f"{source.name}.png", laid, read_profile(source.path))
         self._record(source)
 
     @contextlib.contextmanager
@@ -130,9 +168,9 @@ def summarise(density: np.ndarray) -> dict[str, Any]:
       `peak` (row, column, density), `centre_of_mass` (row, column) and `spread`, the standard
       deviations (rows, columns); all in pixels, with 0 at the centre of the first pixel.
     """
-    density = np.asarray(density, np.float64)
-    total = density.sum()
-    rows, columns = density.sum(1) / total, density.sum(0) / total
+    density = np.asarray(density)
+    rows, columns = (density.sum(axis, dtype=np.float64) for axis in (1, 0))
+    rows, columns = rows / rows.sum(), columns / rows.sum()
     row, column = np.unravel_index(density.argmax(), density.shape)
 
     def moments(weights: np.ndarray) -> tuple[float, float]:
@@ -158,44 +196,13 @@ def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
         make_folder(out / kind)
 
 
-def write_image_outputs(
-    out: Path,
-    kinds: tuple[str, ...],
-    name: str,
-    image: np.ndarray,
-    log_density: np.ndarray,
-    about: dict,
-    opacity: float,
-) -> None:
-    """Writes a picture's outputs of these kinds.
-
-    Args:
-      out: the folder of `make_folders`.
-      kinds: of KINDS.
-      name: stem of the files.
-      image: uint8 RGB [height, width, 3].
-      log_density: float32 [height, width].
-      about: what the JSON says of the input.
-      opacity: of the overlay, 0 to 1.
-    """
-    density = np.exp(log_density)
-    if "map" in kinds:
-        write_map_png(out / "map" / f"{name}.png", density)
-    if "overlay" in kinds:
-        write_png(out / "overlay" / f"{name}.png", overlay(image, density, opacity))
-    if "raw" in kinds:
-        write_npy(out / "raw" / f"{name}.npy", log_density)
-    if "json" in kinds:
-        with text_file(out / "json" / f"{name}.json") as file:
-            json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
-            file.write("\n")
-
-
 class VideoOutputs(contextlib.ExitStack):
     """Writes a video's outputs frame by frame. They take their names when the block ends well.
 
     Args:
-      out, kinds, name, about, opacity: as for `write_image_outputs`.
+      out, kinds, opacity: as for `PredictionFiles`.
+      name: stem of the files.
+      about: what the JSON says of the input.
       size: (height, width) of the frames.
       fps: of the overlay; None for 25.
       replaced: files in the folder of maps that were written before and may be replaced.
@@ -231,8 +238,8 @@ class VideoOutputs(contextlib.ExitStack):
             self.enter_context(frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
         )
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
-        """Adds a frame, uint8 RGB [height, width, 3], and its log-density, float32 [height, width]."""
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        """Adds a frame; arguments as for `FrameResults.write`."""
         self.count += 1
         density = np.exp(log_density)
         if self._maps is not None:
@@ -243,7 +250,13 @@ class VideoOutputs(contextlib.ExitStack):
             self._raw.write(np.ascontiguousarray(log_density, "<f4").tobytes())
         if self._json is not None:
             self._json.write(",\n" if self.count > 1 else "\n")
-            self._json.write(json.dumps({"frame": self.count, **summarise(density)}, sort_keys=True))
+            facts = {"frame": self.count, **shown_at(seconds), **summarise(density)}
+            self._json.write(json.dumps(facts, sort_keys=True))
+
+
+def shown_at(seconds: float | None) -> dict[str, float]:
+    """What the JSON of a frame says of its time; nothing where it is not known."""
+    return {} if seconds is None else {"seconds": round(seconds, 6)}
 
 
 @contextlib.contextmanager
@@ -331,8 +344,11 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
-    """A JSON file whose `frames` are written one by one, since a film has too many to hold."""
+    """A JSON file whose `frames` are written one by one, since a film has too many to hold.
+
+    `about` comes last, as it is at the end of the block.
+    """
     with text_file(path) as file:
-        file.write(f'{{"about": {json.dumps(about, sort_keys=True)},\n"frames": [')
+        file.write('{"frames": [')
         yield file
-        file.write("\n]}\n")
+        file.write(f'\n],\n"about": {json.dumps(about, sort_keys=True)}}}\n')

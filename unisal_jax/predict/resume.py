@@ -110,11 +110,16 @@ def _named(
     by_place: Mapping[str, list[Record]] = defaultdict(list)
     for record in known:
         by_place[record.path].append(record)
+    limit = name_bytes(files.out, files.kinds)
     names: dict[int, str] = {}
     used: set[str] = set()
     finished = [False] * len(sources)
     for index, (source, state) in enumerate(zip(sources, states, strict=True)):
-        mine = [record for record in by_place.get(place(source), []) if record.name.casefold() not in used]
+        mine = [
+            record
+            for record in by_place.get(place(source), [])
+            if record.name.casefold() not in used and len(os.fsencode(record.name)) <= limit
+        ]
         whole = [record for record in mine if _is_finished(files, record, source, state)]
         usual = [record for record in mine if record.name == source.name]
         for record in (whole + usual + mine)[:1]:
@@ -128,7 +133,6 @@ def _named(
         if sources[index].name.casefold() not in used and _is_free(files, sources[index]):
             names[index] = sources[index].name
             used.add(names[index].casefold())
-    limit = name_bytes(files.out, files.kinds)
     for index in rest:
         while index not in names:
             candidate = dataclasses.replace(sources[index], name=number(sources[index].name, used, limit))

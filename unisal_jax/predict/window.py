@@ -67,6 +67,11 @@ class Windows:
 
     files: PredictionFiles
 
+    @property
+    def film(self) -> str | None:
+        """That of the files."""
+        return self.files.film
+
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Writes a picture's files."""
         self.files.image(source, image, log_density, about)
@@ -88,6 +93,6 @@ class _Shown:
     window: Window
     written: FrameResults
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray) -> None:
-        self.written.write(frame, log_density)
+    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        self.written.write(frame, log_density, seconds)
         self.window.show(frame, np.exp(log_density))

@@ -1,0 +1,95 @@
+"""What `unisal predict` and `unisal crop` say of what the films that they write lack."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_video_files import TIMES, add_sound, pictures, video, write
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Films of six frames: even and silent, with sound, with uneven times, with both, and a folder."""
+    folder = tmp_path / "in"
+    (folder / "frames").mkdir(parents=True)
+    write(folder / "plain.mp4", video(pictures(6)))
+    write(folder / "sound.mp4", video(pictures(6)), add_sound, add_sound)
+    write(folder / "uneven.mkv", video(pictures(6), TIMES))
+    write(folder / "both.mkv", video(pictures(6), TIMES), add_sound, chapters=True)
+    write(folder / "two.mkv", video(pictures(6)), video(pictures(6)))
+    for number, picture in enumerate(pictures(6)):
+        Image.fromarray(picture).save(folder / "frames" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def run(command, golden_file, films, tmp_path):
+    """run(name of the command, flags) -> (stdout, notes) over all films."""
+
+    def run(name, *flags):
+        inputs = [
+            films / each for each in ("plain.mp4", "sound.mp4", "uneven.mkv", "both.mkv", "two.mkv", "frames")
+        ]
+        network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3", "--video")
+        status, out, err = command(name, *inputs, "--out", tmp_path / "out", *network, *flags)
+        assert status == 0, err
+        start = f"unisal {name}: note: {films}/"
+        assert all(line.startswith(start) for line in err.splitlines())
+        return out, [line.removeprefix(start) for line in err.splitlines()]
+
+    return run
+
+
+def lacking(film):
+    uneven = f"its frames come at uneven times (0.1 to 0.5 s apart); the {film} shows them at equal steps"
+    return [
+        f"sound.mp4: its sound is not in the {film}",
+        f"uneven.mkv: {uneven}",
+        f"both.mkv: its chapters are not in the {film}",
+        f"both.mkv: its sound is not in the {film}",
+        f"both.mkv: {uneven}",
+        "two.mkv: holds 2 video tracks; number 1 is read",
+    ]
+
+
+def test_predict(run, tmp_path):
+    out, notes = run("predict", "--save", "overlay,json")
+    assert notes == lacking("overlay") and out.rstrip().endswith(", 6 notes")
+    about = {}
+    for name in ("plain", "uneven", "frames"):
+        content = json.loads((tmp_path / "out/json" / f"{name}.json").read_text())
+        about[name] = content["about"]
+        times = [frame.get("seconds") for frame in content["frames"]]
+        want = {"plain": np.arange(6) / 10, "uneven": np.array(TIMES) / 1000, "frames": [None] * 6}
+        assert times == list(want[name])
+    assert "times" not in about["frames"] and about["frames"]["fps"] is None
+    assert about["plain"]["times"]["even"] and about["plain"]["fps"] == 10
+    assert about["uneven"]["times"] == {
+        "even": False,
+        "longest_step": 0.5,
+        "mean_step": 0.3,
+        "shortest_step": 0.1,
+    }
+    assert about["uneven"]["fps"] == 3.33333
+    # Without the film nothing is lost.
+    assert run("predict", "--save", "json")[1] == ["two.mkv: holds 2 video tracks; number 1 is read"]
+
+
+def test_crop(run, tmp_path):
+    out, notes = run("crop", "--aspect", "1:1", "--save", "crop,json")
+    assert notes == lacking("crop") and out.rstrip().endswith(", 6 notes")
+    content = json.loads((tmp_path / "out/json/uneven.json").read_text())
+    assert [frame["seconds"] for frame in content["frames"]] == [each / 1000 for each in TIMES]
+    assert content["about"]["times"]["even"] is False
+
+
+def test_a_rate_that_is_none(command, golden_file, tmp_path):
+    """A frame in 200 seconds is shown as 25 a second, and said."""
+    path = tmp_path / "slow.mp4"
+    write(path, video(pictures(3), [0, 200_000, 400_000]))
+    network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3")
+    status, _, err = command("predict", path, "--save", "overlay", "--out", tmp_path / "out", *network)
+    told = f"{path}: its frames come 200 s apart; the overlay shows 25 of them a second"
+    assert (status, err) == (0, f"unisal predict: note: {told}\n")

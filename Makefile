@@ -38,9 +38,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy unisal_jax data_prep
 
-# site/index.html; a warning, such as a link to nowhere, is an error.
+# A warning, such as a link to nowhere, is an error.
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
+	@echo
+	@echo "The documentation: site/index.html"
 
 clean:
 	rm -rf $(VENV) .cache build dist site *.egg-info $(DEMO)

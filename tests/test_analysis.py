@@ -1,14 +1,18 @@
 """The paper's figures and tables: what they are computed from, and what the command leaves."""
 
 import json
+import re
 import runpy
+from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from tests.conftest import REPOSITORY
-from unisal_jax.analysis import published
-from unisal_jax.analysis.context import make_synthetic, open_datasets
+from unisal_jax.analysis import domain_shift, priors, published, qualitative
+from unisal_jax.analysis.context import Sample, make_synthetic, open_datasets
 from unisal_jax.analysis.domain_shift import mean_map, normalised, sharpness
 from unisal_jax.analysis.encoder import Encoded
 from unisal_jax.analysis.experiments import ABLATION, SCORES, SETTINGS
@@ -16,6 +20,7 @@ from unisal_jax.analysis.fusion_experiment import compare_fusion
 from unisal_jax.analysis.results import Table
 from unisal_jax.analysis.retrospective import correlations, kernel_width, statistics
 from unisal_jax.domains import RELEASED_DOMAINS
+from unisal_jax.evaluate.sources import FrameTruth
 from unisal_jax.models.unisal import UnisalConfig
 
 
@@ -143,7 +148,8 @@ def test_command_makes_figures_tables_and_a_page(command, golden_file, tmp_path)
     assert "| means of video domains correlate | 82% to 83% |" in printed
     page = (tmp_path / "a" / "index.html").read_text()
     assert page.index('id="priors"') < page.index('id="retrospective"')
-    assert page.count("<img") == 6 and page.count('src="data:image/png') == 6
+    figures = re.findall('src="data:image/png;base64,([^"]+)"', page)
+    assert page.count("<img") == len(figures) == len(set(figures)) == 5
     document = json.loads((tmp_path / "a" / "retrospective" / "results.json").read_text())
     found = document["numbers"]["mean_correlation"]
     assert len(found) == 6 and all(-1 <= r <= 1 for r in found.values())
@@ -210,3 +216,50 @@ def test_bad_input_is_one_line(command, golden_file, tmp_path, arguments, named)
     status, _, error = command("analyze", *arguments, "--out", tmp_path / "out")
     assert status == 1 and error.count("\n") == 1 and named in error
     assert not list((tmp_path / "out").rglob("*.html"))
+
+
+def figures(rng, golden):
+    """Figures whose labels come from the names of people's folders and files."""
+    names = ["DHF1K", "Hollywood-2", "a_folder_with_quite_a_long_name_of_2024", "UCF Sports", "b"]
+    yield domain_shift._sharpness({name: rng.random(30) for name in names})
+    yield domain_shift._fusion({name: (-0.3, -0.4) for name in names})
+    maps = [
+        SimpleNamespace(dataset=SimpleNamespace(title=name), maps=rng.random((2, 6, 8))) for name in names
+    ]
+    yield domain_shift._means(maps)
+    data, domain = SimpleNamespace(name="x", split="test"), SimpleNamespace(name="dhf1k")
+    dataset = SimpleNamespace(data=data, domain=domain, title="X")
+    for count in (1, 6):
+        samples = [
+            Sample(
+                f"{'long ' * 9}{number}",
+                np.zeros((90, 120, 3), np.uint8),
+                FrameTruth(*3 * [rng.random((9, 12))]),
+            )
+            for number in range(count)
+        ]
+        yield qualitative._sheet(dataset, [(sample, rng.random((90, 120))) for sample in samples]).figure
+    weights = golden(7)
+    yield priors.compare_priors(weights.variables, weights.config).figure
+
+
+def test_labels_are_legible_and_whole(rng, golden):
+    """In the figure, and of 11 pixels or more where the page is 1,120 wide; none on another."""
+    for figure in figures(rng, golden):
+        figure.draw_without_rendering()
+        page = min(figure.dpi, 1120 / figure.get_figwidth())
+        whole = figure.bbox.padded(1)
+        boxes = []
+        numbers = [
+            each for axes in figure.axes for each in (*axes.get_xticklabels(), *axes.get_yticklabels())
+        ]
+        numbers = [each for each in numbers if re.fullmatch("[−0-9.]+", each.get_text())]  # not all are drawn
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text() and text not in numbers:
+                assert text.get_fontsize() / 72 * page >= 11, text.get_text()
+                box = text.get_window_extent()
+                assert whole.x0 <= box.x0 and box.x1 <= whole.x1, text.get_text()
+                assert whole.y0 <= box.y0 and box.y1 <= whole.y1, text.get_text()
+                boxes.append((text.get_text(), box))
+        for (one, box), (other, second) in combinations(boxes, 2):
+            assert not box.overlaps(second), (one, other)

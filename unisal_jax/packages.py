@@ -31,7 +31,7 @@ EXTRAS = {
     "analysis": (("matplotlib", "scikit-learn"), "unisal analyze: the paper's figures"),
     "beam": (("apache-beam",), "unisal prepare --beam-runner: datasets prepared on many machines"),
     "demo": (("gradio",), "unisal demo: a page on this machine to try things on"),
-    "docs": (("mkdocs-material", "mkdocstrings"), "make docs: the documentation as a site"),
+    "docs": (("mkdocs-material", "mkdocstrings", "ruff"), "make docs: the documentation as a site"),
     "export": (("flatbuffers",), "unisal export --format stablehlo"),
     "hub": (("huggingface_hub",), "weights on the Hugging Face Hub: hf://owner/name, and pushing"),
     "onnx": (

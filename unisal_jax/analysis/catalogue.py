@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # Name -> (module below, what it makes). A module is imported only when it is wanted.
 NAMES = {
     "domain-shift": ("domain_shift", "how the datasets differ (Figure 2)"),
-    "priors": ("priors", "prior maps, initial and learned (Figure 3c)"),
+    "priors": ("priors", "prior maps at the start, and how far training moved them (Figure 3c)"),
     "qualitative": ("qualitative", "input, truth and prediction (Figure 4)"),
     "compare": ("compare", "scores beside the published ones (Tables 2 to 4)"),
     "settings": ("experiments", "the six training settings (Table 2)"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, open_data
 from unisal_jax.predict.model import SaliencyModel, load
 
@@ -41,7 +42,7 @@ class Dataset:
     @property
     def title(self) -> str:
         """Its name for people."""
-        return title_of(self.data.name)
+        return wording.printable(title_of(self.data.name))
 
     def input_size(self, frame_size: Size) -> Size:
         """What the network sees of a frame of this size."""

@@ -125,10 +125,14 @@ def _features(encoded: list[Encoded], seed: int) -> "Figure":
         found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(values)
         for number, each in enumerate(encoded):
             axis.scatter(
-                *found[owner == number].T, s=6, color=plots.COLOURS[number], label=each.dataset.title, lw=0
+                *found[owner == number].T,
+                s=6,
+                color=plots.COLOURS[number % len(plots.COLOURS)],
+                label=each.dataset.title,
+                lw=0,
             )
         axis.set(xticks=[], yticks=[], title=title)
-    axes[0, 0].legend(fontsize=7, markerscale=2)
+    plots.legend(figure, axes[0, 0])
     return figure
 
 
@@ -140,14 +144,16 @@ def _means(encoded: list[Encoded]) -> "Figure":
 
 
 def _fusion(losses: Losses) -> "Figure":
-    figure, axes = plots.grid(1, 1, 5, 3)
+    figure, axes = plots.grid(1, 1, max(5, 0.8 + 1.2 * len(losses)), 3)
     at = np.arange(len(losses))
     for place, (label, values) in enumerate(
         zip(("one set of weights", "a set for each dataset"), zip(*losses.values(), strict=True), strict=True)
     ):
         axes[0, 0].bar(at + 0.4 * place - 0.2, values, 0.38, label=label, color=plots.COLOURS[place])
-    axes[0, 0].set(xticks=at, xticklabels=list(losses), ylabel="validation loss")
-    axes[0, 0].legend(fontsize=7)
+    axes[0, 0].set(
+        xticks=at, xticklabels=[plots.wrapped(name, 14) for name in losses], ylabel="validation loss"
+    )
+    plots.legend(figure, axes[0, 0])
     return figure
 
 
@@ -162,8 +168,8 @@ def _sharpness(sharp: dict[str, np.ndarray]) -> "Figure":
             histtype="step",
             lw=1.5,
             label=name,
-            color=plots.COLOURS[number],
+            color=plots.COLOURS[number % len(plots.COLOURS)],
         )
     axes[0, 0].set(xlabel="largest gradient magnitude (1 / pixel)", ylabel="density of maps", yticks=[])
-    axes[0, 0].legend(fontsize=7)
+    plots.legend(figure, axes[0, 0])
     return figure

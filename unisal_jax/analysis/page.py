@@ -57,7 +57,8 @@ def _figure(home: Path, picture: dict[str, str]) -> str:
     data = base64.b64encode((home / f"{picture['name']}.png").read_bytes()).decode()
     caption = escape(picture["caption"])
     return (
-        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}" style="max-width:72rem">'
+        f'<figure style="margin:1.5rem 0"><img alt="{caption}" src="data:image/png;base64,{data}" '
+        f'style="width:auto;max-width:100%">'
         f'<figcaption class="quiet">{caption}</figcaption></figure>'
     )
 

@@ -1,5 +1,6 @@
 """Matplotlib as all figures use it: no window, the same bytes from run to run, one colour a dataset."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ def grid(
 ) -> "tuple[Figure, Any]":
     """A figure of axes [rows, columns], each of so many inches.
 
+    The page is about 11 inches wide at the figures' resolution: a wider figure is made smaller there, and
+    its words with it.
+
     Raises:
       UnisalError: matplotlib is not installed.
     """
@@ -35,6 +39,24 @@ def grid(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def wrapped(text: str, width: int) -> str:
+    """A label in lines of so many characters, all of it: a folder's or file's name may be long."""
+    return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def label_row(axes: "Axes", label: str) -> None:
+    """Names a row of maps or images at its left; upright, as a row may be lower than its name is long."""
+    axes.set_ylabel(wrapped(label, 14), fontsize=8, rotation=0, ha="right", va="center")
+
+
+def legend(figure: "Figure", axes: "Axes") -> None:
+    """What the colours of `axes` mean, above the figure, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    names = [wrapped(label, 24) for label in labels]
+    columns = max(1, int(figure.get_figwidth() / 2.3))  # of 24 letters and a mark
+    figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=8, markerscale=2)
+
+
 def show(axes: "Axes", picture: np.ndarray, title: str = "", **options: Any) -> None:
     """A map [H, W] in the colours of all maps, or an RGB picture [H, W, 3], without ticks."""
     if picture.ndim == 2:
@@ -42,7 +64,7 @@ def show(axes: "Axes", picture: np.ndarray, title: str = "", **options: Any) -> 
     axes.imshow(picture, interpolation="nearest", **options)
     axes.set(xticks=[], yticks=[])
     if title:
-        axes.set_title(title, fontsize=8)
+        axes.set_title(wrapped(title, 24), fontsize=8)
 
 
 def frame(axes: "Axes", colour: str = MARK) -> None:

@@ -20,7 +20,7 @@ DEVIATES_BELOW = 0.75
 
 
 def analyse(context: Context) -> Analysis:
-    """The sixteen maps at initialisation, and each domain's own beside them."""
+    """The sixteen maps at initialisation, and how far training has moved each domain's own."""
     weights = load_weights(context.weights)
     config, variables = weights.config, weights.variables
     figure, axes = plots.grid(2, COUNT // 2, 1.2, 1.0)
@@ -38,12 +38,11 @@ def analyse(context: Context) -> Analysis:
     )
     return Analysis(
         "Gaussian prior maps (Figure 3c)",
-        f"Weights: {context.weights}.",
+        f"Weights: {context.weights}. The learned maps are those of `retrospective` (Figure 5c).",
         (
             Picture(
                 "initial", "The 16 prior maps at initialisation; each is 6 at its peak (Figure 3c).", figure
             ),
-            compare_priors(variables, config),
         ),
         (table,),
         {"gaussians": {name: value.tolist() for name, value in _gaussians(variables, config).items()}},
@@ -53,7 +52,7 @@ def analyse(context: Context) -> Analysis:
 def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Picture:
     """Initial and learned maps, a row each; the learned ones that deviate are framed."""
     shares = _shares(variables, config)
-    figure, axes = plots.grid(1 + len(shares), COUNT, 0.85, 0.72)
+    figure, axes = plots.grid(1 + len(shares), COUNT, 0.6, 0.5)
     rows = {"start": _maps(initial_gaussians())}
     rows |= {name: _maps(value) for name, value in _gaussians(variables, config).items()}
     for row, (name, maps) in enumerate(rows.items()):
@@ -61,7 +60,7 @@ def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Pictur
             plots.show(axes[row, column], prior, str(column + 1) if not row else "", vmin=0, vmax=6)
             if name in shares and shares[name][column] < DEVIATES_BELOW:
                 plots.frame(axes[row, column], "#56B4E9")
-        axes[row, 0].set_ylabel(title_of(name), fontsize=6)
+        plots.label_row(axes[row, 0], title_of(name))
     return Picture(
         "priors",
         f"Prior maps at the start and as learned; framed where a map shares less than {DEVIATES_BELOW:.0%} "

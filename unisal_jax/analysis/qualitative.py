@@ -5,6 +5,7 @@ import numpy as np
 from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context, Dataset, Sample, frames_of
 from unisal_jax.analysis.results import Analysis, Picture
+from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.sources import Group
 from unisal_jax.media.images import resize_frame
@@ -64,17 +65,18 @@ def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tup
 
 def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> Picture:
     height, width = columns[0][0].pixels.shape[:2]
-    figure, axes = plots.grid(3, len(columns), 1.9, 1.9 * height / width + 0.12)
+    figure, axes = plots.grid(3, len(columns), 1.5 + 1 / len(columns), 1.5 * height / width + 0.12)
+    names = [f"{number}: {wording.printable(sample.name)}" for number, (sample, _) in enumerate(columns, 1)]
     for column, (sample, density) in enumerate(columns):
         for row, each in enumerate((sample.pixels, sample.truth.map, density)):
             plots.show(axes[row, column], _small(each))
-        axes[0, column].set_title(sample.name[-28:], fontsize=5)
+        axes[0, column].set_title(str(column + 1), fontsize=8)
     for row, label in enumerate(("input", "truth", "prediction")):
-        axes[row, 0].set_ylabel(label)
+        plots.label_row(axes[row, 0], label)
     return Picture(
         dataset.data.name,
         f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, where people "
-        "looked, and the prediction.",
+        f"looked, and the prediction. {'; '.join(names)}.",
         figure,
     )
 

@@ -183,14 +183,19 @@ def read_map(path: Path) -> np.ndarray:
         pixels = read_map_image(path)
     if not pixels.size or pixels.size > MAX_MAP_PIXELS:
         raise UnisalError(f"{path}: {list(pixels.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
-    if not (np.isfinite(pixels.max()) and pixels.min() >= 0):
+    # NaN, which is nowhere in order, is the least and the largest value where there is one.
+    with np.errstate(invalid="ignore"):
+        low, high = pixels.min(), pixels.max()
+    if not (np.isfinite(high) and low >= 0):
         raise UnisalError(f"{path}: a map of people's gaze has finite numbers, none below 0")
     return pixels
 
 
 def _image_fixations(path: Path) -> Fixations:
     samples, lossy = read_marks(path)
-    if not (np.isfinite(samples.max()) and np.isfinite(samples.min())):
+    with np.errstate(invalid="ignore"):
+        low, high = samples.min(), samples.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise UnisalError(f"{path}: holds values that are not finite")
     if lossy:
         return _marked(path, samples >= _LOSSY_MARK, ("lossy_fixations",))
@@ -288,7 +293,8 @@ def _points(listed: mat.Value) -> np.ndarray:
         raise TypeError("no list of points")
     xy = listed.reshape(-1, 2) if listed.size else np.zeros((0, 2))
     # What is no number lies outside, as what is too large does.
-    inside = np.nan_to_num(np.float64(xy), nan=-1.0).clip(-1e9, 1e9)
+    with np.errstate(invalid="ignore"):
+        inside = np.nan_to_num(np.float64(xy), nan=-1.0).clip(-1e9, 1e9)
     return inside.astype(np.int32)[:, ::-1] - 1
 
 

@@ -232,25 +232,21 @@ def test_our_network_on_clips(command, clips, golden_file, tmp_path):
     assert found["about"]["domain"] == "dhf1k"
     mean = np.mean([each["nss"] for each in found["per_video"].values()])
     assert found["mean"]["nss"] == pytest.approx(mean, abs=1e-9)
-    # What `unisal predict --video` leaves is found by name.
-    for name in ("one", "two"):
-        flags = ("--out", tmp_path / "p" / name, "--weights", golden_file, "--input-size", "64x96")
-        command("predict", clips / name / "images", "--video", "--save", "map,raw", *flags)
-        (tmp_path / "maps").mkdir(exist_ok=True)
-        (tmp_path / "p" / name / "map" / "images").rename(tmp_path / "maps" / name)
-        (tmp_path / "raw").mkdir(exist_ok=True)
-        (tmp_path / "p" / name / "raw" / "images.npy").rename(tmp_path / "raw" / f"{name}.npy")
-    for folder, tolerance in (("maps", 0.05), ("raw", 1e-4)):
-        command(
-            "evaluate", "--data", clips, "--predictions", tmp_path / folder, "--json", tmp_path / "b.json"
-        )
+    # What `unisal predict --video` leaves fits as it is.
+    flags = ("--out", tmp_path / "p", "--weights", golden_file, "--input-size", "64x96", "--save", "map,raw")
+    assert (
+        command("predict", *(clips / name / "images" for name in ("one", "two")), "--video", *flags)[0] == 0
+    )
+    for kind, tolerance in (("map", 0.05), ("raw", 1e-4)):
+        maps = tmp_path / "p" / kind
+        command("evaluate", "--data", clips, "--predictions", maps, "--json", tmp_path / "b.json")
         for name in ("nss", "cc", "sim"):
             assert scores_of(tmp_path / "b.json")["mean"][name] == pytest.approx(
                 found["mean"][name], abs=tolerance
             )
-    (tmp_path / "maps" / "two" / "0003.png").unlink()
-    status, _, err = command("evaluate", "--data", clips, "--predictions", tmp_path / "maps")
-    assert status == 1 and str(tmp_path / "maps" / "two") in err
+    (tmp_path / "p" / "map" / "two" / "0003.png").unlink()
+    status, _, err = command("evaluate", "--data", clips, "--predictions", tmp_path / "p" / "map")
+    assert status == 1 and str(tmp_path / "p" / "map" / "two") in err
 
 
 def test_a_prior_of_ones_own(command, images, tmp_path):

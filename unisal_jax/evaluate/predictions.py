@@ -196,8 +196,10 @@ def _as_map(path: Path, array: np.ndarray) -> np.ndarray:
         raise UnisalError(f"{path}: {list(array.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise UnisalError(f"{path}: {array.dtype} {list(array.shape)}, not a map of finite numbers")
-    array = array.astype(np.float64)
-    low, high = array.min(), array.max()
+    # A NaN may be of the kind that warns when it is converted; it is told of below.
+    with np.errstate(invalid="ignore"):
+        array = array.astype(np.float64)
+        low, high = array.min(), array.max()
     if np.isnan(low):
         raise UnisalError(f"{path}: holds NaN, not a map of finite numbers")
     if high == np.inf or (low == -np.inf and high > 0):

@@ -520,16 +520,23 @@ def test_page_with_the_sample_clip(see):
 
 @pytest.mark.slow
 def test_page_predicts_once_and_again(inputs, upload, see, server):
-    """Another upload, and the button for another domain; the files before are gone."""
+    """An upload predicts by itself, the button again; what was before is removed, and all of it by Clear."""
+    (folder,) = server.folder.glob("unisal-demo-*")
+
+    def kept(of):
+        return set((folder / of).iterdir())
+
+    uploads, others = kept("uploads"), kept("results")
     upload(inputs / "picture.png")
     see("#summary", lambda element: "domain salicon" in element.text)
+    (first,) = kept("results") - others
     see("#predict", lambda element: element.is_enabled()).click()
-    see("#summary", lambda element: "Predicting" not in element.text and "salicon" in element.text)
-    (results,) = server.folder.glob("unisal-demo-*/results")
-    assert len(list(results.iterdir())) == 1
+    see("body", lambda _: not first.exists() and list(kept("results") - others))
+    see("#summary", lambda element: "domain salicon" in element.text)
+    assert len(kept("results") - others) == len(kept("uploads") - uploads) == 1
     see("#upload button[aria-label='Clear']").click()
     see("#summary", lambda element: "Removed" in element.text)
-    assert not list(results.iterdir()) and not list((results.parent / "uploads").iterdir())
+    assert kept("results") <= others and kept("uploads") == uploads
 
 
 @pytest.mark.slow

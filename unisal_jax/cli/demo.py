@@ -17,7 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--port", type=flags.positive, metavar="N", help="default: the first free from 7860 on"
     )
     parser.add_argument(
-        "--max-megabytes", type=flags.positive, default=200, metavar="N", help="of an upload (default: 200)"
+        "--max-megabytes",
+        type=flags.positive,
+        default=200,
+        metavar="N",
+        help="of an upload (default: 200); all files together stay below ten times as much",
     )
     parser.add_argument(
         "--max-seconds",
@@ -43,8 +47,11 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.model import load
 
     model = load(args.weights, args.dtype)
-    # Else a service that is stopped would leave people's uploads on the disk.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Else a service that is stopped, or whose terminal is closed, would leave people's uploads on the disk.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
         serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,

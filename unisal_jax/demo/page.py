@@ -114,8 +114,8 @@ def serve(
             yield address
         finally:
             ended.set()
-            page.close(verbose=False)
             desk.close()
+            page.close(verbose=False)
 
 
 def _sweep(desk: Desk, ended: threading.Event) -> None:
@@ -214,6 +214,8 @@ def _upload_tab(gradio: Any, page: Any, desk: Desk, domain: Any, opacity: Any, l
                     yield shown(step)
                 else:
                     yield {summary: _progress(*step)}
+        except Stopped:
+            return  # the page closes
         except UnisalError as error:
             desk.discard(path)
             yield nothing(_error(str(error)))

@@ -13,14 +13,14 @@ from tests.test_video_files import TIMES, add_sound, pictures, video, write
 def films(tmp_path):
     """Films of six frames: even and silent, with sound, with uneven times, with both, and a folder."""
     folder = tmp_path / "in"
-    (folder / "frames").mkdir(parents=True)
+    (folder / "folder").mkdir(parents=True)
     write(folder / "plain.mp4", video(pictures(6)))
     write(folder / "sound.mp4", video(pictures(6)), add_sound, add_sound)
     write(folder / "uneven.mkv", video(pictures(6), TIMES))
     write(folder / "both.mkv", video(pictures(6), TIMES), add_sound, chapters=True)
     write(folder / "two.mkv", video(pictures(6)), video(pictures(6)))
     for number, picture in enumerate(pictures(6)):
-        Image.fromarray(picture).save(folder / "frames" / f"{number}.png")
+        Image.fromarray(picture).save(folder / "folder" / f"{number}.png")
     return folder
 
 
@@ -30,7 +30,7 @@ def run(command, golden_file, films, tmp_path):
 
     def run(name, *flags):
         inputs = [
-            films / each for each in ("plain.mp4", "sound.mp4", "uneven.mkv", "both.mkv", "two.mkv", "frames")
+            films / each for each in ("plain.mp4", "sound.mp4", "uneven.mkv", "both.mkv", "two.mkv", "folder")
         ]
         network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3", "--video")
         status, out, err = command(name, *inputs, "--out", tmp_path / "out", *network, *flags)
@@ -58,13 +58,13 @@ def test_predict(run, tmp_path):
     out, notes = run("predict", "--save", "overlay,json")
     assert notes == lacking("overlay") and out.rstrip().endswith(", 6 notes")
     about = {}
-    for name in ("plain", "uneven", "frames"):
+    for name in ("plain", "uneven", "folder"):
         content = json.loads((tmp_path / "out/json" / f"{name}.json").read_text())
         about[name] = content["about"]
         times = [frame.get("seconds") for frame in content["frames"]]
-        want = {"plain": np.arange(6) / 10, "uneven": np.array(TIMES) / 1000, "frames": [None] * 6}
+        want = {"plain": np.arange(6) / 10, "uneven": np.array(TIMES) / 1000, "folder": [None] * 6}
         assert times == list(want[name])
-    assert "times" not in about["frames"] and about["frames"]["fps"] is None
+    assert "times" not in about["folder"] and about["folder"]["fps"] is None
     assert about["plain"]["times"]["even"] and about["plain"]["fps"] == 10
     assert about["uneven"]["times"] == {
         "even": False,

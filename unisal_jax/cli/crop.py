@@ -73,8 +73,11 @@ def run(args: argparse.Namespace) -> int:
     options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
     with new_folders([args.out / kind for kind in args.save]):
         summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
-    notes = [*found.notes, *summary.notes]
-    for line in [*(f"skipped: {line}" for line in summary.errors), *(f"note: {line}" for line in notes)]:
+    summary.notes = [*found.notes, *summary.notes]
+    for line in [
+        *(f"skipped: {line}" for line in summary.errors),
+        *(f"note: {line}" for line in summary.notes),
+    ]:
         print(f"unisal crop: {line}", file=sys.stderr)
     print(summary.text(args.out, "cropped"))
     return 0 if summary.done else 1

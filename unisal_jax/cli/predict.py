@@ -104,8 +104,11 @@ def run(args: argparse.Namespace) -> int:
             summary = predict_sources(load(args.weights, args.dtype), planned.sources, results, options)
     summary.kept = planned.kept
     summary.errors += planned.errors
-    notes = [*found.notes, *planned.notes, *summary.notes]
-    for line in [*(f"skipped: {line}" for line in summary.errors), *(f"note: {line}" for line in notes)]:
+    summary.notes = [*found.notes, *planned.notes, *summary.notes]
+    for line in [
+        *(f"skipped: {line}" for line in summary.errors),
+        *(f"note: {line}" for line in summary.notes),
+    ]:
         print(f"unisal predict: {line}", file=sys.stderr)
     print(summary.text(args.out))
     return 0 if summary.done else 1

@@ -6,7 +6,6 @@ is a video of one frame.
 """
 
 import dataclasses
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.images import open_encoded
 
 SIDECAR = "videos.json"
 
@@ -218,13 +217,12 @@ def _frame(prepared: Prepared, record: dict[str, Any]) -> Frame:
 def _decode(encoded: bytes, mode: str, name: str) -> np.ndarray:
     """Decodes a picture to uint8, [H, W, 3] for mode "RGB" and [H, W] for "L"."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        with open_encoded(encoded, "its image", _FORMATS) as image:
             if image.mode != mode:
                 raise ValueError(f"{image.mode} instead of {mode}")
             return np.array(image)
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
-        raise UnisalError(f"{name} is damaged or cut off ({_reason(error)})") from error
+    except UnisalError as error:
+        raise UnisalError(f"{name} is damaged or cut off ({error})") from error
 
 
 class _Table(NamedTuple):

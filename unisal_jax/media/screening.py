@@ -185,7 +185,7 @@ def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
     return ScreenedFile(file, spans, end), Metadata(**found)
 
 
-def orientation(exif: bytes, xmp: bytes) -> int:
+def orientation_of(exif: bytes, xmp: bytes) -> int:
     """The orientation by EXIF, or else by XMP, 1 to 8; 1 (upright) where neither says it."""
     value = _exif_orientation(exif)
     if value is None and (match := _XMP_ORIENTATION.search(xmp)):

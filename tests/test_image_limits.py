@@ -199,6 +199,11 @@ def test_formats_that_take_more_memory_than_their_pixels_are_refused_from_the_he
     jpeg[at : at + 4] = struct.pack(">HH", 13300, 13300)
     (tmp_path / "a.jpg").write_bytes(jpeg)
     assert "takes 1.8 GB" in refusal(tmp_path / "a.jpg")
+    # The same of a baseline file whose layers have a scan each.
+    jpeg[at - 4] = 0xC0
+    jpeg[jpeg.index(b"\xff\xda") + 4] = 1
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    assert "takes 1.8 GB" in refusal(tmp_path / "a.jpg")
 
 
 def test_what_decoding_takes_is_told_from_the_header(tmp_path):

@@ -210,6 +210,9 @@ def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str
             raise UnisalError(f"{name}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
         except Image.DecompressionBombError:
             raise UnisalError(f"{name}: larger than {max_pixels / 1e6:g} megapixels") from None
+    if 0 < metadata.scan_layers < len(image.getbands()):
+        # A scan for each layer: libjpeg decodes it as it does a progressive file.
+        image.info["progressive"] = 1
     size = f"{image.width}x{image.height}"
     if image.width * image.height > max_pixels:
         raise UnisalError(f"{name}: {size} is larger than {max_pixels / 1e6:g} megapixels")

@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
-from unisal_jax.media.images import map_to_grey, read_image
+from unisal_jax.media.images import map_to_grey, open_encoded, orientation, read_image
 
 # Strong enough to matter, weak enough that reading a release stays the slower part.
 _PNG_EFFORT = 3
@@ -64,10 +64,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def _is_plain(data: bytes, mode: str) -> bool:
     """Whether every decoder gives the same 8-bit picture of this mode, upright, for these bytes."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_encoded(data, "the image") as image:
         return (
             image.mode == mode
             and (image.format == "JPEG" or (image.format == "PNG" and data[_PNG_DEPTH] == 8))
             and "transparency" not in image.info
-            and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            and orientation(image) == 1
         )

@@ -76,7 +76,7 @@ class Domain:
         if self.name.endswith("_stats"):
             raise UnisalError(f"domain name {self.name!r}: the ending _stats is kept for running statistics")
         check_input_size(self.input_size, f"domain {self.name}")
-        check_stride(self.stride, f"domain {self.name}")
+        check_stride(self.stride, f"domain {self.name}: stride")
         pixels = self.stride * self.input_size[0] * self.input_size[1]
         if not self.static and pixels > MAX_BATCH_PIXELS:
             raise UnisalError(
@@ -148,9 +148,9 @@ def check_input_size(size: Size, what: str) -> None:
 def check_stride(stride: int, what: str) -> None:
     """Raises UnisalError, naming `what`, unless the stride is from 1 to MAX_STRIDE."""
     if stride < 1:
-        raise UnisalError(f"{what}: stride {stride} is not positive")
+        raise UnisalError(f"{what} {stride} is not positive")
     if stride > MAX_STRIDE:
-        raise UnisalError(f"{what}: stride {stride} is more than {MAX_STRIDE}")
+        raise UnisalError(f"{what} {stride} is more than {MAX_STRIDE}")
 
 
 def shown_size(size: Size) -> str:

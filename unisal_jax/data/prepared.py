@@ -6,14 +6,12 @@ is a video of one frame.
 """
 
 import dataclasses
-import io
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from unisal_jax.data.stored import open_stored
 from unisal_jax.documents import read_json
@@ -21,6 +19,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
 from unisal_jax.limits import MAX_PIXELS
+from unisal_jax.media.images import open_encoded
 
 SIDECAR = "videos.json"
 
@@ -224,15 +223,12 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
 def _decode(encoded: bytes, mode: str, name: str) -> np.ndarray:
     """Decodes an image to uint8, [H, W, 3] for mode "RGB" and [H, W] for "L"."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        with open_encoded(encoded, "its image", _FORMATS) as image:
             if image.mode != mode:
                 raise ValueError(f"{image.mode} instead of {mode}")
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}")
             return np.array(image)
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
-        raise UnisalError(f"{name} is damaged or cut off ({_reason(error)})") from error
+    except UnisalError as error:
+        raise UnisalError(f"{name} is damaged or cut off ({error})") from error
 
 
 class _Table(NamedTuple):

@@ -4,7 +4,7 @@ import contextlib
 import io
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +30,7 @@ __all__ = [
     "map_to_grey",
     "open_encoded",
     "open_image",
+    "orientation",
     "read_image",
     "read_profile",
     "resize_frame",
@@ -58,7 +59,7 @@ _WARNINGS_LOCK = threading.Lock()
 
 
 # Tags of TIFF.
-_STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 279, 322, 323, 325
+_TIFF_ORIENTATION, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 274, 279, 322, 323, 325
 # Blank tiles may share their bytes.
 _TIFF_SLACK_BYTES = 64 << 20
 
@@ -66,9 +67,13 @@ _TIFF_SLACK_BYTES = 64 << 20
 _PIECE_BYTES = 4096
 
 
+STRIP_PIXELS = 1 << 22
+"""Pixels of a strip of rows, unless one row is longer."""
+
+
 def row_strips(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows, of four megapixels each, to work on a large image without a copy of it."""
-    rows = max(1, (1 << 22) // width)
+    """Slices of rows, of `STRIP_PIXELS` at most, to work on a large image without a copy of it."""
+    rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
@@ -143,14 +148,21 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image
 
 
 @contextlib.contextmanager
-def open_encoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Opens an image that is in memory, as `open_image` does; `name` is what errors call it."""
-    with _opened(name, io.BytesIO(data), max_pixels) as image:
+def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) -> Iterator[Image.Image]:
+    """Opens an image that is in memory, as `open_image` does.
+
+    Args:
+        name: what errors call it.
+        kinds: the formats that it may have, by Pillow's names.
+    """
+    with _opened(name, io.BytesIO(data), MAX_PIXELS, kinds) as image:
         yield image
 
 
 @contextlib.contextmanager
-def _opened(name: str | Path, file: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(
+    name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str] = formats.READ
+) -> Iterator[Image.Image]:
     try:
         start = file.read(64)
         if not start:
@@ -158,7 +170,7 @@ def _opened(name: str | Path, file: BinaryIO, max_pixels: int) -> Iterator[Image
         unread = formats.unread_by_start(start)
         if unread:
             raise UnisalError(formats.unread_line(name, unread))
-        with _open(name, file, max_pixels) as image:
+        with _open(name, file, max_pixels, kinds) as image:
             yield image
     except UnisalError:
         raise
@@ -186,18 +198,21 @@ def list_images(folder: Path) -> list[Path]:
     return natsorted(found, key=lambda entry: entry.name, alg=ns.PATH)
 
 
-def _open(name: str | Path, file: BinaryIO, max_pixels: int) -> Image.Image:
+def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str]) -> Image.Image:
     """The image with its header read, of an accepted size; no pixel is decoded yet."""
     screened, metadata = screening.screen(file, screening.deadline())
     with _WARNINGS_LOCK, warnings.catch_warnings():
         # Our own bound speaks below, with the name; the other warnings are about metadata.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(screened, formats=formats.READ)  # type: ignore[arg-type]
+            image = Image.open(screened, formats=kinds)  # type: ignore[arg-type]
         except Image.UnidentifiedImageError:
             raise UnisalError(f"{name}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
         except Image.DecompressionBombError:
             raise UnisalError(f"{name}: larger than {max_pixels / 1e6:g} megapixels") from None
+    if 0 < metadata.scan_layers < len(image.getbands()):
+        # A scan for each layer: libjpeg decodes it as it does a progressive file.
+        image.info["progressive"] = 1
     size = f"{image.width}x{image.height}"
     if image.width * image.height > max_pixels:
         raise UnisalError(f"{name}: {size} is larger than {max_pixels / 1e6:g} megapixels")
@@ -232,7 +247,9 @@ def _decoding_bytes(image: Image.Image) -> int:
         full = max(down for down, _ in layers) * max(across for _, across in layers)
         each = max(each, 4 + round(sum(2 * down * across for down, across in layers) / max(full, 1)))
     elif image.format == "TIFF":
-        return max(each * pixels, 4 * pixels + _tiff_block_bytes(image))
+        # Pillow turns it by way of a second image.
+        turned = image.tag_v2.get(_TIFF_ORIENTATION, 1) != 1  # type: ignore[attr-defined]
+        return max(each * pixels, (8 if turned else 4) * pixels + _tiff_block_bytes(image))
     return each * pixels
 
 
@@ -261,7 +278,7 @@ def _check_tiff_blocks(image: Image.Image, file: screening.ScreenedFile) -> None
 def turn_upright(image: Image.Image) -> Image.Image:
     """Decodes an open image and turns it as its EXIF orientation says."""
     image.load()
-    turn = _TURNS.get(_orientation(image))
+    turn = _TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
@@ -271,11 +288,11 @@ def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         samples = "floating-point" if image.mode == "F" else "32-bit"
         raise UnisalError(f"{path}: {samples} samples have no known range; save it with 8 or 16 bits")
-    orientation = _orientation(image)
+    turn = orientation(image)
     width, height = image.size
-    rgb = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
+    rgb = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
     # Rows go to their places in the upright image, so that no turned copy is made.
-    stored = _as_stored(rgb, orientation)
+    stored = _as_stored(rgb, turn)
     for rows in row_strips(height, width):
         stored[rows] = _strip(image, rows.start, rows.stop)
     return rgb
@@ -308,13 +325,15 @@ def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     return turned.transpose(1, 0, 2) if orientation >= 5 else turned
 
 
-def _orientation(image: Image.Image) -> int:
-    """The orientation of a decoded image, 1 to 8; 1 (upright) when there is none that can be read."""
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 to 8; 1 (upright) when there is none that can be read.
+
+    A TIFF has 1: Pillow turns it when it decodes.
+    """
     if image.format == "TIFF":
-        # Pillow has turned it already.
         return 1
     exif, xmp = (image.info.get(key) or b"" for key in ("exif", "xmp"))
-    return screening.orientation(exif, xmp)
+    return screening.orientation_of(exif, xmp)
 
 
 def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

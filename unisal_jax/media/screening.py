@@ -14,7 +14,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from unisal_jax.limits import MAX_METADATA_BYTES, MAX_READ_SECONDS
 
@@ -52,11 +52,16 @@ class Excess(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a file says of its image; each empty where there is none, or more of it than is kept."""
+    """What a file says of its image; each empty where there is none, or more of it than is kept.
+
+    Attributes:
+      scan_layers: how many colour layers the first scan of a JPEG holds; 0 for other files.
+    """
 
     exif: bytes = b""
     xmp: bytes = b""
     icc_profile: bytes = b""
+    scan_layers: int = 0
 
 
 class ScreenedFile:
@@ -165,7 +170,7 @@ def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(8)
-    found: dict[str, bytes] = {}
+    found: dict[str, Any] = {}
     if head == _PNG:
         kept = _walk_png(file, size, found)
     elif head.startswith(b"\xff\xd8\xff"):
@@ -185,7 +190,7 @@ def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
     return ScreenedFile(file, spans, end), Metadata(**found)
 
 
-def orientation(exif: bytes, xmp: bytes) -> int:
+def orientation_of(exif: bytes, xmp: bytes) -> int:
     """The orientation by EXIF, or else by XMP, 1 to 8; 1 (upright) where neither says it."""
     value = _exif_orientation(exif)
     if value is None and (match := _XMP_ORIENTATION.search(xmp)):
@@ -218,7 +223,7 @@ def _exif_orientation(exif: bytes) -> int | None:
     return None
 
 
-def _walk_png(file: BinaryIO, size: int, found: dict[str, bytes]) -> Iterator[Span]:
+def _walk_png(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Span]:
     """The spans of the signature and of the chunks that the pixels depend on."""
     yield 0, len(_PNG)
     at = len(_PNG)
@@ -243,7 +248,7 @@ def _walk_png(file: BinaryIO, size: int, found: dict[str, bytes]) -> Iterator[Sp
             return
 
 
-def _keep_png_metadata(file: BinaryIO, name: bytes, length: int, found: dict[str, bytes]) -> None:
+def _keep_png_metadata(file: BinaryIO, name: bytes, length: int, found: dict[str, Any]) -> None:
     if name not in (b"eXIf", b"iCCP", b"iTXt", b"zTXt", b"tEXt"):
         return
     data = _png_data(file, name, length)
@@ -281,7 +286,7 @@ def _inflated(data: bytes) -> bytes:
     return text if unpacker.eof else b""
 
 
-def _walk_jpeg(file: BinaryIO, size: int, found: dict[str, bytes]) -> Iterator[Span]:
+def _walk_jpeg(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Span]:
     """The spans of the segments that the pixels depend on, and everything from the first scan on."""
     profile: dict[int, bytes] = {}
     kept = 0
@@ -304,6 +309,8 @@ def _walk_jpeg(file: BinaryIO, size: int, found: dict[str, bytes]) -> Iterator[S
             yield at, at
             continue
         if marker == _JPEG_SCAN or marker in _JPEG_BARE or len(head) < 4:
+            if marker == _JPEG_SCAN:
+                found["scan_layers"] = (file.read(1) or b"\0")[0]
             if marker not in _JPEG_BARE or marker == 0xD9:
                 break
             at += 2

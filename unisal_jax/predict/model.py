@@ -292,7 +292,7 @@ def checked_size(input_size: Size | None) -> Size | None:
 
 def _checked_stride(stride: int | None) -> int | None:
     if stride is not None:
-        check_stride(stride, "stride")
+        check_stride(stride, "stride:")
     return stride
 
 

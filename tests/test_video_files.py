@@ -125,11 +125,25 @@ def test_too_few_times():
     assert steps_of([], 0) is None and steps_of([0.0, float("nan")], 0) is None
 
 
+def add_subtitles(container):
+    text = av.open(io.BytesIO(b"1\n00:00:00,000 --> 00:00:00,200\nhello\n\n"), format="srt")
+    stream = container.add_stream_from_template(text.streams.subtitles[0])
+
+    def mux():
+        for packet in text.demux():
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+        text.close()
+
+    return stream, mux
+
+
 def test_what_lies_beside_the_frames(tmp_path):
     write(tmp_path / "plain.mp4", video(pictures(3)))
-    write(tmp_path / "rich.mkv", video(pictures(3)), add_sound, add_sound, chapters=True)
+    write(tmp_path / "rich.mkv", video(pictures(3)), add_sound, add_sound, add_subtitles, chapters=True)
     with open_video(tmp_path / "plain.mp4") as plain, open_video(tmp_path / "rich.mkv") as rich:
-        assert plain.beside == () and rich.beside == ("chapters", "sound")
+        assert plain.beside == () and rich.beside == ("chapters", "sound", "subtitles")
 
 
 LARGE, SMALL = pictures(3, 96, 128), pictures(3)

@@ -281,7 +281,7 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog):
     damage(tmp_path, 8)
     assert loop.train(config, tmp_path) == unbroken
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
-    (line,) = caplog.messages
+    (line,) = (record.getMessage() for record in caplog.records if record.name == checkpoints.__name__)
     damaged = tmp_path / checkpoints.DAMAGED / "8"
     assert f"{folders.CHECKPOINTS}/8: " in line and f"it is kept as {damaged}; continuing from step 6" in line
     with pytest.raises(UnisalError):

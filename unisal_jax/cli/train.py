@@ -3,9 +3,7 @@
 import argparse
 from pathlib import Path
 
-from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
-from unisal_jax.errors import UnisalError
 
 _OVERRIDE = "--config."
 
@@ -34,15 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="this one's number, from 0")
     parser.epilog = "--config.NAME=VALUE changes a field of the config, as --config.optimizer.lr=0.01."
-    parser.set_defaults(check=check, run=run, open_flags=_OVERRIDE)
-
-
-def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
-    file, suffix, _ = args.config.partition(".py")
-    if suffix and not Path(f"{file}{suffix}").is_file():
-        raise UnisalError(f"{file}{suffix}: no such config file")
-    checks.check_folder_to_write(args.workdir)
+    parser.set_defaults(run=run, open_flags=_OVERRIDE)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,7 +28,6 @@ def folder(tmp_path):
     (tmp_path / "boxes.csv").write_text("left,top,width,height\n0,0,9,9\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    (tmp_path / "config.py").touch()
     return tmp_path
 
 
@@ -67,8 +66,6 @@ REFUSED = {
     "evaluate --data empty --predictions no": "no: no such folder",
     "evaluate --data empty --html no/r.html": "no/r.html: cannot be written",
     "evaluate --data empty --prior no.npy": "no.npy: no such file",
-    "train --config no.py --workdir w": "no.py: no such config file",
-    "train --config config.py --workdir file": "file: cannot be written",
     "prepare own --raw no --data-dir d": "no: no such folder",
     "prepare own --raw empty --data-dir d --table no.csv --sigma 3": "no.csv: no such file",
     "prepare own --raw empty --data-dir file": "file: cannot be written",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from unisal_jax import errors
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.animations import count_frames
+from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import Source, expand_inputs, find_inputs
 

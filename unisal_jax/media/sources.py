@@ -10,7 +10,7 @@ from typing import Literal
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
-from unisal_jax.media.animations import count_frames
+from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
 from unisal_jax.media.names import unique_names

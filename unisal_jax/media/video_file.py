@@ -21,7 +21,7 @@ from unisal_jax.limits import (
     MAX_TRACKS,
     MIN_FPS,
 )
-from unisal_jax.media.animation import (
+from unisal_jax.media.animated_frames import (
     animation_frames,
     frame_durations,
     read_animation,

@@ -153,11 +153,15 @@ def test_links_that_loop(tmp_path, monkeypatch):
         (folder / "a_me").symlink_to(".")
         (folder / "a_up").symlink_to("..")
         (folder / "a_top").symlink_to(tmp_path)
+        (folder / "a.heic").touch()
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     monkeypatch.chdir(tmp_path)
     for pattern in ("**/*.png", "**/*", "**", "**/**/*.png", "d0/**/d?/**/*.png", "*/a_me/**/*.png"):
         paths = [path for _, path, _ in found(pattern)]
         assert sorted(path.split("/")[-1] for path in paths) == [f"{depth}.png" for depth in range(8)]
+    for pattern in ("**/*", "**"):
+        (note,) = find_inputs([pattern]).notes
+        assert note == f"{pattern}: 9 other files (.heic, .png) were left out"
     # Under their own paths, and so by their own names.
     assert found("**/*.png")[1] == ("image", "d0/d1/1.png", "1")
 

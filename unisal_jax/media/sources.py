@@ -96,12 +96,13 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
     """
     listed = [_expand(text, video) for text in inputs]
     real: dict[str, tuple[Kind, str | Path]] = {}
-    links = set()
+    links: set[str] = set()
     for kind, path in (entry for each in listed for entry in each.taken):
         place = path if isinstance(path, str) else os.path.realpath(path)
         _, first = real.setdefault(place, (kind, path))
         if os.path.abspath(first) != os.path.abspath(path):
-            links.add(os.path.abspath(path))
+            # Of links to whole folders, which may loop, there is nothing to tell.
+            links |= {os.path.abspath(each) for each in (first, path) if os.path.islink(each)}
             if os.path.islink(first) and not os.path.islink(path):
                 real[place] = kind, path
     taken = list(real.values())
@@ -206,7 +207,7 @@ def _left_out(text: str, others: Iterable[Path], taken: list[tuple[Kind, str | P
     """One line on what was found under an input and is in no source; none if that is nothing."""
     paths = {os.path.realpath(path) for _, path in taken}
     paths |= {os.path.dirname(path) for path in paths}
-    left = [path for path in dict.fromkeys(others) if os.path.realpath(path) not in paths]
+    left = list({place: path for path in others if (place := os.path.realpath(path)) not in paths}.values())
     if not left:
         return []
     folders = [path for path in left if path.is_dir()]

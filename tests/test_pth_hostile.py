@@ -3,6 +3,8 @@
 import os
 import pickle
 import struct
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from tests.pth_files import (
     zip_records,
 )
 from unisal_jax.errors import UnisalError
+from unisal_jax.limits import MAX_PICKLE_STEPS
 from unisal_jax.weights import pth
 
 # --- hostile programs: nothing may run ---
@@ -308,3 +311,48 @@ def test_mutations_raise_unisal_error_alone(tmp_path_factory, small_files, kind,
         assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
     else:
         assert all(isinstance(array, np.ndarray) for array in arrays.values())
+
+
+def text_of(length: int) -> bytes:
+    return b"X" + struct.pack("<I", length) + b"a" * length
+
+
+LONG = 4 << 20  # bytes that are named once and used again and again
+REPEATED = {
+    # Texts that are joined to a global's name, of which each would be kept.
+    "global": text_of(LONG) + b"q\x00" + b"h\x00h\x00\x93" * 500 + b".",
+    "text as key": b"}"
+    + text_of(LONG)
+    + b"q\x00"
+    + text_of(LONG)
+    + b"q\x01("
+    + b"h\x00Nh\x01N" * 200_000
+    + b"u.",
+    "number as key": b"}\x8b"
+    + struct.pack("<i", LONG)
+    + b"\x01" * LONG
+    + b"q\x00("
+    + b"h\x00N" * 50_000
+    + b"u.",
+    "storage": b"X\x07\0\0\0storageq\x02ctorch\nFloatStorage\nq\x03"
+    + (text_of(LONG) + b"q\x00" + text_of(LONG) + b"q\x01")
+    + b"".join(b"(h\x02h\x03h" + bytes([key % 2]) + b"X\x03\0\0\0cpuK\x01tQ" for key in range(200_000))
+    + b".",
+}
+
+
+@pytest.mark.parametrize("name", list(REPEATED))
+def test_a_long_name_costs_once(tmp_path, name):
+    started = time.process_time()
+    tracemalloc.start()
+    refusal(write_program(tmp_path / "a.pth", "zip", b"\x80\x04" + REPEATED[name]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * LONG
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("opcode", [b"}", b"(", b"]"])
+def test_a_pickle_of_very_many_steps(tmp_path, opcode):
+    path = write_program(tmp_path / "a.pth", "zip", b"\x80\x02" + opcode * (MAX_PICKLE_STEPS + 1) + b".")
+    assert "steps" in refusal(path)

@@ -81,6 +81,13 @@ MAX_CHUNK_BYTES = 64 << 20
 MAX_WEIGHTS_BYTES = 256 << 20
 """Bytes of a .pth or .safetensors file of weights: sixteen times those of the released ones."""
 
+MAX_PICKLE_STEPS = 2_000_000
+"""Opcodes of a pickle in a .pth file, of which one byte can make a dict. The released weights have 30,000."""
+
+MAX_PICKLE_NAME = 1000
+"""Characters of a global's, a tensor's or a storage's name in a pickle. A longer one can be used again and
+again at little cost to the file."""
+
 MAX_CHECKPOINT_BYTES = 1 << 30
 """Bytes of a checkpoint folder's files, and of what they unpack to: twenty times a training's."""
 
@@ -107,5 +114,6 @@ MAX_INPUT_PIXELS = 2048 * 2048
 
 MAX_BATCH_PIXELS = 16 << 20
 """Pixels of the frames that go through the network together for a domain: input size times stride."""
+
 MAX_INDEX_BYTES = 64 << 20
 """Bytes that the packed index of a QuickTime file may unpack to."""

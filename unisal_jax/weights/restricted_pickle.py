@@ -18,6 +18,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from unisal_jax.limits import MAX_PICKLE_NAME, MAX_PICKLE_STEPS
+
 STORAGE_DTYPES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype(np.float64),
     "FloatStorage": np.dtype(np.float32),
@@ -32,6 +34,7 @@ STORAGE_DTYPES: dict[str, np.dtype] = {
 }
 
 _MAX_AXES = 64  # numpy's own limit
+_MAX_INT_BITS = 64
 
 # What the interpreter and the containers raise on bytes that make no sense.
 DAMAGE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, ArithmeticError, EOFError)
@@ -73,7 +76,8 @@ class Foreign:
 
 @dataclass(frozen=True, eq=False)
 class OddKey:
-    """Stands for a dict key that is not hashed, since that can take for ever: a tuple of nested tuples."""
+    """Stands for a dict key that is not hashed, since that can take for ever: a tuple of nested tuples, or a
+    number or text of megabytes that is a key again and again."""
 
     kind: str
 
@@ -146,6 +150,8 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
     memo: dict[int, Any] = {}
 
     def known(name: str) -> Any:
+        if len(name) > MAX_PICKLE_NAME:
+            raise Refused(f"names a global of {len(name)} characters")
         if name in _GLOBALS:
             return _GLOBALS[name]
         foreign.add(name.replace(" ", "."))
@@ -157,7 +163,7 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
         del stack[start:]
         return items
 
-    while True:
+    for _ in range(MAX_PICKLE_STEPS):
         code = file.read(1)
         opcode = _OPCODES.get(code)
         if opcode is None:
@@ -222,7 +228,8 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
                     stack.append(known(f"{module} {member}"))
             case "STACK_GLOBAL":
                 member, module = (_expect(stack.pop(), str) for _ in range(2))
-                stack.append(known(f"{module} {member}"))
+                # Sliced: two texts of megabytes can be joined again and again.
+                stack.append(known(f"{module[:MAX_PICKLE_NAME]} {member[:MAX_PICKLE_NAME]}"))
             case "BINPERSID":
                 stack.append(_storage(stack.pop(), storages))
             case "REDUCE":
@@ -241,6 +248,7 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
                     _expect(stack[-1], dict)
             case name:  # a constant, a number or a text
                 stack.append(_CONSTANTS.get(name, arg))
+    raise Refused(f"its pickle has more than {MAX_PICKLE_STEPS} steps, far more than a state dict needs")
 
 
 def _expect(value: Any, kind: type) -> Any:
@@ -252,15 +260,24 @@ def _expect(value: Any, kind: type) -> Any:
 
 def _set_items(target: dict, items: list) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Hashing a tuple of nested tuples can take for ever, or exhaust the C stack.
-        simple = type(key) in (str, int, float, bool, type(None))
-        target[key if simple else OddKey(type(key).__name__)] = value
+        target[key if _is_simple(key) else OddKey(type(key).__name__)] = value
+
+
+def _is_simple(key: object) -> bool:
+    """Whether a key takes little time to hash and compare; nested tuples can also exhaust the C stack."""
+    if type(key) is str:
+        return len(key) <= MAX_PICKLE_NAME
+    if type(key) is int:
+        return key.bit_length() <= _MAX_INT_BITS
+    return type(key) in (float, bool, type(None))
 
 
 def _storage(identifier: object, storages: dict[str, Storage]) -> Storage:
     match identifier:
         # The old format has a sixth field, set for a storage that is a view of another.
         case ("storage", StorageType(dtype=dtype), str(key), str(), int(numel), *rest):
+            if len(key) > MAX_PICKLE_NAME:
+                raise Refused(f"names a storage of {len(key)} characters")
             if not _is_count(numel) or rest not in ([], [None]):
                 raise Refused(f"storage {quoted(key)} has an impossible size, or is a view of another")
         case _:

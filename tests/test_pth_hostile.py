@@ -321,22 +321,15 @@ LONG = 4 << 20  # bytes that are named once and used again and again
 REPEATED = {
     # Texts that are joined to a global's name, of which each would be kept.
     "global": text_of(LONG) + b"q\x00" + b"h\x00h\x00\x93" * 500 + b".",
-    "text as key": b"}"
-    + text_of(LONG)
-    + b"q\x00"
-    + text_of(LONG)
-    + b"q\x01("
-    + b"h\x00Nh\x01N" * 200_000
-    + b"u.",
-    "number as key": b"}\x8b"
-    + struct.pack("<i", LONG)
-    + b"\x01" * LONG
-    + b"q\x00("
-    + b"h\x00N" * 50_000
-    + b"u.",
+    "text as key": (
+        text_of(LONG) + b"q\x000" + text_of(LONG) + b"q\x010}(" + b"h\x00Nh\x01N" * 50_000 + b"u."
+    ),
+    "number as key": (
+        b"\x8b" + struct.pack("<i", LONG) + b"\x01" * LONG + b"q\x000}(" + b"h\x00N" * 50_000 + b"u."
+    ),
     "storage": b"X\x07\0\0\0storageq\x02ctorch\nFloatStorage\nq\x03"
     + (text_of(LONG) + b"q\x00" + text_of(LONG) + b"q\x01")
-    + b"".join(b"(h\x02h\x03h" + bytes([key % 2]) + b"X\x03\0\0\0cpuK\x01tQ" for key in range(200_000))
+    + b"".join(b"(h\x02h\x03h" + bytes([key % 2]) + b"X\x03\0\0\0cpuK\x01tQ" for key in range(100_000))
     + b".",
 }
 

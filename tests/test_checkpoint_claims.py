@@ -3,6 +3,8 @@
 import json
 import shutil
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,6 +113,7 @@ def test_a_folder_of_before_has_no_checksums(copy, caplog):
         ({"compressor": {"id": "blosc"}}, "compressor blosc"),
         ({"filters": [{"id": "delta"}]}, "filters"),
         ({"dtype": "|V100"}, "type"),
+        ({"dimension_separator": "/"}, "chunks of other names"),
         ({"shape": [-1, 3, 3, 32]}, "impossible shape"),
     ],
 )
@@ -133,6 +136,65 @@ def test_files_that_unpack_to_gigabytes(copy):
     assert "its keys unpack to more than 64 MiB" in refused(copy)
     node.write_bytes(repeating_frame(2 << 30))
     assert "unpacks to more than 1024 MiB" in refused(copy)
+
+
+def test_nodes_lie_where_the_manifest_says(copy):
+    folder = copy / "variables" / "elsewhere"
+    folder.mkdir()
+    (folder / "node").write_bytes(b"\x0c\xdb\x20\xde" + bytes(8) + b"\0\1" + repeating_frame(128 << 20))
+    assert "its keys unpack to more than 64 MiB" in refused(copy)
+
+
+def test_a_link_to_a_folder(copy):
+    (copy / "variables").rename(copy.with_name("variables"))
+    (copy / "variables").symlink_to(copy.with_name("variables"))
+    assert "variables is not a file" in refused(copy)
+
+
+def test_keys_are_not_listed(copy):
+    """A thousand keys of 60 kB that begin alike, in a node of some kB."""
+    import tensorstore
+
+    store = open_arrays(copy)
+    with tensorstore.Transaction() as transaction:
+        within = store.with_transaction(transaction)
+        for number in range(1000):
+            within[b"%s/%s%08d" % (KERNEL.encode(), b"0" * 60_000, number)] = b""
+    read = subprocess.run(
+        [sys.executable, "-c", MEASURE, copy], capture_output=True, text=True, check=True, timeout=120
+    )
+    before, after = map(int, read.stdout.split())
+    assert after - before < 40 << 10  # KiB; listed, they take over 60 MB
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from unisal_jax.weights import claims
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+folder = Path(sys.argv[1])
+claims.check_arrays(folder, "extras")
+print(peak())
+claims.check_arrays(folder, "variables")
+print(peak())
+"""
+
+
+@pytest.mark.parametrize("name", ["../../other", "a/b", ""])
+def test_an_array_outside_of_its_item(copy, name):
+    path = copy / "extras" / "_METADATA"
+    about = json.loads(path.read_text())
+    next(iter(about["tree_metadata"].values()))["key_metadata"] = [{"key": name, "key_type": 2}]
+    path.write_text(json.dumps(about))
+    assert "is not an array's name" in refused(copy)
+
+
+def test_an_array_of_another_version_of_zarr(copy):
+    open_arrays(copy).write(f"{KERNEL}/zarr.json", b"{}").result()
+    assert "another version of zarr" in refused(copy)
 
 
 def test_other_files(copy):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_KEYS_BYTES, MAX_CHECKPOINT_TEXT_BYTES
 
@@ -25,7 +26,7 @@ _MANIFEST = "manifest.ocdbt"
 # Of a manifest, a node and a list of versions; a length and two numbers follow, then the compressed rest.
 _NODE_MAGICS = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x20\xde", b"\x0c\xdb\x12\x34")
 _NODE_HEADER = 40
-_ARRAY_METADATA = "array_metadatas"
+_TREE, _OTHER_ARRAY = "_METADATA", "zarr.json"
 _ARRAY_FIELDS = {"zarr_format", "shape", "chunks", "dtype", "compressor", "filters", "order", "fill_value"}
 
 
@@ -35,7 +36,8 @@ def check_folder(folder: Path) -> None:
     Raises:
       UnisalError: names the folder and the file or array.
     """
-    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    # A link to a folder would lead past these checks: `rglob` does not follow it, and TensorStore does.
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     for path in files:
         if not path.is_file():
             raise UnisalError(f"{folder}: {path.relative_to(folder)} is not a file")
@@ -45,11 +47,11 @@ def check_folder(folder: Path) -> None:
         )
     unpacked = nodes = 0
     for path in files:
-        if path.name != _MANIFEST and path.parent.name != "d":
-            if path.stat().st_size > MAX_CHECKPOINT_TEXT_BYTES:
-                raise UnisalError(f"{folder}: {path.relative_to(folder)} is too large")
-            continue
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if path.name != _MANIFEST and path.parent.name != "d" and size > MAX_CHECKPOINT_TEXT_BYTES:
+            raise UnisalError(f"{folder}: {path.relative_to(folder)} is too large")
+        # Every file, also what looks like text: a manifest says itself where its nodes lie.
+        if size == 0:
             continue
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             unpacked += _frames_bound(content)
@@ -75,29 +77,43 @@ def check_arrays(folder: Path, item: str) -> None:
         raise UnisalError(f"{folder}: not a checkpoint folder of ours ({item} is missing)")
     # `path`, not a URL: a folder's name may hold any character.
     spec: dict[str, Any] = {"driver": "file", "path": f"{place}/"}
-    tree = (place / _MANIFEST).is_file()
-    if tree:
+    if (place / _MANIFEST).is_file():
         spec = {"driver": "ocdbt", "base": spec}
     store = tensorstore.KvStore.open(spec).result()
-    keys = [key.decode() for key in store.list().result()]
-    names = {key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")}
-    sizes = {
-        name: _array_bytes(store.read(f"{name}/.zarray").result().value, f"{folder}: {name}")
-        for name in names
-    }
-    if sum(sizes.values()) > MAX_CHECKPOINT_BYTES:
-        raise UnisalError(f"{folder}: its arrays claim {sum(sizes.values())} bytes, more than any of ours")
-    for key in keys:
-        name, _, chunk = key.rpartition("/")
-        if not tree and name in ("", _ARRAY_METADATA):
-            continue  # a file of orbax's own
-        if name not in names:
-            raise UnisalError(f"{folder}: {key} belongs to no array")
-        if chunk == ".zarray":
-            continue
-        bound = _frames_bound(store.read(key).result().value)
-        if bound > _CHUNK_GROWTH * sizes[name] + _CHUNK_SLACK:
-            raise UnisalError(f"{folder}: {name} unpacks to more than the {sizes[name]} bytes of its shape")
+    sizes = {}
+    for name in _array_names(place, f"{folder}: {item}"):
+        about = store.read(f"{name}/.zarray").result()
+        if store.read(f"{name}/{_OTHER_ARRAY}").result().state != "missing":
+            raise UnisalError(f"{folder}: {name} is an array of another version of zarr")
+        if about.state != "missing":  # a leaf may be None
+            sizes[name] = _array_bytes(about.value, f"{folder}: {name}")
+            # The one chunk, as orbax will look for it.
+            chunk = ".".join("0" * max(1, len(json.loads(about.value)["shape"])))
+            bound = _frames_bound(store.read(f"{name}/{chunk}").result().value)
+            if bound > _CHUNK_GROWTH * sizes[name] + _CHUNK_SLACK:
+                raise UnisalError(
+                    f"{folder}: {name} unpacks to more than the {sizes[name]} bytes of its shape"
+                )
+        if sum(sizes.values()) > MAX_CHECKPOINT_BYTES:
+            raise UnisalError(
+                f"{folder}: its arrays claim {sum(sizes.values())} bytes, more than any of ours"
+            )
+
+
+def _array_names(place: Path, what: str) -> list[str]:
+    """The names of an item's arrays, as orbax looks them up.
+
+    The store is not asked for them: keys of 64 KiB that begin alike take a byte each, and are listed in full.
+    """
+    try:
+        leaves = read_json(place / _TREE, "a tree of arrays")["tree_metadata"].values()
+        names = [".".join(str(key["key"]) for key in leaf["key_metadata"]) for leaf in leaves]
+    except (UnisalError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UnisalError(f"{what}: not an item of ours ({str(error)[:100]})") from error
+    for name in names:
+        if "/" in name or "\0" in name or not name:
+            raise UnisalError(f"{what}: {name[:100]!r} is not an array's name")
+    return names
 
 
 def _array_bytes(text: bytes, what: str) -> int:
@@ -116,6 +132,8 @@ def _array_bytes(text: bytes, what: str) -> int:
             raise ValueError(f"compressor {compressor['id']}")
         if about["filters"] is not None or not about.keys() <= {*_ARRAY_FIELDS, "dimension_separator"}:
             raise ValueError("filters or unknown fields")
+        if about.get("dimension_separator", ".") != ".":
+            raise ValueError("chunks of other names")
         dtype = about["dtype"]
         size = 2 if dtype == "bfloat16" else np.dtype(str(dtype)).itemsize
         if not 1 <= size <= 8:

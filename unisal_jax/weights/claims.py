@@ -79,7 +79,9 @@ def check_arrays(folder: Path, item: str) -> None:
     spec: dict[str, Any] = {"driver": "file", "path": f"{place}/"}
     if (place / _MANIFEST).is_file():
         spec = {"driver": "ocdbt", "base": spec}
-    store = tensorstore.KvStore.open(spec).result()
+    # Without a cache a node is read and unpacked again for each of its keys.
+    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": MAX_CHECKPOINT_KEYS_BYTES}})
+    store = tensorstore.KvStore.open(spec, context=context).result()
     sizes = {}
     for name in _array_names(place, f"{folder}: {item}"):
         about = store.read(f"{name}/.zarray").result()

@@ -112,6 +112,8 @@ def test_only_what_was_written_here_is_shown(desk, inputs):
     assert not any(b"where it was taken" in path.read_bytes() for path in shown)
     assert not desk.shows(f"{result.folder}/shown/../raw/told.npy") and not desk.shows("/etc/passwd")
     assert desk.is_upload(str(upload)) and not desk.is_upload(f"{upload}/../{upload.name}")
+    for name in ("..", ".", "*.png", "[a]", ".png", "a?b.png"):
+        assert not desk.is_upload(str(upload.parent / "x")[:-1] + name)
     # Anything but an upload is left alone.
     desk.discard(inputs / "told.png")
     assert (inputs / "told.png").exists()

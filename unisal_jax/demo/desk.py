@@ -91,7 +91,8 @@ class Desk:
         self._uploads.mkdir()
         self._results.mkdir()
         shown = rf"{re.escape(str(self._results))}/[0-9a-f]{{32}}/shown/(\d+/)?[^/]+"
-        self._is_upload = re.compile(rf"{re.escape(str(self._uploads))}/[0-9a-f]{{32}}/[^/]+")
+        # Only names of `place_for`: not "..", and nothing that is read as a pattern.
+        self._is_upload = re.compile(rf"{re.escape(str(self._uploads))}/[0-9a-f]{{32}}/(?!\.)[\w .()+-]+")
         self._is_shown = re.compile(shown)
         self._closing = threading.Event()
         self._working = threading.Lock()

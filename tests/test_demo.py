@@ -321,6 +321,8 @@ def test_messages_name_uploads_and_nothing_else(door, desk):
         assert door("POST", "/gradio_api/queue/join", content=body).status_code == 400
     passed = door("POST", "/gradio_api/queue/join", json={"data": [], "oauth_token": "x", "fn_index": 1})
     assert json.loads(passed.json()["body"]) == {"data": [], "fn_index": 1}
+    for odd in ({"fn_index": 10**30}, {"fn_index": "a"}, {"session_hash": ["a"]}, {"session_hash": "a" * 65}):
+        assert door("POST", "/gradio_api/queue/join", json=odd).status_code == 400
 
 
 def test_uploads_are_bounded(door, desk):

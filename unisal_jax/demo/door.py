@@ -34,6 +34,7 @@ _FILE = "/gradio_api/file="
 _UPLOAD, _UPLOAD_PROGRESS = "/gradio_api/upload", "/gradio_api/upload_progress"
 # What the page's scripts send, and Gradio needs of it.
 _FIELDS = ("data", "event_id", "fn_index", "session_hash", "trigger_id")
+_SESSION, _MAX_FUNCTIONS = re.compile(r"[\w-]{1,64}"), 1000
 # A camera's frame in base64 is the most that a message carries.
 _MAX_MESSAGE_BYTES = 12_000_000
 _MESSAGE_SECONDS, _UPLOAD_SECONDS = 60, 900
@@ -137,6 +138,11 @@ class Door:
         if not isinstance(message, dict):
             return None
         message = {name: message[name] for name in _FIELDS if name in message}
+        session, number = message.get("session_hash", "x"), message.get("fn_index", 0)
+        if not (isinstance(session, str) and _SESSION.fullmatch(session)):
+            return None
+        if type(number) is not int or not 0 <= number < _MAX_FUNCTIONS:
+            return None
         waiting = list(message.values())
         while waiting:
             value = waiting.pop()

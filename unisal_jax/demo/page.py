@@ -70,17 +70,18 @@ def serve(
       UnisalError: the extra `demo` is missing, or host and port cannot be listened at.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio
-        from starlette.middleware import Middleware
-    except ImportError as error:
-        raise UnisalError("unisal demo needs an extra: pip install 'unisal-jax[demo]'") from error
-    from unisal_jax.demo.door import Door
-
     max_bytes = max_megabytes * 1_000_000
     with tempfile.TemporaryDirectory(prefix="unisal-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
+        # Before the import: Gradio then takes the folder in which it makes others.
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        try:
+            import gradio
+            from starlette.middleware import Middleware
+        except ImportError as error:
+            raise UnisalError("unisal demo needs an extra: pip install 'unisal-jax[demo]'") from error
+        from unisal_jax.demo.door import Door
+
         desk = Desk(model, folder, max_seconds, _KEPT_UPLOADS * max_bytes)
         page = _page(
             gradio,

@@ -17,9 +17,11 @@ from unisal_jax.analysis.domain_shift import mean_map, normalised, sharpness
 from unisal_jax.analysis.encoder import Encoded
 from unisal_jax.analysis.experiments import ABLATION, SCORES, SETTINGS
 from unisal_jax.analysis.fusion_experiment import compare_fusion
+from unisal_jax.analysis.page import write_page
 from unisal_jax.analysis.results import Table
 from unisal_jax.analysis.retrospective import correlations, kernel_width, statistics
 from unisal_jax.domains import RELEASED_DOMAINS
+from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import FrameTruth
 from unisal_jax.models.unisal import UnisalConfig
 
@@ -263,3 +265,19 @@ def test_labels_are_legible_and_whole(rng, golden):
                 boxes.append((text.get_text(), box))
         for (one, box), (other, second) in combinations(boxes, 2):
             assert not box.overlaps(second), (one, other)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"pictures": [{"name": "../../secret", "caption": ""}]}, {"title": 5}, {"text": 5}, {"pictures": [5]}],
+)
+def test_a_page_of_a_folder_from_elsewhere(tmp_path, odd):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    home = tmp_path / "out" / "cost"
+    home.mkdir(parents=True)
+    whole = {"title": "<script>", "text": "<script>", "command": "<script>", "pictures": [], "tables": []}
+    (home / "results.json").write_text(json.dumps(whole))
+    assert "<script>" not in write_page(tmp_path / "out", ("cost",)).read_text()
+    (home / "results.json").write_text(json.dumps(whole | odd))
+    with pytest.raises(UnisalError, match=r"results\.json: damaged"):
+        write_page(tmp_path / "out", ("cost",))

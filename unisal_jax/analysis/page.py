@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unisal_jax.analysis.results import RESULTS, text
+from unisal_jax.data.prepared import check_id
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.report_html import STYLE
 
@@ -48,12 +49,13 @@ def _section(home: Path, name: str) -> str:
             *(_table(table) for table in document["tables"]),
             f"<code>{escape(document['command'])}</code>",
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnisalError(f"{path}: damaged ({type(error).__name__}: {error})") from error
     return "\n".join(parts)
 
 
 def _figure(home: Path, picture: dict[str, str]) -> str:
+    check_id(picture["name"])  # a page is passed on: no file from elsewhere belongs in it
     data = base64.b64encode((home / f"{picture['name']}.png").read_bytes()).decode()
     caption = escape(picture["caption"])
     return (

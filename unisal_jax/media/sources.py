@@ -13,9 +13,8 @@ from unisal_jax.files import list_folder
 from unisal_jax.media.formats import IMAGE_SUFFIXES, unread_by_suffix, unread_line
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
-from unisal_jax.media.images import list_images
+from unisal_jax.media.listing import VIDEO_SUFFIXES, camera_number, list_images
 from unisal_jax.media.names import unique_names
-from unisal_jax.media.video import VIDEO_SUFFIXES, camera_number
 
 Kind = Literal["image", "video"]
 

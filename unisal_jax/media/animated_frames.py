@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_IMAGE_BLOCKS, MAX_FRAME_PIXELS, MAX_UNPACKED_BYTES
+from unisal_jax.limits import MAX_FRAME_PIXELS, MAX_IMAGE_BLOCKS, MAX_UNPACKED_BYTES
 
 # Browsers show a frame for a tenth of a second where the file says less than this, and so does FFmpeg.
 _SHORTEST, _USUAL = 0.02, 0.1

@@ -12,7 +12,8 @@ _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 def count_frames(path: str | Path) -> int:
     """The frames of an animated GIF, PNG or WebP file; 1 for any other, and for one that cannot be read.
 
-    Only the sizes of the file's blocks are read, each once; what comes after `MAX_IMAGE_BLOCKS` is not counted.
+    Only the sizes of the file's blocks are read, each once; what comes after `MAX_IMAGE_BLOCKS` does not
+    count.
     """
     try:
         with Path(path).open("rb") as file:

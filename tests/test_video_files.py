@@ -15,6 +15,7 @@ from PIL import Image
 from unisal_jax.errors import UnisalError
 from unisal_jax.media import open_video
 from unisal_jax.media.frame_times import steps_of
+from unisal_jax.media.images import read_image
 from unisal_jax.media.video import VideoWriter
 
 
@@ -189,10 +190,47 @@ def test_animations(tmp_path, suffix):
     assert all(frame.min() == frame.max() for frame in read)
 
 
-def test_still_ones(tmp_path):
-    for name in ("a.gif", "a.webp"):
-        Image.fromarray(pictures(1)[0]).save(tmp_path / name)
-        assert len(list(open_video(tmp_path / name))) == 1
+def test_a_png_animation_of_16_bits(tmp_path):
+    path = tmp_path / "a.png"
+    ramps = [np.arange(n, n + 64, dtype=np.uint16).reshape(8, 8) * 300 for n in range(3)]
+    first, *rest = (Image.fromarray(ramp) for ramp in ramps)
+    first.save(path, save_all=True, append_images=rest, duration=100)
+    for frame, ramp in zip(open_video(path), ramps, strict=True):
+        np.testing.assert_array_equal(frame[:, :, 0], ramp >> 8)
+
+
+def test_a_png_animation_keeps_the_colour_below_alpha(tmp_path):
+    path = tmp_path / "a.png"
+    colours = [(200, 100, 50, 128), (90, 180, 30, 60), (10, 20, 250, 200)]
+    first, *rest = (Image.new("RGBA", (8, 8), colour) for colour in colours)
+    first.save(path, save_all=True, append_images=rest, duration=100, disposal=1, blend=1)
+    assert [tuple(frame[4, 4].tolist()) for frame in open_video(path)] == [c[:3] for c in colours]
+
+
+def test_a_png_animation_with_more_behind_its_end(tmp_path):
+    path = tmp_path / "a.png"
+    animation(path, [100] * 3)
+    path.write_bytes(path.read_bytes() + b"more behind it")
+    assert len(list(open_video(path))) == 3
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"])
+def test_still_ones(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    picture = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 100 * 100
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if suffix in ("bmp", "gif", "ppm") else {"exif": exif}
+    Image.fromarray(picture).save(path, **options)
+    with open_video(path) as reader:
+        (frame,) = reader
+    np.testing.assert_array_equal(frame, read_image(path))
+
+
+def test_real_media(tmp_path):
+    path = tmp_path / "clip.rm"
+    write(path, video(pictures(3), codec="rv20"))
+    assert len(list(open_video(path))) == 3
 
 
 def test_frames_are_the_callers_own(tmp_path):

@@ -143,6 +143,18 @@ def test_refusals(tree, text, message, video):
         expand_inputs(["a/x.jpg", text], video)
 
 
+def test_many_named_files_take_no_quadratic_time(tmp_path, monkeypatch):
+    files = [tmp_path / f"{number}.png" for number in range(200)]
+    for file in files:
+        file.touch()
+    asked = []
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path, real=os.path.realpath: asked.append(path) or real(path)
+    )
+    assert len(expand_inputs([str(file) for file in files])) == 200
+    assert len(asked) < 10 * 200
+
+
 def test_links_that_loop(tmp_path, monkeypatch):
     """Two links in each folder of a chain: without care, as many paths as 2 to the power of the depth."""
     folder = tmp_path

@@ -156,6 +156,8 @@ def _expand_path(path: Path, video: bool) -> _Listed:
         return _Listed([("video", path)] if video else [("image", image) for image in images], others)
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise UnisalError(f"{path}: is a pipe or a device, not a file")
     kind = _kind(path)
     if kind is None:
         of_images, of_videos = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(VIDEO_SUFFIXES))

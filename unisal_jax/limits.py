@@ -107,5 +107,6 @@ MAX_INPUT_PIXELS = 2048 * 2048
 
 MAX_BATCH_PIXELS = 16 << 20
 """Pixels of the frames that go through the network together for a domain: input size times stride."""
+
 MAX_INDEX_BYTES = 64 << 20
 """Bytes that the packed index of a QuickTime file may unpack to."""

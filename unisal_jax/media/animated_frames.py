@@ -1,6 +1,7 @@
-"""Animated PNG and WebP as the frames of a video, by Pillow.
+"""Animated PNG and WebP: their blocks, and the frames of those that FFmpeg does not read, by Pillow.
 
-FFmpeg reads no animated WebP, and of PNG it unpacks texts and colour profiles to any size.
+FFmpeg reads no animated WebP. Of PNG it would unpack texts and colour profiles to any size, so it gets files
+without them; Pillow clips their 16-bit samples and blends half transparent pixels too dark.
 """
 
 import io
@@ -56,6 +57,12 @@ def frame_durations(data: bytes) -> list[float]:
             continue
         durations.append(seconds if seconds >= _SHORTEST else _USUAL)
     return durations
+
+
+def by_ffmpeg(data: bytes) -> bool:
+    """Whether FFmpeg composes the frames of an animation: of any PNG but those of one bit a pixel."""
+    bits, colours = data[24], data[25]
+    return data[:8] == _PNG and (bits, colours) != (1, 0)
 
 
 def animation_frames(

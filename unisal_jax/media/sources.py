@@ -104,10 +104,12 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
     taken = list(real.values())
     names = unique_names([path for _, path in taken], name_bytes)
     sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
+    paths = {os.path.realpath(path) for _, path in taken}
+    paths |= {os.path.dirname(path) for path in paths}
     notes = [
         note
         for text, each in zip(inputs, listed, strict=True)
-        for note in _left_out(text, each.others, taken)
+        for note in _left_out(text, each.others, paths)
     ]
     if links:
         notes.append(
@@ -150,6 +152,8 @@ def _expand_path(path: Path, video: bool) -> _Listed:
         return _Listed([("video", path)] if video else [("image", image) for image in images], others)
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise UnisalError(f"{path}: is a pipe or a device, not a file")
     kind = _kind(path)
     unread = unread_by_suffix(path.suffix)
     if unread:
@@ -202,10 +206,12 @@ def _glob_of(files: Sequence[Path]) -> str:
     return shlex.quote(f"./{pattern}" if pattern.startswith("-") else pattern)
 
 
-def _left_out(text: str, others: Iterable[Path], taken: list[tuple[Kind, str | Path]]) -> list[str]:
-    """One line on what was found under an input and is in no source; none if that is nothing."""
-    paths = {os.path.realpath(path) for _, path in taken}
-    paths |= {os.path.dirname(path) for path in paths}
+def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
+    """One line on what was found under an input and is in no source; none if that is nothing.
+
+    Args:
+        paths: the real paths of the sources, and the folders that they lie in.
+    """
     left = list({place: path for path in others if (place := os.path.realpath(path)) not in paths}.values())
     if not left:
         return []

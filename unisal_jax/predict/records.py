@@ -115,6 +115,18 @@ def write_record(out: Path, record: Record) -> None:
         raise cannot_write(path, error) from error
 
 
+def forget(out: Path, name: str, kind: str) -> None:
+    """Takes an output type from a name's record, where something else is now in its place.
+
+    Raises:
+      OutputError: the record cannot be written.
+    """
+    record = read_record(out, name)
+    if record is not None and kind in record.outputs:
+        outputs = {other: made for other, made in record.outputs.items() if other != kind}
+        write_record(out, dataclasses.replace(record, outputs=outputs))
+
+
 def _path(out: Path, name: str) -> Path:
     return out / FOLDER / f"{shorten(name, NAME_BYTES)}.json"
 

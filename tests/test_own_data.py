@@ -153,6 +153,8 @@ def test_table_of_videos(tmp_path):
         ([("a", 0, "x", 1, 2), ("a", 0, "x", "", 2)], None, "line 3: could not convert"),
         ([("a", -1, "x", 1, 2)], None, "line 2: frame -1 before the first, 0"),
         ([("a", 0, "x", "nan", 2)], None, "line 2: x or y is not a finite number"),
+        ([("a", 0, "x", "1,5", 2)], None, "line 2: '1,5' is not a number with a decimal point"),
+        ([], None, "no fixations in it"),
     ],
 )
 def test_damaged_tables(tmp_path, rows, header, message):
@@ -235,6 +237,11 @@ def test_every_row_goes_to_the_file_that_it_names(stimuli, tmp_path):
     assert counts == {"im0": 3, "im1": 3, "Été": 3}
     observers = [frame.truth.observers.tolist() for frame in _frames(prepared)]
     assert sorted(observers) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_a_name_may_begin_at_the_folder(stimuli, tmp_path):
+    counts, _ = _counts(stimuli, tmp_path, "stimulus,observer,x,y\n./im0.png,0,1,2\nim1,0,1,2\n")
+    assert counts == {"im0": 1, "im1": 1, "Été": 0}
 
 
 def test_a_name_that_fits_two_files_is_refused(tmp_path):

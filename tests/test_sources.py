@@ -218,7 +218,7 @@ def test_what_is_left_out_is_told(tree):
         "mix/*: 2 other files (.heic, .txt) were left out"
     ]
     assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
-    with pytest.raises(UnisalError, match=r"convert its \.heic"):
+    with pytest.raises(UnisalError, match="HEIC images, which are not read; convert them"):
         (tree / "empty" / "a.heic").touch()
         expand_inputs(["empty"])
 
@@ -263,7 +263,8 @@ def test_media_does_not_import_jax():
     # The package's own __init__ imports the network; an empty one stands in for it here.
     code = (
         "import sys, types; package = types.ModuleType('unisal_jax'); package.__path__ = [sys.argv[1]]; "
-        "sys.modules['unisal_jax'] = package; import unisal_jax.media; sys.exit('jax' in sys.modules)"
+        "sys.modules['unisal_jax'] = package; import unisal_jax.media as media; "
+        "[getattr(media, name) for name in media.__all__]; sys.exit('jax' in sys.modules)"
     )
     folder = str(Path(errors.__file__).parent)
     subprocess.run([sys.executable, "-c", code, folder], check=True)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_BLOCKS, MAX_FRAME_PIXELS, MAX_UNPACKED_BYTES
+from unisal_jax.limits import MAX_FRAME_PIXELS, MAX_IMAGE_BLOCKS, MAX_UNPACKED_BYTES
 
 # Browsers show a frame for a tenth of a second where the file says less than this, and so does FFmpeg.
 _SHORTEST, _USUAL = 0.02, 0.1
@@ -103,7 +103,7 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The blocks of a PNG or WebP file: name, and where it begins and ends."""
     png = data[:8] == _PNG
     position = 8 if png else 12
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_IMAGE_BLOCKS):
         if position + 8 > len(data):
             return
         # PNG: size, name, content, checksum. WebP: name, size, content to an even length.

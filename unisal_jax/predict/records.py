@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unisal_jax.files import atomic_path, cannot_write, files_below
-from unisal_jax.media.images import list_images
+from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
 from unisal_jax.weights.fetch import RELEASED

@@ -77,8 +77,8 @@ def read_table(
         stimulus: the name of that column, where it has another.
 
     Raises:
-        UnisalError: no such file, a column is missing, a line holds no number where one must be, or there
-            are more than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
+        UnisalError: no such file, a column is missing, a line holds no number where one must be, there are
+            no rows, or more than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
     """
     table = Table(path, defaultdict(Gaze), first_frame)
     labels: dict[str, str] = {}
@@ -102,6 +102,8 @@ def read_table(
         except ValueError as error:
             raise UnisalError(f"{path}: line {line.number}: {error}") from error
         table.gaze[name].add(frame - first_frame, labels.setdefault(label, label), x, y)
+    if not count:
+        raise UnisalError(f"{path}: no fixations in it")
     return table
 
 
@@ -156,7 +158,8 @@ def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]
     matched: dict[Path, list[str]] = {path: [] for path in paths}
     unknown = []
     for name, gaze in table.gaze.items():
-        keys = (name, name, _fold(name), _fold(name))
+        below = name.removeprefix("./")
+        keys = (below, below, _fold(below), _fold(below))
         found = next((level[key] for level, key in zip(levels, keys, strict=True) if key in level), set())
         fits = natsorted(os.path.relpath(path, root) for path in found)
         if len(fits) > 1:
@@ -233,6 +236,8 @@ def _observer_numbers(labels: set[str]) -> dict[str, int]:
 
 
 def _number(text: str) -> float:
+    if "," in text:
+        raise ValueError(f"{text!r} is not a number with a decimal point")
     # Python takes 1_0 for 10.
     number = float(text.replace("_", "?"))
     if not math.isfinite(number):

@@ -75,6 +75,8 @@ REFUSED = {
     "convert no.pth o.safetensors": "no.pth: no such file",
     "export o.onnx --format onnx --weights no.pth": "no.pth: no such file",
     "export o.onnx --format onnx": "unisal-jax[onnx]",
+    "export file/o.onnx --format onnx": "file/o.onnx: cannot be written",
+    "convert unisal file/o.pth": "file/o.pth: cannot be written",
     "export o.bin --format stablehlo": "unisal-jax[export]",
     "benchmark --weights no.pth": "no.pth: no such file",
     "benchmark --json no/o.json": "no/o.json: cannot be written",
@@ -116,13 +118,14 @@ def test_refusals_come_before_jax(folder):
     assert sorted(folder.iterdir()) == before
 
 
-def test_help_imports_neither_jax_nor_opencv(folder):
+def test_help_and_finding_inputs_import_neither_jax_nor_a_codec(folder):
     program = """
 import sys
 from importlib import import_module
 from unisal_jax.cli.main import COMMANDS
 for module, _ in COMMANDS.values():
     import_module(module)
+import unisal_jax.media.names, unisal_jax.media.sources
 print(sorted({"jax", "cv2", "av", "PIL", "scipy"} & set(sys.modules)))
 """
     assert run(folder, sys.executable, "-c", program) == (0, "[]\n", "")

@@ -24,9 +24,7 @@ from PIL import Image
 from data_prep.own import scan_table
 from data_prep.truth import TruthPoints, read_mat
 from tests.fuzzing import COUNTED, EACH, Guard, counted
-from tests.prepared_data import make_clip, write_prepared
 from tests.test_fuzz_made_up import JSON, made_up, npy_header
-from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.sources import expand_inputs
@@ -110,9 +108,10 @@ def snapshot(folder: Path) -> dict[str, object]:
 def test_inputs_made_up(contents, tmp_path):
     guard, folder = Guard(), tmp_path / "in"
 
-    @made_up()
+    @made_up(3 * FEW)
     @given(TREES, st.booleans(), st.sampled_from(["", "/*", "/**", "/**/*.png", "/[a-z]*"]))
     def one(tree, video, pattern):
+        shutil.rmtree(folder, ignore_errors=True)
         build(folder, tree, contents, [])
         before = snapshot(folder)
 
@@ -124,7 +123,6 @@ def test_inputs_made_up(contents, tmp_path):
 
         guard.check(read, folder, f"{pattern!r} in {tree!r}")
         assert snapshot(folder) == before
-        shutil.rmtree(folder)
 
     one()
     counted("inputs made up", guard)
@@ -146,6 +144,7 @@ def test_predictions_made_up(contents, command, golden_file, tmp_path):
         st.sets(st.sampled_from(FLAGS)),
     )
     def one(tree, out, kinds, flags):
+        shutil.rmtree(room, ignore_errors=True)
         room.mkdir()
         build(room / "in", tree, contents, [])
         before = snapshot(room)
@@ -162,7 +161,6 @@ def test_predictions_made_up(contents, command, golden_file, tmp_path):
                     raise UnisalError(err.strip().splitlines()[-1] + f" {path}")
 
         guard.check(read, room / "in", f"{tree!r} into {out!r} with {sorted(flags)}")
-        shutil.rmtree(room)
 
     one()
     counted("predictions made up", guard)
@@ -237,6 +235,7 @@ def test_scores_made_up(command, tmp_path):
     )
     def one(stems, folders, baselines, protocol, skip):
         rng = np.random.default_rng(0)
+        shutil.rmtree(room, ignore_errors=True)
         for folder in (*folders, "predictions"):
             (room / folder).mkdir(parents=True)
         for stem, (of_map, of_fixations, of_prediction) in stems.items():
@@ -263,7 +262,6 @@ def test_scores_made_up(command, tmp_path):
 
         guard.check(read, room, f"{stems!r} {folders} {protocol} {baselines} {skip}")
         assert snapshot(room) == before
-        shutil.rmtree(room)
 
     one()
     counted("scores made up", guard)
@@ -400,36 +398,6 @@ def changed(content: dict, draw: Callable) -> dict:
     return content
 
 
-def check_fields(
-    folder: Path, tmp_path: Path, read: Callable[[Path], object], kind: str, count: int, named: str = ""
-) -> None:
-    """Reads a folder many times, each time with odd fields in one of its JSON files."""
-    files = []
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        try:
-            if isinstance(json.loads(file.read_bytes()), dict):
-                files.append(file.relative_to(folder))
-        except ValueError:
-            continue
-    assert files
-    copy, guard = tmp_path / "copy", Guard()
-
-    @made_up(count)
-    @given(st.data(), st.sampled_from(files))
-    def one(data, file):
-        shutil.copytree(folder, copy)
-        content = changed(json.loads((folder / file).read_bytes()), data.draw)
-        (copy / file).write_text(json.dumps(content))
-        before = snapshot(copy)
-        guard.check(read, copy, f"{file}: {content!r}"[:2000], named)
-        assert snapshot(copy) == before
-        assert "payload" not in sys.modules, "a file's text was imported"
-        shutil.rmtree(copy)
-
-    one()
-    counted(kind, guard)
-
-
 @pytest.fixture
 def payload(tmp_path, monkeypatch) -> None:
     """A module that is imported by nobody unless a file's text is believed."""
@@ -438,20 +406,32 @@ def payload(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(tmp_path / "modules")
 
 
-def test_prepared_fields(tmp_path, payload):
-    made = write_prepared(tmp_path, "fuzzed", {"train": [make_clip("a", 2, (24, 32))]})
-
-    def read(path: Path) -> None:
-        prepared = open_prepared(path, "train")
-        read_frames(prepared, range(len(prepared.records)))
-
-    check_fields(made, tmp_path, read, "prepared fields", 3 * FEW, "fuzzed/train/")
-
-
 def test_checkpoint_fields(golden, tmp_path, payload):
-    whole = tmp_path / "whole"
+    """A checkpoint folder with odd fields in one of its JSON files. (`test_fuzz_data.py` has datasets.)"""
+    whole, copy, guard = tmp_path / "whole", tmp_path / "copy", Guard()
     store.save_weights(whole, golden(7))
-    check_fields(whole, tmp_path, store.load_weights, "checkpoint fields", FEW)
+    contents = {}
+    for file in sorted(file for file in whole.rglob("*") if file.is_file()):
+        try:
+            contents[file.relative_to(whole)] = json.loads(file.read_bytes())
+        except ValueError:
+            continue  # arrays
+    assert contents
+
+    @made_up(FEW)
+    @given(st.data(), st.sampled_from(sorted(contents)))
+    def one(data, file):
+        content = json.dumps(changed(contents[file], data.draw))
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(whole, copy)
+        (copy / file).write_text(content)
+        before = snapshot(copy)
+        guard.check(store.load_weights, copy, f"{file}: {content}"[:2000])
+        assert snapshot(copy) == before
+        assert "payload" not in sys.modules, "a file's text was imported"
+
+    one()
+    counted("checkpoint fields", guard)
 
 
 # --- what arrays claim ---

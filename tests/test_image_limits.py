@@ -119,6 +119,18 @@ def test_orientation_is_found_where_png_files_keep_it(tmp_path, way):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), PIXELS.transpose(1, 0, 2)[:, ::-1])
 
 
+@pytest.mark.parametrize("kind, count", [(3, 1), (3, 2), (3, 3), (4, 1), (8, 1), (9, 1)])
+def test_orientation_of_any_integer_type(tmp_path, kind, count):
+    """As Pillow has it: the first value counts."""
+    values = struct.pack("<HHH" if kind in (3, 8) else "<i", *([6, 1, 1] if kind in (3, 8) else [6]))
+    size = count * (2 if kind in (3, 8) else 4)
+    entry = struct.pack("<HHI", 0x112, kind, count)
+    place = values[:4].ljust(4, b"\0") if size <= 4 else struct.pack("<I", 26)
+    exif = b"II*\0\x08\0\0\0\1\0" + entry + place + bytes(4) + values
+    (tmp_path / "a.png").write_bytes(png_with(chunk(b"eXIf", exif)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), PIXELS.transpose(1, 0, 2)[:, ::-1])
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff", "webp"])
 def test_the_profile_of_rgb_is_kept(tmp_path, suffix):
     (tmp_path / "a").write_bytes(encoded(suffix, icc_profile=SRGB))

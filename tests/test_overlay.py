@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unisal_jax.media import density_panel, heat_colours, overlay
+from unisal_jax.media.overlay import density_panel, heat_colours, overlay
 
 
 def bump(height=60, width=80):

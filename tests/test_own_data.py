@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 from data_prep import synthetic
 from data_prep.builders import Own
+from data_prep.examples import osie
+from data_prep.examples import run as run_example
 from data_prep.gaze import _observer_numbers, read_table
 from data_prep.own import scan_folders, scan_table
 from data_prep.prepare import prepare
@@ -150,6 +153,8 @@ def test_table_of_videos(tmp_path):
         ([("a", 0, "x", 1, 2), ("a", 0, "x", "", 2)], None, "line 3: could not convert"),
         ([("a", -1, "x", 1, 2)], None, "line 2: frame -1 before the first, 0"),
         ([("a", 0, "x", "nan", 2)], None, "line 2: x or y is not a finite number"),
+        ([("a", 0, "x", "1,5", 2)], None, "line 2: '1,5' is not a number with a decimal point"),
+        ([], None, "no fixations in it"),
     ],
 )
 def test_damaged_tables(tmp_path, rows, header, message):
@@ -232,6 +237,11 @@ def test_every_row_goes_to_the_file_that_it_names(stimuli, tmp_path):
     assert counts == {"im0": 3, "im1": 3, "Été": 3}
     observers = [frame.truth.observers.tolist() for frame in _frames(prepared)]
     assert sorted(observers) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_a_name_may_begin_at_the_folder(stimuli, tmp_path):
+    counts, _ = _counts(stimuli, tmp_path, "stimulus,observer,x,y\n./im0.png,0,1,2\nim1,0,1,2\n")
+    assert counts == {"im0": 1, "im1": 1, "Été": 0}
 
 
 def test_a_name_that_fits_two_files_is_refused(tmp_path):
@@ -317,3 +327,23 @@ def test_gaussian_map_is_the_sum_of_its_points():
     y, x = np.mgrid[:32, :24]
     expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 32) for r, c in points)
     np.testing.assert_allclose(density, expected, atol=1e-6)
+
+
+def test_osie_of_which_some_images_are_there(tmp_path, monkeypatch, capsys):
+    raw = tmp_path / "raw"
+    (raw / "stimuli").mkdir(parents=True)
+    person = {"fix_x": [3.0, 5.0], "fix_y": [7.0, 9.0]}
+    fixations = [{"img": f"{name}.jpg", "subjects": [person, person]} for name in ("a", "b", "c")]
+    scipy.io.savemat(raw / "fixations.mat", {"fixations": fixations})
+    for name in ("a", "c"):
+        Image.fromarray(draw(0, name, 0, AMOUNT).frame).save(raw / "stimuli" / f"{name}.jpg")
+    arguments = ["osie", str(raw), "--data-dir", str(tmp_path / "data")]
+    monkeypatch.setattr("sys.argv", arguments)
+    run_example("osie", osie.scan, "")
+    told = capsys.readouterr().out
+    assert "train: 2 images" in told and "4.0 fixations a frame" in told
+    assert "left out: 1 of 3 images in fixations.mat, not in stimuli/" in told
+    (raw / "stimuli" / "a.jpg").write_bytes(b"cut off")
+    monkeypatch.setattr("sys.argv", [*arguments[:-1], str(tmp_path / "other")])
+    with pytest.raises(SystemExit, match=r"a\.jpg"):
+        run_example("osie", osie.scan, "")

@@ -15,7 +15,14 @@ from unisal_jax.files import new_folders
 from unisal_jax.media.sources import expand_inputs
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
-from unisal_jax.predict.records import FOLDER, weights_state
+from unisal_jax.predict.records import (
+    FOLDER,
+    Record,
+    forget,
+    read_record,
+    weights_state,
+    write_record,
+)
 from unisal_jax.predict.resume import plan
 
 SIZE = (6, 8)
@@ -217,3 +224,11 @@ def test_empty_folders_go_and_full_ones_stay(tmp_path):
         "new/file",
         "old",
     ]
+
+
+def test_what_a_crop_replaced_is_forgotten(tmp_path):
+    write_record(tmp_path, Record("a", "/a.png", 0, {"json": {}, "map": {}}))
+    forget(tmp_path, "a", "json")
+    forget(tmp_path, "b", "json")
+    assert read_record(tmp_path, "a") == Record("a", "/a.png", 0, {"map": {}})
+    assert read_record(tmp_path, "b") is None

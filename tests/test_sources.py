@@ -143,6 +143,27 @@ def test_refusals(tree, text, message, video):
         expand_inputs(["a/x.jpg", text], video)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(UnisalError, match="is a pipe or a device"):
+        expand_inputs([str(tmp_path / "a.png")])
+    Image.new("L", (2, 2)).save(tmp_path / "b.png")
+    assert [source.name for source in expand_inputs([str(tmp_path)])] == ["b"]
+
+
+def test_many_named_files_take_no_quadratic_time(tmp_path, monkeypatch):
+    files = [tmp_path / f"{number}.png" for number in range(200)]
+    for file in files:
+        file.touch()
+    asked = []
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path, real=os.path.realpath: asked.append(path) or real(path)
+    )
+    assert len(expand_inputs([str(file) for file in files])) == 200
+    assert len(asked) < 10 * 200
+
+
 def test_links_that_loop(tmp_path, monkeypatch):
     """Two links in each folder of a chain: without care, as many paths as 2 to the power of the depth."""
     folder = tmp_path
@@ -218,7 +239,7 @@ def test_what_is_left_out_is_told(tree):
         "mix/*: 2 other files (.heic, .txt) were left out"
     ]
     assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
-    with pytest.raises(UnisalError, match=r"convert its \.heic"):
+    with pytest.raises(UnisalError, match="HEIC images, which are not read; convert them"):
         (tree / "empty" / "a.heic").touch()
         expand_inputs(["empty"])
 
@@ -263,7 +284,8 @@ def test_media_does_not_import_jax():
     # The package's own __init__ imports the network; an empty one stands in for it here.
     code = (
         "import sys, types; package = types.ModuleType('unisal_jax'); package.__path__ = [sys.argv[1]]; "
-        "sys.modules['unisal_jax'] = package; import unisal_jax.media; sys.exit('jax' in sys.modules)"
+        "sys.modules['unisal_jax'] = package; import unisal_jax.media as media; "
+        "[getattr(media, name) for name in media.__all__]; sys.exit('jax' in sys.modules)"
     )
     folder = str(Path(errors.__file__).parent)
     subprocess.run([sys.executable, "-c", code, folder], check=True)

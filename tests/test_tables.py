@@ -32,6 +32,8 @@ def _read(path, content, needed=("name", "x", "y")):
         PLAIN.replace("\n", "\r\r\n"),
         PLAIN.replace(",", ";"),
         PLAIN.replace(",", "\t"),
+        "sep=;\r\n" + PLAIN.replace(",", ";"),
+        "\ufeffsep=,\n" + PLAIN,
         PLAIN.replace(",", " , "),
         PLAIN.replace(",", ",\u00a0"),
         PLAIN.replace("name", " Name ").replace("x", "X"),

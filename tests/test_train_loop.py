@@ -272,14 +272,16 @@ def damage(workdir, step):
     largest.write_bytes(content)
 
 
-def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys):
     """The newest whole one is used instead, and the step of the damaged one is saved again."""
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     config = dataclasses.replace(CONFIG, epochs=2)
     unbroken = loop.train(config, tmp_path)
     kept = {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()}
     damage(tmp_path, 8)
+    assert "resumed" not in capsys.readouterr().out
     assert loop.train(config, tmp_path) == unbroken
+    assert "resumed from step 6 of 8" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
     (line,) = (record.getMessage() for record in caplog.records if record.name == checkpoints.__name__)
     damaged = tmp_path / checkpoints.DAMAGED / "8"

@@ -1,6 +1,7 @@
 """Video files: several tracks, uneven times, animations; and those that are made to do harm."""
 
 import io
+import itertools
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from unisal_jax.errors import UnisalError
 from unisal_jax.media import open_video
 from unisal_jax.media.frame_times import steps_of
+from unisal_jax.media.images import read_image
 from unisal_jax.media.video import VideoWriter
 
 
@@ -189,10 +191,61 @@ def test_animations(tmp_path, suffix):
     assert all(frame.min() == frame.max() for frame in read)
 
 
-def test_still_ones(tmp_path):
-    for name in ("a.gif", "a.webp"):
-        Image.fromarray(pictures(1)[0]).save(tmp_path / name)
-        assert len(list(open_video(tmp_path / name))) == 1
+def test_a_png_animation_of_16_bits(tmp_path):
+    path = tmp_path / "a.png"
+    ramps = [np.arange(n, n + 64, dtype=np.uint16).reshape(8, 8) * 300 for n in range(3)]
+    number = itertools.count()
+
+    def chunk(name, *parts):
+        body = name + b"".join(parts)
+        return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+    # Pillow's writer compares frames of 16 bits by their upper bytes, and leaves some out.
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 0, 0, 0, 0)), chunk(b"acTL", b"\0\0\0\3" * 2)]
+    for ramp in ramps:
+        chunks.append(chunk(b"fcTL", struct.pack(">5IHHBB", next(number), 8, 8, 0, 0, 1, 10, 0, 0)))
+        rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in ramp.astype(">u2")))
+        first = len(chunks) == 3
+        chunks.append(
+            chunk(b"IDAT", rows) if first else chunk(b"fdAT", struct.pack(">I", next(number)), rows)
+        )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND"))
+    for frame, ramp in zip(open_video(path), ramps, strict=True):
+        np.testing.assert_allclose(frame[:, :, 0], ramp / 257, atol=1)
+
+
+def test_a_png_animation_keeps_the_colour_below_alpha(tmp_path):
+    path = tmp_path / "a.png"
+    colours = [(200, 100, 50, 128), (90, 180, 30, 60), (10, 20, 250, 200)]
+    first, *rest = (Image.new("RGBA", (8, 8), colour) for colour in colours)
+    first.save(path, save_all=True, append_images=rest, duration=100, disposal=1, blend=1)
+    assert [tuple(frame[4, 4].tolist()) for frame in open_video(path)] == [c[:3] for c in colours]
+
+
+def test_a_png_animation_with_more_behind_its_end(tmp_path):
+    path = tmp_path / "a.png"
+    animation(path, [100] * 3)
+    path.write_bytes(path.read_bytes() + b"more behind it")
+    assert len(list(open_video(path))) == 3
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"])
+def test_still_ones(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    picture = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 100 * 100
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if suffix in ("bmp", "gif", "ppm") else {"exif": exif}
+    Image.fromarray(picture).save(path, **options)
+    with open_video(path) as reader:
+        (frame,) = reader
+    np.testing.assert_array_equal(frame, read_image(path))
+
+
+def test_real_media(tmp_path):
+    path = tmp_path / "clip.rm"
+    write(path, video(pictures(3), codec="rv20"))
+    assert len(list(open_video(path))) == 3
 
 
 def test_frames_are_the_callers_own(tmp_path):

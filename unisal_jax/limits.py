@@ -31,7 +31,7 @@ needs 7 bytes a pixel, and some formats more."""
 MAX_UNPACKED_BYTES = 1 << 30
 """Bytes that a compressed table or array may unpack to."""
 
-MAX_BLOCKS = 1 << 20
+MAX_IMAGE_BLOCKS = 1 << 20
 """Blocks of an image file that are looked at to count an animation's frames."""
 
 MAX_READ_SECONDS = 15.0

@@ -2,7 +2,7 @@
 
 Spreadsheets, trackers and scripts write them in many ways. All of these are read: UTF-8 with or
 without a byte order mark, UTF-16 with one; commas, semicolons or tabs between the fields; line ends of
-any system; quoted fields with line breaks; blanks around names and values; gzip.
+any system; quoted fields with line breaks; blanks around names and values; a first line `sep=;`; gzip.
 """
 
 import csv
@@ -25,6 +25,9 @@ SEPARATORS = ",;\t"
 _BLANKS = " \t\u00a0"
 
 _BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t ])"") +(?=[,;\t\r\n]|$)')
+
+# A first line of spreadsheets, which names the separator.
+_SEPARATOR_LINE = re.compile(rf'"?sep=([{SEPARATORS}])"?\s*', re.IGNORECASE)
 
 _GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
@@ -93,7 +96,10 @@ class _Lines(Iterator[str]):
 
 def _parse(path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...]) -> Iterator[Line]:
     first = next((line for line in lines if line.strip()), "")
-    separator = max(SEPARATORS, key="".join(first.split('"')[::2]).count)
+    told = _SEPARATOR_LINE.fullmatch(first)
+    if told:
+        first = next((line for line in lines if line.strip()), "")
+    separator = told[1] if told else max(SEPARATORS, key="".join(first.split('"')[::2]).count)
     # The csv module knows a line break in quotes from one that ends a line only if it gets them as they are.
     reader = csv.reader(
         itertools.chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True

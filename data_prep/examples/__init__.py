@@ -1,1 +1,27 @@
 """Own data made ready for training: one short script a dataset."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from data_prep.builders import Own
+from data_prep.prepare import prepare
+from data_prep.preview import describe, write_contact_sheet
+from data_prep.releases import Release
+from unisal_jax.errors import UnisalError
+
+
+def run(name: str, scan: Callable[[Path], Release], description: str) -> None:
+    """Prepares the data of the folder given on the command line, and writes a contact sheet beside them."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        prepared = prepare(Own(name=name, scan=scan, data_dir=args.data_dir, show_progress=True), args.raw)
+        print(f"{prepared.path}\n{describe(prepared.manifest)}")
+        for note in prepared.notes:
+            print(f"  left out: {note}")
+        write_contact_sheet(args.data_dir / f"{name}.png", prepared.path, prepared.manifest)
+    except UnisalError as error:
+        raise SystemExit(f"{parser.prog}: {error}") from error

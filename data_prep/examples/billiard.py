@@ -7,14 +7,11 @@ is_fixation). Clips 1-7 are for training, 8 for validation, 9 and 10 for the tes
 a fixation count. Maps are Gaussians of 30 pixels.
 """
 
-import argparse
 import dataclasses
 from pathlib import Path
 
-from data_prep.builders import Own
+from data_prep.examples import run
 from data_prep.gaze import clips_with_points, read_table
-from data_prep.prepare import prepare
-from data_prep.preview import describe, write_contact_sheet
 from data_prep.releases import Release
 
 SIGMA = 30.0
@@ -35,17 +32,5 @@ def scan(root: Path) -> Release:
     return clips_with_points(root, splits, table, SIGMA)
 
 
-def main() -> None:
-    """Prepares the clips and writes a contact sheet beside them."""
-    parser = argparse.ArgumentParser(description="Prepares the billiard clips.")
-    parser.add_argument("raw", type=Path)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    args = parser.parse_args()
-    builder = Own(name="billiard", scan=scan, data_dir=args.data_dir, show_progress=True)
-    prepared = prepare(builder, args.raw)
-    print(f"{prepared.path}\n{describe(prepared.manifest)}")
-    write_contact_sheet(args.data_dir / "billiard.png", prepared.path, prepared.manifest)
-
-
 if __name__ == "__main__":
-    main()
+    run("billiard", scan, "Prepares the billiard clips.")

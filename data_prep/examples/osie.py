@@ -6,15 +6,12 @@ RAW holds `stimuli/*.jpg` and `fixations.mat`, as the authors publish them. 560 
 for validation and 70 for the test, by file name. Maps are Gaussians of 24 pixels, about one degree.
 """
 
-import argparse
 from pathlib import Path
 
 import scipy.io
 
-from data_prep.builders import Own
+from data_prep.examples import run
 from data_prep.gaze import Gaze, Table, clips_with_points
-from data_prep.prepare import prepare
-from data_prep.preview import describe, write_contact_sheet
 from data_prep.releases import Release
 from unisal_jax.media.images import list_images
 
@@ -27,13 +24,21 @@ def scan(root: Path) -> Release:
     path = root / "fixations.mat"
     content = scipy.io.loadmat(path, simplify_cells=True)
     table = Table(path, {})
-    for image in content["fixations"]:
+    paths = list_images(root / "stimuli")
+    names = {image.name for image in paths}
+    present = [image for image in content["fixations"] if image["img"] in names]
+    absent = len(content["fixations"]) - len(present)
+    for image in present:
         gaze = table.gaze[image["img"]] = Gaze()
         for number, person in enumerate(image["subjects"]):
             for x, y in zip(_list(person["fix_x"]), _list(person["fix_y"]), strict=True):
                 gaze.add(0, str(number), float(x), float(y))
-    paths = list_images(root / "stimuli")
-    return clips_with_points(root, {split: paths[part] for split, part in SPLITS.items()}, table, SIGMA)
+    notes = (
+        [f"{absent} of {len(content['fixations'])} images in {path.name}, not in stimuli/"] if absent else []
+    )
+    return clips_with_points(
+        root, {split: paths[part] for split, part in SPLITS.items()}, table, SIGMA, notes
+    )
 
 
 def _list(values) -> list[float]:
@@ -41,17 +46,5 @@ def _list(values) -> list[float]:
     return list(values) if getattr(values, "ndim", 0) else [values]
 
 
-def main() -> None:
-    """Prepares OSIE and writes a contact sheet beside it."""
-    parser = argparse.ArgumentParser(description="Prepares OSIE.")
-    parser.add_argument("raw", type=Path)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    args = parser.parse_args()
-    builder = Own(name="osie", scan=scan, data_dir=args.data_dir, show_progress=True)
-    prepared = prepare(builder, args.raw)
-    print(f"{prepared.path}\n{describe(prepared.manifest)}")
-    write_contact_sheet(args.data_dir / "osie.png", prepared.path, prepared.manifest)
-
-
 if __name__ == "__main__":
-    main()
+    run("osie", scan, "Prepares OSIE.")

@@ -19,6 +19,7 @@ from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, camera_number, open_video
 from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at, text_file
+from unisal_jax.predict.records import forget
 
 KINDS = ("json", "crop")
 
@@ -93,6 +94,7 @@ class CropFiles:
 
     def _write_json(self, source: Source, content: dict) -> None:
         if "json" in self.kinds:
+            forget(self.out, source.name, "json")  # `unisal predict` writes a file of this name
             with text_file(self.out / "json" / f"{source.name}.json") as file:
                 json.dump(content, file, indent=1, sort_keys=True)
                 file.write("\n")

@@ -57,6 +57,14 @@ def check_file_to_write(path: Path) -> None:
     check_folder_to_write(path.parent)
 
 
+def check_file_to_write_anywhere(path: Path) -> None:
+    """Refuses a file whose folder can neither be written to nor be made."""
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise UnisalError(f"{path}: cannot be written ({place} is not a folder)")
+    check_folder_to_write(path.parent)
+
+
 def check_extra(what: str, extra: str, *modules: str) -> None:
     """Refuses `what` where a module that it needs is not installed; imports none."""
     for name in modules:

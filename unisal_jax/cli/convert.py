@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_network(args.input)
-    checks.check_folder_to_write(args.output.parent)
+    checks.check_file_to_write_anywhere(args.output)
 
 
 def run(args: argparse.Namespace) -> int:

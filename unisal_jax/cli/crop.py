@@ -53,14 +53,16 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Crops every input; 0 if all went well, or those left out were to be skipped."""
-    from unisal_jax.apps.crop_files import CropFiles
     from unisal_jax.files import keep_inputs, new_folders
+    from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.predict.resume import name_bytes
     from unisal_jax.weights.fetch import files_of
 
     found = find_inputs(args.input, args.video, name_bytes(args.out, args.save))
     sources = found.sources
+
+    from unisal_jax.apps.crop_files import CropFiles
+
     files = CropFiles(args.out, args.save, args.aspect, args.scale, args.smoothness)
     files.check(sources)
     read = (path for source in sources for path in source.files())

@@ -57,7 +57,7 @@ def _batch(text: str) -> int | Literal["any"]:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_network(args.weights, args.domain)
-    checks.check_folder_to_write(args.out.parent)
+    checks.check_file_to_write_anywhere(args.out)
     needed = {"onnx": ("onnx", ("onnx", "onnxruntime")), "stablehlo": ("export", ("flatbuffers",))}
     extra, modules = needed[args.format]
     checks.check_extra(f"--format {args.format}", extra, *modules)

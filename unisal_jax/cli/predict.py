@@ -58,11 +58,8 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.files import new_folders
+    from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.predict.outputs import PredictionFiles
-    from unisal_jax.predict.records import FOLDER, weights_state
-    from unisal_jax.predict.resume import name_bytes, plan
-    from unisal_jax.weights.fetch import files_of
 
     out, kinds = args.out or Path(), args.save if args.out is not None else ()
     if args.ray:  # whose workers have working folders of their own
@@ -70,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
     found = find_inputs(args.input, args.video, name_bytes(out, kinds))
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
         raise UnisalError("--show: is for video; name --out for pictures")
+
+    from unisal_jax.predict.outputs import PredictionFiles
+    from unisal_jax.predict.records import FOLDER, weights_state
+    from unisal_jax.predict.resume import plan
+    from unisal_jax.weights.fetch import files_of
+
     settings = {
         "domain": args.domain,
         "dtype": args.dtype,
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         skip_errors=args.on_error == "skip",
     )
+
     from unisal_jax.predict.batch import Options, predict_sources
     from unisal_jax.predict.model import load
     from unisal_jax.predict.window import Windows

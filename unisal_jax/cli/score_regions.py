@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_inputs([args.input])
+    checks.check_inputs([args.input, str(args.boxes)])
     checks.check_network(args.weights, args.domain)
     if args.json:
         checks.check_file_to_write(args.json)

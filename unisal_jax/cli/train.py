@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     several = parser.add_argument_group(
         "several processes",
-        "Started by a Cloud TPU pod, Slurm, Open MPI or Kubernetes they find each other. Elsewhere "
-        "each is told:",
+        "Started by a Cloud TPU pod, Slurm, Open MPI or Kubernetes they find each other. Elsewhere, "
+        "pass these flags to each process:",
     )
     several.add_argument("--coordinator", metavar="HOST:PORT", help="an address of the first one's machine")
     several.add_argument("--processes", type=positive, metavar="N", help="how many there are")

@@ -1,18 +1,22 @@
 """Images and video in and out, as uint8 RGB arrays; knows no network."""
 
-from unisal_jax.media.images import (
-    IMAGE_SUFFIXES,
-    list_images,
-    open_image,
-    read_image,
-    resize_frame,
-    write_map_png,
-    write_npy,
-    write_png,
-)
-from unisal_jax.media.overlay import density_panel, heat_colours, overlay
-from unisal_jax.media.sources import Source, expand_inputs
-from unisal_jax.media.video import VIDEO_SUFFIXES, VideoReader, VideoWriter, open_video
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unisal_jax.media.formats import IMAGE_SUFFIXES
+    from unisal_jax.media.images import (
+        open_image,
+        read_image,
+        resize_frame,
+        write_map_png,
+        write_npy,
+        write_png,
+    )
+    from unisal_jax.media.listing import VIDEO_SUFFIXES, list_images
+    from unisal_jax.media.overlay import density_panel, heat_colours
+    from unisal_jax.media.sources import Source, expand_inputs
+    from unisal_jax.media.video import VideoReader, VideoWriter, open_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -26,10 +30,26 @@ __all__ = [
     "list_images",
     "open_image",
     "open_video",
-    "overlay",
     "read_image",
     "resize_frame",
     "write_map_png",
     "write_npy",
     "write_png",
 ]
+
+_MODULES = {
+    "formats": ("IMAGE_SUFFIXES",),
+    "images": ("open_image", "read_image", "resize_frame", "write_map_png", "write_npy", "write_png"),
+    "listing": ("VIDEO_SUFFIXES", "list_images"),
+    "overlay": ("density_panel", "heat_colours"),
+    "sources": ("Source", "expand_inputs"),
+    "video": ("VideoReader", "VideoWriter", "open_video"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # OpenCV and FFmpeg are imported once they are needed: to find inputs takes neither.
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

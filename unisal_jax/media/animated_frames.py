@@ -1,6 +1,7 @@
-"""Animated PNG and WebP as the frames of a video, by Pillow.
+"""Animated PNG and WebP: their blocks, and the frames of those that FFmpeg does not read, by Pillow.
 
-FFmpeg reads no animated WebP, and of PNG it unpacks texts and colour profiles to any size.
+FFmpeg reads no animated WebP. Of PNG it would unpack texts and colour profiles to any size, so it gets files
+without them; Pillow clips their 16-bit samples and blends half transparent pixels too dark.
 """
 
 import io
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_BLOCKS, MAX_FRAME_PIXELS, MAX_UNPACKED_BYTES
+from unisal_jax.limits import MAX_FRAME_PIXELS, MAX_IMAGE_BLOCKS, MAX_UNPACKED_BYTES
 
 # Browsers show a frame for a tenth of a second where the file says less than this, and so does FFmpeg.
 _SHORTEST, _USUAL = 0.02, 0.1
@@ -56,6 +57,12 @@ def frame_durations(data: bytes) -> list[float]:
             continue
         durations.append(seconds if seconds >= _SHORTEST else _USUAL)
     return durations
+
+
+def by_ffmpeg(data: bytes) -> bool:
+    """Whether FFmpeg composes the frames of an animation: of any PNG but those of one bit a pixel."""
+    bits, colours = data[24], data[25]
+    return data[:8] == _PNG and (bits, colours) != (1, 0)
 
 
 def animation_frames(
@@ -103,7 +110,7 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The blocks of a PNG or WebP file: name, and where it begins and ends."""
     png = data[:8] == _PNG
     position = 8 if png else 12
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_IMAGE_BLOCKS):
         if position + 8 > len(data):
             return
         # PNG: size, name, content, checksum. WebP: name, size, content to an even length.

@@ -26,7 +26,7 @@ _OTHER_STARTS = (_EBML_HEADER, b"RIFF", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"
 
 
 def is_cut_off(path: Path) -> bool:
-    """True when an MP4, MOV, AVI, Matroska, WebM or GIF file ends before its last block does.
+    """True when an MP4, MOV, AVI, Matroska, WebM, GIF or PNG file ends before its last block does.
 
     False for a whole file, for other containers, and where the writer left the sizes open (a live
     recording) or the blocks are too many: nothing can be told there.
@@ -96,6 +96,8 @@ def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
         return _mp4_end
     if start[:6] in (b"GIF87a", b"GIF89a"):
         return _gif_end
+    if start == b"\x89PNG\r\n\x1a\n":
+        return _png_end
     return None
 
 
@@ -146,6 +148,16 @@ def _matroska_end(file: BinaryIO, position: int) -> int | None:
     size = int.from_bytes(field, "big") & largest
     # All ones means "unknown".
     return None if size == largest else position + len(name) + length + size
+
+
+def _png_end(file: BinaryIO, position: int) -> int | None:
+    if position == 0:
+        return 8
+    header = file.read(8)
+    if len(header) < 8 or header[4:] == b"IEND":
+        return None
+    # The size is that of the content: the size itself, the name and a checksum come with it.
+    return position + 12 + int.from_bytes(header[:4], "big")
 
 
 def _gif_end(file: BinaryIO, position: int) -> int | None:

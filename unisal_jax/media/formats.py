@@ -19,6 +19,7 @@ _UNREAD_SUFFIXES = {
     ".jp2": "JPEG 2000",
     ".jxl": "JPEG XL",
     ".psd": "PSD",
+    **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"), "camera raw"),
 }
 
 _UNREAD_STARTS = {

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from unisal_jax.limits import MAX_BLOCKS
+from unisal_jax.limits import MAX_IMAGE_BLOCKS
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
@@ -12,7 +12,8 @@ _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 def count_frames(path: str | Path) -> int:
     """The frames of an animated GIF, PNG or WebP file; 1 for any other, and for one that cannot be read.
 
-    Only the sizes of the file's blocks are read, each once; what comes after `MAX_BLOCKS` is not counted.
+    Only the sizes of the file's blocks are read, each once; what comes after `MAX_IMAGE_BLOCKS` does not
+    count.
     """
     try:
         with Path(path).open("rb") as file:
@@ -32,7 +33,7 @@ def count_frames(path: str | Path) -> int:
 
 def _png_frames(file: BinaryIO) -> int:
     """The chunk acTL, which comes before the pixels, says how many."""
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_IMAGE_BLOCKS):
         size, kind = struct.unpack(">I4s", file.read(8))
         if kind == b"acTL":
             return max(1, struct.unpack(">I", file.read(4))[0])
@@ -44,7 +45,7 @@ def _png_frames(file: BinaryIO) -> int:
 
 def _webp_frames(file: BinaryIO) -> int:
     count = 0
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_IMAGE_BLOCKS):
         head = file.read(8)
         if len(head) < 8:
             break
@@ -60,7 +61,7 @@ def _gif_frames(file: BinaryIO) -> int:
     file.seek(_colours(file.read(7)[4]), 1)
     count = 0
     inside = False  # an image or an extension, whose data come in blocks up to an empty one
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_IMAGE_BLOCKS):
         kind = file.read(1)
         if not kind:
             break

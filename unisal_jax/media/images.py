@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from natsort import natsorted, ns
 from PIL import Image, TiffImagePlugin
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write, list_folder
+from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.limits import (
     MAX_HELD_BYTES,
     MAX_METADATA_BYTES,
@@ -22,6 +21,7 @@ from unisal_jax.limits import (
 )
 from unisal_jax.media import formats, screening
 from unisal_jax.media.formats import IMAGE_SUFFIXES
+from unisal_jax.media.listing import list_images
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -181,21 +181,6 @@ def _opened(
         # for damaged files: there is no common base to name here.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnisalError(f"{name}: the image is damaged or cut off ({reason})") from error
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder by their suffix, in natural order; hidden ones left out.
-
-    Natural order reads numbers as numbers: frame2.png comes before frame10.png.
-
-    Raises:
-        UnisalError: the folder cannot be read.
-    """
-    found = [
-        entry for entry in list_folder(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-    ]
-    # Sorted before as well, so that names equal to natsort (1.png, 01.png) keep one order.
-    return natsorted(found, key=lambda entry: entry.name, alg=ns.PATH)
 
 
 def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str]) -> Image.Image:

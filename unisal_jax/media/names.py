@@ -3,8 +3,10 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from unisal_jax.files import name_limit
 
 # Names of a folder of frames that say nothing of its video.
 _FRAME_FOLDERS = ("frames", "images")
@@ -16,6 +18,11 @@ def frames_name(folder: Path) -> str:
     folder = Path(os.path.abspath(folder))
     generic = folder.name.lower() in _FRAME_FOLDERS and folder.parent.name
     return folder.parent.name if generic else folder.name
+
+
+def name_bytes(out: Path, kinds: Iterable[str]) -> int:
+    """Bytes that a name may have, so that the names of its files are short enough for the disk."""
+    return name_limit(out) - (len(".json") if "json" in kinds else len(".png"))
 
 
 def unique_names(paths: Sequence[str | Path], limit: int) -> list[str]:

@@ -38,6 +38,8 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_END = 0x21, 0x2C, 0x3B
 _GIF_CONTROL = 0xF9
 
 _ORIENTATION = 0x0112
+# Types of EXIF that writers use for it, of which SHORT (3) is right; the first of several values counts.
+_EXIF_INTEGERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
@@ -214,10 +216,13 @@ def _exif_orientation(exif: bytes) -> int | None:
             at = start + 2 + 12 * number
             tag, kind, values = struct.unpack_from(f"{order}HHI", data, at)
             if tag == _ORIENTATION:
-                code = {1: "B", 3: "H", 4: "I"}.get(kind)
-                if code is None or values != 1:
+                code = _EXIF_INTEGERS.get(kind)
+                if code is None or values < 1:
                     return None
-                return struct.unpack_from(f"{order}{code}", data, at + 8)[0]
+                place = at + 8
+                if values * struct.calcsize(code) > 4:  # they lie elsewhere
+                    (place,) = struct.unpack_from(f"{order}I", data, place)
+                return struct.unpack_from(f"{order}{code}", data, place)[0]
     except struct.error:
         pass
     return None

@@ -10,11 +10,11 @@ from typing import Literal
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
+from unisal_jax.media.formats import IMAGE_SUFFIXES, unread_by_suffix, unread_line
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
-from unisal_jax.media.images import IMAGE_SUFFIXES, list_images
+from unisal_jax.media.listing import VIDEO_SUFFIXES, camera_number, list_images
 from unisal_jax.media.names import unique_names
-from unisal_jax.media.video import VIDEO_SUFFIXES, camera_number
 
 Kind = Literal["image", "video"]
 
@@ -22,10 +22,6 @@ NAME_BYTES = 250
 """Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
 
 _ANIMATED = frozenset({".gif", ".png", ".webp"})
-# Images that people have and that are not read, for a word on what to do.
-_CONVERT = frozenset(
-    {".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".orf", ".psd"}
-)
 _EXAMPLES = 5
 
 
@@ -108,10 +104,12 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
     taken = list(real.values())
     names = unique_names([path for _, path in taken], name_bytes)
     sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
+    paths = {os.path.realpath(path) for _, path in taken}
+    paths |= {os.path.dirname(path) for path in paths}
     notes = [
         note
         for text, each in zip(inputs, listed, strict=True)
-        for note in _left_out(text, each.others, taken)
+        for note in _left_out(text, each.others, paths)
     ]
     if links:
         notes.append(
@@ -154,7 +152,12 @@ def _expand_path(path: Path, video: bool) -> _Listed:
         return _Listed([("video", path)] if video else [("image", image) for image in images], others)
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise UnisalError(f"{path}: is a pipe or a device, not a file")
     kind = _kind(path)
+    unread = unread_by_suffix(path.suffix)
+    if unread:
+        raise UnisalError(unread_line(path, unread))
     if kind is None:
         of_images, of_videos = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(VIDEO_SUFFIXES))
         raise UnisalError(f"{path}: not an image ({of_images}) nor a video ({of_videos}) by its suffix")
@@ -190,9 +193,9 @@ def _no_images(folder: Path) -> str:
     videos = [entry for entry in entries if _kind(entry) == "video"]
     if videos:
         return f"{folder}: holds videos but no images; name the videos, or a glob such as {_glob_of(videos)}"
-    unread = sorted({entry.suffix.lower() for entry in entries} & _CONVERT)
+    unread = sorted({name for entry in entries if (name := unread_by_suffix(entry.suffix))})
     if unread:
-        return f"{folder}: holds no images that are read; convert its {', '.join(unread)} to JPEG or PNG"
+        return f"{folder}: holds {', '.join(unread)} images, which are not read; convert them to JPEG or PNG"
     return f"{folder}: holds no images"
 
 
@@ -203,10 +206,12 @@ def _glob_of(files: Sequence[Path]) -> str:
     return shlex.quote(f"./{pattern}" if pattern.startswith("-") else pattern)
 
 
-def _left_out(text: str, others: Iterable[Path], taken: list[tuple[Kind, str | Path]]) -> list[str]:
-    """One line on what was found under an input and is in no source; none if that is nothing."""
-    paths = {os.path.realpath(path) for _, path in taken}
-    paths |= {os.path.dirname(path) for path in paths}
+def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
+    """One line on what was found under an input and is in no source; none if that is nothing.
+
+    Args:
+        paths: the real paths of the sources, and the folders that they lie in.
+    """
     left = list({place: path for path in others if (place := os.path.realpath(path)) not in paths}.values())
     if not left:
         return []

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from array import array
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -22,13 +21,10 @@ from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_FPS, MIN_FPS
 from unisal_jax.media.arrays import as_frames
 from unisal_jax.media.frame_times import Steps, steps_of
-from unisal_jax.media.images import list_images, read_image
+from unisal_jax.media.images import read_image
+from unisal_jax.media.listing import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from unisal_jax.media.listing import camera_number, list_images
 from unisal_jax.media.video_file import TimedFrame, VideoFile, open_video_file, reason_of
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
-)
-"""Suffixes of video files, in lower case."""
 
 _BT709 = 1  # the number of ITU-R BT.709 in FFmpeg's lists of matrices, primaries and curves
 _LIMITED_RANGE = 1
@@ -125,19 +121,6 @@ def open_video(source: str | Path) -> VideoReader:
     if path.is_dir():
         return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path))
     return VideoReader(path.stem, open_video_file(path))
-
-
-def camera_number(text: str) -> int | None:
-    """N of "camera:N"; None when the text does not name a camera.
-
-    Raises:
-        UnisalError: "camera:" is followed by something else than a number.
-    """
-    if not text.startswith("camera:"):
-        return None
-    if not re.fullmatch(r"camera:[0-9]{1,4}", text):
-        raise UnisalError(f"{text}: give a camera by its number, as camera:0")
-    return int(text.removeprefix("camera:"))
 
 
 def _open_camera(number: int) -> VideoFile:

@@ -1,7 +1,10 @@
 """Video files: which track is read, and its frames one at a time, by FFmpeg."""
 
-from collections.abc import Generator, Iterator
+import contextlib
+import io
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,13 @@ from unisal_jax.limits import (
 )
 from unisal_jax.media.animated_frames import (
     animation_frames,
+    by_ffmpeg,
     frame_durations,
     read_animation,
     without_png_metadata,
 )
 from unisal_jax.media.containers import is_cut_off, packed_index_size
+from unisal_jax.media.images import open_image, read_image
 
 TimedFrame = tuple[np.ndarray, float | None]
 """A frame, uint8 RGB [H, W, 3], and when it is shown, in seconds; None where the file does not say."""
@@ -41,7 +46,7 @@ _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__
 _BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu")
 _FORMATS = (
     *("mov", "avi", "matroska", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "nut", "dv", "ivf"),
-    *("yuv4mpegpipe", "gif", "mp3", "flac", "wav", "aac"),
+    *("yuv4mpegpipe", "gif", "apng", "rm", "wtv", "gxf", "mp3", "flac", "wav", "aac"),
     *_BARE,
 )
 _OPTIONS = {
@@ -83,22 +88,68 @@ def open_video_file(path: Path) -> VideoFile:
         raise UnisalError(f"{path}: the file is empty")
     animation = read_animation(path)
     if animation is not None:
-        durations = frame_durations(animation)
-        rate = len(durations) / sum(durations) if durations else 0.0
-        fps = rate if MIN_FPS <= rate <= MAX_FPS else None
-        return VideoFile(animation_frames(path, animation, durations), fps, len(durations) or 1)
+        return _open_animation(path, animation)
     if packed_index_size(path) > MAX_INDEX_BYTES:
         raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
         container = av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
     except av.error.FFmpegError as error:
+        if _is_image(path):
+            return _open_still(path)
         raise UnisalError(f"{path}: not a video, or cut off ({reason_of(error)})") from error
+    return _open_container(path, container)
+
+
+def _open_container(path: Path, container: InputContainer) -> VideoFile:
     try:
         return _open_track(path, container)
     except BaseException:
         container.close()
         raise
+
+
+def _open_animation(path: Path, data: bytes) -> VideoFile:
+    """The frames of a PNG or WebP file; one of a still image."""
+    durations = frame_durations(data)
+    if not durations:
+        return _open_still(path)
+    rate = len(durations) / sum(durations)
+    fps = rate if MIN_FPS <= rate <= MAX_FPS else None
+    if not by_ffmpeg(data):
+        return VideoFile(animation_frames(path, data, durations), fps, len(durations))
+    try:
+        container = av.open(io.BytesIO(data), format="apng", options=_OPTIONS, **_METADATA)
+    except av.error.FFmpegError as error:
+        raise UnisalError(f"{path}: not an animation, or cut off ({reason_of(error)})") from error
+    found = _open_container(path, container)
+    return VideoFile(_retimed(found.frames, durations), fps, len(durations))
+
+
+def _retimed(
+    frames: Generator[TimedFrame, None, None], durations: Sequence[float]
+) -> Generator[TimedFrame, None, None]:
+    """The frames with times by how long each is shown."""
+    with contextlib.closing(frames):
+        for (frame, _), start in zip(frames, accumulate(durations, initial=0.0), strict=False):
+            yield frame, start
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with open_image(path):
+            return True
+    except UnisalError:
+        return False
+
+
+def _open_still(path: Path) -> VideoFile:
+    """An image as a video of one frame."""
+
+    def frames() -> Generator[TimedFrame, None, None]:
+        yield read_image(path, MAX_FRAME_PIXELS), 0.0
+
+    return VideoFile(frames(), None, 1)
 
 
 def _open_track(path: Path, container: InputContainer) -> VideoFile:
@@ -149,7 +200,7 @@ def _frames(
     with container:
         cut_off = is_cut_off(path)
         # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
-        torn = cut_off and container.format.name == "gif"
+        torn = cut_off and container.format.name in ("gif", "apng")
         if torn:
             declared = None
         stream.thread_type = "AUTO"

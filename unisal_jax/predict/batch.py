@@ -82,13 +82,12 @@ class Summary:
             parts.append(_count(self.images, "image"))
         if self.videos:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
+        domain = f" (domain {', '.join(sorted(self.domains))})" if self.domains else ""
         left_out = f", {len(self.errors)} skipped" if self.errors else ""
         left_out += f", {self.kept} there already" if self.kept else ""
         left_out += f", {_count(len(self.notes), 'note')}" if self.notes else ""
         into = f" into {out}" if out else ""
-        if self.domains:
-            left_out += f" (domain {', '.join(sorted(self.domains))})"
-        return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{left_out}"
+        return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{domain}{left_out}"
 
 
 def predict_sources(

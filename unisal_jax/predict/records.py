@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unisal_jax.files import atomic_path, cannot_write, files_below
-from unisal_jax.media.images import list_images
+from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
 from unisal_jax.weights.fetch import RELEASED
@@ -113,6 +113,18 @@ def write_record(out: Path, record: Record) -> None:
             temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def forget(out: Path, name: str, kind: str) -> None:
+    """Takes an output type from a name's record, where something else is now in its place.
+
+    Raises:
+      OutputError: the record cannot be written.
+    """
+    record = read_record(out, name)
+    if record is not None and kind in record.outputs:
+        outputs = {other: made for other, made in record.outputs.items() if other != kind}
+        write_record(out, dataclasses.replace(record, outputs=outputs))
 
 
 def _path(out: Path, name: str) -> Path:

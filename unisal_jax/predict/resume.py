@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unisal_jax.errors import OutputError, UnisalError
-from unisal_jax.files import check_name, keep_inputs, list_folder, name_limit
-from unisal_jax.media.names import number
+from unisal_jax.files import check_name, keep_inputs, list_folder
+from unisal_jax.media.names import name_bytes, number
 from unisal_jax.media.sources import Source
 from unisal_jax.predict import records
 from unisal_jax.predict.outputs import PredictionFiles, check_replaceable
@@ -33,11 +33,6 @@ class Plan:
     kept: int
     errors: list[str]
     notes: list[str]
-
-
-def name_bytes(out: Path, kinds: Iterable[str]) -> int:
-    """Bytes that a name may have, so that the names of its files are short enough for the disk."""
-    return name_limit(out) - (len(".json") if "json" in kinds else len(".png"))
 
 
 def plan(

@@ -139,6 +139,8 @@ class _Run:
         ) as bar:
             if step == 0:
                 self.introduce(state, bar)
+            else:
+                say(bar, f"resumed from step {step} of {config.epochs * per_epoch}")
             while True:
                 epoch_ended = step > 0 and step % per_epoch == 0
                 stopping = self.stop()

@@ -4,12 +4,15 @@ A training's checkpoint has two items more, `training` and `progress`: see `trai
 """
 
 import contextlib
+import gc
 import hashlib
 import json
 import logging
 import math
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +148,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turns what goes wrong in orbax into one UnisalError, and keeps it from the screen.
 
     Orbax warns of the items that a training has beside the weights. And at the first array that is
-    damaged it closes its event loop; pending reads then log spurious errors.
+    damaged it closes its event loop; pending reads then log spurious errors, or are dropped with a warning
+    before they begin.
     """
     absl, hook = logging.getLogger("absl"), sys.unraisablehook
     level = absl.level
@@ -158,6 +162,10 @@ def reading(path: Path) -> Iterator[None]:
     # Orbax has no error type of its own: a folder that is something else, or damaged, fails in many ways.
     except Exception as error:
         time.sleep(0.2)  # they are still reading
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
+            traceback.clear_frames(error.__traceback__)  # which hold those that never began
+            gc.collect()
         lines = str(error).splitlines() or [type(error).__name__]
         raise UnisalError(f"{path}: not a checkpoint folder of ours ({lines[0][:_MAX_REASON]})") from error
     finally:

@@ -18,6 +18,8 @@ from unisal_jax.data.stored import open_stored
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
 
+_LOCK = ".lock"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -69,10 +71,14 @@ def prepare(
         # First: a refused run leaves no folder.
         release, plan = builder.plan(root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".lock", timeout=0):
+        with FileLock(path.parent / _LOCK, timeout=0):
             made = not path.exists()
             if made:
-                _build(builder, root, path, beam_runner, beam_options)
+                try:
+                    _build(builder, root, path, beam_runner, beam_options)
+                except UnisalError:
+                    _remove_empty(path.parent)
+                    raise
             open_stored(path)
             manifest = read_manifest(path)
             if manifest.get("source") != source_digest(plan, release):
@@ -90,6 +96,15 @@ def prepare(
         raise UnisalError(f"{error}; make room and run it again, it goes on where it stopped") from error
     except OSError as error:
         raise UnisalError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes the folder of a refused preparation and the one above, if nothing but its lock is in them."""
+    if all(entry.name == _LOCK for entry in folder.iterdir()):
+        (folder / _LOCK).unlink(missing_ok=True)
+        for each in (folder, folder.parent):
+            with contextlib.suppress(OSError):
+                each.rmdir()  # refuses a folder that is not empty
 
 
 def _keep_apart(root: Path, path: Path) -> None:

@@ -308,15 +308,19 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == {"6", "8"}
 
 
-def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_path, caplog):
+def test_a_training_that_is_refused_leaves_nothing(monkeypatch, tmp_path):
     def missing(*_):
         raise UnisalError("no data")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(inputs, "open_sources", missing)
-        with pytest.raises(UnisalError, match="no data"):
-            loop.train(CONFIG, tmp_path)
-    assert (tmp_path / folders.CONFIG).exists()
+    monkeypatch.setattr(inputs, "open_sources", missing)
+    with pytest.raises(UnisalError, match="no data"):
+        loop.train(CONFIG, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_path, caplog):
+    # As a run leaves it that is killed before its first checkpoint.
+    (tmp_path / folders.CONFIG).write_text(CONFIG.to_json())
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     other = dataclasses.replace(CONFIG, seed=5)
     assert loop.train(other, tmp_path).finished
@@ -324,6 +328,7 @@ def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_pat
     assert json.loads((tmp_path / folders.CONFIG).read_text())["seed"] == 5
     with pytest.raises(UnisalError, match="holds a training with seed 5, not 0"):
         loop.train(CONFIG, tmp_path)
+    assert (tmp_path / folders.CONFIG).exists()
 
 
 def test_checkpoints_know_what_was_trained(unbroken):

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from unisal_jax.train.logs import Logs, read_list, surroundings, write_json
 from unisal_jax.train.state import TrainState
 
 CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
-CHECKPOINTS, BEST, PICTURES = "checkpoints", "best", "pictures"
+CHECKPOINTS, BEST, PICTURES, LOCK = "checkpoints", "best", "pictures", ".lock"
 
 Validations = list[dict[str, Any]]
 
@@ -54,7 +55,7 @@ class Workdir:
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             # A process that dies gives it up, however it dies.
-            self._lock = FileLock(path / ".lock", timeout=0)
+            self._lock = FileLock(path / LOCK, timeout=0)
             self._lock.acquire()
         except Timeout as error:
             raise UnisalError(f"{path}: another process is training in it") from error
@@ -98,12 +99,22 @@ class Workdir:
     def __enter__(self) -> "Workdir":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if self._logs is not None:
             self._logs.close()
         if self._manager is not None:
             self._manager.close()
             self._lock.release()
+            if kind is not None and self._logs is None and not self._has_begun():
+                self._clear()
+
+    def _clear(self) -> None:
+        """Removes what was made for a training that was refused before its first step."""
+        for name in (CONFIG, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.path / CHECKPOINTS, self.path):
+            with suppress(OSError):
+                folder.rmdir()  # refuses a folder that is not empty
 
     def restore(
         self, start: TrainState, network: UnisalConfig

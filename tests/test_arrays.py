@@ -8,8 +8,8 @@ from PIL import Image
 from unisal_jax import Region, UnisalError, best_crop, crop_video, score_regions
 from unisal_jax.apps.boxes import Box
 from unisal_jax.media import VideoWriter, heat_colours, open_video
-from unisal_jax.media.overlay import overlay
 from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.overlay import overlay
 
 
 class Foreign:

@@ -73,13 +73,20 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0) -> Crop:
     Raises:
       UnisalError: the density is no such array, or the aspect or the scale is out of its range.
     """
+    density = as_density(density)
+    rows, columns = density.shape
+    height, width = crop_size((rows, columns), aspect, scale)
+    # Along a side that the window spans whole there is one place: sums over it do, in little memory.
+    across: Size = (height, width)
+    if density.min() >= 0:  # else it is refused below
+        if height == rows:
+            density, across = density.sum(0, np.float64, keepdims=True), (1, across[1])
+        if width == columns:
+            density, across = density.sum(1, np.float64, keepdims=True), (across[0], 1)
     sums = integral(density)
-    size = sums.shape[0] - 1, sums.shape[1] - 1
-    height, width = crop_size(size, aspect, scale)
-    tops, lefts = np.arange(size[0] - height + 1), np.arange(size[1] - width + 1)
-    top, left = best_place(_shares(sums, (height, width), tops, lefts))
-    box = Box(left, top, width, height)
-    return Crop(box, share(sums, box))
+    tops, lefts = (np.arange(side - part + 1) for side, part in zip(density.shape, across, strict=True))
+    top, left = best_place(_shares(sums, across, tops, lefts))
+    return Crop(Box(left, top, width, height), share(sums, Box(left, top, across[1], across[0])))
 
 
 def crop_video(

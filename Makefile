@@ -27,8 +27,8 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz_damage.py tests/test_fuzz_data.py tests/test_fuzz_structures.py \
-	  tests/test_fuzz_made_up.py
+	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz_damage.py tests/test_fuzz_data.py tests/test_fuzz_folders.py \
+	  tests/test_fuzz_structures.py tests/test_fuzz_made_up.py
 
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch

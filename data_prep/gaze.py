@@ -19,9 +19,6 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
-COLUMNS = ("stimulus", "frame", "observer", "x", "y")
-"""Columns of a table of fixations; others are passed over. Of images, `frame` may be left out."""
-
 # Numbers of frames and pixels are stored in 32 bits.
 _LARGEST = 2**31 - 1
 
@@ -69,7 +66,7 @@ def read_table(
     keep: Callable[[dict[str, str]], bool] = lambda row: True,
     stimulus: str = "stimulus",
 ) -> Table:
-    """Reads a table of fixations (`COLUMNS`, see `unisal_jax.tables`).
+    """Reads a table of fixations: stimulus, observer, x, y and, of videos, frame (`unisal_jax.tables`).
 
     Args:
         first_frame: the number that the table gives to a video's first frame.

@@ -57,7 +57,7 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
 
 
 def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> Release:
-    """Images or videos in a folder, with a table of fixations (`gaze.COLUMNS`, CSV, perhaps gzip).
+    """Images or videos in a folder, with a table of fixations (`gaze.read_table`).
 
     Every image and video file directly in `root` (or in its splits, see `SPLITS`) is taken; which one a
     `stimulus` is, see `clips_with_points`. Maps are sums of Gaussians.

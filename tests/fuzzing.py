@@ -1,14 +1,20 @@
 """Damage to bytes, and the rules that a reader of files must keep under it: used by `test_fuzz_*.py`."""
 
 import faulthandler
+import os
 import resource
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.video import VideoWriter
 
 EACH = 1000  # inputs of a kind
 COUNTED: dict[str, int] = {}
@@ -57,6 +63,57 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         else:
             data[at:at] = rng.bytes(length)
     return bytes(data)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+def made_up(count: int = EACH) -> settings:
+    """Settings of hypothesis for so many examples, always the same ones."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def snapshot(folder: Path) -> dict[str, object]:
+    """What lies in a folder: bytes of files, targets of links."""
+    found: dict[str, object] = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            shown = os.path.relpath(path, folder)
+            if path.is_symlink():
+                found[shown] = os.readlink(path)
+            else:
+                found[shown] = path.read_bytes() if path.is_file() else path.is_dir()
+    return found
+
+
+def npy_header(shape: str) -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """The bytes of one small whole file of each format, which are made in a folder."""
+    frames = [np.full((24, 32, 3), 80 * number, np.uint8) for number in range(3)]
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(folder / "a.png")
+    images[1].save(folder / "a.jpg")
+    images[0].save(folder / "a.gif", save_all=True, append_images=images[1:])
+    with VideoWriter(folder / "a.mp4", (24, 32), 6) as writer:
+        for frame in frames:
+            writer.write(frame)
+    found = {suffix: (folder / f"a.{suffix}").read_bytes() for suffix in ("png", "jpg", "gif", "mp4")}
+    return {**found, "text": b"hello", "empty": b""}
 
 
 class Guard:

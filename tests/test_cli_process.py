@@ -232,7 +232,10 @@ sys.exit(main.main())
 
 
 @linux
-@pytest.mark.parametrize("number, says", [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(
+    "number, says",
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
+)
 def test_signals(folder, number, says):
     (folder / "waiting.py").write_text(WAITING)
     before = sorted(folder.iterdir())

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.manifest import read_manifest
 from data_prep.own import scan_table
-from tests.fuzzing import EACH, Guard, counted
+from tests.fuzzing import EACH, Guard, counted, made_up
 from tests.prepared_data import make_clip, write_prepared
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.data.prepared import open_prepared, read_frames, split_names
@@ -60,16 +60,6 @@ CELLS = st.sampled_from(
     ]
 )
 COLUMNS = ["stimulus", "observer", "x", "y", "frame"]
-
-
-def made_up(count: int) -> settings:
-    return settings(
-        max_examples=count,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 def _places(content: Any) -> list[tuple[Any, Any]]:

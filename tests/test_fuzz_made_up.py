@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.gaze import read_table
-from tests.fuzzing import COUNTED, EACH, Guard, counted, mutated
+from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, mutated, npy_header
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
@@ -30,23 +30,7 @@ KINDS = 30  # of input, in both files
 TABLE = b"stimulus,observer,x,y\nclip,1,10.5,20\n"
 
 
-def made_up(count: int = EACH) -> settings:
-    return settings(
-        max_examples=count,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 # --- made up: right in form, wrong in content ---
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-)
 
 
 def test_boxes_made_up(tmp_path):
@@ -228,11 +212,6 @@ def png(width: int, height: int) -> bytes:
 
 def safetensors_header(text: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text
-
-
-def npy_header(shape: str) -> bytes:
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
 
 
 def bomb_npy(path: Path) -> bytes:

@@ -76,10 +76,7 @@ def run(args: argparse.Namespace) -> int:
     with new_folders([args.out / kind for kind in args.save]):
         summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
     summary.notes = [*found.notes, *summary.notes]
-    for line in [
-        *(f"skipped: {line}" for line in summary.errors),
-        *(f"note: {line}" for line in summary.notes),
-    ]:
+    for line in summary.lines():
         print(f"unisal crop: {line}", file=sys.stderr)
     print(summary.text(args.out, "cropped"))
     return 0 if summary.done else 1

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import signal
 import threading
 
 from unisal_jax.cli import checks, flags
@@ -47,11 +46,6 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.model import load
 
     model = load(args.weights, args.dtype)
-    # Else a service that is stopped, or whose terminal is closed, would leave people's uploads on the disk.
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
         serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,

@@ -113,14 +113,16 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
 
 
 def _set_up_process() -> None:
-    """Makes what is printed, and SIGTERM, harmless to the work that is being done."""
+    """Makes what is printed, and a signal to end, harmless to the work that is being done."""
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the console cannot show: escapes are printed instead.
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        # As Ctrl-C does, it unwinds the stack, so that temporary files are removed.
-        signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            # As Ctrl-C does, it unwinds the stack, so that temporary files are removed.
+            signal.signal(number, _terminate)
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:

@@ -109,10 +109,7 @@ def run(args: argparse.Namespace) -> int:
     summary.kept = planned.kept
     summary.errors += planned.errors
     summary.notes = [*found.notes, *planned.notes, *summary.notes]
-    for line in [
-        *(f"skipped: {line}" for line in summary.errors),
-        *(f"note: {line}" for line in summary.notes),
-    ]:
+    for line in summary.lines():
         print(f"unisal predict: {line}", file=sys.stderr)
     print(summary.text(args.out))
     return 0 if summary.done else 1

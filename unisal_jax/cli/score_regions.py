@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             json.dump(content, file, indent=1, sort_keys=True)
             file.write("\n")
     for line in found.notes:
-        print(f"unisal score-regions: {line}", file=sys.stderr)
+        print(f"unisal score-regions: note: {line}", file=sys.stderr)
     print("rank  attention  over uniform  box")
     for score in sorted(scores, key=lambda score: score.rank):
         # A line a box, whatever a name holds.

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
     for line in found.notes:
-        print(f"unisal submit: {line}", file=sys.stderr)
+        print(f"unisal submit: note: {line}", file=sys.stderr)
     if len(stimuli) != benchmark.count:
         print(
             f"unisal submit: {benchmark.title}'s test set has {benchmark.count} {benchmark.kind}s, "

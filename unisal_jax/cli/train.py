@@ -68,10 +68,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.workdir / CHECKPOINTS / str(outcome.step)}: the last weights")
         print(f"{args.workdir / BEST}: the best, of step {outcome.best_step}")
-        domain = config.best.domain or min(config.domains)
-        print(
-            f"Use them as here, on an image of the package: {_predict_command(args.workdir / BEST, domain)}"
-        )
+        command = _predict_command(args.workdir / BEST, config.best_domain)
+        print(f"Use them as here, on an image of the package: {command}")
     return 0
 
 

@@ -75,6 +75,10 @@ class Summary:
         """True if anything was predicted, or was there."""
         return self.images + self.videos + self.kept > 0
 
+    def lines(self) -> list[str]:
+        """A line for people on each input that was left out, then each note."""
+        return [*(f"skipped: {line}" for line in self.errors), *(f"note: {line}" for line in self.notes)]
+
     def text(self, out: Path | None, done: str = "predicted") -> str:
         """One line for people; `done` is what happened to the inputs, `out` None if nothing was written."""
         parts = []

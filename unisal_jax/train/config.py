@@ -190,6 +190,11 @@ class TrainConfig:
         for name, domain in self.domains.items():
             network_domain(name, domain, ())
 
+    @property
+    def best_domain(self) -> str:
+        """The domain by whose validation the best epoch is told."""
+        return self.best.domain or min(self.domains)
+
     def to_json(self) -> str:
         """All fields, defaults included, with sorted keys."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"

@@ -233,6 +233,6 @@ def impatient(config: TrainConfig, validations: Validations) -> bool:
 
 
 def _cost(config: TrainConfig, entry: dict[str, Any]) -> float:
-    domain = config.best.domain or min(config.domains)
+    domain = config.best_domain
     score = entry["scores"][domain][config.best.metric]
     return -score if config.best.metric in _RISING else score

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from unisal_jax.data.examples import Arrays
-from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
+from unisal_jax.normalization import RGB_MEAN, RGB_STD
 from unisal_jax.train.losses import PAPER_LOSS
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.weights.fetch import WHEEL_REQUIREMENT, fetch

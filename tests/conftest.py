@@ -11,7 +11,9 @@ from unisal_jax.domains import UCF_SPORTS
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
-from unisal_jax.models.unisal import RGB_MEAN, RGB_STD, Unisal, UnisalConfig
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.unisal import Unisal
+from unisal_jax.normalization import RGB_MEAN, RGB_STD
 from unisal_jax.weights import names
 from unisal_jax.weights.store import Weights, load_weights, save_weights, variable_shapes
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.weights.store import variable_shapes
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")

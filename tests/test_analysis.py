@@ -23,7 +23,7 @@ from unisal_jax.analysis.retrospective import correlations, kernel_width, statis
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import FrameTruth
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 
 
 def test_table_in_markdown_and_latex():

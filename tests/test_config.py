@@ -11,8 +11,10 @@ import pytest
 from tests.golden_weights import made_up
 from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.gradients import upsample2x
-from unisal_jax.models.unisal import Unisal, UnisalConfig, add_domain, init_variables
+from unisal_jax.models.initialization import add_domain, init_variables
+from unisal_jax.models.unisal import Unisal
 from unisal_jax.weights import names
 from unisal_jax.weights.store import variable_shapes
 

@@ -30,7 +30,8 @@ from unisal_jax.domains import find_domain
 from unisal_jax.evaluate.protocols import PROTOCOLS
 from unisal_jax.evaluate.wording import SCORE_TITLES
 from unisal_jax.media.video import VideoWriter
-from unisal_jax.models.unisal import UnisalConfig, add_domain
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.initialization import add_domain
 from unisal_jax.packages import EXTRAS
 from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip, photograph_path
 from unisal_jax.train.config import load_config

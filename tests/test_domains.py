@@ -17,7 +17,7 @@ from unisal_jax.domains import (
     size_by_aspect,
 )
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 
 
 def plain_size(height, width):

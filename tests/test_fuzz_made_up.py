@@ -20,7 +20,7 @@ from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, mutated,
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.config import load_config
 from unisal_jax.weights import names, store
 

@@ -15,8 +15,10 @@ from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, find_domain
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.models import forms
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.inference import fold
-from unisal_jax.models.unisal import Unisal, UnisalConfig, normalize
+from unisal_jax.models.unisal import Unisal
+from unisal_jax.normalization import normalize
 
 TWO = UnisalConfig(domains=(DHF1K, SALICON))
 

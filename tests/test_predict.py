@@ -20,7 +20,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.models import layers
-from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
+from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 from unisal_jax.predict import network
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import finish
@@ -273,7 +273,7 @@ def test_preprocessing_is_the_originals(frames):
     small = np.asarray(Image.fromarray(frames[0]).resize((384, 224), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(resize_frame(frames[0], (224, 384)), small)
     want = (small / 255 - np.array(RGB_MEAN)) / np.array(RGB_STD)
-    np.testing.assert_allclose(unisal_jax.models.unisal.normalize(small), want, atol=1e-6)
+    np.testing.assert_allclose(normalize(small), want, atol=1e-6)
 
 
 def test_usual_domains(model):

@@ -10,7 +10,7 @@ import pytest
 from tests.golden_weights import GOLDEN, arrays
 from tests.train_batches import check_moved, golden_batch
 from unisal_jax.domains import find_domain
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import optimizer, state
 from unisal_jax.train.step import train_step
 from unisal_jax.weights import names

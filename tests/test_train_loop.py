@@ -13,7 +13,7 @@ import pytest
 
 from tests.golden_weights import made_up
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import checkpoints, inputs, loop
 from unisal_jax.train import workdir as folders
 from unisal_jax.train.config import (

@@ -15,7 +15,8 @@ from unisal_jax.data.device import on_device
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import Unisal, UnisalConfig
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.unisal import Unisal
 from unisal_jax.train import optimizer, state
 from unisal_jax.train.losses import LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, encoder_frozen

@@ -12,8 +12,9 @@ from tests.golden_weights import made_up
 from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.models import batch_norm
 from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.conv_gru import ConvGRU
-from unisal_jax.models.unisal import Unisal, UnisalConfig
+from unisal_jax.models.unisal import Unisal
 
 DOMAINS = (DHF1K, SALICON)
 

@@ -11,7 +11,8 @@ import pytest
 from tests.golden_weights import make_weights, shapes
 from unisal_jax.domains import SALICON, Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig, add_domain
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.initialization import add_domain
 from unisal_jax.weights import fetch, names, pth, verify
 from unisal_jax.weights.store import (
     Weights,

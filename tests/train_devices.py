@@ -17,7 +17,7 @@ from tests.golden_weights import make_weights
 from tests.train_batches import ground_truth
 from unisal_jax.data.device import DeviceBatch
 from unisal_jax.domains import DHF1K, SALICON
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import processes, state
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.step import eval_step, pmapped, pmapped_eval, train_step

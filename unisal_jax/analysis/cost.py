@@ -11,7 +11,7 @@ from unisal_jax.analysis.context import Context
 from unisal_jax.analysis.results import Analysis, Picture, Table
 from unisal_jax.benchmark.measure import Step, cost, interleave, machine, summary
 from unisal_jax.domains import DHF1K
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.predict.network import Network
 from unisal_jax.weights.store import variable_shapes
 

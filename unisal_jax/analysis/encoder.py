@@ -12,10 +12,12 @@ from unisal_jax.analysis.context import Context, Dataset, Sample
 from unisal_jax.data.geometry import fit_fixations, fit_picture, training_geometry
 from unisal_jax.domains import DHF1K
 from unisal_jax.media.images import resize_frame
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.forms import forms
 from unisal_jax.models.inference import fold_encoder
+from unisal_jax.models.initialization import init_variables
 from unisal_jax.models.mobilenet_v2 import MobileNetV2
-from unisal_jax.models.unisal import UnisalConfig, init_variables, normalize
+from unisal_jax.normalization import normalize
 from unisal_jax.weights.store import imagenet_encoder
 
 _BATCH = 8

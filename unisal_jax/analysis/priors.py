@@ -9,8 +9,9 @@ import numpy as np
 from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context, title_of
 from unisal_jax.analysis.results import Analysis, Picture, Table
-from unisal_jax.models.priors import COUNT, gaussian_maps, initial_gaussians
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.architecture import PRIORS, initial_gaussians
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.priors import gaussian_maps
 from unisal_jax.weights.store import load_weights
 
 _SIZE = (36, 48)
@@ -23,12 +24,12 @@ def analyse(context: Context) -> Analysis:
     """The sixteen maps at initialisation, and how far training has moved each domain's own."""
     weights = load_weights(context.weights)
     config, variables = weights.config, weights.variables
-    figure, axes = plots.grid(2, COUNT // 2, 1.2, 1.0)
+    figure, axes = plots.grid(2, PRIORS // 2, 1.2, 1.0)
     for number, (axis, prior) in enumerate(zip(axes.flat, _maps(initial_gaussians()), strict=True)):
         plots.show(axis, prior, str(number + 1), vmin=0, vmax=6)
     shares = _shares(variables, config)
     rows = tuple(
-        (str(number + 1), *(float(share[number]) for share in shares.values())) for number in range(COUNT)
+        (str(number + 1), *(float(share[number]) for share in shares.values())) for number in range(PRIORS)
     )
     table = Table(
         "shares",
@@ -52,7 +53,7 @@ def analyse(context: Context) -> Analysis:
 def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Picture:
     """Initial and learned maps, a row each; the learned ones that deviate are framed."""
     shares = _shares(variables, config)
-    figure, axes = plots.grid(1 + len(shares), COUNT, 0.6, 0.5)
+    figure, axes = plots.grid(1 + len(shares), PRIORS, 0.6, 0.5)
     rows = {"start": _maps(initial_gaussians())}
     rows |= {name: _maps(value) for name, value in _gaussians(variables, config).items()}
     for row, (name, maps) in enumerate(rows.items()):

@@ -13,7 +13,7 @@ from unisal_jax.analysis.priors import compare_priors
 from unisal_jax.analysis.results import Analysis, Picture, Table
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.weights.store import load_weights
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from unisal_jax.benchmark import measure, peers
 from unisal_jax.domains import DHF1K, Domain, Size
-from unisal_jax.models.unisal import normalize
+from unisal_jax.normalization import normalize
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.network import Network
 

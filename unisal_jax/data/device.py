@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from unisal_jax.data.examples import Arrays
-from unisal_jax.models.unisal import normalize
+from unisal_jax.normalization import normalize
 
 
 class DeviceBatch(NamedTuple):

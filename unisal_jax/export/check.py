@@ -8,7 +8,8 @@ import numpy as np
 
 from unisal_jax.domains import Size
 from unisal_jax.export.signature import Call, Signature
-from unisal_jax.models.unisal import Unisal, normalize
+from unisal_jax.models.unisal import Unisal
+from unisal_jax.normalization import normalize
 from unisal_jax.weights.store import Weights
 
 TOLERANCE = 1e-3

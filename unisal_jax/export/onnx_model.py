@@ -8,7 +8,7 @@ import unisal_jax
 from unisal_jax.errors import UnisalError
 from unisal_jax.export.signature import FRAMES, NEXT_STATE, STATE, Call, Signature
 from unisal_jax.models.inference import Folded
-from unisal_jax.models.unisal import RGB_MEAN, RGB_STD
+from unisal_jax.normalization import RGB_MEAN, RGB_STD
 
 # The oldest versions that have every operation used here in its present meaning, for old runtimes.
 OPSET, _IR_VERSION = 13, 8

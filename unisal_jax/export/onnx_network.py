@@ -8,11 +8,9 @@ import numpy as np
 
 from unisal_jax.domains import SIZE_UNIT, Size
 from unisal_jax.export.onnx_graph import Graph, Value
-from unisal_jax.models.conv_gru import GATES
-from unisal_jax.models.mobilenet_v2 import BLOCKS, TAP_8, TAP_16
+from unisal_jax.models.architecture import BLOCKS, GATES, SMOOTHING_FACTOR, TAP_8, TAP_16
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.priors import gaussian_maps
-from unisal_jax.models.smoothing import FACTOR
-from unisal_jax.models.unisal import UnisalConfig
 
 _Params = Mapping[str, Any]
 
@@ -51,7 +49,7 @@ def logits(
     x = _up(graph, params["upsampling_8"], x, _skip(graph, config, params, "skip_8", at_8))
     fused = _conv(graph, params["fusion"], x, params["fusion"])
     if not config.smoothing:
-        return graph.upsampled(fused, FACTOR, "nearest")
+        return graph.upsampled(fused, SMOOTHING_FACTOR, "nearest")
     return _smoothed(graph, params["smoothing"]["kernel"], fused)
 
 
@@ -136,4 +134,4 @@ def _smoothed(graph: Graph, kernel: np.ndarray, x: Value) -> Value:
     reach = kernel.shape[0] // 2
     pads = graph.constant([0, 0, reach, reach, 0, 0, reach, reach], np.int64)
     cells = graph.conv(graph.node("Pad", x, pads, mode="edge"), kernel, reach=0)
-    return graph.node("DepthToSpace", cells, blocksize=FACTOR)
+    return graph.node("DepthToSpace", cells, blocksize=SMOOTHING_FACTOR)

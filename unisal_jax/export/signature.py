@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.domains import SIZE_UNIT, Domain, Size
-from unisal_jax.models.unisal import HIDDEN_FEATURES, RGB_MEAN, RGB_STD
+from unisal_jax.models.architecture import HIDDEN_FEATURES
+from unisal_jax.normalization import RGB_MEAN, RGB_STD
 
 Call = Callable[..., tuple[np.ndarray, ...]]
 """An exported network: pictures, and the state if streaming, to the maps, and the next state if streaming."""

@@ -7,8 +7,7 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import variables
-
-EPSILON = 1e-5
+from unisal_jax.models.architecture import EPSILON
 
 
 class BatchNorm(nn.Module):

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import layers, variables
+from unisal_jax.models.architecture import GATES
 from unisal_jax.models.batch_norm import BatchNorm
-
-GATES = ("reset", "update", "candidate")
 
 
 class GateConv(nn.Module):

@@ -9,9 +9,7 @@ from typing import Literal, NamedTuple
 
 import jax
 
-DepthwiseForm = Literal["auto", "shifted", "rows", "grouped"]
-"""Of a 3x3 depthwise convolution: nine shifted multiply-adds in one pass ("shifted"); the three rows of
-the kernel each in a pass ("rows"); XLA's grouped convolution ("grouped")."""
+from unisal_jax.models.config import DepthwiseForm
 
 StemForm = Literal["convolution", "shifted"]
 """Of the encoder's first convolution, 3 to 32 channels: XLA's own, or 27 shifted multiply-adds."""

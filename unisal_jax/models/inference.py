@@ -23,12 +23,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unisal_jax.domains import Domain, Size
-from unisal_jax.models.batch_norm import EPSILON
-from unisal_jax.models.conv_gru import GATES
+from unisal_jax.models.architecture import EPSILON, GATES, PRIORS, RNN_MODULES
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.layers import depthwise_conv
-from unisal_jax.models.priors import COUNT, gaussian_maps
+from unisal_jax.models.priors import gaussian_maps
 from unisal_jax.models.smoothing import cell_kernel
-from unisal_jax.models.unisal import RNN_MODULES, UnisalConfig
 
 _Path = tuple[str, ...]
 _Flat = dict[_Path, np.ndarray]
@@ -164,9 +163,9 @@ def _take_priors(own: _Flat) -> dict[str, np.ndarray]:
         ("post_cnn", "spatial_norm", "bias"),
         ("post_cnn", "project", "kernel"),
     )
-    taken["spatial"], own[spatial] = own[spatial][..., -COUNT:], own[spatial][..., :-COUNT]
-    taken["bias"], own[bias] = own[bias][-COUNT:], own[bias][:-COUNT]
-    taken["project"], own[project] = own[project][-COUNT:], own[project][:-COUNT]
+    taken["spatial"], own[spatial] = own[spatial][..., -PRIORS:], own[spatial][..., :-PRIORS]
+    taken["bias"], own[bias] = own[bias][-PRIORS:], own[bias][:-PRIORS]
+    taken["project"], own[project] = own[project][-PRIORS:], own[project][:-PRIORS]
     return taken
 
 

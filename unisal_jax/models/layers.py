@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.domains import Domain
-from unisal_jax.models.forms import DepthwiseForm, StemForm, forms
+from unisal_jax.models.config import DepthwiseForm
+from unisal_jax.models.forms import StemForm, forms
 from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).

@@ -13,39 +13,8 @@ import jax
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import layers
+from unisal_jax.models.architecture import BLOCKS, ENCODER_FEATURES, STEM_FEATURES, TAP_8, TAP_16
 from unisal_jax.models.batch_norm import BatchNorm
-
-
-class Block(NamedTuple):
-    """One inverted residual block."""
-
-    features: int
-    expansion: int
-    stride: int
-    residual: bool
-
-
-def _blocks() -> tuple[Block, ...]:
-    stages = (  # expansion, channels, blocks, stride of the first
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
-    return tuple(
-        Block(features, expansion, stride if first else 1, not first)
-        for expansion, features, count, stride in stages
-        for first in [True, *[False] * (count - 1)]
-    )
-
-
-BLOCKS = _blocks()
-STEM_FEATURES, OUT_FEATURES = 32, 1280
-# Blocks are numbered from 1 as in the released files, where number 0 is the stem.
-TAP_8, TAP_16 = 7, 14
 
 
 class Features(NamedTuple):
@@ -84,6 +53,6 @@ class MobileNetV2(nn.Module):
             if tapped:
                 taps[number] = x
                 x = x[..., :: block.stride, :: block.stride, :]
-        x = layers.Pointwise(OUT_FEATURES, kernel_init=layers.fan_out_init, name="head")(x)
+        x = layers.Pointwise(ENCODER_FEATURES, kernel_init=layers.fan_out_init, name="head")(x)
         x = layers.relu6(norm(name="head_norm")(x, domain, train=False))
         return Features(taps[TAP_8], taps[TAP_16], x)

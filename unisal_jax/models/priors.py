@@ -1,27 +1,12 @@
 """Learned Gaussian prior maps (paper, section 3.2 and equation 1)."""
 
-import itertools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import variables
-
-COUNT = 16
-SCALE = 6.0  # the maps stand beside ReLU6 activations
-
-
-def initial_gaussians() -> np.ndarray:
-    """The sixteen starting points, [map, (y, x), (mean, log std)] (reference.md, "Gaussian maps")."""
-    grid = (0.25, 0.5, 0.75)
-    round_ones = [((y, -1.5), (x, -1.5)) for y, x in itertools.product(grid, grid)]
-    wide_in_y = [((0.5, 0.0), (x, -1.5)) for x in grid]
-    wide_in_x = [((y, -1.5), (0.5, 0.0)) for y in grid]
-    central = [((0.5, 0.0), (0.5, 0.0))]
-    return np.asarray(round_ones + wide_in_y + wide_in_x + central, np.float32)
+from unisal_jax.models.architecture import PRIOR_SCALE, PRIORS, initial_gaussians
 
 
 def gaussian_maps(gaussians: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -38,7 +23,7 @@ def gaussian_maps(gaussians: jax.Array, size: tuple[int, int]) -> jax.Array:
         mean, log_std = gaussians[:, axis, 0], gaussians[:, axis, 1]
         return jnp.exp(-0.5 * jnp.square((at - mean) / jnp.exp(log_std)))
 
-    return SCALE * profile(0)[:, None] * profile(1)[None]
+    return PRIOR_SCALE * profile(0)[:, None] * profile(1)[None]
 
 
 class PriorMaps(nn.Module):
@@ -53,4 +38,4 @@ class PriorMaps(nn.Module):
             self, self.domains, domain, "gaussians", lambda _: jnp.asarray(initial_gaussians())
         )
         maps = gaussian_maps(gaussians, (x.shape[-3], x.shape[-2])).astype(x.dtype)
-        return jnp.concatenate([x, jnp.broadcast_to(maps, (*x.shape[:-1], COUNT))], -1)
+        return jnp.concatenate([x, jnp.broadcast_to(maps, (*x.shape[:-1], PRIORS))], -1)

@@ -13,24 +13,25 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import variables
+from unisal_jax.models.architecture import SMOOTHING_FACTOR, SMOOTHING_SIZE
 from unisal_jax.models.priors import gaussian_maps
 
-SIZE = 41
-FACTOR = 8
-_RADIUS = SIZE // 2
-_REACH = -(-_RADIUS // FACTOR)  # cells to either side that the kernel reaches: 3
+_RADIUS = SMOOTHING_SIZE // 2
+_REACH = -(-_RADIUS // SMOOTHING_FACTOR)  # cells to either side that the kernel reaches: 3
 
 
 def initial_kernel(_key: jax.Array) -> jax.Array:
     """A normalised Gaussian [41, 41], mean 0.5 and log standard deviation -2 of the kernel's side."""
-    gaussian = gaussian_maps(jnp.asarray([[[0.5, -2.0]] * 2], jnp.float32), (SIZE, SIZE))[..., 0]
+    gaussian = gaussian_maps(jnp.asarray([[[0.5, -2.0]] * 2], jnp.float32), (SMOOTHING_SIZE, SMOOTHING_SIZE))[
+        ..., 0
+    ]
     return gaussian / gaussian.sum()
 
 
 def _taps_of_cells() -> np.ndarray:
     """[pixel in its cell, cell offset, kernel tap]: 1 where that tap of that pixel reads that cell."""
-    pixel, tap = np.mgrid[:FACTOR, -_RADIUS : _RADIUS + 1]
-    cell = (pixel + tap) // FACTOR
+    pixel, tap = np.mgrid[:SMOOTHING_FACTOR, -_RADIUS : _RADIUS + 1]
+    cell = (pixel + tap) // SMOOTHING_FACTOR
     return (cell[:, None] == np.arange(-_REACH, _REACH + 1)[:, None]).astype(np.float32)
 
 
@@ -40,7 +41,7 @@ def cell_kernel(kernel: jax.Array) -> jax.Array:
     # out[a, b, p, q]: pixel (p, q) of a cell, cell offsets (a, b).
     cells = jnp.einsum("pau,qbv,uv->abpq", taps, taps, kernel, precision=jax.lax.Precision.HIGHEST)
     side = 2 * _REACH + 1
-    return cells.reshape(side, side, 1, FACTOR * FACTOR)
+    return cells.reshape(side, side, 1, SMOOTHING_FACTOR * SMOOTHING_FACTOR)
 
 
 def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -62,8 +63,8 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    cells = cells.reshape(-1, height, width, FACTOR, FACTOR).swapaxes(2, 3)
-    return cells.reshape(*x.shape[:-2], FACTOR * height, FACTOR * width)
+    cells = cells.reshape(-1, height, width, SMOOTHING_FACTOR, SMOOTHING_FACTOR).swapaxes(2, 3)
+    return cells.reshape(*x.shape[:-2], SMOOTHING_FACTOR * height, SMOOTHING_FACTOR * width)
 
 
 class Smoothing(nn.Module):

@@ -1,132 +1,28 @@
 """UNISAL: encoder, Bypass-RNN, decoder and the domain-adaptive parts (paper, section 3.2, Figure 3)."""
 
-import dataclasses
 import functools
-import json
-import typing
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from unisal_jax.domains import RELEASED_DOMAINS, Domain
+from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.limits import MAX_CONFIG_BYTES, MAX_DOMAINS
 from unisal_jax.models import forms, layers, variables
+from unisal_jax.models.architecture import (
+    HIDDEN_FEATURES,
+    SKIP_8_FEATURES,
+    SKIP_16_FEATURES,
+    SMOOTHING_FACTOR,
+)
 from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.config import DepthwiseForm, UnisalConfig
 from unisal_jax.models.conv_gru import ConvGRU
 from unisal_jax.models.mobilenet_v2 import MobileNetV2
 from unisal_jax.models.priors import PriorMaps
-from unisal_jax.models.smoothing import FACTOR, Smoothing
-
-RGB_MEAN = (0.485, 0.456, 0.406)
-RGB_STD = (0.229, 0.224, 0.225)
-HIDDEN_FEATURES = 256
-# The modules that a bypassed recurrence leaves unused.
-RNN_MODULES = frozenset({"rnn", "post_rnn", "post_rnn_norm"})
-_SKIP_16_FEATURES, _SKIP_8_FEATURES = 128, 64
-
-
-@dataclasses.dataclass(frozen=True)
-class UnisalConfig:
-    """What the network is made of. The defaults are the released network.
-
-    Attributes:
-      domains: those that the network has parameters for.
-      prior_maps, rnn_residual, rnn_bypass, skips, smoothing: the parts that the paper ablates (Table 5).
-        Without the residual the RNN's output replaces its input; the bypass needs the residual.
-      rnn: False leaves the recurrence out: every input takes the bypass.
-      domain_norm, domain_priors, domain_fusion, domain_smoothing: False makes all domains share the part.
-      separable: False puts dense 3x3 convolutions in the place of depthwise ones in cGRU and decoder
-        (paper, section 4.6).
-      bilinear: False upsamples the decoder's features by learned 4x4 transposed convolutions (section 4.6).
-      skip_dropout, rnn_dropout: probabilities in training.
-      depthwise: form of the depthwise convolutions, see `layers.depthwise_conv`.
-    """
-
-    domains: tuple[Domain, ...] = RELEASED_DOMAINS
-    prior_maps: bool = True
-    rnn: bool = True
-    rnn_residual: bool = True
-    rnn_bypass: bool = True
-    skips: bool = True
-    smoothing: bool = True
-    domain_norm: bool = True
-    domain_priors: bool = True
-    domain_fusion: bool = True
-    domain_smoothing: bool = True
-    separable: bool = True
-    bilinear: bool = True
-    skip_dropout: float = 0.6
-    rnn_dropout: float = 0.2
-    depthwise: layers.DepthwiseForm = "auto"
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not _KINDS[type(field.default)](value):
-                raise UnisalError(f"{field.name} of a network cannot be {str(value)[:40]!r}")
-        if not self.domains:
-            raise UnisalError("a network needs at least one domain")
-        if len(self.domains) > MAX_DOMAINS:
-            raise UnisalError(f"a network of {len(self.domains)} domains; at most {MAX_DOMAINS} are possible")
-        names = [domain.name for domain in self.domains]
-        if len(set(names)) != len(names):
-            raise UnisalError(f"domains with the same name: {', '.join(names)}")
-        if self.rnn_bypass and not self.rnn_residual:
-            raise UnisalError(
-                "rnn_bypass needs rnn_residual: without the residual nothing is left when it is bypassed"
-            )
-
-    @property
-    def has_rnn(self) -> bool:
-        """False where every input bypasses the RNN, so that it has no weights."""
-        return self.rnn and not (self.rnn_bypass and all(domain.static for domain in self.domains))
-
-    def to_json(self) -> str:
-        """All fields, domains included, as one line with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "UnisalConfig":
-        """The inverse of `to_json`.
-
-        Raises:
-          UnisalError: the text is not such a config.
-        """
-        if len(text) > MAX_CONFIG_BYTES:
-            raise UnisalError(f"not a network config: longer than {MAX_CONFIG_BYTES} bytes")
-        try:
-            fields = json.loads(text)
-            domains = tuple(_domain_from_json(each) for each in fields.pop("domains"))
-            return cls(domains=domains, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UnisalError(f"not a network config: {str(error)[:200]}") from error
-
-
-# A file's config may hold anything. By the type of a field's default: what its value must be.
-_KINDS: dict[type, Callable[[Any], bool]] = {
-    tuple: lambda v: isinstance(v, tuple) and all(isinstance(each, Domain) for each in v),
-    bool: lambda v: isinstance(v, bool),
-    float: lambda v: isinstance(v, int | float) and 0 <= v < 1,
-    str: lambda v: v in ("auto", *typing.get_args(forms.DepthwiseForm)),
-}
-
-
-def _domain_from_json(fields: dict[str, Any]) -> Domain:
-    # JSON has no tuples, and a domain must be hashable.
-    sizes = ("input_size", "target_size", "video_frame_size")
-    fixed: dict[str, Any] = {k: tuple(v) if k in sizes and v else v for k, v in fields.items()}
-    return Domain(**fixed)
-
-
-def normalize(frames: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """uint8 RGB [..., 3] in 0 to 255 -> normalised floats (reference.md, "Input")."""
-    scaled = frames.astype(dtype) / 255
-    return (scaled - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
+from unisal_jax.models.smoothing import Smoothing
 
 
 def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -252,7 +148,7 @@ class Unisal(nn.Module):
         return functools.partial(BatchNorm, self._norm_domains, axis_name=self.axis_name, folded=self.folded)
 
     @property
-    def _depthwise(self) -> forms.DepthwiseForm:
+    def _depthwise(self) -> DepthwiseForm:
         asked = self.config.depthwise
         return forms.forms(self.folded, self.backend).depthwise if asked == "auto" else asked
 
@@ -271,13 +167,13 @@ class Unisal(nn.Module):
         )
         skips_16, skips_8 = [], []
         if config.skips:
-            skips_16 = [self._skip(at_16, _SKIP_16_FEATURES, "skip_16", domain, train)]
-            skips_8 = [self._skip(at_8, _SKIP_8_FEATURES, "skip_8", domain, train)]
+            skips_16 = [self._skip(at_16, SKIP_16_FEATURES, "skip_16", domain, train)]
+            skips_8 = [self._skip(at_8, SKIP_8_FEATURES, "skip_8", domain, train)]
         x = self._upsampled(features, skips_16, "learned_upsampling_16")
-        x = block(_SKIP_16_FEATURES, name="upsampling_16")(x, *skips_16, domain=domain, train=train)
+        x = block(SKIP_16_FEATURES, name="upsampling_16")(x, *skips_16, domain=domain, train=train)
         self.sow("intermediates", "decoder_16", x)
         x = self._upsampled(x, skips_8, "learned_upsampling_8")
-        x = block(_SKIP_8_FEATURES, name="upsampling_8")(x, *skips_8, domain=domain, train=train)
+        x = block(SKIP_8_FEATURES, name="upsampling_8")(x, *skips_8, domain=domain, train=train)
         self.sow("intermediates", "decoder_8", x)
 
         # From here on x is a log-density but for a constant, of size 30 and more: half precision's three
@@ -289,7 +185,7 @@ class Unisal(nn.Module):
         if config.smoothing:
             owners = config.domains if config.domain_smoothing else ()
             return Smoothing(owners, self.folded, name="smoothing")(x, domain)
-        return jnp.repeat(jnp.repeat(x, FACTOR, -2), FACTOR, -1)
+        return jnp.repeat(jnp.repeat(x, SMOOTHING_FACTOR, -2), SMOOTHING_FACTOR, -1)
 
     def _upsampled(self, x: jax.Array, beside: list[jax.Array], name: str) -> jax.Array:
         """Features at twice the size; as they are where the 1x1 that also reads `beside` upsamples them."""
@@ -328,50 +224,3 @@ class Fusion(nn.Module):
         kernel = variables.param(self, self.domains, domain, "kernel", layers.default_init, (channels, 1))
         bias = variables.param(self, self.domains, domain, "bias", layers.bias_init(channels), (1,))
         return (jnp.matmul(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))[..., 0]
-
-
-def init_variables(config: UnisalConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh variables of every collection: `params`, `batch_stats`, and two for each domain.
-
-    The encoder is random too; `weights.store.imagenet_encoder` puts the pretrained one in.
-    """
-    return _init(config, key, lambda name: name != "intermediates")
-
-
-def _init(config: UnisalConfig, key: jax.Array, wanted: Callable[[str], bool]) -> dict[str, Any]:
-    smallest = jnp.zeros((1, 1, 32, 32, 3))
-
-    @jax.jit  # what is not wanted is not compiled either
-    def init(key: jax.Array) -> dict[str, Any]:
-        made = Unisal(config).init({"params": key}, smallest, config.domains[0])
-        return {name: tree for name, tree in made.items() if wanted(name)}
-
-    return init(key)
-
-
-def add_domain(
-    variables: dict,
-    config: UnisalConfig,
-    domain: Domain,
-    *,
-    like: Domain | None = None,
-    key: jax.Array | None = None,
-) -> tuple[dict, UnisalConfig]:
-    """Gives existing weights one more domain, and changes nothing else.
-
-    Args:
-      variables: of a network with `config`.
-      domain: the new one.
-      like: start from a copy of this domain's collections; None starts from fresh ones made with `key`.
-    Returns:
-      (variables with the domain's two collections added, the config with the domain added).
-    """
-    grown = dataclasses.replace(config, domains=(*config.domains, domain))
-    if like is not None:
-        mine = {domain.name: variables[like.name], domain.stats: variables[like.stats]}
-    else:
-        if key is None:
-            raise UnisalError("add_domain needs `like`, a domain to copy, or `key`, a random key")
-        mine = _init(grown, key, lambda name: name in (domain.name, domain.stats))
-    # A copy: the two domains must not share buffers, or donating one would delete the other.
-    return {**variables, **jax.tree.map(jnp.array, mine)}, grown

@@ -12,8 +12,11 @@ import numpy as np
 from unisal_jax.backend import local_devices
 from unisal_jax.domains import Domain, Size
 from unisal_jax.media.images import row_strips
+from unisal_jax.models.architecture import HIDDEN_FEATURES
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.inference import Folded, fold
-from unisal_jax.models.unisal import HIDDEN_FEATURES, Unisal, UnisalConfig, normalize
+from unisal_jax.models.unisal import Unisal
+from unisal_jax.normalization import normalize
 
 Dtype = Literal["float32", "bfloat16"]
 

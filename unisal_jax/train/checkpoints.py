@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import cannot_write
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
 from unisal_jax.weights.checkpoint import ABOUT, VARIABLES, as_numpy, check_digests, reading, save_args

@@ -20,7 +20,7 @@ from unisal_jax.data.plan import Order
 from unisal_jax.data.prepared import Video
 from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_by_aspect
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import experiments
 from unisal_jax.train.losses import LossWeights
 from unisal_jax.train.optimizer import OptimizerConfig

@@ -12,7 +12,8 @@ from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig, add_domain, init_variables
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.initialization import add_domain, init_variables
 from unisal_jax.train import processes
 from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, network_domain
 from unisal_jax.weights.store import check_shapes, imagenet_encoder, load_weights, variable_shapes

@@ -23,7 +23,7 @@ from unisal_jax.data.examples import Arrays, Source
 from unisal_jax.data.loader import Batch, Loader
 from unisal_jax.domains import find_domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.config import TrainConfig
 from unisal_jax.train.optimizer import encoder_frozen, learning_rate

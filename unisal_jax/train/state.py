@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unisal_jax.domains import Domain
-from unisal_jax.models.unisal import RNN_MODULES, UnisalConfig
+from unisal_jax.models.architecture import RNN_MODULES
+from unisal_jax.models.config import UnisalConfig
 
 Tree = dict[str, Any]
 

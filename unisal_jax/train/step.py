@@ -10,8 +10,9 @@ import optax
 from unisal_jax.data.device import DeviceBatch, on_device
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import Domain
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.inference import fold_encoder
-from unisal_jax.models.unisal import Unisal, UnisalConfig
+from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, updated
 from unisal_jax.train.state import AXIS, TrainState, Tree, merged, moving

@@ -21,7 +21,7 @@ from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.media.images import write_png
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import checkpoints, processes
 from unisal_jax.train.config import SYNTHETIC, TrainConfig, check_same
 from unisal_jax.train.logs import Logs, read_list, surroundings, write_json

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.weights import claims
 from unisal_jax.weights.contents import (
     EXTRAS,

@@ -15,7 +15,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.models.unisal import Unisal, UnisalConfig
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.unisal import Unisal
 
 FORMAT = "unisal-jax"
 EXTRAS = "extras"

@@ -14,7 +14,7 @@ import numpy as np
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models import mobilenet_v2
-from unisal_jax.models.unisal import UnisalConfig
+from unisal_jax.models.config import UnisalConfig
 
 NETWORK_ANCHOR = "cnn.features.0.0.weight"
 ENCODER_ANCHOR = "features.0.0.weight"

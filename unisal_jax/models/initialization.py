@@ -1,0 +1,60 @@
+"""Fresh variables of a network, and those of one more domain."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from unisal_jax.domains import Domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.unisal import Unisal
+
+
+def init_variables(config: UnisalConfig, key: jax.Array) -> dict[str, Any]:
+    """Fresh variables of every collection: `params`, `batch_stats`, and two for each domain.
+
+    The encoder is random too; `weights.store.imagenet_encoder` puts the pretrained one in.
+    """
+    return _init(config, key, lambda name: name != "intermediates")
+
+
+def _init(config: UnisalConfig, key: jax.Array, wanted: Callable[[str], bool]) -> dict[str, Any]:
+    smallest = jnp.zeros((1, 1, 32, 32, 3))
+
+    @jax.jit  # what is not wanted is not compiled either
+    def init(key: jax.Array) -> dict[str, Any]:
+        made = Unisal(config).init({"params": key}, smallest, config.domains[0])
+        return {name: tree for name, tree in made.items() if wanted(name)}
+
+    return init(key)
+
+
+def add_domain(
+    variables: dict,
+    config: UnisalConfig,
+    domain: Domain,
+    *,
+    like: Domain | None = None,
+    key: jax.Array | None = None,
+) -> tuple[dict, UnisalConfig]:
+    """Gives existing weights one more domain, and changes nothing else.
+
+    Args:
+      variables: of a network with `config`.
+      domain: the new one.
+      like: start from a copy of this domain's collections; None starts from fresh ones made with `key`.
+    Returns:
+      (variables with the domain's two collections added, the config with the domain added).
+    """
+    grown = dataclasses.replace(config, domains=(*config.domains, domain))
+    if like is not None:
+        mine = {domain.name: variables[like.name], domain.stats: variables[like.stats]}
+    else:
+        if key is None:
+            raise UnisalError("add_domain needs `like`, a domain to copy, or `key`, a random key")
+        mine = _init(grown, key, lambda name: name in (domain.name, domain.stats))
+    # A copy: the two domains must not share buffers, or donating one would delete the other.
+    return {**variables, **jax.tree.map(jnp.array, mine)}, grown

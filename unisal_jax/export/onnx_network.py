@@ -10,7 +10,7 @@ from unisal_jax.domains import SIZE_UNIT, Size
 from unisal_jax.export.onnx_graph import Graph, Value
 from unisal_jax.models.architecture import BLOCKS, GATES, SMOOTHING_FACTOR, TAP_8, TAP_16
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.models.priors import gaussian_maps
+from unisal_jax.models.maps import gaussian_maps
 
 _Params = Mapping[str, Any]
 

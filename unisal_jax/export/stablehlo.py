@@ -18,7 +18,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.export.signature import Call, Signature
 from unisal_jax.models.inference import Folded
 from unisal_jax.models.layers import depthwise_conv, relu6
-from unisal_jax.models.priors import gaussian_maps
+from unisal_jax.models.maps import gaussian_maps
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.normalization import normalize
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unisal_jax.models import architecture, layers, smoothing
+from unisal_jax.models.maps import gaussian_maps
 
 
 def plain_smoothing(x, kernel):

@@ -43,6 +43,11 @@ class Weights:
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of all tensors."""
+        return tensors_sha256(tensors_of(self))
+
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:
     """Raises UnisalError, naming `file` and the tensors, unless the variables fit the network.

@@ -61,8 +61,11 @@ def load_weights(source: str | Path) -> Weights:
     """
     weights = _stored(source)
     variables, converted = as_float32(weights.variables, str(source))
-    metadata = {**weights.metadata, CONVERTED: converted} if converted else weights.metadata
-    return dataclasses.replace(weights, variables=variables, metadata=metadata)
+    if not converted:
+        return weights  # whose checksum may be known already
+    return dataclasses.replace(
+        weights, variables=variables, metadata={**weights.metadata, CONVERTED: converted}
+    )
 
 
 def _stored(source: str | Path) -> Weights:
@@ -218,10 +221,11 @@ def _read_safetensors(path: Path) -> Weights:
             f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT}, and it "
             f"lacks {names.NETWORK_ANCHOR})"
         )
-    if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
+    sha256 = tensors_sha256(tensors)
+    if metadata.pop("tensors_sha256", None) != sha256:
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
     config = take_config(metadata, path)
     own = f"{EXTRAS}/"
     extras = {name.removeprefix(own): tensors.pop(name) for name in list(tensors) if name.startswith(own)}
     check_shapes(tensors, config, str(path))
-    return Weights(unflatten(tensors), config, metadata, extras)
+    return Weights.checked(unflatten(tensors), config, metadata, extras, sha256)

@@ -72,13 +72,18 @@ class JaxEngine:
             jnp.zeros((sequences, height, width, HIDDEN_FEATURES), self.dtype), self.devices[0]
         )
 
-    def images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.Array:
+    def images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.Array | np.ndarray:
         """Log-density [batch, height, width] of images.
 
-        A batch that they divide is shared out over the devices.
+        A batch that is no power of two is filled up to one, so that few programs are compiled. A batch that
+        the devices divide is shared out over them.
         """
-        count = len(self.devices)
-        return _images(*self._program(domain, frames, count if len(frames) % count == 0 else 1))
+        count, devices = len(frames), len(self.devices)
+        full = 1 << (count - 1).bit_length()
+        if full > count:
+            frames = np.concatenate([frames, np.zeros((full - count, *frames.shape[1:]), np.uint8)])
+        maps = _images(*self._program(domain, frames, devices if full % devices == 0 else 1))
+        return maps if full == count else np.asarray(maps)[:count]
 
     def frames(
         self, frames: np.ndarray | jax.Array, domain: Domain, state: jax.Array | None

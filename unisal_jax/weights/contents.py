@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from unisal_jax.domains import Domain, default_domain, find_domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.shapes import variable_shapes
@@ -43,6 +44,19 @@ class Weights:
     config: UnisalConfig
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
+        """One of the config's domains, or that of the name; None for the one to use by default.
+
+        See `domains.default_domain`.
+
+        Raises:
+          UnisalError: there is no such domain.
+        """
+        if domain is not None:
+            return find_domain(domain, self.config.domains)
+        trained = self.metadata.get(TRAINED)
+        return default_domain(self.config.domains, video, trained and trained.split(","))
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
-from data_prep.synthetic import Amount, make
 from tests.prepared_data import Clip, encode, make_clip, write_prepared
 from unisal_jax.data import clips as clips_module
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
@@ -16,6 +15,7 @@ from unisal_jax.data.evaluation import evaluation_videos
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import Video, cross_validation, open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.domains import HOLLYWOOD2, SALICON, Domain
 from unisal_jax.errors import UnisalError
 

@@ -73,18 +73,23 @@ class _Dispatched(NamedTuple):
     metrics: Metrics
 
 
-def train(config: TrainConfig, workdir: str | Path) -> Outcome:
+def train(
+    config: TrainConfig, workdir: str | Path, prepare_synthetic: inputs.PrepareSynthetic | None = None
+) -> Outcome:
     """Trains until the last epoch, or goes on where the workdir's training stopped.
 
     Of several processes each calls it with the same arguments, after `processes.start`. What the
     workdir gets is told in `workdir.py`.
 
+    Args:
+      prepare_synthetic: makes the data of a config that asks for synthetic ones:
+        `data_prep.prepare.prepare_synthetic`.
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.
     """
     with Workdir(Path(workdir), config) as folder:
-        sources, held_out = inputs.open_sources(config, folder.path)
+        sources, held_out = inputs.open_sources(config, folder.path, prepare_synthetic)
         loader = Loader(
             sources,
             seed=config.seed,

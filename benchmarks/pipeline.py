@@ -22,12 +22,12 @@ import numpy as np
 import unisal_jax
 from unisal_jax.benchmark import measure
 from unisal_jax.files import atomic_path
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.predict.batch import Options, predict_sources
-from unisal_jax.predict.network import finish
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 FPS = 30
@@ -72,7 +72,7 @@ def stages(model: unisal_jax.SaliencyModel, clip: Path, folder: Path) -> dict[st
         return maps
 
     log_densities = network()
-    densities = [np.exp(finish(each, size)) for each in log_densities]
+    densities = [np.exp(resize_log_density(each, size)) for each in log_densities]
 
     def draw() -> list[np.ndarray]:
         return [overlay(frame, each, 0.7) for frame, each in zip(frames, densities, strict=True)]
@@ -88,7 +88,7 @@ def stages(model: unisal_jax.SaliencyModel, clip: Path, folder: Path) -> dict[st
         "read": stage_ms(read, count),
         "resize": stage_ms(lambda: [resize_frame(frame, input_size) for frame in frames], count),
         "network": stage_ms(network, count),
-        "finish": stage_ms(lambda: [np.exp(finish(each, size)) for each in log_densities], count),
+        "finish": stage_ms(lambda: [np.exp(resize_log_density(each, size)) for each in log_densities], count),
         "overlay": stage_ms(
             lambda: [overlay(f, d, 0.7) for f, d in zip(frames, densities, strict=True)], count
         ),

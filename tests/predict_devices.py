@@ -26,9 +26,9 @@ def main(weights: str, folder: Path) -> None:
     frames = rng.integers(0, 256, (8, *SIZE, 3), np.uint8)
     domain = four.domain(None, video=False)
 
-    shared = four.network.images(frames, domain)
+    shared = four.engine.images(frames, domain)
     assert len(shared.sharding.device_set) == DEVICES
-    alone = one.network.images(frames, domain)
+    alone = one.engine.images(frames, domain)
     assert alone.sharding.device_set == {jax.local_devices()[2]}
     np.testing.assert_allclose(shared, alone, atol=1e-4)
     # Three pictures are a batch of four; one is for one device.

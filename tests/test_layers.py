@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unisal_jax.models import architecture, layers, priors, smoothing
+from unisal_jax.models import architecture, layers, smoothing
+from unisal_jax.models.maps import gaussian_maps
 
 
 def plain_smoothing(x, kernel):
@@ -133,7 +134,7 @@ def test_dense_convolution(rng):
 def test_prior_maps_at_the_start():
     gaussians = architecture.initial_gaussians()
     assert gaussians.shape == (architecture.PRIORS, 2, 2)
-    maps = np.asarray(priors.gaussian_maps(jnp.asarray(gaussians), (9, 17)))
+    maps = np.asarray(gaussian_maps(jnp.asarray(gaussians), (9, 17)))
     assert maps.shape == (9, 17, 16)
     y, x = np.linspace(0, 1, 9)[:, None], np.linspace(0, 1, 17)
     std = np.exp(-1.5)

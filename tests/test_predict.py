@@ -17,13 +17,13 @@ import unisal_jax
 from tests.conftest import REPOSITORY
 from tests.golden_weights import GOLDEN, arrays
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.models import layers
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 from unisal_jax.predict import network
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.network import finish
 from unisal_jax.predict.outputs import summarise
 
 FOLDER = GOLDEN / "folder"
@@ -251,7 +251,7 @@ def test_finish_is_the_networks_own_resize(rng, size):
     own = layers.resize_bilinear(logits, size)
     own = np.asarray(own - jax.nn.logsumexp(own))
     shifted = logits - np.float32(np.log(np.exp(logits).sum()))
-    np.testing.assert_allclose(finish(shifted, size), own, atol=1e-4)
+    np.testing.assert_allclose(resize_log_density(shifted, size), own, atol=1e-4)
 
 
 def test_features(model, frames):

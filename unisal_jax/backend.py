@@ -5,10 +5,8 @@ import os
 import jax
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.machine import PLATFORM_SETTINGS
 from unisal_jax.weights.fetch import programs_dir
-
-# What a user sets to choose JAX's devices, in the order in which JAX regards it.
-_SETTINGS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 
 
 def start_jax() -> None:
@@ -37,7 +35,7 @@ def local_devices() -> list[jax.Device]:
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0].rstrip(".")
         because = f" ({reason})" if reason else ""
-        name = next((name for name in _SETTINGS if os.environ.get(name)), None)
+        name = next((name for name in PLATFORM_SETTINGS if os.environ.get(name)), None)
         if name is not None:
             raise UnisalError(
                 f"{name}={os.environ[name]}: JAX has no such device here{because}; "

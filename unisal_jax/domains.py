@@ -167,16 +167,19 @@ SALICON = Domain("salicon", (288, 384), (480, 640), 1, static=True, bn_momentum=
 RELEASED_DOMAINS = (DHF1K, HOLLYWOOD2, UCF_SPORTS, SALICON)
 
 
-def find_domain(name: str, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Domain:
-    """The domain called `name`, by our name or the authors', in any case.
+def find_domain(wanted: str | Domain, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Domain:
+    """One of the domains: itself, or by our name or the authors', in any case.
 
     Raises:
       UnisalError: there is none; the message lists those that there are.
     """
     domains = tuple(domains)
     for domain in domains:
-        if name.lower() in (domain.name, domain.source_name.lower()):
+        if wanted == domain or (
+            isinstance(wanted, str) and wanted.lower() in (domain.name, domain.source_name.lower())
+        ):
             return domain
+    name = wanted.name if isinstance(wanted, Domain) else wanted
     raise UnisalError(f"unknown domain {name!r}; known: {', '.join(d.name for d in domains)}")
 
 

@@ -11,9 +11,10 @@ from unisal_jax.analysis.context import Context
 from unisal_jax.analysis.results import Analysis, Picture, Table
 from unisal_jax.benchmark.measure import Step, cost, interleave, machine, summary
 from unisal_jax.domains import DHF1K
+from unisal_jax.inference.engines import open_engine
+from unisal_jax.inference.jax_engine import JaxEngine
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.predict.network import Network
-from unisal_jax.weights.store import variable_shapes
+from unisal_jax.weights.store import Weights, variable_shapes
 
 _REPEATS = 15
 # The parts that the paper names, and the size and time it gives for all of them left out.
@@ -85,18 +86,19 @@ def _variant(config: UnisalConfig) -> tuple[dict[str, Any], Step]:
     shapes = variable_shapes(config)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: np.float32(0.01 + 0.02 * rng.random(leaf.shape)), shapes)
-    network = Network(config, variables)
+    weights = Weights(variables, config)
     size = DHF1K.input_size
-    frame = rng.integers(0, 256, (*size, 3), np.uint8)
-    state = network.zero_state(DHF1K, DHF1K.stride, size)
-    sizes = cost(network.lower_stream(frame, DHF1K, state, size))
+    frames = rng.integers(0, 256, (1, *size, 3), np.uint8)
+    counted = JaxEngine(weights)
+    sizes = cost(counted.lower_frames(frames, DHF1K, counted.zero_state(DHF1K, 1, size)))
+    engine = open_engine(weights)
     leaves = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in shapes.items()}
     trained = sum(count for name, count in leaves.items() if not name.endswith("_stats"))
-    held = {"state": state}
+    held = {"state": engine.zero_state(DHF1K, 1, size)}
 
     def step() -> None:
-        out, held["state"] = network.stream_step(frame, DHF1K, held["state"], 0, size)
-        out.block_until_ready()
+        maps, held["state"] = engine.frames(frames, DHF1K, held["state"])
+        np.asarray(maps)
 
     return {
         "gflop": sizes["gflop"],

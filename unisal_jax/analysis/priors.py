@@ -11,7 +11,7 @@ from unisal_jax.analysis.context import Context, title_of
 from unisal_jax.analysis.results import Analysis, Picture, Table
 from unisal_jax.models.architecture import PRIORS, initial_gaussians
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.models.priors import gaussian_maps
+from unisal_jax.models.maps import gaussian_maps
 from unisal_jax.weights.store import load_weights
 
 _SIZE = (36, 48)

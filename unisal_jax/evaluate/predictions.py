@@ -11,12 +11,12 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
 from unisal_jax.files import list_folder
 from unisal_jax.limits import MAX_MAP_PIXELS
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import IMAGE_SUFFIXES, resize_frame
 from unisal_jax.media.maps import read_map_image
 from unisal_jax.media.mat import read_mat
 from unisal_jax.media.stems import by_stem, match_stems, passed_over_lines
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.network import finish
 
 _STACK, _MAT = ".npy", ".mat"
 # Where `unisal predict` writes maps, the exact ones first.
@@ -50,7 +50,7 @@ class NetworkMaps:
                 for frame in frames:
                     size = self._input_size or self._data.input_size(self._domain, frame.shape[:2])
                     small = self._model.predict_resized(resize_frame(frame, size)[None], self._domain)[0]
-                    yield np.exp(finish(small, frame.shape[:2]))
+                    yield np.exp(resize_log_density(small, frame.shape[:2]))
                 return
             first = next(frames, None)
             if first is None:

@@ -11,13 +11,12 @@ import jax
 
 import unisal_jax
 from unisal_jax.backend import start_jax
-from unisal_jax.domains import Domain, Size
+from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, cannot_write, keep_inputs
-from unisal_jax.models.inference import fold
-from unisal_jax.predict.model import SaliencyModel
+from unisal_jax.inference.fold import fold
 from unisal_jax.weights.fetch import RELEASED, files_of
 from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
 
@@ -101,9 +100,8 @@ def card_path(out: Path) -> Path:
 
 
 def _signature(weights: Weights, options: Options) -> Signature:
-    model = SaliencyModel(weights)
-    domain: Domain = model.domain(options.domain, video=options.streaming)
-    if options.streaming and not model.network.has_recurrence(domain):
+    domain = weights.domain(options.domain, video=options.streaming)
+    if options.streaming and not weights.config.has_recurrence(domain.static):
         raise UnisalError(
             f"--streaming: frames of the domain {domain.name} bypass the recurrence; it has no state"
         )

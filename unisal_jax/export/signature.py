@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.domains import SIZE_UNIT, Domain, Size
+from unisal_jax.inference.onnx_graph import DENSITY, FRAMES, LOG_DENSITY, NEXT_STATE, STATE
 from unisal_jax.models.architecture import HIDDEN_FEATURES
-from unisal_jax.normalization import RGB_MEAN, RGB_STD
+from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 
 Call = Callable[..., tuple[np.ndarray, ...]]
 """An exported network: pictures, and the state if streaming, to the maps, and the next state if streaming."""
-
-FRAMES, STATE, NEXT_STATE = "frames", "state", "next_state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Signature:
     @property
     def output(self) -> str:
         """Name of the maps."""
-        return "density" if self.uint8 else "log_density"
+        return DENSITY if self.uint8 else LOG_DENSITY
 
     @property
     def frames_shape(self) -> tuple[str, ...]:
@@ -71,10 +70,8 @@ class Signature:
         """Uint8 RGB [batch, height, width, 3] as the exported network takes pictures."""
         if self.uint8:
             return frames
-        scaled = (frames.astype(np.float32) / 255 - np.array(RGB_MEAN, np.float32)) / np.array(
-            RGB_STD, np.float32
-        )
-        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)) if self.channels_first else scaled
+        normalized = normalize(frames)
+        return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2)) if self.channels_first else normalized
 
     def zero_state(self, batch: int, size: Size) -> np.ndarray:
         """The hidden state before the first frame."""

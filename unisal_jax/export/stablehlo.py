@@ -1,7 +1,7 @@
 """The network as StableHLO: one artifact for CPU, CUDA and TPU, that runs with nothing but JAX.
 
 Batch and sizes may be symbolic. The artifact holds the fastest form of the layers for each platform
-(`models.forms`); what the others have is dropped when it is compiled.
+(`inference.jax_operations`); what the others have is dropped when it is compiled.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ import numpy as np
 from unisal_jax.domains import SIZE_UNIT, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export.signature import Call, Signature
-from unisal_jax.models.inference import Folded
-from unisal_jax.models.layers import depthwise_conv, relu6
-from unisal_jax.models.priors import gaussian_maps
-from unisal_jax.models.unisal import Unisal
+from unisal_jax.inference.fold import Folded, Params, prior_share, with_prior_share
+from unisal_jax.inference.jax_engine import Program, log_density
+from unisal_jax.inference.jax_operations import forms_of
+from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import normalize
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -49,7 +49,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
     from jax import export
 
     # Those of a fixed size are computed here, as constants of the artifact.
-    fixed = folded.variables(signature.input_size) if signature.input_size else None
+    fixed = folded.sized(signature.input_size) if signature.input_size else None
     function = jax.jit(functools.partial(_predict, folded, fixed, signature))
     types = ["uint8" if signature.uint8 else "float32", "float32"]
     shapes = [signature.frames_shape] + [signature.state_shape] * signature.streaming
@@ -73,38 +73,39 @@ def loaded(artifact: bytes) -> Call:
 
 def _predict(
     folded: Folded,
-    fixed: dict[str, Any] | None,
+    fixed: Params | None,
     signature: Signature,
     frames: jax.Array,
     state: jax.Array | None = None,
 ) -> tuple[jax.Array, ...]:
-    x = (normalize(frames) if signature.uint8 else frames)[:, None]
-    variables = fixed or _variables(folded, (x.shape[2], x.shape[3]))
+    x = normalize(frames) if signature.uint8 else frames
+    params = fixed or _sized(folded, (x.shape[1], x.shape[2]))
+    if state is None and folded.config.has_recurrence(static=True):
+        height, width = (side // SIZE_UNIT for side in x.shape[1:3])
+        state = jnp.zeros((1, height, width, HIDDEN_FEATURES), x.dtype)
 
     def of(backend: str) -> Callable[..., Any]:
-        network = Unisal(folded.config, folded=True, backend=backend)
-        return lambda variables, x, state: network.apply(
-            variables, x, signature.domain, static=not signature.streaming, hidden=state
-        )
+        program = Program(folded.config, "float32", forms_of(backend))
 
-    log_density, state = jax.lax.platform_dependent(
-        variables, x, state, cpu=of("cpu"), cuda=of("gpu"), tpu=of("tpu")
-    )
-    maps = jnp.exp(log_density[:, 0]) if signature.uint8 else log_density[:, 0]
+        def run(params: Params, x: jax.Array, state: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+            found = program(params, x, state)
+            return log_density(found.logits), found.state
+
+        return run
+
+    maps, state = jax.lax.platform_dependent(params, x, state, cpu=of("cpu"), cuda=of("gpu"), tpu=of("tpu"))
+    maps = jnp.exp(maps) if signature.uint8 else maps
     return (maps, state) if signature.streaming else (maps,)
 
 
-def _variables(folded: Folded, size: Size) -> dict[str, Any]:
-    """As `Folded.variables`, for a symbolic size: the artifact computes the prior maps."""
+def _sized(folded: Folded, size: Size) -> Params:
+    """As `Folded.sized`, for a symbolic size: the artifact computes the prior maps."""
     if not folded.priors:
-        return {"params": folded.params}
+        return folded.params
     priors = {name: jnp.asarray(leaf, jnp.float32) for name, leaf in folded.priors.items()}
-    maps = gaussian_maps(priors["gaussians"], (size[0] // SIZE_UNIT, size[1] // SIZE_UNIT))
-    spatial = relu6(depthwise_conv(maps, priors["spatial"], form="grouped") + priors["bias"])
-    share = jnp.matmul(spatial, priors["project"], precision=jax.lax.Precision.HIGHEST)
-    post_cnn = dict(folded.params["post_cnn"])
-    post_cnn["project_norm"] = {"bias": post_cnn["project_norm"]["bias"] + share}
-    return {"params": {**folded.params, "post_cnn": post_cnn}}
+    with jax.default_matmul_precision("highest"):
+        share = prior_share(priors, (size[0] // SIZE_UNIT, size[1] // SIZE_UNIT))
+    return with_prior_share(folded.params, folded.params["post_cnn"]["project_norm"]["bias"] + share)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,10 @@ class UnisalConfig:
         """False where every input bypasses the RNN, so that it has no weights."""
         return self.rnn and not (self.rnn_bypass and all(domain.static for domain in self.domains))
 
+    def has_recurrence(self, static: bool) -> bool:
+        """False where input of that kind, images or video, bypasses the RNN."""
+        return self.has_rnn and not (static and self.rnn_bypass)
+
     def to_json(self) -> str:
         """All fields, domains included, as one line with sorted keys."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

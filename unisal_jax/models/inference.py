@@ -26,8 +26,7 @@ from unisal_jax.domains import Domain, Size
 from unisal_jax.models.architecture import EPSILON, GATES, PRIORS, RNN_MODULES
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.layers import depthwise_conv
-from unisal_jax.models.priors import gaussian_maps
-from unisal_jax.models.smoothing import cell_kernel
+from unisal_jax.models.maps import cell_kernel, gaussian_maps
 
 _Path = tuple[str, ...]
 _Flat = dict[_Path, np.ndarray]

@@ -9,15 +9,11 @@ as it is (reference.md, "Measured cost").
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models import variables
 from unisal_jax.models.architecture import SMOOTHING_FACTOR, SMOOTHING_SIZE
-from unisal_jax.models.priors import gaussian_maps
-
-_RADIUS = SMOOTHING_SIZE // 2
-_REACH = -(-_RADIUS // SMOOTHING_FACTOR)  # cells to either side that the kernel reaches: 3
+from unisal_jax.models.maps import SMOOTHING_REACH, cell_kernel, gaussian_maps
 
 
 def initial_kernel(_key: jax.Array) -> jax.Array:
@@ -26,22 +22,6 @@ def initial_kernel(_key: jax.Array) -> jax.Array:
         ..., 0
     ]
     return gaussian / gaussian.sum()
-
-
-def _taps_of_cells() -> np.ndarray:
-    """[pixel in its cell, cell offset, kernel tap]: 1 where that tap of that pixel reads that cell."""
-    pixel, tap = np.mgrid[:SMOOTHING_FACTOR, -_RADIUS : _RADIUS + 1]
-    cell = (pixel + tap) // SMOOTHING_FACTOR
-    return (cell[:, None] == np.arange(-_REACH, _REACH + 1)[:, None]).astype(np.float32)
-
-
-def cell_kernel(kernel: jax.Array) -> jax.Array:
-    """The 7x7 kernel with 64 outputs, [7, 7, 1, 64], that equals the kernel [41, 41] on an upsampled map."""
-    taps = jnp.asarray(_taps_of_cells(), kernel.dtype)
-    # out[a, b, p, q]: pixel (p, q) of a cell, cell offsets (a, b).
-    cells = jnp.einsum("pau,qbv,uv->abpq", taps, taps, kernel, precision=jax.lax.Precision.HIGHEST)
-    side = 2 * _REACH + 1
-    return cells.reshape(side, side, 1, SMOOTHING_FACTOR * SMOOTHING_FACTOR)
 
 
 def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -55,7 +35,11 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     height, width = x.shape[-2:]
     flat = x.reshape(-1, height, width, 1)
-    padded = jnp.pad(flat, ((0, 0), (_REACH, _REACH), (_REACH, _REACH), (0, 0)), mode="edge")
+    padded = jnp.pad(
+        flat,
+        ((0, 0), (SMOOTHING_REACH, SMOOTHING_REACH), (SMOOTHING_REACH, SMOOTHING_REACH), (0, 0)),
+        mode="edge",
+    )
     cells = jax.lax.conv_general_dilated(
         padded,
         (kernel if kernel.ndim == 4 else cell_kernel(kernel)).astype(x.dtype),

@@ -16,12 +16,12 @@ from tqdm import tqdm
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.limits import MAX_HELD_BYTES
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.frame_times import Steps
 from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
-from unisal_jax.predict.network import finish
 from unisal_jax.predict.outputs import DEFAULT_FPS, Enough, Results
 
 # How far the rate that a video declares may be from that of its frames, as a share.
@@ -116,7 +116,7 @@ def predict_sources(
     if images:
         summary.domains.add(image_domain.name)
         _predict_images(model, images, image_domain, results, options, summary)
-    if len(videos) > 1 and len(model.network.devices) > 1:
+    if len(videos) > 1 and len(model.engine.devices) > 1:
         _spread_videos(model, videos, results, options, summary)
     else:
         for source in videos:
@@ -152,7 +152,7 @@ def _predict_images(
             }
             try:
                 # No name here keeps an image that is done with.
-                results.image(source, images.pop(0), finish(log_density, full), about)
+                results.image(source, images.pop(0), resize_log_density(log_density, full), about)
                 summary.images += 1
             except UnisalError as error:
                 _skip(error, options, summary)
@@ -191,7 +191,7 @@ def _spread_videos(
 ) -> None:
     """Whole videos side by side, one at a time on each device."""
     idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
-    for device in model.network.devices:
+    for device in model.engine.devices:
         idle.put(model.on(device))
 
     def run(source: Source) -> Summary:
@@ -202,7 +202,7 @@ def _spread_videos(
             idle.put(mine)
         return own
 
-    with ThreadPoolExecutor(len(model.network.devices)) as pool:
+    with ThreadPoolExecutor(len(model.engine.devices)) as pool:
         running = [pool.submit(run, source) for source in sources]
         try:
             for each in running:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.inference.engines import Dtype
 from unisal_jax.media.sources import Source
 from unisal_jax.predict.batch import Options, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
-from unisal_jax.predict.network import Dtype
 from unisal_jax.predict.outputs import Results
 
 # Inputs that go to a worker together: pictures make one batch of the network.

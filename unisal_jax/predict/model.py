@@ -5,34 +5,29 @@ import copy
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unisal_jax.backend import start_jax
 from unisal_jax.domains import (
     Domain,
     Size,
     check_input_size,
     check_stride,
-    default_domain,
-    find_domain,
     size_by_aspect,
 )
 from unisal_jax.errors import UnisalError
+from unisal_jax.inference.engines import Dtype, Engine, EngineName, open_engine
 from unisal_jax.limits import MAX_FILM_BYTES
 from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.ahead import ahead
-from unisal_jax.predict.network import Dtype, Network, finish
-from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.store import Weights, load_weights
 
-# Pictures of one size go to the device together, at most so many; fewer are filled up to a power
-# of two, so that few programs are compiled.
+# Images of one size go to the device together, at most so many.
 MAX_BATCH = 8
 # Frames of a static domain do not wait for each other.
 _STATIC_VIDEO_BATCH = 4
@@ -46,7 +41,9 @@ _Item = TypeVar("_Item")
 _Group = tuple[list[np.ndarray], np.ndarray]
 
 
-def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyModel":
+def load(
+    weights: str | Path = "unisal", dtype: Dtype = "float32", engine: EngineName = "auto"
+) -> "SaliencyModel":
     """Loads a network for prediction.
 
     Args:
@@ -54,12 +51,13 @@ def load(weights: str | Path = "unisal", dtype: Dtype = "float32") -> "SaliencyM
         cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
         of a .safetensors, .pth or checkpoint folder.
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
+      engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where JAX's
+        device would be the CPU, else JAX. Their results are the same but for the rounding of float32.
     Raises:
-      UnisalError: the weights are not there, damaged, or of another network; or JAX has no device of the
-        platform that `JAX_PLATFORMS` names.
+      UnisalError: the weights are not there, damaged, or of another network; the engine cannot do the dtype;
+        or JAX has no device of the platform that `JAX_PLATFORMS` names.
     """
-    start_jax()
-    return SaliencyModel(load_weights(weights), dtype)
+    return SaliencyModel(load_weights(weights), dtype, engine)
 
 
 class SaliencyModel:
@@ -67,17 +65,23 @@ class SaliencyModel:
 
     A density is a probability over pixels: float32 [height, width] of the picture's own size, that
     sums to one. With `log=True` it is the natural logarithm of that.
+
+    Attributes:
+      config: of the network.
+      metadata: of the weights.
+      engine: what computes.
     """
 
-    def __init__(self, weights: Weights, dtype: Dtype = "float32"):
+    def __init__(self, weights: Weights, dtype: Dtype = "float32", engine: EngineName = "auto"):
+        self._weights = weights
         self.config = weights.config
         self.metadata = weights.metadata
-        self.network = Network(weights.config, weights.variables, dtype)
+        self.engine: Engine = open_engine(weights, engine, dtype)
 
-    def on(self, device: jax.Device) -> "SaliencyModel":
-        """The same model on one of the devices alone."""
+    def on(self, device: Any) -> "SaliencyModel":
+        """The same model on one of the engine's devices alone."""
         other = copy.copy(self)
-        other.network = self.network.on(device)
+        other.engine = self.engine.on(device)
         return other
 
     @property
@@ -85,22 +89,23 @@ class SaliencyModel:
         """Names of the domains that the weights have parameters for."""
         return tuple(domain.name for domain in self.config.domains)
 
-    def domain(self, name: str | None, *, video: bool) -> Domain:
-        """The domain called `name`; None for the one to use by default, see `domains.default_domain`."""
-        if name is not None:
-            return find_domain(name, self.config.domains)
-        trained = self.metadata.get(TRAINED)
-        return default_domain(self.config.domains, video, trained and trained.split(","))
+    def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
+        """One of the domains, or that of the name; None for the default, see `domains.default_domain`."""
+        return self._weights.domain(domain, video=video)
 
     def predict(
-        self, image: ArrayLike, domain: str | None = None, input_size: Size | None = None, log: bool = False
+        self,
+        image: ArrayLike,
+        domain: str | Domain | None = None,
+        input_size: Size | None = None,
+        log: bool = False,
     ) -> np.ndarray:
         """The density of one picture.
 
         Args:
           image: uint8 RGB [height, width, 3], of any size: an array of NumPy, JAX or PyTorch, a Pillow
             image, or anything else that NumPy can view.
-          domain: whose parameters to use; None for the default one, see `SaliencyModel.domain`.
+          domain: whose parameters to use, or its name; None for the default one, see `SaliencyModel.domain`.
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
           log: return the log-density.
@@ -112,7 +117,11 @@ class SaliencyModel:
         return self.predict_batch(as_frames(image, 3, "image")[None], domain, input_size, log)[0]
 
     def predict_batch(
-        self, images: ArrayLike, domain: str | None = None, input_size: Size | None = None, log: bool = False
+        self,
+        images: ArrayLike,
+        domain: str | Domain | None = None,
+        input_size: Size | None = None,
+        log: bool = False,
     ) -> np.ndarray:
         """The densities float32 [N, height, width] of pictures of one size, uint8 RGB [N, height, width, 3].
 
@@ -130,16 +139,13 @@ class SaliencyModel:
         return np.concatenate(results)
 
     def predict_resized(self, frames: np.ndarray, domain: Domain) -> np.ndarray:
-        """Log-densities at the input size, float32 [N, h, w], of at most 8 pictures that have it already."""
-        count = len(frames)
-        full = 1 << (count - 1).bit_length()
-        frames = np.concatenate([frames, np.zeros((full - count, *frames.shape[1:]), np.uint8)])
-        return np.asarray(self.network.images(frames, domain))[:count]
+        """Log-densities at the input size, float32 [N, h, w], of pictures that have it already."""
+        return np.asarray(self.engine.images(frames, domain))
 
     def predict_video(
         self,
         video: str | os.PathLike[str] | Iterable[ArrayLike],
-        domain: str | None = None,
+        domain: str | Domain | None = None,
         input_size: Size | None = None,
         stride: int | None = None,
         log: bool = False,
@@ -183,7 +189,7 @@ class SaliencyModel:
             return
         size = first.shape[:2]
         input_size = input_size or domain.video_input_size(size)
-        together = stride if self.network.has_recurrence(domain) else _STATIC_VIDEO_BATCH
+        together = stride if self.config.has_recurrence(domain.static) else _STATIC_VIDEO_BATCH
         count, side_by_side = _plan(size, together)
         # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of
         # frames the next one's maps are brought to full size, the device works on the one after that,
@@ -199,22 +205,22 @@ class SaliencyModel:
 
     def _dispatch(
         self, groups: Iterable[_Group], domain: Domain, count: int, parts: int
-    ) -> Generator[tuple[list[np.ndarray], jax.Array], None, None]:
+    ) -> Generator[tuple[list[np.ndarray], Any], None, None]:
         """Groups of frames with their log-densities at the input size, which are still being computed.
 
         `parts` groups of `count` frames in turn belong to all the recurrences, each with a state of its own.
         """
-        states: list[jax.Array | None] = []
+        states: list[Any | None] = []
         for number, (group, small) in enumerate(groups):
             if number < parts:
-                states.append(self.network.zero_state(domain, count, small.shape[1:3]))
-            maps, states[number % parts] = self.network.frames(small, domain, states[number % parts])
+                states.append(self.engine.zero_state(domain, count, small.shape[1:3]))
+            maps, states[number % parts] = self.engine.frames(small, domain, states[number % parts])
             yield group, maps
 
     def stream(
         self,
         size: Size,
-        domain: str | None = None,
+        domain: str | Domain | None = None,
         input_size: Size | None = None,
         stride: int | None = None,
         log: bool = False,
@@ -228,11 +234,11 @@ class SaliencyModel:
         chosen = self.domain(domain, video=True)
         small = checked_size(input_size) or chosen.video_input_size(size)
         return Stream(
-            self.network, (size[0], size[1]), chosen, small, _checked_stride(stride) or chosen.stride, log
+            self.engine, (size[0], size[1]), chosen, small, _checked_stride(stride) or chosen.stride, log
         )
 
     def features(
-        self, image: ArrayLike, domain: str | None = None, input_size: Size | None = None
+        self, image: ArrayLike, domain: str | Domain | None = None, input_size: Size | None = None
     ) -> dict[str, np.ndarray]:
         """The network's inner maps for a picture, float32 [h, w, channels] by name.
 
@@ -241,23 +247,26 @@ class SaliencyModel:
         """
         image = as_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
-        maps = self.network.features(resize_frame(image, input_size), self.domain(domain, video=False))
-        return {name: np.array(each, np.float32) for name, each in maps.items()}
+        small = resize_frame(image, input_size)[None]
+        maps = self.engine.features(small, self.domain(domain, video=False))
+        features = {name: np.array(each[0], np.float32) for name, each in maps.items()}
+        features["fused"] = features["fused"][..., 0]
+        return features
 
 
 class Stream:
     """A video as it happens. The hidden states of all interleaved recurrences stay on the device."""
 
-    def __init__(
-        self, network: Network, size: Size, domain: Domain, input_size: Size, stride: int, log: bool
-    ):
-        self._network, self._domain = network, domain
+    def __init__(self, engine: Engine, size: Size, domain: Domain, input_size: Size, stride: int, log: bool):
+        self._engine, self._domain = engine, domain
         self._size, self._input_size, self._stride, self._log = size, input_size, stride, log
         self.reset()
 
     def reset(self) -> None:
         """Forgets all frames, as at the start of another video."""
-        self._ring = self._network.zero_state(self._domain, self._stride, self._input_size)
+        self._states = [
+            self._engine.zero_state(self._domain, 1, self._input_size) for _ in range(self._stride)
+        ]
         self._next = 0
 
     def __call__(self, frame: ArrayLike) -> np.ndarray:
@@ -275,11 +284,9 @@ class Stream:
             )
         small = resize_frame(frame, self._input_size)
         slot = self._next % self._stride
-        result, self._ring = self._network.stream_step(
-            small, self._domain, self._ring, slot, self._size, self._log
-        )
+        maps, self._states[slot] = self._engine.frames(small[None], self._domain, self._states[slot])
         self._next += 1
-        return np.array(result)
+        return _finished(np.asarray(maps)[0], self._size, self._log)
 
 
 def checked_size(input_size: Size | None) -> Size | None:
@@ -363,7 +370,7 @@ def _resized_groups(
 
 
 def _finished_groups(
-    running: Iterable[tuple[list[np.ndarray], jax.Array]], log: bool
+    running: Iterable[tuple[list[np.ndarray], Any]], log: bool
 ) -> Generator[tuple[list[np.ndarray], list[np.ndarray]], None, None]:
     for group, maps in running:
         each = zip(group, np.asarray(maps), strict=False)
@@ -371,5 +378,5 @@ def _finished_groups(
 
 
 def _finished(log_density: np.ndarray, size: Size, log: bool) -> np.ndarray:
-    full = finish(log_density, size)
-    return full if log else np.exp(full)
+    full = resize_log_density(log_density, size)
+    return full if log else np.exp(full, out=full)

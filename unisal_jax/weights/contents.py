@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from unisal_jax.domains import Domain, default_domain, find_domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
@@ -44,6 +45,24 @@ class Weights:
     config: UnisalConfig
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
+        """One of the config's domains, or that of the name; None for the one to use by default.
+
+        See `domains.default_domain`.
+
+        Raises:
+          UnisalError: there is no such domain.
+        """
+        if domain is not None:
+            return find_domain(domain, self.config.domains)
+        trained = self.metadata.get(TRAINED)
+        return default_domain(self.config.domains, video, trained and trained.split(","))
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of all tensors."""
+        return tensors_sha256(tensors_of(self))
 
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:

@@ -1,0 +1,176 @@
+"""The network's weights folded for prediction in one domain: the same maps from fewer operations.
+
+- Every batch norm's scale is in the convolution before it, and its bias is all that is left of it.
+- The prior maps, which are constants of the size, have gone through Post-CNN: what they add to its
+  output is part of its last bias, [height, width, channels].
+- The cGRU's scales and biases are in its convolutions.
+- The smoothing kernel is the 7x7 one with 64 outputs (`maps.cell_kernel`).
+- A 1x1 convolution of several maps lies in one matrix a map.
+
+All is exact up to rounding, and needs NumPy alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.domains import SIZE_UNIT, Domain, Size
+from unisal_jax.models.architecture import (
+    EPSILON,
+    GATES,
+    PRIORS,
+    RNN_MODULES,
+    SKIP_8_FEATURES,
+    SKIP_16_FEATURES,
+)
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.maps import cell_kernel, gaussian_maps
+
+Params = dict[str, Any]
+"""Folded parameters: nested dicts of arrays, [in, out] of a 1x1 convolution, else [row, column, in, out]."""
+_Path = tuple[str, ...]
+_Flat = dict[_Path, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """The weights of one domain.
+
+    Attributes:
+      config: of the network that they come from.
+      params: float32; Post-CNN's last bias, [256], is without the prior maps.
+      priors: what the prior maps go through, float64, by name; empty without prior maps.
+    """
+
+    config: UnisalConfig
+    params: Params
+    priors: dict[str, np.ndarray]
+
+    def sized(self, input_size: Size, params: Params | None = None) -> Params:
+        """The parameters for images of one size.
+
+        Args:
+          input_size: (height, width) in pixels.
+          params: a copy of the attribute on a device, for sizes to share; None for the attribute.
+        """
+        params = self.params if params is None else params
+        if not self.priors:
+            return params
+        bias = self.params["post_cnn"]["project_norm"]["bias"]
+        share = prior_share(self.priors, (input_size[0] // SIZE_UNIT, input_size[1] // SIZE_UNIT))
+        return with_prior_share(params, (bias + share).astype(bias.dtype))
+
+
+def with_prior_share(params: Params, bias: Any) -> Params:
+    """The parameters with another last bias of Post-CNN, [height, width, 256]."""
+    return {**params, "post_cnn": {**params["post_cnn"], "project_norm": {"bias": bias}}}
+
+
+def prior_share(priors: Mapping[str, Any], size: Size) -> Any:
+    """What the prior maps add to Post-CNN's output.
+
+    Args:
+      priors: those of `Folded`, arrays of NumPy or of JAX.
+      size: (height, width) of the maps, 1/32 of the image's; may be symbolic.
+    Returns:
+      [height, width, 256], of the same kind and type.
+    """
+    xp = priors["gaussians"].__array_namespace__()
+    height, width = size
+    padded = xp.pad(gaussian_maps(priors["gaussians"], size), ((1, 1), (1, 1), (0, 0)))
+    kernel = priors["spatial"]
+    spatial = sum(kernel[i, j, 0] * padded[i : i + height, j : j + width] for i in range(3) for j in range(3))
+    return xp.clip(spatial + priors["bias"], 0, 6) @ priors["project"]
+
+
+def fold(variables: Mapping[str, Any], config: UnisalConfig, domain: Domain) -> Folded:
+    """Folds the weights for one domain.
+
+    Args:
+      variables: of a network with `config`, all collections.
+      config: of that network.
+      domain: one of its domains.
+    """
+    own: _Flat = {}
+    for collection in ("params", "batch_stats", domain.name, domain.stats):
+        own.update(_flat(variables.get(collection, {})))
+    if not config.has_rnn:
+        own = {path: leaf for path, leaf in own.items() if path[0] not in RNN_MODULES}
+    _fold_norms(own)
+    _fold_gates(own)
+    if config.smoothing:
+        own["smoothing", "kernel"] = cell_kernel(own["smoothing", "kernel"])
+    _split_maps(own, config.skips)
+    priors = _take_priors(own) if config.prior_maps else {}
+    return Folded(config, _nested(own), priors)
+
+
+def _flat(tree: Mapping[str, Any], path: _Path = ()) -> _Flat:
+    """Copies of the leaves in float64, so that folding adds no rounding of its own."""
+    flat: _Flat = {}
+    for name, each in tree.items():
+        if isinstance(each, Mapping):
+            flat.update(_flat(each, (*path, name)))
+        else:
+            flat[*path, name] = np.array(each, np.float64)
+    return flat
+
+
+def _nested(flat: _Flat) -> Params:
+    tree: Params = {}
+    for path, leaf in flat.items():
+        at = tree
+        for name in path[:-1]:
+            at = at.setdefault(name, {})
+        at[path[-1]] = leaf.astype(np.float32)
+    return tree
+
+
+def _fold_norms(own: _Flat) -> None:
+    for *parent, norm in [path[:-1] for path in own if path[-1] == "mean"]:
+        scale, bias, mean, var = (own.pop((*parent, norm, name)) for name in ("scale", "bias", "mean", "var"))
+        factor = scale * (var + EPSILON) ** -0.5
+        conv = _convolution_before(own, tuple(parent), norm)
+        own[*conv, "kernel"] *= factor
+        own[*parent, norm, "bias"] = bias + (own.pop((*conv, "bias"), 0) - mean) * factor
+
+
+def _convolution_before(own: _Flat, parent: _Path, norm: str) -> _Path:
+    """Norms are called after their convolution; a gate's last one, `norm`, comes after its last one."""
+    names = [norm.removesuffix("_norm")] if norm != "norm" else ["project", "spatial"]
+    return next((*parent, name) for name in names if (*parent, name, "kernel") in own)
+
+
+def _fold_gates(own: _Flat) -> None:
+    for path in [path for path in own if path[0] == "rnn" and path[-1] == "scale"]:
+        gate, scale = path[:-1], own.pop(path)
+        own[*_convolution_before(own, gate, "norm"), "kernel"] *= scale
+        own[*gate, "norm", "bias"] *= scale
+    for name in GATES:
+        if ("rnn", f"{name}_bias") in own:
+            own["rnn", f"{name}_input", "norm", "bias"] += own.pop(("rnn", f"{name}_bias"))
+
+
+def _split_maps(own: _Flat, skips: bool) -> None:
+    """The decoder's blocks read the maps from below first, then those of the skip connection, if any."""
+    for level, beside in (("16", SKIP_16_FEATURES), ("8", SKIP_8_FEATURES)):
+        kernel = own.pop((f"upsampling_{level}", "expand", "kernel"))
+        ends = [len(kernel) - beside] if skips else []
+        for number, piece in enumerate(np.split(kernel, ends)):
+            own[f"upsampling_{level}", "expand", f"kernel_{number}"] = piece
+
+
+def _take_priors(own: _Flat) -> dict[str, np.ndarray]:
+    """Cuts the prior maps' channels, the last ones, out of Post-CNN."""
+    taken = {"gaussians": own.pop(("prior_maps", "gaussians"))}
+    spatial, bias, project = (
+        ("post_cnn", "spatial", "kernel"),
+        ("post_cnn", "spatial_norm", "bias"),
+        ("post_cnn", "project", "kernel"),
+    )
+    taken["spatial"], own[spatial] = own[spatial][..., -PRIORS:], own[spatial][..., :-PRIORS]
+    taken["bias"], own[bias] = own[bias][-PRIORS:], own[bias][:-PRIORS]
+    taken["project"], own[project] = own[project][-PRIORS:], own[project][:-PRIORS]
+    return taken

@@ -1,0 +1,77 @@
+"""ONNX graphs kept in the cache folder, so that one is built once and not in every process."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import unisal_jax
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path
+from unisal_jax.weights.fetch import cache_dir
+
+logger = logging.getLogger(__name__)
+
+# A graph is as large as the weights, 15 MB.
+_MAX_GRAPHS = 24
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def graphs_dir() -> Path:
+    """The folder of the graphs. May not exist."""
+    return cache_dir() / "graphs"
+
+
+def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
+    """The graph that is kept for these facts, or, if there is none that is whole, a new one, which is kept.
+
+    Where the cache folder cannot be written, the graph is built each time.
+
+    Args:
+      facts: all that decides the graph but this package's version; of JSON's types.
+      build: makes the graph.
+    """
+    key = json.dumps({**facts, "version": unisal_jax.__version__}, sort_keys=True).encode()
+    path = graphs_dir() / f"{hashlib.sha256(key).hexdigest()[:32]}.onnx"
+    try:
+        digest, graph = _split(path.read_bytes())
+        if digest == _digest(key, graph):
+            os.utime(path)
+            return graph
+        logger.info("%s: damaged, or not of this package: made anew", path)
+    except OSError:
+        pass
+    graph = build()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(_digest(key, graph) + graph)
+        _drop_oldest(path.parent)
+    except (OSError, UnisalError) as error:
+        logger.info("%s: cannot be kept: %s", path, error)
+    return graph
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    return content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+
+
+def _digest(key: bytes, graph: bytes) -> bytes:
+    # Over the key too: a whole graph under another's name is found out as well.
+    return hashlib.sha256(key + b"\0" + graph).digest()
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Deletes the graphs that were not used for longest."""
+
+    def used(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except FileNotFoundError:  # another process has deleted it
+            return 0.0
+
+    for path in sorted(folder.glob("*.onnx"), key=used)[:-_MAX_GRAPHS]:
+        path.unlink(missing_ok=True)

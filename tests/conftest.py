@@ -15,7 +15,7 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.normalization import RGB_MEAN, RGB_STD
 from unisal_jax.weights import names
-from unisal_jax.weights.store import Weights, load_weights, save_weights, variable_shapes
+from unisal_jax.weights.store import Weights, load_weights, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
 # Real people's gaze on real pictures, which may not be given on; beside the checkout where it is at hand.
@@ -30,10 +30,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 @pytest.fixture(scope="session")
 def golden():
     """golden(seed): random weights that the golden numbers were computed with."""
-    shapes = variable_shapes(UnisalConfig())
 
     def make(seed: int) -> Weights:
-        variables, extras = names.from_state(make_weights(seed), UnisalConfig(), shapes, f"seed {seed}")
+        variables, extras = names.from_state(make_weights(seed), UnisalConfig(), f"seed {seed}")
         return Weights(variables, UnisalConfig(), {}, extras)
 
     return make

@@ -10,11 +10,11 @@ import pathlib
 import zlib
 from typing import Any
 
-import jax
 import numpy as np
 
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.weights.store import variable_shapes
+from unisal_jax.models.shapes import variable_shapes
+from unisal_jax.trees import flatten, unflatten
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
@@ -78,17 +78,19 @@ def made_up(config: UnisalConfig, seed: int = 1) -> dict[str, Any]:
     """
     rng = np.random.default_rng(seed)
 
-    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        name = path[-1].key
+    def fill(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        name = path.rsplit("/", 1)[-1]
         if name in ("scale", "var"):
-            values = rng.uniform(0.5, 1.5, leaf.shape)
+            values = rng.uniform(0.5, 1.5, shape)
         elif name in ("bias", "mean") or name.endswith("_bias"):
-            values = rng.uniform(-0.15, 0.15, leaf.shape)
+            values = rng.uniform(-0.15, 0.15, shape)
         elif name == "kernel":
-            values = rng.standard_normal(leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
+            values = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
         else:
             assert name == "gaussians"
-            values = _gaussians(rng, leaf.shape)
-        return values.astype(leaf.dtype)
+            values = _gaussians(rng, shape)
+        return values.astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(fill, variable_shapes(config))
+    return unflatten(
+        {path: fill(path, shape) for path, shape in sorted(flatten(variable_shapes(config)).items())}
+    )

@@ -16,12 +16,12 @@ from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train import optimizer, state
 from unisal_jax.train.losses import LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, encoder_frozen
 from unisal_jax.train.step import eval_step, train_step
-from unisal_jax.weights.store import variable_shapes
 
 DOMAINS = (DHF1K, SALICON)
 SIZE = (32, 64)

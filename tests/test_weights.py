@@ -20,7 +20,7 @@ from unisal_jax.weights.store import (
     load_weights,
     save_weights,
     tensors_of,
-    variable_shapes,
+    tensors_sha256,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # orbax's own
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_named(spoil, message):
     state = make_weights(7)
     spoil(state)
     with pytest.raises(UnisalError, match=f"^a.pth: .*{message}"):
-        names.from_state(state, UnisalConfig(), variable_shapes(UnisalConfig()), "a.pth")
+        names.from_state(state, UnisalConfig(), "a.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ""])
@@ -113,6 +113,25 @@ def test_damage_is_found(golden_file, tmp_path):
         load_weights(tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").write_bytes(content[:5000])
     with pytest.raises(UnisalError, match=r"a\.safetensors: not a readable"):
+        load_weights(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", ["/".join("a" * 5000), "params/encoder/stem/kernel/more", "params/encoder", "extras"]
+)
+def test_tensors_that_no_network_has(golden, tmp_path, name):
+    """However deep, or within another, or around others."""
+    from safetensors.numpy import save_file
+
+    weights = golden(7)
+    tensors = {**tensors_of(weights), name: np.zeros(1, np.float32)}
+    metadata = {
+        "format": "unisal-jax",
+        "config": weights.config.to_json(),
+        "tensors_sha256": tensors_sha256(tensors),
+    }
+    save_file(tensors, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(UnisalError, match=f"has unknown tensors, {name[:100]} among 1$"):
         load_weights(tmp_path / "a.safetensors")
 
 

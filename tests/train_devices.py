@@ -22,7 +22,6 @@ from unisal_jax.train import processes, state
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.step import eval_step, pmapped, pmapped_eval, train_step
 from unisal_jax.weights import names
-from unisal_jax.weights.store import variable_shapes
 
 STEPS = 12
 DOMAINS = (DHF1K, SALICON)
@@ -74,7 +73,7 @@ def main(out: str, kind: str = "float64", *cluster: str) -> None:
         processes.start(cluster[0], int(cluster[1]), int(cluster[2]))
     # Fresh weights would not do: behind a random encoder the features hardly vary, and dividing by
     # their deviation amplifies rounding a million times.
-    weights, _ = names.from_state(make_weights(8), CONFIG, variable_shapes(CONFIG), "seed 8")
+    weights, _ = names.from_state(make_weights(8), CONFIG, "seed 8")
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), weights)
     optimizer = OPTIMIZER if dtype is np.float64 else PLAIN
     programs = [

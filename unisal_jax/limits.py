@@ -101,7 +101,7 @@ MAX_CONFIG_BYTES = 1 << 20
 """Bytes of a network's config as text."""
 
 MAX_DOMAINS = 64
-"""Domains of a network. Its shapes are found out by tracing it, which takes longer with each."""
+"""Domains of a network. Building it takes longer with each."""
 
 MAX_NAME_LENGTH = 64
 """Characters of a domain's name."""

@@ -1,9 +1,9 @@
 """Size, operations and time of the network, and of what it saves (paper, section 4.6 and Table 6)."""
 
 import dataclasses
+import math
 from typing import Any
 
-import jax
 import numpy as np
 
 from unisal_jax.analysis import plots, published
@@ -14,7 +14,9 @@ from unisal_jax.domains import DHF1K
 from unisal_jax.inference.engines import open_engine
 from unisal_jax.inference.jax_engine import JaxEngine
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.weights.store import Weights, variable_shapes
+from unisal_jax.models.shapes import variable_shapes
+from unisal_jax.trees import flatten, unflatten
+from unisal_jax.weights.store import Weights
 
 _REPEATS = 15
 # The parts that the paper names, and the size and time it gives for all of them left out.
@@ -85,14 +87,14 @@ def _variant(config: UnisalConfig) -> tuple[dict[str, Any], Step]:
     """(its sizes, how to run a frame); with weights that mean nothing, as time and size do not know them."""
     shapes = variable_shapes(config)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: np.float32(0.01 + 0.02 * rng.random(leaf.shape)), shapes)
-    weights = Weights(variables, config)
+    variables = {path: np.float32(0.01 + 0.02 * rng.random(shape)) for path, shape in flatten(shapes).items()}
+    weights = Weights(unflatten(variables), config)
     size = DHF1K.input_size
     frames = rng.integers(0, 256, (1, *size, 3), np.uint8)
     counted = JaxEngine(weights)
     sizes = cost(counted.lower_frames(frames, DHF1K, counted.zero_state(DHF1K, 1, size)))
     engine = open_engine(weights)
-    leaves = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in shapes.items()}
+    leaves = {name: sum(map(math.prod, flatten(tree).values())) for name, tree in shapes.items()}
     trained = sum(count for name, count in leaves.items() if not name.endswith("_stats"))
     held = {"state": engine.zero_state(DHF1K, 1, size)}
 

@@ -27,6 +27,7 @@ from unisal_jax.models.architecture import (
 )
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.maps import cell_kernel, gaussian_maps
+from unisal_jax.trees import flatten, unflatten
 
 Params = dict[str, Any]
 """Folded parameters: nested dicts of arrays, [in, out] of a 1x1 convolution, else [row, column, in, out]."""
@@ -40,7 +41,7 @@ class Folded:
 
     Attributes:
       config: of the network that they come from.
-      params: float32; Post-CNN's last bias, [256], is without the prior maps.
+      params: float64, for the engines to cast; Post-CNN's last bias, [256], is without the prior maps.
       priors: what the prior maps go through, float64, by name; empty without prior maps.
     """
 
@@ -60,7 +61,7 @@ class Folded:
             return params
         bias = self.params["post_cnn"]["project_norm"]["bias"]
         share = prior_share(self.priors, (input_size[0] // SIZE_UNIT, input_size[1] // SIZE_UNIT))
-        return with_prior_share(params, (bias + share).astype(bias.dtype))
+        return with_prior_share(params, bias + share)
 
 
 def with_prior_share(params: Params, bias: Any) -> Params:
@@ -95,7 +96,9 @@ def fold(variables: Mapping[str, Any], config: UnisalConfig, domain: Domain) -> 
     """
     own: _Flat = {}
     for collection in ("params", "batch_stats", domain.name, domain.stats):
-        own.update(_flat(variables.get(collection, {})))
+        for path, leaf in flatten(variables.get(collection, {})).items():
+            # A copy in float64, so that folding adds no rounding of its own.
+            own[tuple(path.split("/"))] = np.array(leaf, np.float64)
     if not config.has_rnn:
         own = {path: leaf for path, leaf in own.items() if path[0] not in RNN_MODULES}
     _fold_norms(own)
@@ -104,28 +107,7 @@ def fold(variables: Mapping[str, Any], config: UnisalConfig, domain: Domain) -> 
         own["smoothing", "kernel"] = cell_kernel(own["smoothing", "kernel"])
     _split_maps(own, config.skips)
     priors = _take_priors(own) if config.prior_maps else {}
-    return Folded(config, _nested(own), priors)
-
-
-def _flat(tree: Mapping[str, Any], path: _Path = ()) -> _Flat:
-    """Copies of the leaves in float64, so that folding adds no rounding of its own."""
-    flat: _Flat = {}
-    for name, each in tree.items():
-        if isinstance(each, Mapping):
-            flat.update(_flat(each, (*path, name)))
-        else:
-            flat[*path, name] = np.array(each, np.float64)
-    return flat
-
-
-def _nested(flat: _Flat) -> Params:
-    tree: Params = {}
-    for path, leaf in flat.items():
-        at = tree
-        for name in path[:-1]:
-            at = at.setdefault(name, {})
-        at[path[-1]] = leaf.astype(np.float32)
-    return tree
+    return Folded(config, unflatten({"/".join(path): leaf for path, leaf in own.items()}), priors)
 
 
 def _fold_norms(own: _Flat) -> None:

@@ -15,9 +15,11 @@ from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain, init_variables
+from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.train import processes
 from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, network_domain
-from unisal_jax.weights.store import check_shapes, imagenet_encoder, load_weights, variable_shapes
+from unisal_jax.weights.contents import check_shapes
+from unisal_jax.weights.store import imagenet_encoder, load_weights
 
 PrepareSynthetic = Callable[[str, Path, Amount, int], Path]
 """(a released dataset's name, folder, how much, seed) -> the prepared dataset, made in the folder unless it

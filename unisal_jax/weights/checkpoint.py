@@ -20,10 +20,10 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
+from unisal_jax.trees import flatten
 from unisal_jax.weights import claims
 from unisal_jax.weights.contents import (
     EXTRAS,
@@ -182,7 +182,7 @@ def _metadata(about: Mapping[str, Any], path: Path) -> tuple[dict[str, str], Uni
 
 
 def _digests(trees: Mapping[str, Any], texts: Mapping[str, Any]) -> dict[str, str]:
-    digests = {name: tensors_sha256(flatten_dict(dict(tree), sep="/")) for name, tree in trees.items()}
+    digests = {name: tensors_sha256(flatten(tree)) for name, tree in trees.items()}
     for name, value in texts.items():
         digests[name] = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
     return digests

@@ -2,26 +2,19 @@
 
 Every file is pinned by size and sha256, so it does not matter which source it came from. The first
 source is the authors' repository; the second a Python package that carries byte-identical copies.
+What only fetching needs is imported late: most calls find the file in the cache.
 """
 
 import contextlib
 import hashlib
-import http.client
 import os
-import subprocess
 import sys
-import tempfile
-import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 import platformdirs
-from filelock import FileLock
-from tqdm import tqdm
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import files_below
@@ -31,7 +24,6 @@ _REPOSITORY = "https://raw.githubusercontent.com/rdroste/unisal/master"
 _WHEEL_FOLDER = "pyautoflip/3rd_party_libs/unisal"
 _TIMEOUT_SECONDS = 10
 _CHUNK_BYTES = 1 << 20
-_WHEEL_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -169,6 +161,8 @@ def fetch(name: str, offline: bool = False, progress: bool = True) -> Path:
 
 @contextlib.contextmanager
 def _cache_lock(folder: Path) -> Iterator[None]:
+    from filelock import FileLock
+
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,6 +206,9 @@ def _manual_instructions(released: Released, reason: str) -> str:
 
 
 def _fetch_url(released: Released, folder: Path, progress: bool) -> None:
+    import http.client
+    import urllib.request
+
     try:
         with urllib.request.urlopen(released.url, timeout=_TIMEOUT_SECONDS) as response:
             _store(response, released, folder, progress)
@@ -222,6 +219,11 @@ def _fetch_url(released: Released, folder: Path, progress: bool) -> None:
 
 def _fetch_wheel(released: Released, folder: Path) -> None:
     """Take the file out of the package, and the other released files as well: it has them all."""
+    import tempfile
+    import zipfile
+    import zlib
+
+    damage = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
     others = [other for other in RELEASED.values() if other != released and verify(other.name) != "ok"]
     try:
         with (
@@ -231,11 +233,13 @@ def _fetch_wheel(released: Released, folder: Path) -> None:
             for wanted in (released, *others):
                 with archive.open(wanted.wheel_member) as member:
                     _store(member, wanted, folder, progress=False)
-    except _WHEEL_DAMAGE as error:
+    except damage as error:
         raise _SourceError(f"the wheel of {WHEEL_REQUIREMENT}: {error}") from error
 
 
 def _download_wheel(folder: str) -> Path:
+    import subprocess
+
     # -P: else a folder `pip` in the working directory would run. Only a wheel: pip would run the setup
     # program of a source package.
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
@@ -255,6 +259,8 @@ def _last_error_line(stderr: str) -> str:
 
 def _store(source: IO[bytes], released: Released, folder: Path, progress: bool) -> None:
     """Copy a source into the cache, under its name only if it is the pinned file, byte for byte."""
+    from tqdm import tqdm
+
     partial = folder / f"{released.filename}.part"
     digest, done = hashlib.sha256(), 0
     hidden = None if progress else True  # None: shown on a terminal only

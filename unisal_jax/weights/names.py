@@ -13,8 +13,9 @@ import numpy as np
 
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.models import mobilenet_v2
+from unisal_jax.models.architecture import BLOCKS
 from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.shapes import encoder_shapes, variable_shapes
 
 NETWORK_ANCHOR = "cnn.features.0.0.weight"
 ENCODER_ANCHOR = "features.0.0.weight"
@@ -114,9 +115,9 @@ def encoder_entries(prefix: str = "cnn.") -> Iterator[Entry]:
     name, path = f"{prefix}features", ("encoder",)
     yield Entry(f"{name}.0.0.weight", ("params", *path, "stem", "kernel"), "spatial")
     yield from _norm(f"{name}.0.1", (*path, "stem_norm"))
-    for number, block in enumerate(mobilenet_v2.BLOCKS, 1):
+    for number, block in enumerate(BLOCKS, 1):
         yield from _inverted_residual(f"{name}.{number}.conv", (*path, f"block_{number}"), block.expansion)
-    last = len(mobilenet_v2.BLOCKS) + 1
+    last = len(BLOCKS) + 1
     yield Entry(f"{name}.{last}.0.weight", ("params", *path, "head", "kernel"), "pointwise")
     yield from _norm(f"{name}.{last}.1", (*path, "head_norm"))
 
@@ -229,15 +230,12 @@ def config_of_state(state: State, file: str) -> UnisalConfig:
     return UnisalConfig(domains=known) if known else UnisalConfig()
 
 
-def from_state(
-    state: State, config: UnisalConfig, shapes: Tree, file: str
-) -> tuple[Tree, dict[str, np.ndarray]]:
+def from_state(state: State, config: UnisalConfig, file: str) -> tuple[Tree, dict[str, np.ndarray]]:
     """Turns a state dict in the authors' names into our variables.
 
     Args:
       state: name -> array.
       config: of the network.
-      shapes: the network's variables or their shapes, for checking.
       file: names the source in error messages.
     Returns:
       (variables by collection, the extra tensors by name).
@@ -249,14 +247,14 @@ def from_state(
     known = {entry.name for entry in table}
     extras = {name: np.asarray(array) for name, array in state.items() if is_extra(name)}
     _refuse_names(file, "has unknown", [name for name in state if name not in known and name not in extras])
-    return _fill(table, state, shapes, file), extras
+    return _fill(table, state, variable_shapes(config), file), extras
 
 
 def _fill(table: list[Entry], state: State, shapes: Tree, file: str) -> Tree:
     tree: Tree = {}
     for entry in table:
         array = np.asarray(state[entry.name])
-        want = tuple(leaf(shapes, entry.path).shape)
+        want = leaf(shapes, entry.path)
         ours = entry.to_ours(array) if entry.rank() in (None, array.ndim) else None
         if ours is None or ours.shape != want or entry.to_theirs(ours).shape != array.shape:
             theirs = entry.to_theirs(np.broadcast_to(np.float32(0), want)).shape
@@ -270,7 +268,7 @@ def _fill(table: list[Entry], state: State, shapes: Tree, file: str) -> Tree:
     return tree
 
 
-def encoder_from_state(state: State, shapes: Tree, file: str) -> Tree:
+def encoder_from_state(state: State, file: str) -> Tree:
     """The encoder's part of `params` and `batch_stats` from an ImageNet MobileNetV2, classifier dropped.
 
     Raises:
@@ -288,7 +286,7 @@ def encoder_from_state(state: State, shapes: Tree, file: str) -> Tree:
             if name not in known and not is_extra(name) and not name.startswith("classifier.")
         ],
     )
-    return _fill(table, state, shapes, file)
+    return _fill(table, state, encoder_shapes(), file)
 
 
 def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, np.ndarray]:
@@ -300,7 +298,7 @@ def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, 
 
 
 def leaf(tree: Tree, path: tuple[str, ...]) -> Any:
-    """The array at a path of a nested dict."""
+    """What is at a path of a nested dict."""
     for key in path:
         tree = tree[key]
     return tree

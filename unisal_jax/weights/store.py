@@ -7,17 +7,16 @@ others with PyTorch, made of one. A checkpoint folder is orbax's.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write
 from unisal_jax.limits import MAX_WEIGHTS_BYTES
+from unisal_jax.trees import unflatten
 from unisal_jax.weights import fetch, hub, names, pth
 from unisal_jax.weights.contents import (
     CONVERTED,
@@ -28,7 +27,6 @@ from unisal_jax.weights.contents import (
     take_config,
     tensors_of,
     tensors_sha256,
-    variable_shapes,
 )
 from unisal_jax.weights.contents import FORMAT as _FORMAT
 
@@ -141,7 +139,7 @@ def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_
     """
     path = fetch.fetch(str(source)) if str(source) in fetch.RELEASED else Path(source)
     state = names.plain(read_state(path) or pth.read_pth(path), names.ENCODER_ANCHOR, str(path))
-    encoder, _ = as_float32(names.encoder_from_state(state, variables, str(path)), str(path))
+    encoder, _ = as_float32(names.encoder_from_state(state, str(path)), str(path))
     return {**variables, **{c: {**variables[c], **part} for c, part in encoder.items()}}
 
 
@@ -166,7 +164,7 @@ def read_state(path: Path) -> dict[str, np.ndarray] | None:
 def _from_state(path: Path, state: dict[str, np.ndarray]) -> Weights:
     state = names.plain(state, names.NETWORK_ANCHOR, str(path))
     config = names.config_of_state(state, str(path))
-    variables, extras = names.from_state(state, config, variable_shapes(config), str(path))
+    variables, extras = names.from_state(state, config, str(path))
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Weights(variables, config, {"source": path.name, "source_sha256": digest}, extras)
@@ -207,8 +205,8 @@ def _tensor(about: dict[str, Any]) -> np.ndarray:
     if about["dtype"] not in _SAFETENSORS_DTYPES:
         raise TypeError(f"it has a tensor of type {about['dtype']}")
     dtype = np.dtype(_SAFETENSORS_DTYPES[about["dtype"]])
-    # A copy, which can be written to.
-    return np.frombuffer(bytearray(about["data"]), dtype).reshape(about["shape"])
+    # The data are a bytearray of this tensor's own, so the array can be written to.
+    return np.frombuffer(about["data"], dtype).reshape(about["shape"])
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -222,18 +220,8 @@ def _read_safetensors(path: Path) -> Weights:
         )
     if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
-    within = [name for name in tensors if any(parent in tensors for parent in _parents(name))]
-    if within:
-        raise UnisalError(f"{path}: tensor {within[0]!r} lies within another tensor")
-    tree = unflatten_dict(tensors, sep="/")
-    extras = tree.pop(EXTRAS, {})
     config = take_config(metadata, path)
-    check_shapes(tree, config, str(path))
-    return Weights(tree, config, metadata, extras)
-
-
-def _parents(name: str) -> Iterator[str]:
-    """Of "a/b/c": "a/b" and "a"."""
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        yield name
+    own = f"{EXTRAS}/"
+    extras = {name.removeprefix(own): tensors.pop(name) for name in list(tensors) if name.startswith(own)}
+    check_shapes(tensors, config, str(path))
+    return Weights(unflatten(tensors), config, metadata, extras)

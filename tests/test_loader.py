@@ -58,7 +58,7 @@ def test_batches_are_of_one_domain_with_static_shapes_and_no_example_twice_an_ep
     batches = list(loader)
     assert loader.steps_per_epoch == 3 + 2 and len(batches) == 10
     assert [(b.epoch, b.step) for b in batches] == [(e, s) for e in (0, 1) for s in range(5)]
-    shapes = {(b.domain, *(a.shape for a in b.arrays)) for b in batches}
+    shapes = {(b.domain.name, *(a.shape for a in b.arrays)) for b in batches}
     assert shapes == {
         ("video", (2, 3, 32, 64, 3), (2, 3, 36, 60), (2, 3, 36, 8)),
         ("image", (4, 1, 32, 32, 3), (4, 1, 40, 40), (4, 1, 40, 5)),

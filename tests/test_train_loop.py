@@ -240,7 +240,7 @@ def fake_programs(broken):
     def evaluate(variables, batch):
         return {"loss": 1.0}, jnp.zeros(batch.maps.shape, jnp.float32)
 
-    return loop.Programs(lambda name, frozen: step, lambda name: evaluate)
+    return loop.Programs(lambda domain, frozen: step, lambda domain: evaluate)
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_named(monkeypatch, tmp_path):

@@ -11,10 +11,8 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
-from data_prep.datasets import DATASETS, Dataset
 from data_prep.manifest import StoredShard, build_manifest, source_digest, write_manifest
 from data_prep.records import Fitting, read_records
-from data_prep.releases import Release
 from data_prep.shards import (
     CannotStore,
     Shard,
@@ -25,6 +23,8 @@ from data_prep.shards import (
     write_shard,
 )
 from unisal_jax.data.geometry import TRAINING
+from unisal_jax.data.layouts.datasets import DATASETS, Dataset
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError
 

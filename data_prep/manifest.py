@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.releases import Release
 from data_prep.shards import FORMAT, Shard, file_digest
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.prepared import SIDECAR, check_id
 from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError

@@ -11,10 +11,11 @@ from typing import Any
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 
-from data_prep.builders import SaliencyBuilder
+from data_prep.builders import BUILDERS, SaliencyBuilder
 from data_prep.manifest import check_files, read_manifest, source_digest
 from data_prep.shards import CannotStore
 from unisal_jax.data.stored import open_stored
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
 
@@ -96,6 +97,22 @@ def prepare(
         raise UnisalError(f"{error}; make room and run it again, it goes on where it stopped") from error
     except OSError as error:
         raise UnisalError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def prepare_synthetic(name: str, folder: Path, amount: Amount, seed: int) -> Path:
+    """Makes a synthetic release in `folder` and prepares it, unless it is there; returns its folder.
+
+    Args:
+        name: of the released dataset.
+        amount: how much to make.
+    """
+    builder = BUILDERS[name](data_dir=folder, partial=True)
+    path = Path(builder.data_path)
+    if not path.is_dir():
+        raw = folder / "raw" / name
+        make(name, raw, seed, amount)
+        prepare(builder, raw)
+    return path
 
 
 def _remove_empty(folder: Path) -> None:

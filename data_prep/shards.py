@@ -16,8 +16,8 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
-from data_prep.releases import Clip, Release
-from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.data.layouts.releases import Clip, Release
+from unisal_jax.data.layouts.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.data.prepared import check_id
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError

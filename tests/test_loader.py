@@ -8,7 +8,6 @@ import pytest
 
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
-from data_prep.synthetic import Amount, make
 from tests.prepared_data import Clip, encode, make_clip, write_prepared
 from unisal_jax.data import clips as clips_module
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
@@ -16,6 +15,7 @@ from unisal_jax.data.evaluation import evaluation_videos
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import Video, cross_validation, open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.domains import HOLLYWOOD2, SALICON, Domain
 from unisal_jax.errors import UnisalError
 
@@ -58,7 +58,7 @@ def test_batches_are_of_one_domain_with_static_shapes_and_no_example_twice_an_ep
     batches = list(loader)
     assert loader.steps_per_epoch == 3 + 2 and len(batches) == 10
     assert [(b.epoch, b.step) for b in batches] == [(e, s) for e in (0, 1) for s in range(5)]
-    shapes = {(b.domain, *(a.shape for a in b.arrays)) for b in batches}
+    shapes = {(b.domain.name, *(a.shape for a in b.arrays)) for b in batches}
     assert shapes == {
         ("video", (2, 3, 32, 64, 3), (2, 3, 36, 60), (2, 3, 36, 8)),
         ("image", (4, 1, 32, 32, 3), (4, 1, 40, 40), (4, 1, 40, 5)),

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unisal_jax import __version__
 from unisal_jax.errors import UnisalError
 from unisal_jax.packages import EXTRAS, REQUIRED, version
+from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
 
 

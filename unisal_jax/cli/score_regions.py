@@ -62,13 +62,13 @@ def run(args: argparse.Namespace) -> int:
         check_regions(regions, image.shape[:2])
         model = load(args.weights, args.dtype)
         domain = model.domain(args.domain, video=False)
-        density = model.predict(image, domain.name, args.input_size)
+        density = model.predict(image, domain, args.input_size)
     else:
         with open_video(source.path) as reader:
             check_regions(regions, reader.size)
             model = load(args.weights, args.dtype)
             domain = model.domain(args.domain, video=True)
-            predicted = model.predict_video(reader, domain.name, args.input_size)
+            predicted = model.predict_video(reader, domain, args.input_size)
             density, about["frames"] = mean_density(each for _, each in predicted)
     scores = score_regions(density, regions)
     about |= {"domain": domain.name, "size": list(density.shape)}

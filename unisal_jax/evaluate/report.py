@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unisal_jax import __version__
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.protocols import SCORES, get_protocol
 from unisal_jax.evaluate.report_html import page
 from unisal_jax.evaluate.results import Evaluation, MethodScores
 from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.version import __version__
 
 # Sums in another order (other hardware, other library releases) differ in the last of a float's 17
 # digits; what is kept is more than any score is good for.

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from data_prep.datasets import DATASETS
-from data_prep.own import scan_folders
-from data_prep.releases import Clip
-from data_prep.truth import Files, TruthFiles
 from unisal_jax.data.geometry import evaluation_input_size
+from unisal_jax.data.layouts.datasets import DATASETS
+from unisal_jax.data.layouts.own import scan_folders
+from unisal_jax.data.layouts.releases import Clip
+from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.data.prepared import SIDECAR, Prepared, Video, open_prepared, read_frames, split_names
 from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
 from unisal_jax.errors import UnisalError
@@ -36,7 +36,7 @@ class FrameTruth:
       map: [H, W], the saliency map: uint8 of files with 8 bits, else the file's own numbers.
       points: int32 [n, 2], (row, column) of each fixation, in pixels of `map`.
       observers: int32 [n], who made it; -1 where unknown.
-      faults: what is odd about the files (`data_prep.truth.Fixations`).
+      faults: what is odd about the files (`unisal_jax.data.layouts.truth.Fixations`).
     """
 
     map: np.ndarray

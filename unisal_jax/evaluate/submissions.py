@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, cannot_write, list_folder, new_folders
 from unisal_jax.media.images import list_images, read_image, write_map_png
@@ -107,7 +108,11 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
 
 
 def write_submission(
-    model: "SaliencyModel", benchmark: Benchmark, stimuli: list[Source], out: Path, domain: str | None = None
+    model: "SaliencyModel",
+    benchmark: Benchmark,
+    stimuli: list[Source],
+    out: Path,
+    domain: str | Domain | None = None,
 ) -> None:
     """Predicts the stimuli into a submission.
 
@@ -123,17 +128,17 @@ def write_submission(
     Raises:
       UnisalError: `out` does not fit, cannot be written, or a stimulus cannot be read.
     """
-    model.domain(domain, video=benchmark.kind == "video")
+    chosen = model.domain(domain, video=benchmark.kind == "video")
     check_out(benchmark, out)
     if benchmark.hdf5:
-        write_log_densities(out, _log_densities(model, stimuli, domain))
+        write_log_densities(out, _log_densities(model, stimuli, chosen))
         return
     with new_folders([out]):
         if benchmark.kind == "video":
             for source in stimuli:
-                _write_video_maps(model, source, out, domain)
+                _write_video_maps(model, source, out, chosen)
         else:
-            for name, log_density in _log_densities(model, stimuli, domain):
+            for name, log_density in _log_densities(model, stimuli, chosen):
                 write_map_png(out / f"{name}.png", np.exp(log_density))
 
 
@@ -178,14 +183,14 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
 
 
 def _log_densities(
-    model: "SaliencyModel", stimuli: list[Source], domain: str | None
+    model: "SaliencyModel", stimuli: list[Source], domain: Domain
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(name, log-density float32 [H, W]) of each image."""
     for source in tqdm(stimuli, unit="image", disable=None):
         yield source.name, model.predict(read_image(source.path), domain, log=True)
 
 
-def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: str | None) -> None:
+def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: Domain) -> None:
     """Writes a video's folder of maps, which appears when all of it is there."""
     from unisal_jax.predict.batch import Options, predict_sources  # late, as it imports JAX
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import jax
 
-import unisal_jax
 from unisal_jax.backend import start_jax
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
@@ -17,6 +16,7 @@ from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, cannot_write, keep_inputs
 from unisal_jax.inference.fold import fold
+from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED
 from unisal_jax.weights.sources import files_of, resolve
 from unisal_jax.weights.store import Weights, load_weights
@@ -86,7 +86,7 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
         **signature.describe(),
         "test_vector": check.describe(expected),
         "versions": {
-            "unisal-jax": unisal_jax.__version__,
+            "unisal-jax": __version__,
             **{name: importlib.metadata.version(name) for name in _VERSIONS[options.format]},
         },
         "weights": _identity(weights, loaded),

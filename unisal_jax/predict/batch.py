@@ -32,7 +32,7 @@ _RATE_SLACK = 0.1
 class Options:
     """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
-    domain: str | None = None
+    domain: str | Domain | None = None
     input_size: Size | None = None
     stride: int | None = None
     skip_errors: bool = False
@@ -238,7 +238,7 @@ def _predict_video(
             "size": list(reader.size),
             "stride": stride,
         }
-        predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
+        predicted = model.predict_video(reader, domain, input_size, stride, log=True)
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.
         with (

@@ -54,19 +54,18 @@ def run(args: argparse.Namespace) -> int:
     (source,) = sources
     if args.json:
         keep_inputs([args.json], [*source.files(), args.boxes, *files_of(args.weights)])
-    from unisal_jax.predict.model import load
 
     about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
     if source.kind == "image":
         image = read_image(source.path)
         check_regions(regions, image.shape[:2])
-        model = load(args.weights, args.dtype)
+        model = flags.load_model(args)
         domain = model.domain(args.domain, video=False)
         density = model.predict(image, domain, args.input_size)
     else:
         with open_video(source.path) as reader:
             check_regions(regions, reader.size)
-            model = load(args.weights, args.dtype)
+            model = flags.load_model(args)
             domain = model.domain(args.domain, video=True)
             predicted = model.predict_video(reader, domain, args.input_size)
             density, about["frames"] = mean_density(each for _, each in predicted)

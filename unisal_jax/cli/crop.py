@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     found = find_inputs(args.input, args.video, name_bytes(args.out, args.save))
     sources = found.sources

@@ -139,7 +139,7 @@ def _read(args: argparse.Namespace) -> Iterator[Path]:
     """The files that are read; older reports, which may lie beside the data, are not among them."""
     from unisal_jax.data.prepared import SIDECAR
     from unisal_jax.files import files_below
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     for folder in (args.data, args.predictions):
         if folder is not None:

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.outputs import PredictionFiles
     from unisal_jax.predict.records import FOLDER, weights_state
     from unisal_jax.predict.resume import plan
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     settings = {
         "domain": args.domain,

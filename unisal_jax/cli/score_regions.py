@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.media.video import open_video
     from unisal_jax.predict.outputs import text_file
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     regions = read_regions(args.boxes)
     found = find_inputs([args.input], args.video)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the submission, and says so if it is not of the whole test set."""
     from unisal_jax.evaluate.submissions import BENCHMARKS, check_out, find_stimuli, write_submission
     from unisal_jax.files import keep_inputs
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     benchmark = BENCHMARKS[args.benchmark]
     check_out(benchmark, args.out)

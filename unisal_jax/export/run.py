@@ -17,8 +17,9 @@ from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, cannot_write, keep_inputs
 from unisal_jax.inference.fold import fold
 from unisal_jax.version import __version__
-from unisal_jax.weights.fetch import RELEASED, files_of
-from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
+from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.sources import files_of, resolve
+from unisal_jax.weights.store import Weights, load_weights
 
 Format = Literal["onnx", "stablehlo"]
 FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo}
@@ -116,14 +117,14 @@ def _signature(weights: Weights, options: Options) -> Signature:
 
 
 def _identity(source: str, weights: Weights) -> dict[str, str]:
-    if source in RELEASED:
+    resolved = resolve(source)
+    if resolved.kind == "release":
         return {"name": source, "sha256": RELEASED[source].sha256, "sha256_of": "released file"}
-    path = Path(source)
-    if path.is_file():
-        digest, of = hashlib.sha256(path.read_bytes()).hexdigest(), "file"
+    if resolved.kind == "file":
+        digest, of = hashlib.sha256(resolved.path.read_bytes()).hexdigest(), "file"
     else:  # a checkpoint is a folder of many files
-        digest, of = tensors_sha256(tensors_of(weights)), "tensors"
-    return {"name": path.name, "sha256": digest, "sha256_of": of}
+        digest, of = weights.sha256, "tensors"
+    return {"name": Path(source).name, "sha256": digest, "sha256_of": of}
 
 
 def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:

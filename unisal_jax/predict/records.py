@@ -16,7 +16,7 @@ from unisal_jax.files import atomic_path, cannot_write, files_below
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
-from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.sources import resolve
 
 FOLDER = ".inputs"
 
@@ -55,9 +55,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 def weights_state(weights: str) -> Any:
     """What tells weights from others: their name or address, or a file's or folder's state."""
-    path = Path(weights)
-    if weights in RELEASED or not path.exists():
+    if resolve(weights).kind not in ("file", "checkpoint"):
         return weights
+    path = Path(weights)
     return {"path": os.path.realpath(path), **state_of(path, files_below(path))}
 
 

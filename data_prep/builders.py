@@ -26,7 +26,7 @@ from unisal_jax.data.geometry import TRAINING
 from unisal_jax.data.layouts.datasets import DATASETS, Dataset
 from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 
 # How many of the shards with damaged files a message tells of.
 _DAMAGES_SHOWN = 3
@@ -65,9 +65,9 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             super().__init__(file_format="array_record", **kwargs)
         except Exception as error:
             # What is prepared already is read here, and what that raises depends on the file at fault.
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UnisalError(
-                f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({reason}); remove it"
+                f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({one_line(error)}); "
+                "remove it"
             ) from error
 
     @abc.abstractmethod

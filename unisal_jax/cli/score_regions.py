@@ -1,12 +1,12 @@
 """`unisal score-regions`: how much attention boxes in a picture or a video get."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from unisal_jax.cli import checks, flags
+from unisal_jax.documents import write_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.images import read_image
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.media.video import open_video
-    from unisal_jax.predict.outputs import text_file
     from unisal_jax.weights.sources import files_of
 
     regions = read_regions(args.boxes)
@@ -72,10 +71,7 @@ def run(args: argparse.Namespace) -> int:
     scores = score_regions(density, regions)
     about |= {"domain": domain.name, "size": list(density.shape)}
     if args.json:
-        with text_file(args.json) as file:
-            content = {"about": about, "regions": [score.to_json() for score in scores]}
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.write("\n")
+        write_json(args.json, {"about": about, "regions": [score.to_json() for score in scores]})
     for line in found.notes:
         print(f"unisal score-regions: note: {line}", file=sys.stderr)
     print("rank  attention  over uniform  box")

@@ -22,6 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     flags.add_dtype(parser)
     parser.add_argument(
+        "--engine",
+        choices=("auto", "jax", "onnxruntime"),
+        default="auto",
+        help="which of our engines the peers stand beside (default: auto, as for `unisal predict`)",
+    )
+    parser.add_argument(
         "--peers",
         type=Path,
         metavar="WHEEL",
@@ -44,11 +50,14 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes the report."""
-    from unisal_jax.benchmark.run import Options, benchmark, text
+    from unisal_jax.benchmark.report import text
+    from unisal_jax.benchmark.run import Options, benchmark
     from unisal_jax.files import atomic_path, cannot_write
-    from unisal_jax.predict.model import load
 
     options = Options(
+        weights=args.weights,
+        engine=args.engine,
+        dtype=args.dtype,
         domain=args.domain,
         input_size=args.input_size,
         repeats=args.repeats,
@@ -56,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         wheel=args.peers,
         peers=not args.no_peers,
     )
-    report = benchmark(load(args.weights, args.dtype), options)
+    report = benchmark(options)
     for line in text(report):
         print(line)
     if args.json:

@@ -1,14 +1,13 @@
-"""CPU and wall time of cold starts: `unisal predict IMAGE --out DIR`, `import unisal_jax`, a first map in Python.
+"""CPU and wall time of cold starts: `unisal predict IMAGE`, `import unisal_jax`, a first map in Python.
 
     python -m benchmarks.startup [--repeats 9] [--json benchmarks/results/startup.json]
 
-Each run is a process of its own, in turn, with warm caches: weights, graphs and compiled programs are those of
-a run before. The image is the bundled photograph. CPU time is that of the process, user and system: what else
-runs on the machine disturbs it less than wall time.
+Each run is a process of its own, in turn, with warm caches: weights, graphs and compiled programs are those
+of a run before. The image is the bundled photograph. CPU time is that of the process, user and system: what
+else runs on the machine disturbs it less than wall time.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from unisal_jax.benchmark import measure
-from unisal_jax.files import atomic_path
+from unisal_jax.documents import write_json
 from unisal_jax.samples import photograph_path
 
 MAP = "from unisal_jax import load; load(engine={engine!r}).predict(image)"
@@ -86,8 +85,7 @@ def main() -> None:
         )
     if args.json:
         result = {"machine": measure.machine(load_before), "repeats": args.repeats, "seconds": rows}
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+        write_json(args.json, result)
 
 
 if __name__ == "__main__":

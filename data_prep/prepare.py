@@ -45,7 +45,6 @@ def prepare(
     *,
     verify: bool = False,
     beam_runner: str | None = None,
-    beam_options: Any = None,
 ) -> Prepared:
     """Prepares a dataset, or does nothing when it is prepared already from the same data.
 
@@ -56,7 +55,6 @@ def prepare(
         raw: the folder of the unpacked release.
         verify: compare checksums when it is there already, and not only sizes.
         beam_runner: name of an Apache Beam runner that writes the shards, such as "DirectRunner".
-        beam_options: Beam's own `PipelineOptions`.
 
     Raises:
         UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
@@ -76,7 +74,7 @@ def prepare(
             made = not path.exists()
             if made:
                 try:
-                    _build(builder, root, path, beam_runner, beam_options)
+                    _build(builder, root, path, beam_runner)
                 except UnisalError:
                     _remove_empty(path.parent)
                     raise
@@ -134,15 +132,11 @@ def _keep_apart(root: Path, path: Path) -> None:
         )
 
 
-def _build(
-    builder: SaliencyBuilder, root: Path, path: Path, beam_runner: str | None, beam_options: Any
-) -> None:
+def _build(builder: SaliencyBuilder, root: Path, path: Path, beam_runner: str | None) -> None:
     # A killed run cannot tidy up; with the lock held nobody else is at work here.
     for left in path.parent.glob(f"incomplete.*_{path.name}"):
         shutil.rmtree(left)
-    config = tfds.download.DownloadConfig(
-        manual_dir=root, beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False
-    )
+    config = tfds.download.DownloadConfig(manual_dir=root, beam_runner=beam_runner, try_download_gcs=False)
     # TFDS prints on what it would download, and makes a folder for it.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_dir=builder.stage / "downloads", download_config=config)

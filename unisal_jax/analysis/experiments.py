@@ -16,13 +16,14 @@ import numpy as np
 
 from unisal_jax.analysis import published
 from unisal_jax.analysis.context import Context, title_of
-from unisal_jax.analysis.results import Analysis, Table, text, to_json
+from unisal_jax.analysis.results import Analysis, Table, to_json
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.run import Options, evaluate
 from unisal_jax.evaluate.sources import open_data
 from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.files import write_text
 from unisal_jax.predict.model import load
 from unisal_jax.train.config import load_config
 from unisal_jax.train.inputs import PrepareSynthetic, data_folder
@@ -151,7 +152,7 @@ def train_missing(
         # Every dataset of the table, also those that this variant was not trained on.
         everything = load_config(f"{configs / study.name}.py:{list(study.variants)[-1]}", overrides)
         paths = {name: data_folder(name, everything, folder, prepare_synthetic) for name in study.datasets}
-        text(run.folder / SCORES, to_json(_score(study, run, paths)))
+        write_text(run.folder / SCORES, to_json(_score(study, run, paths)))
 
 
 def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:

@@ -1,7 +1,6 @@
 """`unisal benchmark`: latency, throughput, memory and FLOPs of prediction, beside its peers."""
 
 import argparse
-import json
 from pathlib import Path
 
 from unisal_jax.cli import checks, flags
@@ -20,13 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", type=flags.positives, default=(1, 2, 4, 8), metavar="N,N", help="batch sizes (1,2,4,8)"
     )
-    flags.add_dtype(parser)
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "jax", "onnxruntime"),
-        default="auto",
-        help="which of our engines the peers stand beside (default: auto, as for `unisal predict`)",
-    )
+    flags.add_engine(parser)
     parser.add_argument(
         "--peers",
         type=Path,
@@ -52,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes the report."""
     from unisal_jax.benchmark.report import text
     from unisal_jax.benchmark.run import Options, benchmark
-    from unisal_jax.files import atomic_path, cannot_write
+    from unisal_jax.documents import write_json
 
     options = Options(
         weights=args.weights,
@@ -69,9 +62,5 @@ def run(args: argparse.Namespace) -> int:
     for line in text(report):
         print(line)
     if args.json:
-        try:
-            with atomic_path(args.json) as temporary:
-                temporary.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            raise cannot_write(args.json, error) from error
+        write_json(args.json, report)
     return 0

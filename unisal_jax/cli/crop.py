@@ -70,11 +70,10 @@ def run(args: argparse.Namespace) -> int:
         (path for source in sources for path in files.paths(source)), chain(read, files_of(args.weights))
     )
     from unisal_jax.predict.batch import Options, predict_sources
-    from unisal_jax.predict.model import load
 
     options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
     with new_folders([args.out / kind for kind in args.save]):
-        summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
+        summary = predict_sources(flags.load_model(args), sources, files, options)
     summary.notes = [*found.notes, *summary.notes]
     for line in summary.lines():
         print(f"unisal crop: {line}", file=sys.stderr)

@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
     )
     flags.add_weights(parser)
+    flags.add_engine(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -51,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
     stimuli = found.sources
     read = (path for source in stimuli for path in source.files())
     keep_inputs([args.out], chain(read, files_of(args.weights)))
-    from unisal_jax.predict.model import load
 
-    write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
+    write_submission(flags.load_model(args), benchmark, stimuli, args.out, args.domain)
     for line in found.notes:
         print(f"unisal submit: note: {line}", file=sys.stderr)
     if len(stimuli) != benchmark.count:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write, list_folder, new_folders
+from unisal_jax.files import atomic_path, list_folder, new_folders, write_errors
 from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.names import frames_name
 from unisal_jax.media.sources import Found, Kind, Source, find_inputs
@@ -168,18 +168,15 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
       UnisalError: the file cannot be written, or h5py is not installed.
     """
     h5py = _import_h5py()
-    try:
-        with (
-            new_folders([Path(path).parent]),
-            atomic_path(path) as temporary,
-            h5py.File(temporary, "w") as file,
-        ):
-            for name, log_density in predictions:
-                file.create_dataset(
-                    name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
-                )
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with (
+        new_folders([Path(path).parent]),
+        atomic_path(path) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
+        for name, log_density in predictions:
+            file.create_dataset(
+                name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
+            )
 
 
 def _log_densities(
@@ -194,14 +191,11 @@ def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain:
     """Writes a video's folder of maps, which appears when all of it is there."""
     from unisal_jax.predict.batch import Options, predict_sources  # late, as it imports JAX
 
-    try:
-        with TemporaryDirectory(prefix=".", dir=out) as folder:
-            files = PredictionFiles(Path(folder), kinds=("map",))
-            make_folders(files.out, files.kinds)
-            predict_sources(model, [source], files, Options(domain=domain))
-            (files.out / "map" / source.name).rename(out / source.name)
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    with write_errors(out), TemporaryDirectory(prefix=".", dir=out) as folder:
+        files = PredictionFiles(Path(folder), kinds=("map",))
+        make_folders(files.out, files.kinds)
+        predict_sources(model, [source], files, Options(domain=domain))
+        (files.out / "map" / source.name).rename(out / source.name)
 
 
 def _category_folders(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
-from unisal_jax.files import atomic_path, cannot_write, keep_inputs
+from unisal_jax.files import atomic_path, keep_inputs, text_file, write_errors
 from unisal_jax.inference.fold import fold
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED
@@ -128,10 +128,9 @@ def _identity(source: str, weights: Weights) -> dict[str, str]:
 
 
 def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:
-    try:
+    with write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(card_path(out)) as temporary_card, atomic_path(out) as temporary:
-            temporary.write_bytes(artifact)
-            temporary_card.write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    # Both or neither.
+    with text_file(card_path(out)) as card_file, atomic_path(out) as temporary:
+        temporary.write_bytes(artifact)
+        card_file.write(json.dumps(card, indent=1, sort_keys=True) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from unisal_jax.documents import rounded
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.limits import MAX_HELD_BYTES
@@ -265,7 +266,7 @@ def _predict_video(
             if steps is not None:
                 about["times"] = steps.to_json()
                 if not steps.even and steps.mean > 0:
-                    about["fps"] = float(f"{1 / steps.mean:.6g}")
+                    about["fps"] = rounded(1 / steps.mean)
         notes = [*reader.notes, *_lacks(results.film, reader, steps)]
         summary.notes += [f"{source.path}: {note}" for note in notes]
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from unisal_jax.files import atomic_path, cannot_write, files_below
+from unisal_jax.documents import write_json
+from unisal_jax.files import files_below, write_errors
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
@@ -107,12 +108,9 @@ def write_record(out: Path, record: Record) -> None:
       OutputError: it cannot be written.
     """
     path = _path(out, record.name)
-    try:
+    with write_errors(path):
         path.parent.mkdir(exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    write_json(path, dataclasses.asdict(record))
 
 
 def forget(out: Path, name: str, kind: str) -> None:

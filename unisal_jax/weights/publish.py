@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import write_text
 from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.hub import WEIGHTS_FILE, client, reason
 from unisal_jax.weights.store import save_weights
@@ -36,11 +36,7 @@ def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0
     if not (folder / CARD_FILE).exists():
         texts[CARD_FILE] = _card(weights, licence)
     for name, text in texts.items():
-        try:
-            with atomic_path(folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(folder / name, error) from error
+        write_text(folder / name, text)
 
 
 def push(

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path, write_errors
 from unisal_jax.limits import MAX_WEIGHTS_BYTES
 from unisal_jax.trees import unflatten
 from unisal_jax.weights import fetch, names, pth
@@ -98,7 +98,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     suffix = path.suffix.lower()
     if suffix not in ("", ".safetensors", *PTH_SUFFIXES):
         raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder (no suffix)")
-    try:
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in PTH_SUFFIXES:
             pth.write_pth(path, names.to_state(weights.variables, weights.config, weights.extras))
@@ -108,8 +108,6 @@ def save_weights(path: str | Path, weights: Weights) -> None:
             from unisal_jax.weights import checkpoint
 
             checkpoint.write(path, weights)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def released_weights(name: str) -> Weights:

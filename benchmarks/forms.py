@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unisal_jax.benchmark import measure
+from unisal_jax.benchmark import measure, xla
 from unisal_jax.files import atomic_path
 from unisal_jax.models import layers
 
@@ -59,9 +59,7 @@ DEPTHWISE_FORMS: tuple[layers.DepthwiseForm, ...] = ("shifted", "rows", "grouped
 
 def fastest(forms: dict[str, measure.Step], repeats: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each form."""
-    rows = {
-        name: measure.summary(taken / calls()) for name, taken in measure.interleave(forms, repeats).items()
-    }
+    rows = {name: measure.summary(taken / calls()) for name, taken in xla.interleave(forms, repeats).items()}
     return {name: {"median_ms": row["median_ms"], "min_ms": row["min_ms"]} for name, row in rows.items()}
 
 
@@ -156,7 +154,7 @@ def main() -> None:
     result: dict = {
         "batch": args.batch,
         "dtype": args.dtype,
-        "machine": measure.machine(),
+        "machine": measure.machine(device=xla.device()),
         "repeats": args.repeats,
     }
     for kind in args.only:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unisal_jax.benchmark import measure
+from unisal_jax.benchmark import measure, xla
 from unisal_jax.domains import DHF1K
 from unisal_jax.files import atomic_path
 from unisal_jax.predict.model import load
@@ -95,7 +95,7 @@ def main() -> None:
                 "batch": args.batch,
                 "dtype": args.dtype,
                 "frames": args.frames,
-                "machine": measure.machine(),
+                "machine": measure.machine(device=xla.device()),
                 "parts": rows,
             }
             temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 
 from data_prep.prepare import prepare_synthetic
-from unisal_jax.benchmark import measure
+from unisal_jax.benchmark import measure, xla
 from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.files import atomic_path
 from unisal_jax.predict.model import load
@@ -123,7 +123,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     if args.only and args.json and args.json.exists():
         result = json.loads(args.json.read_text())
-    result["machine"] = measure.machine()
+    result["machine"] = measure.machine(device=xla.device())
     runs = {
         "stream": lambda: stream(args.frames, args.weights),
         "training": lambda: training(args.steps),

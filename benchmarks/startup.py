@@ -1,66 +1,91 @@
-"""How long `import unisal_jax` takes beyond jax's own import, and the first map from a cold start.
+"""CPU and wall time of cold starts: `unisal predict IMAGE`, `import unisal_jax`, a first map in Python.
 
-    python -m benchmarks.startup [--repeats 5] [--json benchmarks/results/startup.json]
+    python -m benchmarks.startup [--repeats 9] [--json benchmarks/results/startup.json]
 
-Each run is a process of its own, in turn. The first map is that of a random 480x640 picture with the
-released weights from the cache folder, the compiled program from the cache of an earlier run; its time is
-that of the whole process, from nothing to the map in memory.
+Each run is a process of its own, in turn, with warm caches: weights, graphs and compiled programs are those
+of a run before. The image is the bundled photograph. CPU time is that of the process, user and system: what
+else runs on the machine disturbs it less than wall time.
 """
 
 import argparse
-import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from unisal_jax.benchmark import measure
-from unisal_jax.files import atomic_path
+from unisal_jax.documents import write_json
+from unisal_jax.samples import photograph_path
 
-PROGRAMS = {
-    "import_jax": "import jax",
-    "import_unisal_jax": "import jax, unisal_jax",
-    "import_load": "import jax; from unisal_jax import load",
-    "first_map": "import numpy as np, unisal_jax\n"
-    "image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)\n"
-    "unisal_jax.load().predict(image)",
-}
+MAP = "from unisal_jax import load; load(engine={engine!r}).predict(image)"
+IMAGE = "import numpy as np; image = np.zeros((512, 600, 3), np.uint8)\n"
 
 
-def seconds(program: str) -> float:
-    """Runs it in a new process."""
+def programs(out: Path) -> dict[str, list[str]]:
+    """What is started, by name."""
+    commands = {"import": ["-c", "import unisal_jax"]}
+    for engine in ("auto", "jax"):
+        predict = [
+            "-m",
+            "unisal_jax",
+            "predict",
+            str(photograph_path()),
+            "--out",
+            str(out),
+            "--engine",
+            engine,
+        ]
+        commands[f"predict, engine {engine}"] = predict
+        commands[f"first map, engine {engine}"] = ["-c", IMAGE + MAP.format(engine=engine)]
+    return {name: [sys.executable, *command] for name, command in commands.items()}
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds of CPU and of wall time of a new process."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True)
-    return time.perf_counter() - start
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: failed")
+    return usage.ru_utime + usage.ru_stime, wall
 
 
 def main() -> None:
-    """Prints the median and the least of each."""
+    """Prints medians and the least of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     args = parser.parse_args()
-    for program in PROGRAMS.values():  # fills the caches of files and of compiled programs
-        seconds(program)
-    taken: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(args.repeats):
-        for name, program in PROGRAMS.items():
-            taken[name].append(seconds(program))
-    rows = {
-        name: {"median_s": round(statistics.median(each), 3), "min_s": round(min(each), 3)}
-        for name, each in taken.items()
-    }
-    for name, row in rows.items():
-        print(f"{name:18s} median {row['median_s']:.2f} s, least {row['min_s']:.2f} s")
-    for name in ("import_unisal_jax", "import_load"):
-        beyond = statistics.median(taken[name]) - statistics.median(taken["import_jax"])
-        rows[name]["beyond_jax_s"] = round(beyond, 3)
-        print(f"{name}: {beyond:.2f} s beyond jax's own")
+    load_before = measure.load()
+    with tempfile.TemporaryDirectory() as folder:
+        commands = programs(Path(folder) / "out")
+        for command in commands.values():  # fills the caches
+            timed(command)
+        taken = {name: [] for name in commands}
+        for _ in range(args.repeats):
+            for name, command in commands.items():
+                taken[name].append(timed(command))
+    rows = {}
+    for name, each in taken.items():
+        cpu, wall = zip(*each, strict=True)
+        rows[name] = {
+            "cpu_s": round(statistics.median(cpu), 3),
+            "cpu_min_s": round(min(cpu), 3),
+            "wall_s": round(statistics.median(wall), 3),
+            "wall_min_s": round(min(wall), 3),
+        }
+        print(
+            f"{name:24s} CPU {rows[name]['cpu_s']:.2f} s (least {rows[name]['cpu_min_s']:.2f}), "
+            f"wall {rows[name]['wall_s']:.2f} s (least {rows[name]['wall_min_s']:.2f})"
+        )
     if args.json:
-        result = {"machine": measure.machine(), "repeats": args.repeats, "seconds": rows}
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+        result = {"machine": measure.machine(load_before), "repeats": args.repeats, "seconds": rows}
+        write_json(args.json, result)
 
 
 if __name__ == "__main__":

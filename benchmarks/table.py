@@ -14,43 +14,48 @@ from typing import Any
 from unisal_jax.files import atomic_path
 
 NAMES = {
-    "stream": "unisal-jax, streaming with recurrence",
-    "torch_eager": "PyTorch eager, the original code",
-    "torch_compile": "`torch.compile`, the original code",
-    "static": "unisal-jax, one picture",
-    "onnxruntime": "ONNX Runtime, the public file",
+    "ours": "unisal-jax",
+    "jax": "unisal-jax, engine jax",
+    "exported": "our ONNX file in ONNX Runtime, nothing of ours around it",
+    "openvino": "our ONNX file in OpenVINO, float32",
+    "public_onnx": "the public ONNX file in ONNX Runtime",
+    "torch_eager": "the original code, PyTorch eager",
+    "torch_compile": "the original code, `torch.compile`",
 }
-AGAINST = {"stream": "stream", "torch_eager": "stream", "torch_compile": "stream"}
+TASKS = {"stream": "streaming with recurrence", "static": "one image"}
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown: a row a program; ratios and bounds are of medians, and of the least in brackets."""
+    """Markdown: a row a program and task; ratios are medians over rounds, and in brackets of the least."""
     machine, rates = report["machine"], report["rates"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine["versions"].items()))
     lines = [
-        "| | input | least ms | median ms | 90% ms | over ours | GFLOP | over the bound of its FLOPs |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | task | least ms | median ms | 90th percentile | over ours | over the bound of its FLOPs |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, label in NAMES.items():
-        if name not in report["latency"]:
-            continue
-        row, kind = report["latency"][name], AGAINST.get(name, "static")
-        size = "x".join(map(str, report["input_sizes"][kind]))
-        found = report["ratios"].get(name)
-        ratio = f"{found['median']:.1f} ({found['min']:.1f})" if found else "1"
-        flops = f"{report['cost'][name]['gflop']:.2f}" if name in report["cost"] else "-"
-        share = report["share"].get(name)
-        bound = f"{share['bound']:.2f} ({share['bound_min']:.2f})" if share else "-"
-        lines.append(
-            f"| {label} | {size} | {row['min_ms']:.1f} | {row['median_ms']:.1f} | {row['p90_ms']:.1f} "
-            f"| {ratio} | {flops} | {bound} |"
-        )
+    for task, of_task in TASKS.items():
+        size = "x".join(map(str, report["input_sizes"][task]))
+        for name, label in NAMES.items():
+            row = report["latency"][task].get(name)
+            if row is None:
+                continue
+            found = report["ratios"][task].get(name)
+            ratio = f"{found['median']:.2f} ({found['min']:.2f})" if found else "1"
+            share = report["share"][task]
+            bound = f"{share['bound']:.2f} ({share['bound_min']:.2f})" if name == "ours" else "-"
+            lines.append(
+                f"| {label} | {of_task}, {size} | {row['min_ms']:.1f} | {row['median_ms']:.1f} "
+                f"| {row['p90_ms']:.1f} | {ratio} | {bound} |"
+            )
+    flops = " and ".join(f"{report['cost'][task]['gflop']:.2f} GFLOP {of}" for task, of in TASKS.items())
     lines += [
         "",
-        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; "
-        f"{report['repeats']} rounds in turn; of medians, in brackets of the least; matrix product "
-        f"{rates['matmul_gflops']:.0f} GFLOP/s (best {rates['matmul_gflops_best']:.0f}) and memory "
-        f"{rates['memory_gb_per_s']:.0f} GB/s in the same rounds. {versions}.",
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; engine "
+        f"{report['engine']}; {report['repeats']} rounds, a process each, blocks in turn; ratios are medians "
+        f"over rounds, and in brackets of the least. {flops}; matrix product "
+        f"{rates['matmul_gflops']:.0f} GFLOP/s (best "
+        f"{rates['matmul_gflops_best']:.0f}) and memory {rates['memory_gb_per_s']:.0f} GB/s in the same "
+        f"rounds. {versions}.",
     ]
     return "\n".join(lines)
 

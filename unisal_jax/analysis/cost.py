@@ -9,7 +9,8 @@ import numpy as np
 from unisal_jax.analysis import plots, published
 from unisal_jax.analysis.context import Context
 from unisal_jax.analysis.results import Analysis, Picture, Table
-from unisal_jax.benchmark.measure import Step, cost, interleave, machine, summary
+from unisal_jax.benchmark.measure import Step, machine, summary
+from unisal_jax.benchmark.xla import cost, device, interleave
 from unisal_jax.domains import DHF1K
 from unisal_jax.inference.engines import open_engine
 from unisal_jax.inference.jax_engine import JaxEngine
@@ -63,7 +64,7 @@ def analyse(context: Context) -> Analysis:
         rows,
         digits=1,
     )
-    here = machine()
+    here = machine(device=device())
     return Analysis(
         "Size and cost (Table 6)",
         "MB are those of all parameters and running statistics in float32. The paper gives 59.4 MB for the "

@@ -1,7 +1,6 @@
 """`unisal benchmark`: latency, throughput, memory and FLOPs of prediction, beside its peers."""
 
 import argparse
-import json
 from pathlib import Path
 
 from unisal_jax.cli import checks, flags
@@ -44,10 +43,14 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes the report."""
-    from unisal_jax.benchmark.run import Options, benchmark, text
-    from unisal_jax.files import atomic_path, cannot_write
+    from unisal_jax.benchmark.report import text
+    from unisal_jax.benchmark.run import Options, benchmark
+    from unisal_jax.documents import write_json
 
     options = Options(
+        weights=args.weights,
+        engine=args.engine,
+        dtype=args.dtype,
         domain=args.domain,
         input_size=args.input_size,
         repeats=args.repeats,
@@ -55,13 +58,9 @@ def run(args: argparse.Namespace) -> int:
         wheel=args.peers,
         peers=not args.no_peers,
     )
-    report = benchmark(flags.load_model(args), options)
+    report = benchmark(options)
     for line in text(report):
         print(line)
     if args.json:
-        try:
-            with atomic_path(args.json) as temporary:
-                temporary.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            raise cannot_write(args.json, error) from error
+        write_json(args.json, report)
     return 0

@@ -37,6 +37,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy unisal_jax data_prep
+	$(BIN)/lint-imports --no-logo --no-cache
 
 # A warning, such as a link to nowhere, is an error.
 docs: $(VENV)/.docs

@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 
+from data_prep.prepare import prepare_synthetic
 from unisal_jax.benchmark import measure
 from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.files import atomic_path
@@ -102,9 +103,10 @@ def training(steps: int) -> dict[str, Any]:
         jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
         # Both forms of the steps, with the encoder frozen and without.
         short = dataclasses.replace(config, epochs=2)
-        epoch = loop.train(short, folder / "short").step // short.epochs
+        epoch = loop.train(short, folder / "short", prepare_synthetic).step // short.epochs
         with Watch() as watch:
-            outcome = loop.train(dataclasses.replace(config, epochs=-(-steps // epoch)), folder / "long")
+            long = dataclasses.replace(config, epochs=-(-steps // epoch))
+            outcome = loop.train(long, folder / "long", prepare_synthetic)
     return {"steps": outcome.step, **watch.result()}
 
 

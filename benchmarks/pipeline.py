@@ -65,9 +65,9 @@ def stages(model: unisal_jax.SaliencyModel, clip: Path, folder: Path) -> dict[st
                 pass
 
     def network() -> list[np.ndarray]:
-        state, maps = model.network.zero_state(domain, domain.stride, input_size), []
+        state, maps = model.engine.zero_state(domain, domain.stride, input_size), []
         for start in range(0, count, domain.stride):
-            out, state = model.network.frames(small[start : start + domain.stride], domain, state)
+            out, state = model.engine.frames(small[start : start + domain.stride], domain, state)
             maps.extend(np.asarray(out))
         return maps
 

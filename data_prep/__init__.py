@@ -1,6 +1,6 @@
-"""Preparation of datasets: readers of the releases' own layouts, and their TFDS builders.
+"""Preparation of datasets: the TFDS builders of the releases and of own data.
 
-From a release's files to clips (`video_sets`, `image_sets`, `own`), from clips to records (`records`),
-from records to array_record files (`shards`) inside a tensorflow-datasets folder (`builders`), verified
-and resumable (`prepare`). Nothing here needs TensorFlow.
+From clips (`unisal_jax.data.layouts`) to records (`records`), from records to array_record files (`shards`)
+inside a tensorflow-datasets folder (`builders`), verified and resumable (`prepare`). Nothing here needs
+TensorFlow.
 """

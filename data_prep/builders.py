@@ -11,10 +11,8 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
-from data_prep.datasets import DATASETS, Dataset
 from data_prep.manifest import StoredShard, build_manifest, source_digest, write_manifest
 from data_prep.records import Fitting, read_records
-from data_prep.releases import Release
 from data_prep.shards import (
     CannotStore,
     Shard,
@@ -25,8 +23,10 @@ from data_prep.shards import (
     write_shard,
 )
 from unisal_jax.data.geometry import TRAINING
+from unisal_jax.data.layouts.datasets import DATASETS, Dataset
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 
 # How many of the shards with damaged files a message tells of.
 _DAMAGES_SHOWN = 3
@@ -65,9 +65,9 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             super().__init__(file_format="array_record", **kwargs)
         except Exception as error:
             # What is prepared already is read here, and what that raises depends on the file at fault.
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UnisalError(
-                f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({reason}); remove it"
+                f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({one_line(error)}); "
+                "remove it"
             ) from error
 
     @abc.abstractmethod
@@ -128,8 +128,8 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         release = self.plan(Path(dl_manager.manual_dir))[0]
         shards = [shard for some in plan.values() for shard in some]
         self.stage.mkdir(parents=True, exist_ok=True)
-        if download_config.beam_runner or download_config.beam_options:
-            _write_with_beam(shards, self.stage, download_config)
+        if download_config.beam_runner:
+            _write_with_beam(shards, self.stage, download_config.beam_runner)
         else:
             _write_here(shards, self.stage, self.show_progress)
         stored: dict[str, list[StoredShard]] = {}
@@ -188,15 +188,14 @@ def _write_here(shards: Sequence[Shard], stage: Path, show_progress: bool) -> No
         raise UnisalError("; ".join(damages[:_DAMAGES_SHOWN]) + more)
 
 
-def _write_with_beam(shards: Sequence[Shard], stage: Path, download_config: Any) -> None:
+def _write_with_beam(shards: Sequence[Shard], stage: Path, runner: str) -> None:
     """Writes the shards on the workers of an Apache Beam runner, which share the disk."""
     try:
         import apache_beam as beam
     except ImportError as error:
         raise UnisalError("--beam-runner: needs Apache Beam, pip install 'unisal-jax[beam]'") from error
-    runner, options = download_config.beam_runner, download_config.beam_options
     try:
-        with beam.Pipeline(runner=runner, options=options) as pipeline:
+        with beam.Pipeline(runner=runner) as pipeline:
             # Each worker takes whole shards; what they say of them is read from the shared folder.
             _ = pipeline | beam.Create(list(shards)) | beam.Reshuffle() | beam.Map(write_shard, stage)
     except RuntimeError as error:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.releases import Release
 from data_prep.shards import FORMAT, Shard, file_digest
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.prepared import SIDECAR, check_id
 from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path
+from unisal_jax.files import write_text
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def _with_starts(shards: Sequence[StoredShard]) -> Iterator[dict[str, Any]]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes it into the dataset's folder, keys sorted."""
-    with atomic_path(folder / SIDECAR) as temporary:
-        temporary.write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+    write_text(folder / SIDECAR, json.dumps(manifest, sort_keys=True, separators=(",", ":")))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

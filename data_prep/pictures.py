@@ -34,21 +34,21 @@ def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
     return (data if _is_plain(data, "RGB") else encode_png(pixels)), pixels
 
 
-def grey_to_store(path: Path, pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
+def grey_to_store(path: Path | None, pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
     """A saliency map as it is to be stored, with 8 bits.
 
     PNG and JPEG files of 8-bit grey keep their bytes. Of more bits, the map is scaled to its peak.
 
     Args:
-        path: the map's file.
-        pixels: what is in it, [H, W], from `truth.read_map`.
+        path: the map's file; None where it is made from fixations.
+        pixels: what is in it, [H, W], from `read_map` of the clip's truth.
 
     Returns:
         (encoded bytes, uint8 [H, W]).
     """
     if pixels.dtype != np.uint8:
         pixels = map_to_grey(pixels.astype(np.float64))
-    elif path.suffix.lower() != ".mat":
+    elif path is not None and path.suffix.lower() != ".mat":
         data = path.read_bytes()
         if _is_plain(data, "L"):
             return data, pixels

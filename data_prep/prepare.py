@@ -11,10 +11,11 @@ from typing import Any
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 
-from data_prep.builders import SaliencyBuilder
+from data_prep.builders import BUILDERS, SaliencyBuilder
 from data_prep.manifest import check_files, read_manifest, source_digest
 from data_prep.shards import CannotStore
 from unisal_jax.data.stored import open_stored
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
 
@@ -44,7 +45,6 @@ def prepare(
     *,
     verify: bool = False,
     beam_runner: str | None = None,
-    beam_options: Any = None,
 ) -> Prepared:
     """Prepares a dataset, or does nothing when it is prepared already from the same data.
 
@@ -55,7 +55,6 @@ def prepare(
         raw: the folder of the unpacked release.
         verify: compare checksums when it is there already, and not only sizes.
         beam_runner: name of an Apache Beam runner that writes the shards, such as "DirectRunner".
-        beam_options: Beam's own `PipelineOptions`.
 
     Raises:
         UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
@@ -75,7 +74,7 @@ def prepare(
             made = not path.exists()
             if made:
                 try:
-                    _build(builder, root, path, beam_runner, beam_options)
+                    _build(builder, root, path, beam_runner)
                 except UnisalError:
                     _remove_empty(path.parent)
                     raise
@@ -98,6 +97,22 @@ def prepare(
         raise UnisalError(f"{error.filename or path}: {error.strerror or error}") from error
 
 
+def prepare_synthetic(name: str, folder: Path, amount: Amount, seed: int) -> Path:
+    """Makes a synthetic release in `folder` and prepares it, unless it is there; returns its folder.
+
+    Args:
+        name: of the released dataset.
+        amount: how much to make.
+    """
+    builder = BUILDERS[name](data_dir=folder, partial=True)
+    path = Path(builder.data_path)
+    if not path.is_dir():
+        raw = folder / "raw" / name
+        make(name, raw, seed, amount)
+        prepare(builder, raw)
+    return path
+
+
 def _remove_empty(folder: Path) -> None:
     """Removes the folder of a refused preparation and the one above, if nothing but its lock is in them."""
     if all(entry.name == _LOCK for entry in folder.iterdir()):
@@ -117,15 +132,11 @@ def _keep_apart(root: Path, path: Path) -> None:
         )
 
 
-def _build(
-    builder: SaliencyBuilder, root: Path, path: Path, beam_runner: str | None, beam_options: Any
-) -> None:
+def _build(builder: SaliencyBuilder, root: Path, path: Path, beam_runner: str | None) -> None:
     # A killed run cannot tidy up; with the lock held nobody else is at work here.
     for left in path.parent.glob(f"incomplete.*_{path.name}"):
         shutil.rmtree(left)
-    config = tfds.download.DownloadConfig(
-        manual_dir=root, beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False
-    )
+    config = tfds.download.DownloadConfig(manual_dir=root, beam_runner=beam_runner, try_download_gcs=False)
     # TFDS prints on what it would download, and makes a folder for it.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_dir=builder.stage / "downloads", download_config=config)

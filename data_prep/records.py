@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.pictures import encode_png, read_rgb
-from data_prep.releases import Clip
-from data_prep.truth import Truth, TruthFiles, TruthPoints
+from data_prep.pictures import encode_png, grey_to_store, read_rgb
 from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture
+from unisal_jax.data.layouts.releases import Clip
+from unisal_jax.data.layouts.truth import UNKNOWN_OBSERVER, Fixations, TruthFiles, TruthPoints
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.video import open_video
@@ -47,7 +47,7 @@ class Record:
         observers: int32 [n], -1 where unknown.
         has_truth: False where the release has no ground truth.
         outside: number of fixations that were left out, because they lie outside of the picture.
-        doubtful: whether the file of fixations looks like something else (`truth.Fixations`).
+        doubtful: whether the file of fixations looks like something else (`Fixations`).
     """
 
     video: str
@@ -153,33 +153,41 @@ def _record(job: _Job, fitting: Fitting | None) -> Record:
     else:
         encoded, pixels = read_rgb(job.name)
     size: Size = (pixels.shape[0], pixels.shape[1])
-    truth = job.clip.truth.read(job.index, size) if job.clip.truth is not None else None
+    encoded_map, found = _truth(job, size, fitting)
     if fitting is not None:
-        input_size, target_size = fitting.geometry.sizes(fitting.domain, size)
+        input_size, _ = fitting.geometry.sizes(fitting.domain, size)
         pixels, encoded = fit_picture(pixels, input_size, fitting.geometry.fit), b""
-        truth = _fit_truth(truth, target_size, fitting.geometry) if truth else None
     return Record(
         video=job.clip.id,
         index=job.index,
         size=size,
         frame=encoded or encode_png(pixels),
-        map=truth.map if truth else NO_MAP,
-        points=truth.points if truth else np.zeros((0, 2), np.int32),
-        observers=truth.observers if truth else np.zeros(0, np.int32),
-        fixation_size=truth.size if truth else size,
-        has_truth=truth is not None,
-        outside=truth.outside if truth else 0,
-        doubtful=bool(truth and truth.faults),
+        map=encoded_map,
+        points=found.points,
+        observers=found.observers,
+        fixation_size=found.size,
+        has_truth=job.clip.truth is not None,
+        outside=found.outside,
+        doubtful=bool(found.faults),
     )
 
 
-def _fit_truth(truth: Truth, target_size: Size, geometry: Geometry) -> Truth:
-    """Cuts maps and fixations as the frames are cut. Where nothing is cut they stay as released: they
-    are exact there, and have the target's size already."""
-    if geometry.fit == "stretch":
-        return truth
-    pixels = fit_picture(truth.map_pixels, target_size, geometry.fit)
-    points = np.argwhere(fit_fixations(truth.points, truth.size, target_size, geometry)).astype(np.int32)
+def _truth(job: _Job, size: Size, fitting: Fitting | None) -> tuple[bytes, Fixations]:
+    """The encoded map and the fixations of a frame of `size`, cut as the frame is cut.
+
+    Where nothing is cut they stay as released: they are exact there, and have the target's size already.
+    """
+    truth = job.clip.truth
+    if truth is None:
+        return NO_MAP, Fixations(np.zeros((0, 2), np.int32), np.zeros(0, np.int32), size)
+    path = truth.maps[job.index] if isinstance(truth, TruthFiles) else None
+    encoded, pixels = grey_to_store(path, truth.read_map(job.index, size))
+    found = truth.read_fixations(job.index, size)
+    if fitting is None or fitting.geometry.fit == "stretch":
+        return encoded, found
+    _, target_size = fitting.geometry.sizes(fitting.domain, size)
+    pixels = fit_picture(pixels, target_size, fitting.geometry.fit)
+    points = np.argwhere(fit_fixations(found.points, size, target_size, fitting.geometry)).astype(np.int32)
     # Resizing the map of fixations forgets whose they are.
-    observers = np.full(len(points), -1, np.int32)
-    return Truth(encode_png(pixels), pixels, points, observers, target_size, truth.outside, truth.faults)
+    observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)
+    return encode_png(pixels), Fixations(points, observers, target_size, found.outside, found.faults)

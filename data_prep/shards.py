@@ -16,12 +16,12 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
-from data_prep.releases import Clip, Release
-from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.data.layouts.releases import Clip, Release
+from unisal_jax.data.layouts.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.data.prepared import check_id
 from unisal_jax.data.stored import FEATURES
-from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.files import atomic_path, write_text
 
 FORMAT = 1
 """Goes up when the same release would give other records."""
@@ -170,10 +170,9 @@ def write_shard(shard: Shard, stage: Path, on_frame: Callable[[], object] | None
         }
     # Last: it is what makes the shard count as finished.
     try:
-        with atomic_path(_facts_path(shard, stage)) as temporary:
-            temporary.write_text(json.dumps(facts), encoding="utf-8")
-    except OSError as error:
-        raise CannotStore(str(cannot_write(path, error))) from error
+        write_text(_facts_path(shard, stage), json.dumps(facts))
+    except UnisalError as error:
+        raise CannotStore(str(error)) from error
 
 
 def _write_records(
@@ -253,6 +252,5 @@ def frame_total(shards: Sequence[Shard]) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
     # The library's message goes on with the file's temporary name and the place in it.
-    return text.split("; writing")[0].removeprefix("write() failed: ") or type(error).__name__
+    return one_line(error).split("; writing")[0].removeprefix("write() failed: ")

@@ -15,9 +15,8 @@ import numpy as np
 from PIL import Image
 
 import unisal_jax
-from unisal_jax.data.evaluation import evaluation_videos
-from unisal_jax.data.prepared import open_prepared
-from unisal_jax.domains import find_domain
+from unisal_jax.evaluate.predictions import NetworkMaps
+from unisal_jax.evaluate.sources import open_data
 from unisal_jax.media.overlay import heat_colours
 
 matplotlib.use("Agg")
@@ -51,19 +50,14 @@ def curves(axes: plt.Axes, runs: tuple[Path, ...], labels: tuple[str, ...], titl
 def maps(run: Path, domain: str, every: int) -> np.ndarray:
     """Truth above prediction for some of the test frames, uint8 RGB."""
     config = json.loads((run / "config.json").read_text())
-    prepared = open_prepared(config["domains"][domain]["data"], "test")
+    data = open_data(config["domains"][domain]["data"], "test")
     model = unisal_jax.load(run / "best")
+    predicted = NetworkMaps(model, data, model.domain(domain, video=data.kind == "video"))
     columns: list[np.ndarray] = []
-    for video, frames in evaluation_videos(prepared, find_domain(domain, model.config.domains)):
-        if video.frames == 1:
-            pairs = [(frame.truth, model.predict(frame.pixels, domain)) for frame in frames]
-        else:
-            stream = model.stream(video.size, domain)
-            # The stream sizes frames itself, so it gets those of the network's size enlarged again.
-            resized = ((frame, Image.fromarray(frame.pixels).resize(video.size[::-1])) for frame in frames)
-            pairs = [(frame.truth, stream(np.asarray(image))) for frame, image in resized]
+    for group in data.groups:
+        pairs = [(group.truth(index), density) for index, density in enumerate(predicted.maps(group))]
         for truth, density in pairs[every // 2 :: every]:
-            size = 200, round(200 * video.size[0] / video.size[1])
+            size = 200, round(200 * truth.size[0] / truth.size[1])
             both = [Image.fromarray(heat_colours(each)).resize(size) for each in (truth.map, density)]
             columns.append(
                 np.concatenate([np.pad(each, ((3, 3), (3, 3), (0, 0)), constant_values=255) for each in both])

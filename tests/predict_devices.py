@@ -20,7 +20,7 @@ DEVICES, SIZE = 4, (64, 96)
 def main(weights: str, folder: Path) -> None:
     """Raises AssertionError where the two differ."""
     assert jax.device_count() == DEVICES
-    four = SaliencyModel(load_weights(weights))
+    four = SaliencyModel(load_weights(weights), engine="jax")
     one = four.on(jax.local_devices()[2])
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (8, *SIZE, 3), np.uint8)

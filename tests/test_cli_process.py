@@ -74,7 +74,6 @@ REFUSED = {
     "submit salicon a.png --out file": "file: is not a new or empty folder",
     "convert no.pth o.safetensors": "no.pth: no such file",
     "export o.onnx --format onnx --weights no.pth": "no.pth: no such file",
-    "export o.onnx --format onnx": "unisal-jax[onnx]",
     "export file/o.onnx --format onnx": "file/o.onnx: cannot be written",
     "convert unisal file/o.pth": "file/o.pth: cannot be written",
     "export o.bin --format stablehlo": "unisal-jax[export]",
@@ -91,7 +90,7 @@ REFUSED = {
 PROGRAM = """
 import json, sys
 from unisal_jax.cli.main import main
-for name in ("ray", "huggingface_hub", "apache_beam", "onnx", "flatbuffers", "matplotlib", "gradio"):
+for name in ("ray", "huggingface_hub", "apache_beam", "flatbuffers", "matplotlib", "gradio"):
     sys.modules[name] = None
 for line in json.load(sys.stdin):
     status = main(line.split())

@@ -10,7 +10,6 @@ from PIL import Image
 
 from tests.prepared_data import Clip, make_clip, write_prepared
 from unisal_jax.data.device import on_device
-from unisal_jax.data.evaluation import evaluation_videos
 from unisal_jax.data.examples import Arrays, Source
 from unisal_jax.data.geometry import (
     TRAINING,
@@ -23,6 +22,7 @@ from unisal_jax.data.geometry import (
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import open_prepared
 from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
+from unisal_jax.evaluate.sources import open_data
 
 REAL_CLIP = Path(__file__).parents[2] / "shared/data/ucf_sports/testing/Diving-Side-001"
 LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
@@ -97,15 +97,17 @@ def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
     np.testing.assert_array_equal(unpack(batch.arrays)[0] == 1, expected(fixations, NEAREST) > 127)
 
 
-def test_evaluation_frames_of_the_real_clip_are_the_plain_pillow_computation(real):
+def test_the_real_clip_is_scored_as_it_was_released(real):
     prepared, frames, maps, fixations = real
-    ((video, read),) = [(video, list(read)) for video, read in evaluation_videos(prepared, UCF_SPORTS)]
-    assert video.id == "Diving-Side-001" and len(read) == 54
-    for frame, pixels, density, fixated in zip(read, frames, maps, fixations, strict=True):
-        expected = np.asarray(Image.fromarray(pixels).resize((384, 256), LANCZOS))
-        np.testing.assert_array_equal(frame.pixels, expected)
-        np.testing.assert_array_equal(frame.truth.map, density)
-        np.testing.assert_array_equal(marks(frame.truth.fixations, density.shape), (fixated > 127) * 255)
+    data = open_data(prepared.path)
+    (group,) = data.groups
+    assert group.id == "Diving-Side-001" and len(group.frame_names) == 54
+    assert data.input_size(UCF_SPORTS, frames[0].shape[:2]) == (256, 384)
+    for index, pixels in enumerate(group.pixels()):
+        truth = group.truth(index)
+        np.testing.assert_array_equal(pixels, frames[index])
+        np.testing.assert_array_equal(truth.map, maps[index])
+        np.testing.assert_array_equal(marks(truth.points, truth.size), (fixations[index] > 127) * 255)
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,10 +22,10 @@ import pytest
 from PIL import Image
 
 import unisal_jax
-from data_prep import synthetic
 from data_prep.prepare import prepare
 from tests.conftest import REPOSITORY
 from unisal_jax.cli.main import COMMANDS
+from unisal_jax.data import synthetic
 from unisal_jax.domains import find_domain
 from unisal_jax.evaluate.protocols import PROTOCOLS
 from unisal_jax.evaluate.wording import SCORE_TITLES

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import synthetic
 from tests.golden_weights import GOLDEN
+from unisal_jax.data import synthetic
 from unisal_jax.domains import UCF_SPORTS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.protocols import get_protocol, score_frame

@@ -7,9 +7,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep import synthetic
-from data_prep.synthetic import Amount
 from tests.test_evaluate import SIZE, gaussian, good_maps, make_set, scores_of, write
+from unisal_jax.data import synthetic
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.evaluate.sources import open_data

@@ -1,11 +1,12 @@
 """Which files a folder is said to hold, and that nothing that is read is overwritten."""
 
+import errno
 import os
 
 import pytest
 
-from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, is_hidden, keep_inputs, list_folder
+from unisal_jax.errors import OutputError, UnisalError
+from unisal_jax.files import atomic_path, is_hidden, keep_inputs, list_folder, write_text
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,30 @@ def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path):
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"x")
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_stops_a_write_is_one_line_and_leaves_the_older_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old\n")
+    with (
+        pytest.raises(OutputError, match=r"a\.txt: cannot be written \(No space left"),
+        atomic_path(path) as part,
+    ):
+        part.write_text("new")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(KeyError), atomic_path(path) as part:
+        part.write_text("new")
+        raise KeyError("mine")
+    assert path.read_text() == "old\n" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["", "a\0.txt", "\0/a.txt", "\ud800.txt"])
+def test_what_is_no_name_is_refused(tmp_path, name):
+    with pytest.raises(UnisalError, match="cannot be written"):
+        write_text(tmp_path / name, "text")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_not_utf8_are_written_with_escapes(tmp_path):
+    write_text(tmp_path / "a.txt", "\udcff")
+    assert (tmp_path / "a.txt").read_bytes() == b"\\udcff"

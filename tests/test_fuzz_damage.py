@@ -15,12 +15,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep.gaze import read_table
-from data_prep.truth import read_mat
 from tests.fuzzing import EACH, Guard, counted, mutated
 from tests.prepared_data import make_clip, write_prepared
 from tests.pth_files import BOTH, FORMATS, small_state, write_value
 from unisal_jax.apps.regions import read_regions
+from unisal_jax.data.layouts.fixation_tables import read_table
+from unisal_jax.data.layouts.truth import read_mat
 from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.manifest import read_manifest
-from data_prep.own import scan_table
 from tests.fuzzing import EACH, Guard, counted, made_up
 from tests.prepared_data import make_clip, write_prepared
 from unisal_jax.apps.regions import read_regions
+from unisal_jax.data.layouts.own import scan_table
 from unisal_jax.data.prepared import open_prepared, read_frames, split_names
 
 pytestmark = pytest.mark.fuzz

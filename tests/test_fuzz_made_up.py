@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.gaze import read_table
 from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, mutated, npy_header
 from unisal_jax.apps.regions import read_regions
+from unisal_jax.data.layouts.fixation_tables import read_table
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
 from unisal_jax.models.config import UnisalConfig

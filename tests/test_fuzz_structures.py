@@ -18,9 +18,9 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.own import scan_table
-from data_prep.truth import TruthPoints, read_mat
 from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, npy_header, snapshot, whole_files
+from unisal_jax.data.layouts.own import scan_table
+from unisal_jax.data.layouts.truth import TruthPoints, read_mat
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.tables import read_table
 from unisal_jax.weights import store

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict
 
 import unisal_jax
 from unisal_jax.errors import UnisalError
-from unisal_jax.weights import hub
+from unisal_jax.weights import hub, publish
 from unisal_jax.weights.store import load_weights
 
 FIRST, SECOND = "1" * 40, "2" * 40
@@ -49,7 +49,7 @@ def cache(golden, tmp_path_factory):
     """A cache with two commits of a repository."""
     folder = tmp_path_factory.mktemp("hub")
     for commit, refs, seed in ((FIRST, ("v1", "refs/pr/7"), 7), (SECOND, ("main",), 11)):
-        hub.save_folder(folder / "saved", golden(seed))
+        publish.save_folder(folder / "saved", golden(seed))
         content = (folder / "saved" / hub.WEIGHTS_FILE).read_bytes()
         files = {hub.WEIGHTS_FILE: content, "more/other.safetensors": content, "broken.safetensors": b"no"}
         lay_out(folder, "owner/name", commit, files, refs)
@@ -117,7 +117,7 @@ def test_without_the_extra(monkeypatch):
 
 def test_a_folder(golden, tmp_path):
     folder = tmp_path / "mine"
-    hub.save_folder(folder, golden(11), licence="mit")
+    publish.save_folder(folder, golden(11), licence="mit")
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert same(load_weights(folder), golden(11))
     config = json.loads((folder / "config.json").read_text())
@@ -127,12 +127,12 @@ def test_a_folder(golden, tmp_path):
     assert card.startswith("---\nlicense: mit\n") and "## Scores" in card
     assert all(f"`{domain}`" in card for domain in ("dhf1k", "hollywood2", "ucf_sports", "salicon"))
     (folder / "README.md").write_text("my scores")
-    hub.save_folder(folder, golden(11))
+    publish.save_folder(folder, golden(11))
     assert (folder / "README.md").read_text() == "my scores"
 
 
 def test_the_card_is_one_to_the_hub(client, golden, tmp_path):
-    hub.save_folder(tmp_path, golden(11))
+    publish.save_folder(tmp_path, golden(11))
     from huggingface_hub import ModelCard
 
     card = ModelCard.load(tmp_path / "README.md")
@@ -215,7 +215,7 @@ def server(client, monkeypatch):
 
 
 def test_push(server, golden, tmp_path):
-    address = hub.push("owner/name", golden(11), private=True, message="first")
+    address = publish.push("owner/name", golden(11), private=True, message="first")
     assert address.endswith(f"/owner/name/commit/{FIRST}")
     assert server.made[0]["name"] == "name" and server.messages == ["first"]
     assert sorted(server.files) == ["README.md", "config.json", "model.safetensors"]
@@ -225,17 +225,17 @@ def test_push(server, golden, tmp_path):
 
 def test_push_keeps_a_card(server, golden, tmp_path):
     server.files["README.md"] = b"with scores"
-    hub.push("owner/name", golden(11))
+    publish.push("owner/name", golden(11))
     assert server.files["README.md"] == b"with scores"
-    hub.save_folder(tmp_path / "folder", golden(11))
+    publish.save_folder(tmp_path / "folder", golden(11))
     (tmp_path / "folder" / "README.md").write_text("with better scores")
-    hub.push("owner/name", tmp_path / "folder")
+    publish.push("owner/name", tmp_path / "folder")
     assert server.files["README.md"] == b"with better scores"
 
 
 def test_what_cannot_be_pushed(server, golden, tmp_path):
     with pytest.raises(UnisalError, match="not a folder with model"):
-        hub.push("owner/name", tmp_path)
+        publish.push("owner/name", tmp_path)
     with pytest.raises(UnisalError, match="owner/other: cannot be pushed") as error:
-        hub.push("owner/other", golden(11))
+        publish.push("owner/other", golden(11))
     assert "\n" not in str(error.value)

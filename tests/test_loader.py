@@ -8,16 +8,16 @@ import pytest
 
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
-from data_prep.synthetic import Amount, make
 from tests.prepared_data import Clip, encode, make_clip, write_prepared
 from unisal_jax.data import clips as clips_module
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
-from unisal_jax.data.evaluation import evaluation_videos
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import Video, cross_validation, open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.domains import HOLLYWOOD2, SALICON, Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.sources import open_data
 
 VIDEO = Domain("video", (32, 64), target_size=(36, 60), stride=2)
 IMAGE = Domain("image", (32, 32), target_size=(40, 40), static=True)
@@ -58,7 +58,7 @@ def test_batches_are_of_one_domain_with_static_shapes_and_no_example_twice_an_ep
     batches = list(loader)
     assert loader.steps_per_epoch == 3 + 2 and len(batches) == 10
     assert [(b.epoch, b.step) for b in batches] == [(e, s) for e in (0, 1) for s in range(5)]
-    shapes = {(b.domain, *(a.shape for a in b.arrays)) for b in batches}
+    shapes = {(b.domain.name, *(a.shape for a in b.arrays)) for b in batches}
     assert shapes == {
         ("video", (2, 3, 32, 64, 3), (2, 3, 36, 60), (2, 3, 36, 8)),
         ("image", (4, 1, 32, 32, 3), (4, 1, 40, 40), (4, 1, 40, 5)),
@@ -184,10 +184,6 @@ def test_folds_part_the_videos(tmp_path):
     assert [video.id for video in validation.videos] == ["v0", "v3"]
     batch = next(Loader([Source(VIDEO, training, 2, clip_frames=3)], seed=0))
     assert sorted(name.split("/")[2] for name in batch.ids) == ["v1", "v2"]
-    read = {
-        video.id: [frame.id for frame in frames] for video, frames in evaluation_videos(validation, VIDEO)
-    }
-    assert read == {v: [f"mine/train/{v}/{i}" for i in range(5)] for v in ("v0", "v3")}
     with pytest.raises(UnisalError, match="no fold 2, there are 2 from 0 on"):
         cross_validation(prepared, 2)
 
@@ -203,23 +199,15 @@ def test_validation_clips_lie_evenly_and_come_in_order(folders):
 
 
 def test_evaluation_gives_whole_videos_in_order(folders):
-    prepared = open_prepared(folders["video"], "train")
-    for threads in (0, 3):
-        read = [
-            (video.id, list(frames)) for video, frames in evaluation_videos(prepared, VIDEO, threads=threads)
-        ]
-        assert [name for name, _ in read] == [f"v{i}" for i in range(len(LENGTHS))]
-        assert tuple(len(frames) for _, frames in read) == LENGTHS
-        ids = [frame.id for frame in read[3][1]]
-        assert ids == [f"my_videos/train/v3/{i}" for i in range(9)]
+    groups = open_data(folders["video"], "train").groups
+    assert [group.id for group in groups] == [f"v{i}" for i in range(len(LENGTHS))]
+    assert tuple(len(list(group.pixels())) for group in groups) == LENGTHS
     expected = make_clip("v3", 9, (36, 60))
-    for i, frame in enumerate(read[3][1]):
-        assert frame.pixels.shape == (32, 64, 3) and frame.pixels.dtype == np.uint8
-        np.testing.assert_array_equal(frame.truth.map, expected.maps[i])
-        np.testing.assert_array_equal(frame.truth.fixations, expected.fixations[i])
-    # Passing over frames does not bring the videos out of step.
-    firsts = [next(frames).id for _, frames in evaluation_videos(prepared, VIDEO)]
-    assert firsts == [f"my_videos/train/v{i}/0" for i in range(len(LENGTHS))]
+    for i, pixels in enumerate(groups[3].pixels()):
+        truth = groups[3].truth(i)
+        np.testing.assert_array_equal(pixels, expected.frames[i])
+        np.testing.assert_array_equal(truth.map, expected.maps[i])
+        np.testing.assert_array_equal(truth.points, expected.fixations[i])
 
 
 @pytest.mark.parametrize("domain", [HOLLYWOOD2, SALICON], ids=lambda domain: domain.name)
@@ -234,9 +222,10 @@ def test_reads_what_the_preparation_writes(tmp_path, domain):
         assert (prepared.name, prepared.resolution) == (domain.name, config)
         batches.append(contents(Loader([Source(domain, prepared, 2, clip_frames=3)], seed=0)))
         # The test split is stored as released in both.
-        for video, frames in evaluation_videos(open_prepared(path, "test"), domain):
-            assert {frame.pixels.shape[:2] for frame in frames} == {domain.input_size}
-            assert video.size == (96, 170)
+        test = open_prepared(path, "test")
+        frames = read_frames(test, range(sum(video.frames for video in test.videos)))
+        assert {frame.pixels.shape[:2] for frame in frames} == {video.size for video in test.videos}
+        assert test.videos[0].size == (96, 170)
     assert batches[0] == batches[1]
 
 
@@ -336,10 +325,8 @@ def test_a_cut_off_picture_is_named(tmp_path, monkeypatch, workers):
     with pytest.raises(UnisalError, match="mine/train/v0/0: map is damaged or cut off"):
         next(loader)
     loader.close()
-    videos = evaluation_videos(prepared, VIDEO)
-    _, frames = next(videos)
     with pytest.raises(UnisalError, match="mine/train/v0/0: map is damaged or cut off"):
-        next(frames)
+        open_data(prepared.path)
 
 
 @pytest.mark.parametrize(
@@ -374,24 +361,20 @@ def test_data_prepared_at_another_size_is_named(tmp_path):
         message = "mine/train/v0/0: is stored at 32x60, where 32x64 or the released 36x60"
         with pytest.raises(UnisalError, match=message):
             next(Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0))
-        videos = evaluation_videos(prepared, VIDEO)
-        _, frames = next(videos)
-        with pytest.raises(UnisalError, match=message):
-            next(frames)
 
 
 def test_maps_that_were_cut_for_training_cannot_be_scored(tmp_path):
     clip = stored_at(make_clip("v0", 5, (40, 70)), (32, 64), (36, 60))
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": [clip]}, "input"), "train")
     assert next(Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0)).step == 0
-    videos = evaluation_videos(prepared, VIDEO)
-    _, frames = next(videos)
-    with pytest.raises(UnisalError, match="its map is 36x60, the video is 40x70; scoring needs"):
-        next(frames)
+    (group,) = open_data(prepared.path).groups
+    with pytest.raises(
+        UnisalError, match="v0/0: its map is 36x60, the frame as released 40x70; scoring needs"
+    ):
+        group.truth(0)
 
 
 def test_test_splits_have_frames_and_no_truth(tmp_path):
     clip = Clip(**{**vars(make_clip("v0", 2, (36, 60))), "maps": None, "fixations": [np.zeros((0, 2))] * 2})
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"test": [clip]}), "test")
-    truths = [[frame.truth for frame in frames] for _, frames in evaluation_videos(prepared, VIDEO)]
-    assert truths == [[None, None]]
+    assert [frame.truth for frame in read_frames(prepared, [0, 1])] == [None, None]

@@ -10,17 +10,17 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep import synthetic
 from data_prep.builders import Own
 from data_prep.examples import osie
 from data_prep.examples import run as run_example
-from data_prep.gaze import _observer_numbers, read_table
-from data_prep.own import scan_folders, scan_table
 from data_prep.prepare import prepare
 from data_prep.preview import describe
-from data_prep.synthetic import Amount, draw
-from data_prep.truth import gaussian_map
+from unisal_jax.data import synthetic
+from unisal_jax.data.layouts.fixation_tables import _observer_numbers, read_table
+from unisal_jax.data.layouts.own import scan_folders, scan_table
+from unisal_jax.data.layouts.truth import gaussian_map
 from unisal_jax.data.prepared import open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount, draw
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import map_to_grey
 from unisal_jax.media.video import VideoWriter
@@ -308,11 +308,11 @@ def test_labels_of_observers_stay_apart():
 
 
 def test_too_many_rows_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.gaze.MAX_TABLE_ROWS", 3)
+    monkeypatch.setattr("unisal_jax.data.layouts.fixation_tables.MAX_TABLE_ROWS", 3)
     (tmp_path / "t.csv").write_text("stimulus,observer,x,y\n" + "a,1,2,3\n" * 4)
     with pytest.raises(UnisalError, match="line 5: more than 3 fixations"):
         read_table(tmp_path / "t.csv")
-    monkeypatch.setattr("data_prep.gaze.MAX_TABLE_NAMES", 1)
+    monkeypatch.setattr("unisal_jax.data.layouts.fixation_tables.MAX_TABLE_NAMES", 1)
     for column in range(2):
         rows = [["a", "1", "2", "3"] for _ in range(3)]
         rows[1][column] = "b"

@@ -17,12 +17,12 @@ import unisal_jax
 from tests.conftest import REPOSITORY
 from tests.golden_weights import GOLDEN, arrays
 from unisal_jax.errors import UnisalError
+from unisal_jax.inference import jax_engine
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import read_image, resize_frame
 from unisal_jax.media.video import VideoWriter, open_video
 from unisal_jax.models import layers
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
-from unisal_jax.predict import network
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.outputs import summarise
 
@@ -233,14 +233,19 @@ def test_any_size(model, size):
     np.testing.assert_allclose(density.sum(dtype=np.float64), 1, atol=1e-5)
 
 
-def test_odd_sizes_share_programs(model, rng):
-    """Pictures of different sizes and alike aspect ratios share a program, and finishing needs none."""
+@pytest.mark.parametrize("engine", ["jax", "onnxruntime"])
+def test_odd_sizes_share_programs(golden_file, rng, engine):
+    """Images of different sizes and alike aspect ratios share a program, and finishing needs none."""
+    model = unisal_jax.load(golden_file, engine=engine)
 
     def predict(height, width):
         model.predict(rng.integers(0, 256, (height, width, 3), np.uint8))
-        return network._images._cache_size()
+        if engine == "jax":
+            return jax_engine._images._cache_size()
+        return model.engine._session.cache_info().currsize
 
     programs = predict(300, 400)
+    assert programs > 0
     assert {predict(*size) for size in [(301, 400), (299, 403), (600, 800), (30, 40)]} == {programs}
 
 
@@ -365,6 +370,7 @@ def test_bfloat16(released):
     """Close to float32, and results of the same kind."""
     picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     exact, rough = (SaliencyModel(released, dtype) for dtype in ("float32", "bfloat16"))
+    assert rough.engine.name == "jax"
     want, got = (model.predict(picture, input_size=(64, 96)) for model in (exact, rough))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got.sum(dtype=np.float64), 1, atol=1e-5)

@@ -16,14 +16,15 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from data_prep import shards, synthetic
+from data_prep import shards
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
 from data_prep.preview import write_contact_sheet
-from data_prep.synthetic import Amount
 from unisal_jax.cli import prepare as command
 from unisal_jax.cli.main import Parser
+from unisal_jax.data import synthetic
 from unisal_jax.data.prepared import open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 
 AMOUNT = Amount(train=3, validation=1, test=1, frames=3, size=(48, 64))

@@ -5,11 +5,11 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep import synthetic
 from data_prep.builders import BUILDERS
-from data_prep.datasets import DATASETS
 from data_prep.prepare import prepare
-from data_prep.synthetic import Amount
+from unisal_jax.data import synthetic
+from unisal_jax.data.layouts.datasets import DATASETS
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import open_data
 from unisal_jax.media.video import VideoWriter
@@ -141,8 +141,8 @@ def test_a_matrix_in_the_place_of_salicons_struct(tmp_path):
 
 def test_doubtful_fixations_are_told_when_they_are_prepared(tmp_path):
     from data_prep.builders import Own
-    from data_prep.own import scan_folders
     from data_prep.preview import describe
+    from unisal_jax.data.layouts.own import scan_folders
 
     for name in ("a", "b"):
         drawn = synthetic.draw(0, name, 0, AMOUNT)

@@ -8,14 +8,14 @@ import scipy.io
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_prep import synthetic
 from data_prep.builders import BUILDERS
-from data_prep.datasets import DATASETS
 from data_prep.prepare import prepare
-from data_prep.releases import folds, held_out
-from data_prep.synthetic import Amount
-from data_prep.truth import read_mat
+from unisal_jax.data import synthetic
+from unisal_jax.data.layouts.datasets import DATASETS
+from unisal_jax.data.layouts.releases import folds, held_out
+from unisal_jax.data.layouts.truth import read_mat
 from unisal_jax.data.prepared import open_prepared, read_frames
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 
 SEED = 5

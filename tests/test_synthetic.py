@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep import synthetic
-from data_prep.synthetic import Amount
+from unisal_jax.data import synthetic
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 
 SMALL = Amount(train=1, validation=1, test=1, frames=2, size=(24, 32), observers=2)

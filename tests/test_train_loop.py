@@ -1,6 +1,7 @@
 """Training from end to end on tiny synthetic data: it learns, stops, goes on, and names what fails."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_prep.prepare import prepare_synthetic
 from tests.golden_weights import made_up
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -41,6 +43,8 @@ CONFIG = TrainConfig(
     checkpoints=CheckpointConfig(every_steps=3),
 )
 STEPS = 8
+
+run = functools.partial(loop.train, prepare_synthetic=prepare_synthetic)
 
 
 class Killed(Exception):
@@ -76,7 +80,7 @@ def compiled(network):
 def train(monkeypatch, compiled):
     """`loop.train` with the module's compiled steps."""
     monkeypatch.setattr(loop, "make_programs", lambda *_: compiled)
-    return loop.train
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ def unbroken(compiled, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("train") / "unbroken"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_programs", lambda *_: compiled)
-        return workdir, loop.train(CONFIG, workdir)
+        return workdir, run(CONFIG, workdir)
 
 
 def final(workdir, network):
@@ -200,7 +204,7 @@ def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
 
     def another():
         with pytest.raises(UnisalError, match="another process is training in it") as caught:
-            loop.train(CONFIG, tmp_path)
+            run(CONFIG, tmp_path)
         refused.append(caught)
 
     at_step(monkeypatch, 1, another)
@@ -222,7 +226,7 @@ def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
 def test_another_training_is_refused(unbroken):
     other = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(lr=0.02))
     with pytest.raises(UnisalError, match=r"config.json: holds a training with optimizer.lr 0.01, not 0.02"):
-        loop.train(other, unbroken[0])
+        run(other, unbroken[0])
 
 
 def fake_programs(broken):
@@ -236,22 +240,22 @@ def fake_programs(broken):
     def evaluate(variables, batch):
         return {"loss": 1.0}, jnp.zeros(batch.maps.shape, jnp.float32)
 
-    return loop.Programs(lambda name, frozen: step, lambda name: evaluate)
+    return loop.Programs(lambda domain, frozen: step, lambda domain: evaluate)
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs({2}))
     message = r"step 2, domain (dhf1k|salicon): loss nan, gradient norm 1, not finite; batch: \1/train/"
     with pytest.raises(UnisalError, match=message):
-        loop.train(CONFIG, tmp_path)
+        run(CONFIG, tmp_path)
 
 
 def test_so_many_steps_that_are_not_finite_are_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs({2, 5}))
     with pytest.raises(UnisalError, match="step 5"):
-        loop.train(dataclasses.replace(CONFIG, skip_nonfinite=1), tmp_path)
+        run(dataclasses.replace(CONFIG, skip_nonfinite=1), tmp_path)
     # The count is in the checkpoint: 2 is not counted again, and the second one is now allowed.
-    assert loop.train(dataclasses.replace(CONFIG, skip_nonfinite=2), tmp_path).finished
+    assert run(dataclasses.replace(CONFIG, skip_nonfinite=2), tmp_path).finished
     skipped = [row["step"] for row in rows(tmp_path) if row["kind"] == "skipped"]
     assert skipped == [2, 5]
 
@@ -259,7 +263,7 @@ def test_so_many_steps_that_are_not_finite_are_left_out(monkeypatch, tmp_path):
 def test_early_stopping(monkeypatch, tmp_path):
     # All validations are equal, so the first is the best.
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
-    outcome = loop.train(dataclasses.replace(CONFIG, epochs=9, patience=2), tmp_path)
+    outcome = run(dataclasses.replace(CONFIG, epochs=9, patience=2), tmp_path)
     assert (outcome.step, outcome.finished, outcome.best_step) == (12, True, 4)
 
 
@@ -276,11 +280,11 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     """The newest whole one is used instead, and the step of the damaged one is saved again."""
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     config = dataclasses.replace(CONFIG, epochs=2)
-    unbroken = loop.train(config, tmp_path)
+    unbroken = run(config, tmp_path)
     kept = {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()}
     damage(tmp_path, 8)
     assert "resumed" not in capsys.readouterr().out
-    assert loop.train(config, tmp_path) == unbroken
+    assert run(config, tmp_path) == unbroken
     assert "resumed from step 6 of 8" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
     (line,) = (record.getMessage() for record in caplog.records if record.name == checkpoints.__name__)
@@ -294,7 +298,7 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     caplog.clear()
     assert unbroken.best_step == 4
     damage(tmp_path, 4)
-    assert loop.train(config, tmp_path).best_step == 8
+    assert run(config, tmp_path).best_step == 8
     assert f"{tmp_path / checkpoints.DAMAGED / '4'}; best is the next best one now" in caplog.text
     assert load_weights(tmp_path / folders.BEST).metadata["source"] == "step 8"
 
@@ -304,7 +308,7 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     with pytest.raises(
         UnisalError, match="no other checkpoint is whole; to start anew, name another --workdir"
     ):
-        loop.train(config, tmp_path)
+        run(config, tmp_path)
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == {"6", "8"}
 
 
@@ -314,7 +318,7 @@ def test_a_training_that_is_refused_leaves_nothing(monkeypatch, tmp_path):
 
     monkeypatch.setattr(inputs, "open_sources", missing)
     with pytest.raises(UnisalError, match="no data"):
-        loop.train(CONFIG, tmp_path / "run")
+        run(CONFIG, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
@@ -323,11 +327,11 @@ def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_pat
     (tmp_path / folders.CONFIG).write_text(CONFIG.to_json())
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     other = dataclasses.replace(CONFIG, seed=5)
-    assert loop.train(other, tmp_path).finished
+    assert run(other, tmp_path).finished
     assert f"{tmp_path}: holds no checkpoint yet, so it takes the new config" in caplog.text
     assert json.loads((tmp_path / folders.CONFIG).read_text())["seed"] == 5
     with pytest.raises(UnisalError, match="holds a training with seed 5, not 0"):
-        loop.train(CONFIG, tmp_path)
+        run(CONFIG, tmp_path)
     assert (tmp_path / folders.CONFIG).exists()
 
 
@@ -339,7 +343,7 @@ def test_validation_images_come_once_each(tmp_path):
     # A clip of two frames spans six: a video of six has one place for it, one of twelve has several.
     for frames, clips in ((6, 1), (12, 2)):
         config = dataclasses.replace(CONFIG, synthetic=SyntheticConfig(4, 2, frames, (64, 64)))
-        _, held_out = inputs.open_sources(config, tmp_path / str(frames))
+        _, held_out = inputs.open_sources(config, tmp_path / str(frames), prepare_synthetic)
         assert {each.domain.name: each.fixed_clips for each in held_out} == {"dhf1k": clips, "salicon": 1}
 
 
@@ -347,4 +351,9 @@ def test_a_missing_validation_split_names_the_cure(monkeypatch, tmp_path):
     domain = dataclasses.replace(SMALL, validation_split="other")
     config = dataclasses.replace(CONFIG, domains={"salicon": domain})
     with pytest.raises(UnisalError, match=r"other.*; config.domains.salicon.hold_out=0.1 validates on"):
-        inputs.open_sources(config, tmp_path)
+        inputs.open_sources(config, tmp_path, prepare_synthetic)
+
+
+def test_synthetic_data_need_their_maker(tmp_path):
+    with pytest.raises(UnisalError, match=r"domains.dhf1k.data: synthetic data need prepare_synthetic="):
+        loop.train(CONFIG, tmp_path)

@@ -13,6 +13,7 @@ from unisal_jax.domains import SALICON, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain
+from unisal_jax.trees import flatten, unflatten
 from unisal_jax.weights import fetch, names, pth, verify
 from unisal_jax.weights.store import (
     Weights,
@@ -103,6 +104,35 @@ def test_safetensors_metadata(golden_file):
         metadata = file.metadata()
     assert metadata["format"] == "unisal-jax" and metadata["domains"] == "dhf1k,hollywood2,ucf_sports,salicon"
     assert json.loads(metadata["config"])["skips"] is True and len(metadata["tensors_sha256"]) == 64
+
+
+def test_the_checksum_of_weights(golden_file, monkeypatch):
+    """It is the file's own, not computed twice, and tells every tensor, extras included."""
+    from safetensors import safe_open
+
+    weights = load_weights(golden_file)
+    with safe_open(golden_file, "numpy") as file:
+        assert weights.sha256 == file.metadata()["tensors_sha256"] == tensors_sha256(tensors_of(weights))
+    with monkeypatch.context() as patch:
+        patch.setattr("unisal_jax.weights.contents.tensors_of", None)  # what a second hashing would call
+        assert load_weights(golden_file).sha256 == weights.sha256
+    assert dataclasses.replace(weights, metadata={}).sha256 == weights.sha256
+    found = {weights.sha256}
+    for name, array in list(tensors_of(weights).items())[::50]:
+        tensors = {**tensors_of(weights), name: array + np.ones_like(array)}
+        tree = unflatten(tensors)
+        found.add(dataclasses.replace(weights, variables=tree, extras=tree.pop("extras")).sha256)
+    assert len(found) == 1 + len(range(0, len(tensors_of(weights)), 50))
+
+
+def test_the_checksum_of_converted_weights(golden, tmp_path, caplog):
+    """It is that of the tensors in memory, not of those in the file."""
+    weights = golden(7)
+    halves = {path: leaf.astype(np.float16) for path, leaf in flatten(weights.variables).items()}
+    save_weights(tmp_path / "a.safetensors", dataclasses.replace(weights, variables=unflatten(halves)))
+    loaded = load_weights(tmp_path / "a.safetensors")
+    assert loaded.sha256 == tensors_sha256(tensors_of(loaded))
+    assert "converted" in caplog.text
 
 
 def test_damage_is_found(golden_file, tmp_path):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from unisal_jax.weights import hub
+from unisal_jax.weights import publish
 from unisal_jax.weights.fetch import RELEASED
 from unisal_jax.weights.store import save_weights
 
@@ -41,7 +41,7 @@ UNUSED = {
 def places(golden, golden_file, tmp_path):
     """The golden weights in a file of each form, in a folder, and in the cache of the releases."""
     save_weights(tmp_path / "a.pth", golden(11))
-    hub.save_folder(tmp_path / "folder", golden(11))
+    publish.save_folder(tmp_path / "folder", golden(11))
     of_release = {"source_sha256": RELEASED["unisal"].sha256}
     save_weights(
         tmp_path / "cache" / "unisal.safetensors", dataclasses.replace(golden(11), metadata=of_release)

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
     from unisal_jax.apps.crop import best_crop, crop_video
@@ -14,12 +15,12 @@ __all__ = [
     "Region",
     "SaliencyModel",
     "UnisalError",
+    "__version__",
     "best_crop",
     "crop_video",
     "load",
     "score_regions",
 ]
-__version__ = "0.1.0"
 
 _MODULES = {
     "Region": "unisal_jax.apps.regions",

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unisal_jax import __version__
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.packages import EXTRAS, REQUIRED, version
+from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
 
 
@@ -45,7 +45,7 @@ def examine() -> dict[str, Any]:
         programs = Path(jax.config.values.get("jax_compilation_cache_dir") or programs)
         facts["devices"] = _kinds(local_devices())
     except Exception as error:  # a driver that does not fit fails in many ways, and that is to be shown
-        facts["devices"], facts["devices_error"] = [], " ".join(str(error).split())
+        facts["devices"], facts["devices_error"] = [], one_line(error)
     facts["caches"]["programs"] = _folder(programs)
     return facts
 

@@ -1,4 +1,4 @@
-"""JSON files that others made: read whole, of a bounded size, and with numbers that are numbers."""
+"""JSON files: those that others made, of a bounded size and with numbers that are numbers; and our own."""
 
 import json
 from collections import Counter
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import write_text
 from unisal_jax.limits import MAX_JSON_BYTES
 
 
@@ -30,6 +31,20 @@ def read_json(path: str | Path, what: str) -> Any:
         return json.loads(data, parse_constant=_refuse, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise UnisalError(f"{path}: not {what} ({error})") from error
+
+
+def write_json(path: str | Path, document: Any) -> None:
+    """Writes a JSON file with sorted keys, whole or not at all.
+
+    Raises:
+      UnisalError: it cannot be written.
+    """
+    write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def rounded(number: float, digits: int = 6) -> float:
+    """With so many significant digits: the others are the machine's own."""
+    return float(f"{number:.{digits}g}")
 
 
 def _refuse(name: str) -> NoReturn:

@@ -13,5 +13,10 @@ class UnisalError(ValueError):
         return " ".join(super().__str__().splitlines())
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; of one that says nothing its type."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class OutputError(UnisalError):
     """A result cannot be written: no input's fault, so a policy of skipping bad inputs does not apply."""

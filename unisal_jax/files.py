@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from unisal_jax.errors import OutputError, UnisalError
 
@@ -154,37 +155,71 @@ def temporary_path(path: Path) -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to, renamed to `path` when the block ends well.
 
-    When the block raises, the temporary file is removed, an older file at `path` is left as it was,
-    and the exception goes on.
+    When the block raises, the temporary file is removed and an older file at `path` is left as it was.
 
     Raises:
-        UnisalError: the finished file could not take its name.
+        UnisalError: the block or the renaming met an OSError (`write_errors`).
     """
     path = Path(path)
-    if not path.name:
+    if not path.name or not _is_name(path):
         raise UnisalError(f"{path}: cannot be written (not the name of a file)")
     temporary = temporary_path(path)
     try:
-        yield temporary
-        try:
+        with write_errors(path):
+            yield temporary
             os.replace(temporary, path)
-        except (OSError, ValueError) as error:
-            raise cannot_write(path, error) from error
     except BaseException:
         # Whatever stops the block, Ctrl-C included, must leave no half-written file behind; and a
         # failure to remove it must not hide what went wrong.
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             temporary.unlink()
         raise
 
 
-def cannot_write(path: str | Path, error: OSError | ValueError) -> UnisalError:
+def _is_name(path: Path) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+@contextmanager
+def text_file(path: str | Path) -> Iterator[TextIO]:
+    """A file to write text to in UTF-8, whole or not at all.
+
+    Raises:
+        UnisalError: as `atomic_path`.
+    """
+    with (
+        atomic_path(path) as temporary,
+        # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file (`text_file`)."""
+    with text_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def write_errors(path: str | Path) -> Iterator[None]:
+    """Makes of an OSError in the block the error of `path` (`cannot_write`)."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: str | Path, error: OSError) -> UnisalError:
     """The error for a failed write, in one line that begins with the path.
 
     An `OutputError`, unless the disk refuses the name, which comes from the input.
     """
-    kind = UnisalError if getattr(error, "errno", None) in _BAD_NAME else OutputError
-    return kind(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+    kind = UnisalError if error.errno in _BAD_NAME else OutputError
+    return kind(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def check_name(path: Path) -> None:
@@ -214,13 +249,11 @@ def make_folder(folder: Path) -> None:
     Raises:
       UnisalError: it cannot be made, or not be written to.
     """
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = temporary_path(folder / "probe")
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 @contextmanager

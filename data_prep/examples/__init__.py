@@ -7,7 +7,7 @@ from pathlib import Path
 from data_prep.builders import Own
 from data_prep.prepare import prepare
 from data_prep.preview import describe, write_contact_sheet
-from data_prep.releases import Release
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.errors import UnisalError
 
 

@@ -11,8 +11,8 @@ import dataclasses
 from pathlib import Path
 
 from data_prep.examples import run
-from data_prep.gaze import clips_with_points, read_table
-from data_prep.releases import Release
+from unisal_jax.data.layouts.fixation_tables import clips_with_points, read_table
+from unisal_jax.data.layouts.releases import Release
 
 SIGMA = 30.0
 SPLITS = {"train": range(1, 8), "validation": range(8, 9), "test": range(9, 11)}

@@ -11,8 +11,8 @@ from pathlib import Path
 import scipy.io
 
 from data_prep.examples import run
-from data_prep.gaze import Gaze, Table, clips_with_points
-from data_prep.releases import Release
+from unisal_jax.data.layouts.fixation_tables import Gaze, Table, clips_with_points
+from unisal_jax.data.layouts.releases import Release
 from unisal_jax.media.images import list_images
 
 SIGMA = 24.0

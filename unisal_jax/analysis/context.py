@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import wording
@@ -151,8 +152,6 @@ def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[
 
 def make_synthetic(folder: Path, seed: int) -> list[str]:
     """Draws the four datasets in their released layouts, unless they are there; returns their folders."""
-    from data_prep.synthetic import Amount, make
-
     paths = []
     for domain in RELEASED_DOMAINS:
         root = folder / domain.name

@@ -16,16 +16,17 @@ import numpy as np
 
 from unisal_jax.analysis import published
 from unisal_jax.analysis.context import Context, title_of
-from unisal_jax.analysis.results import Analysis, Table, text, to_json
+from unisal_jax.analysis.results import Analysis, Table, to_json
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.run import Options, evaluate
 from unisal_jax.evaluate.sources import open_data
 from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.files import write_text
 from unisal_jax.predict.model import load
-from unisal_jax.train.config import TrainConfig, load_config
-from unisal_jax.train.inputs import data_folder
+from unisal_jax.train.config import load_config
+from unisal_jax.train.inputs import PrepareSynthetic, data_folder
 from unisal_jax.train.workdir import BEST
 
 SCORES = "scores.json"
@@ -109,13 +110,19 @@ def tiny_overrides() -> tuple[str, ...]:
 
 
 def train_missing(
-    study: Study, configs: Path, folder: Path, seeds: Sequence[int], overrides: Sequence[str]
+    study: Study,
+    configs: Path,
+    folder: Path,
+    seeds: Sequence[int],
+    overrides: Sequence[str],
+    prepare_synthetic: PrepareSynthetic,
 ) -> None:
     """Trains and scores what is not there yet, one run after the other.
 
     Args:
       configs: the folder of `ablation.py` and `settings.py`.
       overrides: as for `unisal train`; those of a domain that a variant does not train on are left out.
+      prepare_synthetic: makes the data of a config that asks for synthetic ones.
     Raises:
       UnisalError: a training fails; names its folder.
     """
@@ -144,7 +151,8 @@ def train_missing(
             raise UnisalError(f"{run.folder}: the training was stopped; the same command goes on")
         # Every dataset of the table, also those that this variant was not trained on.
         everything = load_config(f"{configs / study.name}.py:{list(study.variants)[-1]}", overrides)
-        text(run.folder / SCORES, to_json(_score(study, run, everything, folder)))
+        paths = {name: data_folder(name, everything, folder, prepare_synthetic) for name in study.datasets}
+        write_text(run.folder / SCORES, to_json(_score(study, run, paths)))
 
 
 def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
@@ -197,11 +205,10 @@ def _fitting(config: str, overrides: Sequence[str]) -> Iterator[str]:
             yield ".".join((head, *rest))
 
 
-def _score(study: Study, run: Run, config: TrainConfig, folder: Path) -> dict[str, dict[str, float]]:
+def _score(study: Study, run: Run, paths: dict[str, Path]) -> dict[str, dict[str, float]]:
     model = load(run.folder / BEST)
     scores = {}
-    for name in study.datasets:
-        path = data_folder(name, config, folder)
+    for name, path in paths.items():
         data = None
         for split in study.splits:
             try:

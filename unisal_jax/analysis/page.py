@@ -6,10 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from unisal_jax.analysis.results import RESULTS, text
+from unisal_jax.analysis.results import RESULTS
 from unisal_jax.data.prepared import check_id
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.report_html import STYLE
+from unisal_jax.files import write_text
 
 PAGE = "index.html"
 
@@ -26,7 +27,7 @@ def write_page(folder: Path, order: tuple[str, ...]) -> Path:
     sections = [_section(folder / name, name) for name in found]
     contents = " ".join(f'<a href="#{name}">{name}</a>' for name in found)
     path = folder / PAGE
-    text(
+    write_text(
         path,
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

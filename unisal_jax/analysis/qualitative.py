@@ -46,7 +46,7 @@ def _pictures(model: SaliencyModel, dataset: Dataset, context: Context) -> list[
     return [
         (
             sample,
-            model.predict(sample.pixels, dataset.domain.name, dataset.input_size(sample.pixels.shape[:2])),
+            model.predict(sample.pixels, dataset.domain, dataset.input_size(sample.pixels.shape[:2])),
         )
         for sample in drawn
     ]

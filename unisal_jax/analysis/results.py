@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path
+from unisal_jax.documents import rounded
+from unisal_jax.files import atomic_path, write_errors, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,10 +104,8 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
       UnisalError: a file cannot be written.
     """
     home = folder / name
-    try:
+    with write_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnisalError(f"{home}: cannot be written ({error.strerror})") from error
     for picture in analysis.pictures:
         for kind in _FORMATS:
             with atomic_path(home / f"{picture.name}.{kind}") as temporary:
@@ -116,9 +114,9 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
                 picture.figure.savefig(temporary, format=kind, metadata=about)
     for table in analysis.tables:
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        text(home / f"{table.name}.md", f"{table.markdown()}\n")
-        text(home / f"{table.name}.tex", f"{table.latex()}\n")
-        text(home / f"{table.name}.json", to_json(rows))
+        write_text(home / f"{table.name}.md", f"{table.markdown()}\n")
+        write_text(home / f"{table.name}.tex", f"{table.latex()}\n")
+        write_text(home / f"{table.name}.json", to_json(rows))
     document = {
         "command": command,
         "numbers": dict(analysis.numbers),
@@ -130,14 +128,7 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
         "text": analysis.text,
         "title": analysis.title,
     }
-    text(home / RESULTS, to_json(document))
-
-
-def text(path: Path, content: str) -> None:
-    """Writes a text file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
-        temporary.write_text(content, encoding="utf-8", errors="backslashreplace", newline="")
+    write_text(home / RESULTS, to_json(document))
 
 
 def to_json(value: Any) -> str:
@@ -151,7 +142,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, float):
-        return float(f"{value:.10g}") if math.isfinite(value) else None
+        return rounded(value, 10) if math.isfinite(value) else None
     return value
 
 

@@ -6,7 +6,6 @@ settled long after its frames have gone by, so it is read a second time to be cr
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
+from unisal_jax.documents import rounded, write_json
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import VideoWriter, camera_number, open_video
-from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at, text_file
+from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at
 from unisal_jax.predict.records import forget
 
 KINDS = ("json", "crop")
@@ -81,7 +81,7 @@ class CropFiles:
             with open_video(source.path) as frames, VideoWriter(target, track.window, fps) as writer:
                 for crop, frame in zip(crops, frames, strict=False):
                     writer.write(crop.box.of(frame))
-        mean = _rounded(float(np.mean([crop.attention for crop in crops])))
+        mean = rounded(float(np.mean([crop.attention for crop in crops])))
         frames_json = [
             {"frame": number, **shown_at(seconds), **_facts(crop)}
             for number, (crop, seconds) in enumerate(zip(crops, track.times, strict=True), 1)
@@ -95,9 +95,7 @@ class CropFiles:
     def _write_json(self, source: Source, content: dict) -> None:
         if "json" in self.kinds:
             forget(self.out, source.name, "json")  # `unisal predict` writes a file of this name
-            with text_file(self.out / "json" / f"{source.name}.json") as file:
-                json.dump(content, file, indent=1, sort_keys=True)
-                file.write("\n")
+            write_json(self.out / "json" / f"{source.name}.json", content)
 
 
 class _Track:
@@ -118,8 +116,4 @@ class _Track:
 
 
 def _facts(crop: Crop) -> dict[str, Any]:
-    return {"attention": _rounded(crop.attention), "box": crop.box.to_json()}
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.6g}")
+    return {"attention": rounded(crop.attention), "box": crop.box.to_json()}

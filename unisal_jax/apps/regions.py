@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.apps.boxes import Box, integral, share
-from unisal_jax.documents import read_json
+from unisal_jax.documents import read_json, rounded
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_PIXELS
@@ -55,16 +55,16 @@ class RegionScore:
     def to_json(self) -> dict[str, Any]:
         """By name, floats to six digits."""
         return {
-            "attention": _rounded(self.attention),
+            "attention": rounded(self.attention),
             "box": self.box.to_json(),
             "name": self.name,
             "peak": {
                 "column": self.peak[1],
-                "relative": _rounded(self.peak_relative),
+                "relative": rounded(self.peak_relative),
                 "row": self.peak[0],
             },
             "rank": self.rank,
-            "relative": _rounded(self.relative),
+            "relative": rounded(self.relative),
         }
 
 
@@ -190,7 +190,3 @@ def _short(value: Any) -> str:
     """As it is in the file, unless it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.6g}")

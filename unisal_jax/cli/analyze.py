@@ -9,6 +9,7 @@ from pathlib import Path
 from unisal_jax.analysis.catalogue import NAMES, NEED_DATA, STUDIES
 from unisal_jax.cli import checks, flags
 from unisal_jax.cli.evaluate import PROTOCOLS
+from unisal_jax.cli.prepare import prepare_synthetic
 from unisal_jax.errors import UnisalError
 
 _OVERRIDE = "--config."
@@ -134,5 +135,6 @@ def _study(name: str, context, args: argparse.Namespace):
     study = {each.name: each for each in (experiments.ABLATION, experiments.SETTINGS)}[name]
     if args.train:
         tiny = experiments.tiny_overrides() if context.synthetic else ()
-        experiments.train_missing(study, args.configs, args.runs, args.seeds, (*tiny, *args.overrides))
+        overrides = (*tiny, *args.overrides)
+        experiments.train_missing(study, args.configs, args.runs, args.seeds, overrides, prepare_synthetic)
     return experiments.analyse(study, context, args.seeds)

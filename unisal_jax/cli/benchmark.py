@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", type=flags.positives, default=(1, 2, 4, 8), metavar="N,N", help="batch sizes (1,2,4,8)"
     )
-    flags.add_dtype(parser)
+    flags.add_engine(parser)
     parser.add_argument(
         "--peers",
         type=Path,
@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes the report."""
     from unisal_jax.benchmark.run import Options, benchmark, text
     from unisal_jax.files import atomic_path, cannot_write
-    from unisal_jax.predict.model import load
 
     options = Options(
         domain=args.domain,
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         wheel=args.peers,
         peers=not args.no_peers,
     )
-    report = benchmark(load(args.weights, args.dtype), options)
+    report = benchmark(flags.load_model(args), options)
     for line in text(report):
         print(line)
     if args.json:

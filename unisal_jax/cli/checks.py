@@ -31,13 +31,12 @@ def check_folder_to_read(path: Path) -> None:
 
 def check_network(weights: str, domain: str | None = None) -> None:
     """Refuses weights that are not there, and a domain that the released weights do not have."""
-    from unisal_jax.weights.fetch import RELEASED
-    from unisal_jax.weights.hub import SCHEME
+    from unisal_jax.weights.sources import check_there, resolve
 
-    if weights.startswith(SCHEME):
+    source = resolve(weights)
+    if source.kind == "hub":
         check_extra(weights, "hub", "huggingface_hub")
-    elif weights not in RELEASED and not os.path.exists(weights):
-        raise UnisalError(f"{weights}: no such file, nor a release ({', '.join(RELEASED)})")
+    check_there(source)
     if weights == "unisal" and domain is not None:
         find_domain(domain)
 

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Converts, and with --verify compares tensor for tensor."""
     from unisal_jax.backend import start_jax
     from unisal_jax.files import keep_inputs
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
     from unisal_jax.weights.store import load_weights, save_weights
     from unisal_jax.weights.verify import proof
 

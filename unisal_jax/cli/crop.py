@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     found = find_inputs(args.input, args.video, name_bytes(args.out, args.save))
     sources = found.sources
@@ -70,11 +70,10 @@ def run(args: argparse.Namespace) -> int:
         (path for source in sources for path in files.paths(source)), chain(read, files_of(args.weights))
     )
     from unisal_jax.predict.batch import Options, predict_sources
-    from unisal_jax.predict.model import load
 
     options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
     with new_folders([args.out / kind for kind in args.save]):
-        summary = predict_sources(load(args.weights, args.dtype), sources, files, options)
+        summary = predict_sources(flags.load_model(args), sources, files, options)
     summary.notes = [*found.notes, *summary.notes]
     for line in summary.lines():
         print(f"unisal crop: {line}", file=sys.stderr)

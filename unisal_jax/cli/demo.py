@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of a clip's prediction; what is done by then is shown (default: 120)",
     )
     flags.add_weights(parser)
-    flags.add_dtype(parser)
+    flags.add_engine(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -43,9 +43,8 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves the page until it is interrupted, which is its usual end."""
     from unisal_jax.demo.page import serve
-    from unisal_jax.predict.model import load
 
-    model = load(args.weights, args.dtype)
+    model = flags.load_model(args)
     with (
         contextlib.suppress(KeyboardInterrupt),
         serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--predictions", type=Path, help="score the maps in this folder instead of our network"
     )
     flags.add_weights(parser)
-    flags.add_dtype(parser)
+    flags.add_engine(parser)
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
     )
@@ -94,7 +94,6 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.evaluate.run import Maps, Options, evaluate
     from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.files import keep_inputs
-    from unisal_jax.predict.model import load
 
     reports = [path for path in (args.json, args.csv, args.html) if path is not None]
     keep_inputs(reports, _read(args))
@@ -107,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         notes += files.notes
         about["predictions"] = args.predictions.name
     else:
-        model = load(args.weights, args.dtype)
+        model = flags.load_model(args)
         domain = model.domain(args.domain, video=data.kind == "video")
         method = NetworkMaps(model, data, domain, args.input_size, args.stride)
         about |= {"weights": str(args.weights), "domain": domain.name}
@@ -139,7 +138,7 @@ def _read(args: argparse.Namespace) -> Iterator[Path]:
     """The files that are read; older reports, which may lie beside the data, are not among them."""
     from unisal_jax.data.prepared import SIDECAR
     from unisal_jax.files import files_below
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     for folder in (args.data, args.predictions):
         if folder is not None:

@@ -3,9 +3,13 @@
 import argparse
 import math
 import re
+from typing import TYPE_CHECKING
 
 from unisal_jax.domains import Size, check_input_size, check_stride
 from unisal_jax.errors import UnisalError
+
+if TYPE_CHECKING:
+    from unisal_jax.predict.model import SaliencyModel
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Adds which network predicts, and how: --domain, --input-size, --weights, --dtype."""
+    """Adds which network predicts, and how: --domain, --input-size, --weights, --engine, --dtype."""
     parser.add_argument(
         "--domain",
         help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
@@ -46,7 +50,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="size that the network sees (default: by domain)",
     )
     add_weights(parser)
-    add_dtype(parser)
+    add_engine(parser)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +62,28 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_dtype(parser: argparse.ArgumentParser) -> None:
-    """Adds --dtype, the precision of the network's computation."""
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds what computes the network, and in which precision: --engine, --dtype."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "jax", "onnxruntime"),
+        default="auto",
+        help="what computes the network: onnxruntime (CPU), jax (CPU, GPU, TPU), or auto (default): jax "
+        "where it has a GPU or TPU, else onnxruntime",
+    )
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
         help="of the network's computation; bfloat16 is for GPU and TPU (default: float32)",
     )
+
+
+def load_model(args: argparse.Namespace) -> "SaliencyModel":
+    """The model that --weights, --engine and --dtype ask for."""
+    from unisal_jax.predict.model import load
+
+    return load(args.weights, args.dtype, args.engine)
 
 
 def input_size(text: str) -> Size:

@@ -97,7 +97,7 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.overrides = rest
     if args.version:
-        from unisal_jax import __version__
+        from unisal_jax.version import __version__
 
         print(f"unisal-jax {__version__}")
         return 0

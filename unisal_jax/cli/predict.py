@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.outputs import PredictionFiles
     from unisal_jax.predict.records import FOLDER, weights_state
     from unisal_jax.predict.resume import plan
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     settings = {
         "domain": args.domain,
@@ -89,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
     )
 
     from unisal_jax.predict.batch import Options, predict_sources
-    from unisal_jax.predict.model import load
     from unisal_jax.predict.window import Windows
 
     options = Options(
@@ -102,10 +101,12 @@ def run(args: argparse.Namespace) -> int:
         if args.ray:
             from unisal_jax.predict.cluster import predict_on_cluster
 
-            summary = predict_on_cluster(args.weights, args.dtype, planned.sources, planned.files, options)
+            summary = predict_on_cluster(
+                args.weights, args.dtype, args.engine, planned.sources, planned.files, options
+            )
         else:
             results = Windows(planned.files) if args.show else planned.files
-            summary = predict_sources(load(args.weights, args.dtype), planned.sources, results, options)
+            summary = predict_sources(flags.load_model(args), planned.sources, results, options)
     summary.kept = planned.kept
     summary.errors += planned.errors
     summary.notes = [*found.notes, *planned.notes, *summary.notes]

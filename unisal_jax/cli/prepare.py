@@ -1,4 +1,7 @@
-"""`unisal prepare`: a downloaded release, or own data, into records that training reads fast."""
+"""`unisal prepare`: a downloaded release, or own data, into records that training reads fast.
+
+The one module of the package that imports `data_prep`, and late: the import takes a second.
+"""
 
 import argparse
 import math
@@ -8,7 +11,7 @@ from unisal_jax.cli import checks
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import files_below, keep_inputs
 
-# Not asked of `data_prep`, whose import takes a second: `--help` is to be quick.
+# Not asked of `data_prep`: `--help` is to be quick.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
 OWN = "own"
 
@@ -95,7 +98,6 @@ def run(args: argparse.Namespace) -> int:
             [args.preview], (path for part in (args.raw, args.table) if part for path in files_below(part))
         )
     builder = _own_builder(args) if args.dataset == OWN else _released_builder(args)
-    # After the flags are checked: the import takes a second.
     from data_prep.prepare import prepare
     from data_prep.preview import describe, write_contact_sheet
 
@@ -108,6 +110,13 @@ def run(args: argparse.Namespace) -> int:
         write_contact_sheet(args.preview, prepared.path, prepared.manifest)
         print(f"contact sheet: {args.preview}")
     return 0
+
+
+def prepare_synthetic(name: str, folder: Path, amount, seed: int) -> Path:
+    """`data_prep.prepare.prepare_synthetic`, for the commands that train."""
+    from data_prep.prepare import prepare_synthetic
+
+    return prepare_synthetic(name, folder, amount, seed)
 
 
 def _released_builder(args: argparse.Namespace):
@@ -147,7 +156,7 @@ def _own_builder(args: argparse.Namespace):
     ):
         raise UnisalError(f"--name {name!r}: use letters, digits, _ and -, at most {_MAX_NAME} bytes")
     from data_prep.builders import Own
-    from data_prep.own import scan_folders, scan_table
+    from unisal_jax.data.layouts.own import scan_folders, scan_table
 
     def scan(root: Path):
         if args.table is None:

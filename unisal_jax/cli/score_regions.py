@@ -1,12 +1,12 @@
 """`unisal score-regions`: how much attention boxes in a picture or a video get."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from unisal_jax.cli import checks, flags
+from unisal_jax.documents import write_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.images import read_image
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.media.video import open_video
-    from unisal_jax.predict.outputs import text_file
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     regions = read_regions(args.boxes)
     found = find_inputs([args.input], args.video)
@@ -54,29 +53,25 @@ def run(args: argparse.Namespace) -> int:
     (source,) = sources
     if args.json:
         keep_inputs([args.json], [*source.files(), args.boxes, *files_of(args.weights)])
-    from unisal_jax.predict.model import load
 
     about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
     if source.kind == "image":
         image = read_image(source.path)
         check_regions(regions, image.shape[:2])
-        model = load(args.weights, args.dtype)
+        model = flags.load_model(args)
         domain = model.domain(args.domain, video=False)
-        density = model.predict(image, domain.name, args.input_size)
+        density = model.predict(image, domain, args.input_size)
     else:
         with open_video(source.path) as reader:
             check_regions(regions, reader.size)
-            model = load(args.weights, args.dtype)
+            model = flags.load_model(args)
             domain = model.domain(args.domain, video=True)
-            predicted = model.predict_video(reader, domain.name, args.input_size)
+            predicted = model.predict_video(reader, domain, args.input_size)
             density, about["frames"] = mean_density(each for _, each in predicted)
     scores = score_regions(density, regions)
     about |= {"domain": domain.name, "size": list(density.shape)}
     if args.json:
-        with text_file(args.json) as file:
-            content = {"about": about, "regions": [score.to_json() for score in scores]}
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.write("\n")
+        write_json(args.json, {"about": about, "regions": [score.to_json() for score in scores]})
     for line in found.notes:
         print(f"unisal score-regions: note: {line}", file=sys.stderr)
     print("rank  attention  over uniform  box")

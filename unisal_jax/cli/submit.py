@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"
     )
     flags.add_weights(parser)
+    flags.add_engine(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the submission, and says so if it is not of the whole test set."""
     from unisal_jax.evaluate.submissions import BENCHMARKS, check_out, find_stimuli, write_submission
     from unisal_jax.files import keep_inputs
-    from unisal_jax.weights.fetch import files_of
+    from unisal_jax.weights.sources import files_of
 
     benchmark = BENCHMARKS[args.benchmark]
     check_out(benchmark, args.out)
@@ -51,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
     stimuli = found.sources
     read = (path for source in stimuli for path in source.files())
     keep_inputs([args.out], chain(read, files_of(args.weights)))
-    from unisal_jax.predict.model import load
 
-    write_submission(load(args.weights), benchmark, stimuli, args.out, args.domain)
+    write_submission(flags.load_model(args), benchmark, stimuli, args.out, args.domain)
     for line in found.notes:
         print(f"unisal submit: note: {line}", file=sys.stderr)
     if len(stimuli) != benchmark.count:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
+from unisal_jax.cli.prepare import prepare_synthetic
 from unisal_jax.files import check_utf8
 
 _OVERRIDE = "--config."
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     config = checked_config(values)
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()
-    outcome = train(config, args.workdir)
+    outcome = train(config, args.workdir, prepare_synthetic)
     if not processes.is_first():
         return 0
     if not outcome.finished:

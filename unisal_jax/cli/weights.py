@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a line a file: name, state, sha256, path, what it is."""
     from unisal_jax.errors import UnisalError
-    from unisal_jax.weights.fetch import RELEASED, cache_dir, fetch, verify
+    from unisal_jax.weights.fetch import RELEASED, cached_path, fetch, verify
 
     unknown = [name for name in args.name if name not in RELEASED]
     if unknown:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         states.append(verify(name))
         print(f"{name:<16} {states[-1]:<8} {released.description}")
         print(f"{'':<16} sha256 {released.sha256}")
-        print(f"{'':<16} {cache_dir() / released.filename} ({released.size / 1e6:.1f} MB)")
+        print(f"{'':<16} {cached_path(name)} ({released.size / 1e6:.1f} MB)")
     if args.verify and set(states) != {"ok"}:
         print(
             f"unisal weights: {len(states) - states.count('ok')} of {len(states)} not here and whole",

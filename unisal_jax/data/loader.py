@@ -15,6 +15,7 @@ from absl import flags
 
 from unisal_jax.data.examples import Arrays, Examples, Source, choose_batch, find_examples, read_batch
 from unisal_jax.data.plan import Order, epoch_plan
+from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 
 
@@ -23,14 +24,14 @@ class Batch(NamedTuple):
 
     Attributes:
       epoch, step: its place in the stream, both from 0.
-      domain: name of the domain.
+      domain: whose parameters it trains.
       ids: `dataset/split/video/first frame` of each example, for messages.
       arrays: what goes to the device.
     """
 
     epoch: int
     step: int
-    domain: str
+    domain: Domain
     ids: tuple[str, ...]
     arrays: Arrays
 
@@ -74,13 +75,13 @@ class Steps:
     def __getitem__(self, number: int) -> Batch:
         epoch, step = divmod(number, sum(self.batches.values()))
         # Made again for each batch: next to reading one it costs nothing.
-        domain, batch = epoch_plan(self.batches, self.order, self.seed, epoch)[step]
-        examples = self.examples[domain]
+        name, batch = epoch_plan(self.batches, self.order, self.seed, epoch)[step]
+        examples = self.examples[name]
         share = examples.source.batch_size // self.shard_count
         chosen = choose_batch(examples, self.seed, epoch, batch)
         mine = chosen[self.shard_index * share : (self.shard_index + 1) * share]
         arrays, ids = read_batch(examples, mine, self.seed, epoch)
-        return Batch(epoch, step, domain, ids, arrays)
+        return Batch(epoch, step, examples.source.domain, ids, arrays)
 
 
 class Loader(Iterator[Batch]):

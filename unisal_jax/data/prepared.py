@@ -16,7 +16,7 @@ import numpy as np
 from unisal_jax.data.stored import open_stored
 from unisal_jax.documents import read_json
 from unisal_jax.domains import Size
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.files import check_utf8
 from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.images import open_encoded
@@ -175,13 +175,13 @@ def iterate_frames(prepared: Prepared, numbers: Iterable[int]) -> Iterator[Frame
     except Exception as error:
         # The C++ reader raises RuntimeError, the parser of records a dozen others.
         shown = f"records {numbers[0]} to {numbers[-1]} of split {prepared.split!r}"
-        raise UnisalError(f"{prepared.path}: {shown} cannot be read ({_reason(error)})") from error
+        raise UnisalError(f"{prepared.path}: {shown} cannot be read ({one_line(error)})") from error
     for number, record in zip(numbers, records, strict=True):
         try:
             name = f"{prepared.name}/{prepared.split}/{record['video'].decode()}/{record['index']}"
         except (KeyError, ValueError, AttributeError) as error:
             raise UnisalError(
-                f"{prepared.path}: record {number} of split {prepared.split!r} is damaged ({_reason(error)})"
+                f"{prepared.path}: record {number} of split {prepared.split!r} is damaged ({one_line(error)})"
             ) from error
         yield _frame(name, record)
 
@@ -211,7 +211,7 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
         if min(height, width) < 1 or height * width > MAX_PIXELS:
             raise ValueError(f"fixations in an image of {height}x{width}")
     except (KeyError, ValueError, TypeError) as error:
-        raise UnisalError(f"{name} is damaged ({_reason(error)})") from error
+        raise UnisalError(f"{name} is damaged ({one_line(error)})") from error
     if not has_truth:
         return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), None)
     if len(points) and not ((points >= 0) & (points < (height, width))).all():
@@ -260,7 +260,7 @@ def _read_splits(path: Path) -> dict[str, Any]:
             raise TypeError("splits")
         return content
     except (UnisalError, TypeError, KeyError) as error:
-        raise UnisalError(f"{path}: damaged ({_reason(error)}); prepare the dataset again") from error
+        raise UnisalError(f"{path}: damaged ({one_line(error)}); prepare the dataset again") from error
 
 
 def _read_table(path: Path, split: str) -> _Table:
@@ -271,7 +271,7 @@ def _read_table(path: Path, split: str) -> _Table:
         videos = tuple(_video(entry) for entry in splits.get(split, []))
         folds = tuple(tuple(map(str, ids)) for ids in content["folds"])
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise UnisalError(f"{path}: damaged ({_reason(error)}); prepare the dataset again") from error
+        raise UnisalError(f"{path}: damaged ({one_line(error)}); prepare the dataset again") from error
     if resolution not in _RESOLUTIONS:
         raise UnisalError(f"{path}: resolution {resolution!r}, known: {', '.join(_RESOLUTIONS)}")
     if split not in splits:
@@ -298,8 +298,3 @@ def _video(entry: dict[str, Any]) -> Video:
     if frames < 1 or min(height, width) < 1 or height * width > MAX_PIXELS:
         raise ValueError(f"{name!r}: {frames} frames of {height}x{width}")
     return Video(name, start, frames, (height, width))
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong in one line; some readers' messages run over several."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -20,7 +20,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from unisal_jax.data.chunks import check_chunks
 from unisal_jax.documents import read_json
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 
 FEATURES = tfds.features.FeaturesDict(
     {
@@ -91,7 +91,7 @@ class Stored:
                     raise ValueError(f"{Path(shard.filename).name} is too small for its records")
             return Records(shards)
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise UnisalError(f"{self.path}: split {split!r} cannot be read ({reason})") from error
 
     def _files(self, split: str) -> Iterator[tuple[Path, int]]:

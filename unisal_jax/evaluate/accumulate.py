@@ -1,13 +1,12 @@
-"""Means of scores that come in pieces: from shards, uneven batches, several machines.
+"""Means of scores, over frames and over videos.
 
-A state is immutable; `add` and `merge` give a new one. Sums are kept exactly (Shewchuk's
-non-overlapping partial sums) and rounded once, at `compute`: neither the order of the frames nor
-the way in which they were split changes a digit of the result.
+Sums are kept exactly (Shewchuk's non-overlapping partial sums) and rounded once, at `compute`: the order of
+the frames does not change a digit of the result.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -73,43 +72,30 @@ class ScoreTable:
     """Scores by group, where a group is a video, or an image by itself.
 
     Attributes:
-      groups: by group, then by score, the mean so far.
+      groups: by group, then by score, the mean.
       left_out: by reason, how many frames it touched.
     """
 
-    groups: Mapping[str, Mapping[str, ExactMean]] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, ExactMean]]
+    left_out: Mapping[str, int]
 
-    def add(self, group: str, scores: Mapping[str, float], reasons: Iterable[str] = ()) -> "ScoreTable":
-        """With one more frame.
+    @classmethod
+    def of(cls, frames: Iterable[tuple[str, Mapping[str, float], Iterable[str]]]) -> "ScoreTable":
+        """The table of the frames.
 
         Args:
-          group: the frame's video, or the image.
-          scores: by name; a NaN is left out of the means.
-          reasons: why scores are missing or degenerate (`protocols.frame_faults`), counted.
+          frames: (the video, or the image; scores by name, of which NaN is left out of the means; why scores
+            are missing or degenerate, see `protocols.frame_faults`, to be counted) of each.
         """
-        return self.add_all([(group, scores, reasons)])
-
-    def add_all(self, frames: Iterable[tuple[str, Mapping[str, float], Iterable[str]]]) -> "ScoreTable":
-        """With more frames, each as of `add`: the table is copied once."""
-        groups = {group: dict(means) for group, means in self.groups.items()}
-        left_out = dict(self.left_out)
+        groups: dict[str, dict[str, ExactMean]] = {}
+        left_out: dict[str, int] = {}
         for group, scores, reasons in frames:
             means = groups.setdefault(group, {})
             for name, score in scores.items():
                 means[name] = means.get(name, ExactMean()).add([] if math.isnan(score) else [score])
             for reason in dict.fromkeys(reasons):
                 left_out[reason] = left_out.get(reason, 0) + 1
-        return ScoreTable(groups, left_out)
-
-    def merge(self, other: "ScoreTable") -> "ScoreTable":
-        """Of both tables' frames; a group may be spread over both."""
-        groups = {group: dict(means) for group, means in self.groups.items()}
-        for group, means in other.groups.items():
-            mine = groups.setdefault(group, {})
-            for name, mean in means.items():
-                mine[name] = mine.get(name, ExactMean()).merge(mean)
-        return ScoreTable(groups, _counted(self.left_out, other.left_out))
+        return cls(groups, left_out)
 
     def compute(self, over: Literal["groups", "frames"]) -> Summary:
         """The means, in sorted order.
@@ -203,7 +189,3 @@ def _merged(means: Iterable[ExactMean]) -> ExactMean:
     for mean in means:
         total = total.merge(mean)
     return total
-
-
-def _counted(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    return {reason: counts.get(reason, 0) + more.get(reason, 0) for reason in {**counts, **more}}

@@ -61,7 +61,7 @@ class NetworkMaps:
                 yield first
                 yield from frames
 
-            predicted = self._model.predict_video(again(), self._domain.name, size, self._stride)
+            predicted = self._model.predict_video(again(), self._domain, size, self._stride)
             for _, density in predicted:
                 yield density
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from unisal_jax.domains import Size
+from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.predict.model import SaliencyModel
 
 
 def pysaliency_model(
-    model: SaliencyModel, domain: str | None = None, input_size: Size | None = None, **options: Any
+    model: SaliencyModel, domain: str | Domain | None = None, input_size: Size | None = None, **options: Any
 ) -> Any:
     """The network as a `pysaliency.Model`.
 
@@ -36,7 +36,7 @@ def pysaliency_model(
         from pysaliency.models import Model
     except ImportError as error:
         raise UnisalError(f"pysaliency cannot be imported ({error})") from error
-    model.domain(domain, video=False)
+    chosen = model.domain(domain, video=False)
 
     class Unisal(Model):
         """Log-densities by UNISAL."""
@@ -45,7 +45,7 @@ def pysaliency_model(
             image = np.asarray(stimulus)
             if image.ndim == 2:
                 image = np.repeat(image[..., None], 3, axis=2)
-            log_density = model.predict(image, domain, input_size, log=True).astype(np.float64)
+            log_density = model.predict(image, chosen, input_size, log=True).astype(np.float64)
             # float32 maps sum to one only to its precision.
             return log_density - np.log(np.exp(log_density).sum())
 

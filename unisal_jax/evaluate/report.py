@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unisal_jax import __version__
+from unisal_jax.documents import rounded
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.protocols import SCORES, get_protocol
 from unisal_jax.evaluate.report_html import page
 from unisal_jax.evaluate.results import Evaluation, MethodScores
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import write_text
+from unisal_jax.version import __version__
 
 # Sums in another order (other hardware, other library releases) differ in the last of a float's 17
 # digits; what is kept is more than any score is good for.
@@ -84,7 +85,7 @@ def write_json(path: str | Path, evaluation: Evaluation) -> None:
     Raises:
       UnisalError: the file cannot be written.
     """
-    _write(path, to_json(evaluation))
+    write_text(path, to_json(evaluation))
 
 
 def write_csv(path: str | Path, evaluation: Evaluation) -> None:
@@ -102,9 +103,9 @@ def write_csv(path: str | Path, evaluation: Evaluation) -> None:
     for method in evaluation.methods:
         for frame in method.frames:
             scores = [frame.scores.get(name, math.nan) for name in SCORES]
-            cells = ["" if math.isnan(score) else repr(_round(score)) for score in scores]
+            cells = ["" if math.isnan(score) else repr(rounded(score, _DIGITS)) for score in scores]
             writer.writerow([method.name, frame.group, frame.frame, *cells, " ".join(frame.faults)])
-    _write(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def write_html(path: str | Path, evaluation: Evaluation) -> None:
@@ -116,7 +117,7 @@ def write_html(path: str | Path, evaluation: Evaluation) -> None:
       UnisalError: the file cannot be written.
     """
     made = {"version": f"unisal-jax {__version__}", "date": time.strftime("%Y-%m-%d")}
-    _write(path, page(evaluation, made))
+    write_text(path, page(evaluation, made))
 
 
 def _cells(values: dict[str, float], names: list[str]) -> list[str]:
@@ -133,7 +134,7 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(each) for key, each in value.items() if _is_finite(each)}
     if isinstance(value, (list, tuple)):
         return [_rounded(each) for each in value]
-    return _round(value) if isinstance(value, float) else value
+    return rounded(value, _DIGITS) if isinstance(value, float) else value
 
 
 def _is_finite(value: Any) -> bool:
@@ -141,16 +142,3 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_finite(each) for each in value)
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
-
-
-def _write(path: str | Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        except (OSError, ValueError) as error:
-            raise cannot_write(path, error) from error

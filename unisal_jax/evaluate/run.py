@@ -302,7 +302,7 @@ class _Method:
 
     def result(self) -> MethodScores:
         """Means, intervals and counts."""
-        table = ScoreTable().add_all((row.group, row.scores, row.faults) for row in self.rows)
+        table = ScoreTable.of((row.group, row.scores, row.faults) for row in self.rows)
         summary = table.compute(self._protocol.mean_over)
         known = [name for name in SCORES if summary.frames.get(name)]
         frames_of: dict[str, int] = {}

@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from data_prep.datasets import DATASETS
-from data_prep.own import scan_folders
-from data_prep.releases import Clip
-from data_prep.truth import Files, TruthFiles
 from unisal_jax.data.geometry import evaluation_input_size
+from unisal_jax.data.layouts.datasets import DATASETS
+from unisal_jax.data.layouts.own import scan_folders
+from unisal_jax.data.layouts.releases import Clip
+from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.data.prepared import SIDECAR, Prepared, Video, open_prepared, read_frames, split_names
-from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size
+from unisal_jax.domains import RELEASED_DOMAINS, Domain, Size, shown_size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.information_gain import mean_map
 from unisal_jax.evaluate.metrics import count_map
@@ -36,7 +36,7 @@ class FrameTruth:
       map: [H, W], the saliency map: uint8 of files with 8 bits, else the file's own numbers.
       points: int32 [n, 2], (row, column) of each fixation, in pixels of `map`.
       observers: int32 [n], who made it; -1 where unknown.
-      faults: what is odd about the files (`data_prep.truth.Fixations`).
+      faults: what is odd about the files (`unisal_jax.data.layouts.truth.Fixations`).
     """
 
     map: np.ndarray
@@ -223,8 +223,12 @@ def _prepared_group(prepared: Prepared, video: Video) -> Group:
         frame = read_frames(prepared, [video.start + index])[0]
         if frame.truth is None:
             raise UnisalError(f"{frame.id}: has no ground truth")
-        if frame.truth.map.shape != tuple(frame.truth.fixation_size):
-            raise UnisalError(f"{frame.id}: its map and its fixations have different sizes")
+        size = frame.truth.map.shape
+        if not size == tuple(frame.truth.fixation_size) == tuple(video.size):
+            raise UnisalError(
+                f"{frame.id}: its map is {shown_size(size)}, the frame as released {shown_size(video.size)}; "
+                "scoring needs the dataset prepared with --resolution full"
+            )
         return FrameTruth(frame.truth.map, frame.truth.fixations, frame.truth.observers)
 
     names = (

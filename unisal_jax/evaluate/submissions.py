@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write, list_folder, new_folders
+from unisal_jax.files import atomic_path, list_folder, new_folders, write_errors
 from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.names import frames_name
 from unisal_jax.media.sources import Found, Kind, Source, find_inputs
@@ -107,7 +108,11 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
 
 
 def write_submission(
-    model: "SaliencyModel", benchmark: Benchmark, stimuli: list[Source], out: Path, domain: str | None = None
+    model: "SaliencyModel",
+    benchmark: Benchmark,
+    stimuli: list[Source],
+    out: Path,
+    domain: str | Domain | None = None,
 ) -> None:
     """Predicts the stimuli into a submission.
 
@@ -123,17 +128,17 @@ def write_submission(
     Raises:
       UnisalError: `out` does not fit, cannot be written, or a stimulus cannot be read.
     """
-    model.domain(domain, video=benchmark.kind == "video")
+    chosen = model.domain(domain, video=benchmark.kind == "video")
     check_out(benchmark, out)
     if benchmark.hdf5:
-        write_log_densities(out, _log_densities(model, stimuli, domain))
+        write_log_densities(out, _log_densities(model, stimuli, chosen))
         return
     with new_folders([out]):
         if benchmark.kind == "video":
             for source in stimuli:
-                _write_video_maps(model, source, out, domain)
+                _write_video_maps(model, source, out, chosen)
         else:
-            for name, log_density in _log_densities(model, stimuli, domain):
+            for name, log_density in _log_densities(model, stimuli, chosen):
                 write_map_png(out / f"{name}.png", np.exp(log_density))
 
 
@@ -163,40 +168,34 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
       UnisalError: the file cannot be written, or h5py is not installed.
     """
     h5py = _import_h5py()
-    try:
-        with (
-            new_folders([Path(path).parent]),
-            atomic_path(path) as temporary,
-            h5py.File(temporary, "w") as file,
-        ):
-            for name, log_density in predictions:
-                file.create_dataset(
-                    name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
-                )
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with (
+        new_folders([Path(path).parent]),
+        atomic_path(path) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
+        for name, log_density in predictions:
+            file.create_dataset(
+                name, data=log_density, compression="gzip", compression_opts=_GZIP_LEVEL, shuffle=True
+            )
 
 
 def _log_densities(
-    model: "SaliencyModel", stimuli: list[Source], domain: str | None
+    model: "SaliencyModel", stimuli: list[Source], domain: Domain
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(name, log-density float32 [H, W]) of each image."""
     for source in tqdm(stimuli, unit="image", disable=None):
         yield source.name, model.predict(read_image(source.path), domain, log=True)
 
 
-def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: str | None) -> None:
+def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: Domain) -> None:
     """Writes a video's folder of maps, which appears when all of it is there."""
     from unisal_jax.predict.batch import Options, predict_sources  # late, as it imports JAX
 
-    try:
-        with TemporaryDirectory(prefix=".", dir=out) as folder:
-            files = PredictionFiles(Path(folder), kinds=("map",))
-            make_folders(files.out, files.kinds)
-            predict_sources(model, [source], files, Options(domain=domain))
-            (files.out / "map" / source.name).rename(out / source.name)
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    with write_errors(out), TemporaryDirectory(prefix=".", dir=out) as folder:
+        files = PredictionFiles(Path(folder), kinds=("map",))
+        make_folders(files.out, files.kinds)
+        predict_sources(model, [source], files, Options(domain=domain))
+        (files.out / "map" / source.name).rename(out / source.name)
 
 
 def _category_folders(text: str) -> list[str]:

@@ -9,16 +9,17 @@ from typing import Any, Literal
 
 import jax
 
-import unisal_jax
 from unisal_jax.backend import start_jax
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.export import check, onnx_model, stablehlo
 from unisal_jax.export.signature import Signature
-from unisal_jax.files import atomic_path, cannot_write, keep_inputs
+from unisal_jax.files import atomic_path, keep_inputs, text_file, write_errors
 from unisal_jax.inference.fold import fold
-from unisal_jax.weights.fetch import RELEASED, files_of
-from unisal_jax.weights.store import Weights, load_weights, tensors_of, tensors_sha256
+from unisal_jax.version import __version__
+from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.sources import files_of, resolve
+from unisal_jax.weights.store import Weights, load_weights
 
 Format = Literal["onnx", "stablehlo"]
 FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo}
@@ -85,7 +86,7 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
         **signature.describe(),
         "test_vector": check.describe(expected),
         "versions": {
-            "unisal-jax": unisal_jax.__version__,
+            "unisal-jax": __version__,
             **{name: importlib.metadata.version(name) for name in _VERSIONS[options.format]},
         },
         "weights": _identity(weights, loaded),
@@ -116,21 +117,20 @@ def _signature(weights: Weights, options: Options) -> Signature:
 
 
 def _identity(source: str, weights: Weights) -> dict[str, str]:
-    if source in RELEASED:
+    resolved = resolve(source)
+    if resolved.kind == "release":
         return {"name": source, "sha256": RELEASED[source].sha256, "sha256_of": "released file"}
-    path = Path(source)
-    if path.is_file():
-        digest, of = hashlib.sha256(path.read_bytes()).hexdigest(), "file"
+    if resolved.kind == "file":
+        digest, of = hashlib.sha256(resolved.path.read_bytes()).hexdigest(), "file"
     else:  # a checkpoint is a folder of many files
-        digest, of = tensors_sha256(tensors_of(weights)), "tensors"
-    return {"name": path.name, "sha256": digest, "sha256_of": of}
+        digest, of = weights.sha256, "tensors"
+    return {"name": Path(source).name, "sha256": digest, "sha256_of": of}
 
 
 def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:
-    try:
+    with write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(card_path(out)) as temporary_card, atomic_path(out) as temporary:
-            temporary.write_bytes(artifact)
-            temporary_card.write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    # Both or neither.
+    with text_file(card_path(out)) as card_file, atomic_path(out) as temporary:
+        temporary.write_bytes(artifact)
+        card_file.write(json.dumps(card, indent=1, sort_keys=True) + "\n")

@@ -86,7 +86,7 @@ def open_engine(weights: Weights, engine: EngineName = "auto", dtype: Dtype = "f
     if engine != "onnxruntime":
         raise UnisalError(f"engine {engine!r}: it is auto, jax or onnxruntime")
     if dtype != "float32":
-        raise UnisalError(f"dtype {dtype}: the engine onnxruntime computes in float32; use the engine jax")
+        raise UnisalError(f"dtype {dtype}: onnxruntime computes in float32; use the engine jax")
     from unisal_jax.inference.onnx_engine import OnnxEngine
 
     return OnnxEngine(weights)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import unisal_jax
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path
+from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import cache_dir
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
       facts: all that decides the graph but this package's version; of JSON's types.
       build: makes the graph.
     """
-    key = json.dumps({**facts, "version": unisal_jax.__version__}, sort_keys=True).encode()
+    key = json.dumps({**facts, "version": __version__}, sort_keys=True).encode()
     path = graphs_dir() / f"{hashlib.sha256(key).hexdigest()[:32]}.onnx"
     try:
         digest, graph = _split(path.read_bytes())

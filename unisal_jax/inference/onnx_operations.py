@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-import unisal_jax
+from unisal_jax.version import __version__
 
 # The oldest versions that have every operation used here in its present meaning, for old runtimes.
 OPSET, _IR_VERSION = 13, 8
@@ -157,7 +157,7 @@ class OnnxOperations:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=_IR_VERSION,
             producer_name="unisal-jax",
-            producer_version=unisal_jax.__version__,
+            producer_version=__version__,
         )
         helper.set_model_props(model, dict(metadata))
         return model

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.limits import MAX_FRAME_PIXELS, MAX_IMAGE_BLOCKS, MAX_UNPACKED_BYTES
 
 # Browsers show a frame for a tenth of a second where the file says less than this, and so does FFmpeg.
@@ -87,7 +87,7 @@ def animation_frames(
         raise
     except Exception as error:
         # As for images: Pillow's decoders have no exception in common.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UnisalError(f"{path}: the animation is damaged or cut off ({reason})") from error
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from unisal_jax.errors import UnisalError
+from unisal_jax.errors import UnisalError, one_line
 
 
 def as_frames(array: Any, rank: int, what: str) -> np.ndarray:
@@ -44,7 +44,7 @@ def _as_array(array: Any, what: str) -> np.ndarray:
         return np.asarray(array)
     except Exception as error:
         # Each library has errors of its own for arrays on other devices, deleted or of uneven lists.
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UnisalError(f"{what}: {type(array).__name__}, which NumPy cannot view ({reason})") from error
 
 

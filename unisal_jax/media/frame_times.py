@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from unisal_jax.documents import rounded
+
 # Steps that differ by no more are equal: containers round times, some of them to a millisecond.
 _TICKS, _SECONDS, _SHARE = 2.0, 0.0015, 0.1
 
@@ -28,9 +30,9 @@ class Steps:
         """By name, floats to six digits."""
         return {
             "even": self.even,
-            "longest_step": _rounded(self.longest),
-            "mean_step": _rounded(self.mean),
-            "shortest_step": _rounded(self.shortest),
+            "longest_step": rounded(self.longest),
+            "mean_step": rounded(self.mean),
+            "shortest_step": rounded(self.shortest),
         }
 
 
@@ -53,7 +55,3 @@ def steps_of(times: Sequence[float], tick: float) -> Steps | None:
     spread = float(each.max() - each.min())
     even = spread <= slack and drift <= max(mean, slack)
     return Steps(float(each.min()), float(each.max()), mean, bool(even))
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.6g}")

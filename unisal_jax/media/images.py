@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.files import atomic_path
 from unisal_jax.limits import (
     MAX_HELD_BYTES,
     MAX_METADATA_BYTES,
@@ -179,7 +179,7 @@ def _opened(
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more
         # for damaged files: there is no common base to name here.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UnisalError(f"{name}: the image is damaged or cut off ({reason})") from error
 
 
@@ -381,9 +381,5 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
 
 
 def _write(path: str | Path, save: Callable[[BinaryIO], None]) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            with temporary.open("wb") as file:
-                save(file)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        save(file)

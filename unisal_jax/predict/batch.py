@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from unisal_jax.documents import rounded
 from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.limits import MAX_HELD_BYTES
@@ -32,7 +33,7 @@ _RATE_SLACK = 0.1
 class Options:
     """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
-    domain: str | None = None
+    domain: str | Domain | None = None
     input_size: Size | None = None
     stride: int | None = None
     skip_errors: bool = False
@@ -238,7 +239,7 @@ def _predict_video(
             "size": list(reader.size),
             "stride": stride,
         }
-        predicted = model.predict_video(reader, domain.name, input_size, stride, log=True)
+        predicted = model.predict_video(reader, domain, input_size, stride, log=True)
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.
         with (
@@ -265,7 +266,7 @@ def _predict_video(
             if steps is not None:
                 about["times"] = steps.to_json()
                 if not steps.even and steps.mean > 0:
-                    about["fps"] = float(f"{1 / steps.mean:.6g}")
+                    about["fps"] = rounded(1 / steps.mean)
         notes = [*reader.notes, *_lacks(results.film, reader, steps)]
         summary.notes += [f"{source.path}: {note}" for note in notes]
 

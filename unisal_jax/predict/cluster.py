@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.inference.engines import Dtype
+from unisal_jax.inference.engines import Dtype, EngineName
 from unisal_jax.media.sources import Source
 from unisal_jax.predict.batch import Options, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
@@ -17,7 +17,12 @@ _INPUTS = MAX_BATCH
 
 
 def predict_on_cluster(
-    weights: str, dtype: Dtype, sources: list[Source], results: Results, options: Options
+    weights: str,
+    dtype: Dtype,
+    engine: EngineName,
+    sources: list[Source],
+    results: Results,
+    options: Options,
 ) -> Summary:
     """As `predict_sources`, on all workers of the Ray cluster that this process is connected to.
 
@@ -45,7 +50,7 @@ def predict_on_cluster(
         rows = ray.data.from_items([{"unit": number} for number in range(len(units))])
         done = rows.repartition(len(units)).map_batches(
             _Worker,
-            fn_constructor_args=(weights, dtype, units, results, options),
+            fn_constructor_args=(weights, dtype, engine, units, results, options),
             batch_size=1,
             concurrency=(1, max(1, min(workers, len(units)))),
             num_gpus=1 if gpus else 0,
@@ -65,9 +70,15 @@ class _Worker:
     """Predicts units of inputs in a process of its own."""
 
     def __init__(
-        self, weights: str, dtype: Dtype, units: list[list[Source]], results: Results, options: Options
+        self,
+        weights: str,
+        dtype: Dtype,
+        engine: EngineName,
+        units: list[list[Source]],
+        results: Results,
+        options: Options,
     ):
-        self._model, self._units = load(weights, dtype), units
+        self._model, self._units = load(weights, dtype, engine), units
         self._results, self._options = results, options
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:

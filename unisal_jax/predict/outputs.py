@@ -15,8 +15,9 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
+from unisal_jax.documents import rounded, write_json
 from unisal_jax.errors import OutputError
-from unisal_jax.files import atomic_path, cannot_write, is_system, make_folder, temporary_path
+from unisal_jax.files import atomic_path, is_system, make_folder, temporary_path, text_file, write_errors
 from unisal_jax.media.images import map_to_grey, read_profile, write_map_png, write_npy, write_png
 from unisal_jax.media.overlay import density_levels, lay_heat, overlay
 from unisal_jax.media.sources import Source
@@ -119,9 +120,7 @@ class PredictionFiles:
             write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
         density = np.exp(log_density, out=log_density)
         if "json" in self.kinds:
-            with text_file(self.out / "json" / f"{source.name}.json") as file:
-                json.dump({"about": about, **summarise(density)}, file, indent=1, sort_keys=True)
-                file.write("\n")
+            write_json(self.out / "json" / f"{source.name}.json", {"about": about, **summarise(density)})
         grey = map_to_grey(density) if "map" in self.kinds else None
         levels = density_levels(density) if "overlay" in self.kinds else None
         # A large image's density takes more memory than what is written of it, and encoding needs a copy.
@@ -181,7 +180,7 @@ def summarise(density: np.ndarray) -> dict[str, Any]:
     (mean_row, spread_rows), (mean_column, spread_columns) = moments(rows), moments(columns)
     return {
         "centre_of_mass": {"column": mean_column, "row": mean_row},
-        "peak": {"column": int(column), "density": float(f"{density.max():.6g}"), "row": int(row)},
+        "peak": {"column": int(column), "density": rounded(float(density.max())), "row": int(row)},
         "spread": {"columns": spread_columns, "rows": spread_rows},
     }
 
@@ -259,23 +258,13 @@ def shown_at(seconds: float | None) -> dict[str, float]:
     return {} if seconds is None else {"seconds": round(seconds, 6)}
 
 
-@contextlib.contextmanager
-def text_file(path: Path) -> Iterator[TextIO]:
-    """A file to write text to, whole or not at all; UnisalError names it where it cannot be written."""
-    try:
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
 def check_replaceable(folder: Path, written: int) -> None:
     """Refuses to replace a folder of maps that holds anything else than `0001.png` to `written`.
 
     Raises:
       OutputError: it does, or a file has its name.
     """
-    try:
+    with write_errors(folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise OutputError(f"{folder}: is in the way of a folder of maps")
         if not folder.exists():
@@ -288,8 +277,6 @@ def check_replaceable(folder: Path, written: int) -> None:
                     f"{folder}: holds files that were not written by unisal predict, or by an older version "
                     f"({entry.name}); move it away or name another --out"
                 )
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 @contextlib.contextmanager
@@ -302,20 +289,19 @@ def _new_folder(path: Path, replaced: int) -> Iterator[Path]:
     check_replaceable(path, replaced)
     temporary, old = temporary_path(path), temporary_path(path)
     try:
-        temporary.mkdir()
-        yield temporary
-        check_replaceable(path, replaced)
-        if path.exists():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            if old.exists():
-                old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with write_errors(path):
+            temporary.mkdir()
+            yield temporary
+            check_replaceable(path, replaced)
+            if path.exists():
+                path.rename(old)
+            try:
+                temporary.rename(path)
+            except BaseException:
+                if old.exists():
+                    old.rename(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -326,20 +312,14 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
     How many come is known at the end only, so the header is written last, into space kept for it.
     """
-    with atomic_path(path) as temporary:
-        try:
-            with temporary.open("wb") as file:
-                file.write(b" " * _NPY_HEADER_BYTES)
-                yield file
-                count = (file.tell() - _NPY_HEADER_BYTES) // (4 * size[0] * size[1])
-                text = (
-                    f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {size[0]}, {size[1]}), }}"
-                )
-                text = text.ljust(_NPY_HEADER_BYTES - 11) + "\n"
-                file.seek(0)
-                file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
-        except OSError as error:
-            raise cannot_write(path, error) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(b" " * _NPY_HEADER_BYTES)
+        yield file
+        count = (file.tell() - _NPY_HEADER_BYTES) // (4 * size[0] * size[1])
+        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {size[0]}, {size[1]}), }}"
+        text = text.ljust(_NPY_HEADER_BYTES - 11) + "\n"
+        file.seek(0)
+        file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
 
 
 @contextlib.contextmanager

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from unisal_jax.files import atomic_path, cannot_write, files_below
+from unisal_jax.documents import write_json
+from unisal_jax.files import files_below, write_errors
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
-from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.sources import resolve
 
 FOLDER = ".inputs"
 
@@ -55,9 +56,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 def weights_state(weights: str) -> Any:
     """What tells weights from others: their name or address, or a file's or folder's state."""
-    path = Path(weights)
-    if weights in RELEASED or not path.exists():
+    if resolve(weights).kind not in ("file", "checkpoint"):
         return weights
+    path = Path(weights)
     return {"path": os.path.realpath(path), **state_of(path, files_below(path))}
 
 
@@ -107,12 +108,9 @@ def write_record(out: Path, record: Record) -> None:
       OutputError: it cannot be written.
     """
     path = _path(out, record.name)
-    try:
+    with write_errors(path):
         path.parent.mkdir(exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    write_json(path, dataclasses.asdict(record))
 
 
 def forget(out: Path, name: str, kind: str) -> None:

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import cannot_write
+from unisal_jax.files import write_errors
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
@@ -105,13 +105,11 @@ def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> 
     """Moves a damaged checkpoint to the folder DAMAGED; returns a line that says so."""
     folder = Path(str(manager.directory))
     target = folder.with_name(DAMAGED) / str(step)
-    try:
+    with write_errors(target):
         target.parent.mkdir(exist_ok=True)
         while target.exists():
             target = target.with_name(f"{target.name}_again")
         (folder / str(step)).rename(target)
-    except OSError as problem:
-        raise cannot_write(target, problem) from error
     manager.reload()
     return f"{error}; it is kept as {target}"
 

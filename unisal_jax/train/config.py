@@ -109,7 +109,7 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig:
-    """How much synthetic data is made for each domain that asks for it: see `data_prep.synthetic`."""
+    """How much synthetic data is made for each domain that asks for it: see `unisal_jax.data.synthetic`."""
 
     train: int = 4
     validation: int = 2

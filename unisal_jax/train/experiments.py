@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import unisal_jax
 from unisal_jax.errors import UnisalError
 
 _SUFFIX = ".py"
@@ -20,7 +19,7 @@ _SUFFIX = ".py"
 
 def config_folder() -> Path:
     """The folder of the project's own configs: in the package as installed, beside it in a clone."""
-    package = Path(unisal_jax.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 

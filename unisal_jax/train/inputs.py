@@ -1,7 +1,7 @@
 """What a training starts from: each domain's data, the network and its first weights."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax
 from unisal_jax.data.clips import clip_shape, permutation
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
+from unisal_jax.data.synthetic import Amount
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -20,10 +21,19 @@ from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, networ
 from unisal_jax.weights.contents import check_shapes
 from unisal_jax.weights.store import imagenet_encoder, load_weights
 
+PrepareSynthetic = Callable[[str, Path, Amount, int], Path]
+"""(a released dataset's name, folder, how much, seed) -> the prepared dataset, made in the folder unless it
+is there: `data_prep.prepare.prepare_synthetic`."""
 
-def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list[Source]]:
-    """Each domain's training data, and its validation data; makes the synthetic ones in the workdir.
 
+def open_sources(
+    config: TrainConfig, workdir: Path, prepare_synthetic: PrepareSynthetic | None = None
+) -> tuple[list[Source], list[Source]]:
+    """Each domain's training data, and its validation data.
+
+    Args:
+      workdir: synthetic data are made in it.
+      prepare_synthetic: makes them.
     Raises:
       UnisalError: a dataset is missing, damaged or lacks a split or fold; or a batch cannot be shared
         by the devices.
@@ -36,7 +46,9 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
             raise UnisalError(
                 f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
             )
-        seen, unseen = _splits(name, data_folder(name, config, workdir), domain, config.seed)
+        seen, unseen = _splits(
+            name, data_folder(name, config, workdir, prepare_synthetic), domain, config.seed
+        )
         shared = Source(
             network_domain(name, domain, seen.videos),
             seen,
@@ -57,14 +69,29 @@ def open_sources(config: TrainConfig, workdir: Path) -> tuple[list[Source], list
     return training, validation
 
 
-def data_folder(name: str, config: TrainConfig, workdir: Path) -> Path:
+def data_folder(
+    name: str, config: TrainConfig, workdir: Path, prepare_synthetic: PrepareSynthetic | None = None
+) -> Path:
     """Where a domain's prepared dataset is; a synthetic one is made in the workdir, unless it is there.
 
     Raises:
-      UnisalError: only a released domain has synthetic data.
+      UnisalError: synthetic data are asked for a domain that is not released, or nothing makes them.
     """
-    data = config.domains[name].data
-    return _synthetic(name, config, workdir) if data == SYNTHETIC else Path(data)
+    if config.domains[name].data != SYNTHETIC:
+        return Path(config.domains[name].data)
+    if name not in {domain.name for domain in RELEASED_DOMAINS}:
+        raise UnisalError(f"config.domains.{name}.data: only a released domain has synthetic data")
+    if prepare_synthetic is None:
+        raise UnisalError(
+            f"config.domains.{name}.data: synthetic data need "
+            "prepare_synthetic=data_prep.prepare.prepare_synthetic"
+        )
+    wanted = config.synthetic
+    amount = Amount(wanted.train, wanted.validation, 1, wanted.frames, wanted.size)
+    made: list[Path] = []
+    # Whether the processes share the disk or not.
+    processes.in_turn(lambda: made.append(prepare_synthetic(name, workdir / SYNTHETIC, amount, config.seed)))
+    return made[0]
 
 
 def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfig, dict[str, Any]]:
@@ -158,28 +185,3 @@ def _with_domains(
             variables, network, domain, like=None if like is None else have[like], key=key
         )
     return variables, network
-
-
-def _synthetic(name: str, config: TrainConfig, workdir: Path) -> Path:
-    """Makes a domain's synthetic dataset, unless it is there; returns its folder."""
-    if name not in {domain.name for domain in RELEASED_DOMAINS}:
-        raise UnisalError(f"config.domains.{name}.data: only a released domain has synthetic data")
-    # Late: not needed for real data, and the import takes a second.
-    from data_prep.builders import BUILDERS
-    from data_prep.prepare import prepare
-    from data_prep.synthetic import Amount, make
-
-    amount = config.synthetic
-    folder = workdir / SYNTHETIC
-    raw = folder / "raw" / name
-    builder = BUILDERS[name](data_dir=folder, partial=True)
-
-    def make_it() -> None:
-        if not Path(builder.data_path).is_dir():
-            asked = Amount(amount.train, amount.validation, 1, amount.frames, amount.size)
-            make(name, raw, config.seed, asked)
-            prepare(builder, raw)
-
-    # Whether the processes share the disk or not.
-    processes.in_turn(make_it)
-    return Path(builder.data_path)

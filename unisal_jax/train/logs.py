@@ -14,7 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import write_text
 from unisal_jax.packages import version
 
 SCALARS = "metrics.jsonl"
@@ -28,7 +28,7 @@ class Logs:
         """Goes on after `step`: what a killed run wrote of later steps is removed, as they come again."""
         path = workdir / SCALARS
         kept = [line for line in _lines(path) if _step_of(line) <= step]
-        _write(path, "".join(f"{line}\n" for line in kept))
+        write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         folder = workdir / "tensorboard"
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
@@ -73,11 +73,6 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
     return entries
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys; the file appears when it is whole."""
-    _write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def surroundings(seed: int, step: int) -> dict[str, Any]:
@@ -126,11 +121,3 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
         return float("inf")  # cut off by a kill: drop it
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(path, error) from error

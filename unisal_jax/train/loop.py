@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from unisal_jax.data.examples import Arrays, Source
 from unisal_jax.data.loader import Batch, Loader
-from unisal_jax.domains import find_domain
+from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
@@ -56,12 +56,12 @@ class Programs:
     """The compiled steps.
 
     Attributes:
-      train: (domain's name, whether the encoder is frozen) -> its step.
-      evaluate: domain's name -> its evaluation step.
+      train: (domain, whether the encoder is frozen) -> its step.
+      evaluate: domain -> its evaluation step.
     """
 
-    train: Callable[[str, bool], TrainStep]
-    evaluate: Callable[[str], EvalStep]
+    train: Callable[[Domain, bool], TrainStep]
+    evaluate: Callable[[Domain], EvalStep]
 
 
 class _Dispatched(NamedTuple):
@@ -73,18 +73,23 @@ class _Dispatched(NamedTuple):
     metrics: Metrics
 
 
-def train(config: TrainConfig, workdir: str | Path) -> Outcome:
+def train(
+    config: TrainConfig, workdir: str | Path, prepare_synthetic: inputs.PrepareSynthetic | None = None
+) -> Outcome:
     """Trains until the last epoch, or goes on where the workdir's training stopped.
 
     Of several processes each calls it with the same arguments, after `processes.start`. What the
     workdir gets is told in `workdir.py`.
 
+    Args:
+      prepare_synthetic: makes the data of a config that asks for synthetic ones:
+        `data_prep.prepare.prepare_synthetic`.
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.
     """
     with Workdir(Path(workdir), config) as folder:
-        sources, held_out = inputs.open_sources(config, folder.path)
+        sources, held_out = inputs.open_sources(config, folder.path, prepare_synthetic)
         loader = Loader(
             sources,
             seed=config.seed,
@@ -162,8 +167,7 @@ class _Run:
                     return Outcome(step, True, self.folder.best(validations), validations)
                 batch = next(self.loader)
                 frozen = encoder_frozen(config.optimizer, batch.epoch)
-                domain = find_domain(batch.domain, self.network.domains)
-                lr = learning_rate(config.optimizer, batch.epoch, domain)
+                lr = learning_rate(config.optimizer, batch.epoch, batch.domain)
                 program = self.programs.train(batch.domain, frozen)
                 state, metrics = program(state, jnp.float32(lr), place(batch.arrays), dropout_key)
                 step += 1
@@ -173,14 +177,9 @@ class _Run:
 
     def introduce(self, state: TrainState, bar: tqdm) -> None:
         """Says what there is to train with, and how much of the network it moves."""
-        for name, examples in self.loader.examples.items():
-            moves = moving(
-                state.variables,
-                self.network,
-                find_domain(name, self.network.domains),
-                False,
-                self.config.optimizer.domain_only,
-            )
+        for examples in self.loader.examples.values():
+            domain, domain_only = examples.source.domain, self.config.optimizer.domain_only
+            moves = moving(state.variables, self.network, domain, False, domain_only)
             count = sum(leaf.size for leaf in jax.tree.leaves(moves))
             say(bar, f"{examples.summary}; {count:,} parameters to train")
 
@@ -199,19 +198,19 @@ class _Run:
             speed = {"frames_per_second": self.frames / (now - self.since)}
             self.since, self.frames = now, 0
             scalars = metrics | {"learning_rate": lr} | speed | _memory()
-            self.folder.write("train", step, scalars, domain=batch.domain, epoch=batch.epoch)
+            self.folder.write("train", step, scalars, domain=batch.domain.name, epoch=batch.epoch)
         bar.update()
-        bar.set_postfix_str(f"epoch {batch.epoch + 1} {batch.domain} loss {metrics['loss']:.3f}")
+        bar.set_postfix_str(f"epoch {batch.epoch + 1} {batch.domain.name} loss {metrics['loss']:.3f}")
 
     def skip(self, step: int, batch: Batch, metrics: dict[str, float]) -> None:
         """Counts a step that changed nothing because it was not finite; too many stop the training."""
         self.skipped += 1
         if self.skipped > self.config.skip_nonfinite:
             raise UnisalError(
-                f"step {step}, domain {batch.domain}: loss {metrics['loss']:g}, gradient norm "
+                f"step {step}, domain {batch.domain.name}: loss {metrics['loss']:g}, gradient norm "
                 f"{metrics['gradient_norm']:g}, not finite; batch: {', '.join(batch.ids)}"
             )
-        self.folder.write("skipped", step, {}, domain=batch.domain, ids=list(batch.ids))
+        self.folder.write("skipped", step, {}, domain=batch.domain.name, ids=list(batch.ids))
 
     def validation_loader(self, source: Source) -> Loader:
         """A domain's validation clips, each at its place."""
@@ -232,7 +231,7 @@ class _Run:
         scores = {}
         for source in self.held_out:
             name = source.domain.name
-            program = self.programs.evaluate(name)
+            program = self.programs.evaluate(source.domain)
             rows: list[Metrics] = []
             with closing(self.validation_loader(source)) as batches:
                 for batch in batches:
@@ -263,8 +262,7 @@ def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
     dtype = jnp.dtype(config.dtype)
 
     @functools.cache
-    def train_program(name: str, frozen: bool) -> TrainStep:
-        domain = find_domain(name, network.domains)
+    def train_program(domain: Domain, frozen: bool) -> TrainStep:
         step = train_step(
             network,
             domain,
@@ -279,8 +277,7 @@ def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
         return pmapped(step)
 
     @functools.cache
-    def evaluate_program(name: str) -> EvalStep:
-        domain = find_domain(name, network.domains)
+    def evaluate_program(domain: Domain) -> EvalStep:
         return pmapped_eval(eval_step(network, domain, weights=config.loss, dtype=dtype, axis_name=AXIS))
 
     return Programs(train_program, evaluate_program)

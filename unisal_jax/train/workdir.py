@@ -18,13 +18,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from unisal_jax.data.loader import State
+from unisal_jax.documents import write_json
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import cannot_write, write_errors, write_text
 from unisal_jax.media.images import write_png
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import checkpoints, processes
 from unisal_jax.train.config import SYNTHETIC, TrainConfig, check_same
-from unisal_jax.train.logs import Logs, read_list, surroundings, write_json
+from unisal_jax.train.logs import Logs, read_list, surroundings
 from unisal_jax.train.state import TrainState
 
 CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
@@ -62,13 +63,11 @@ class Workdir:
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
-            self._take_config()
+            with write_errors(path):
+                self._take_config()
         except UnisalError:
             self._lock.release()
             raise
-        except OSError as error:
-            self._lock.release()
-            raise cannot_write(path, error) from error
         self._manager = checkpoints.open_checkpoints(path / CHECKPOINTS)
 
     def _take_config(self) -> None:
@@ -87,8 +86,7 @@ class Workdir:
                 logger.warning("%s: holds no checkpoint yet, so it takes the new config", self.path)
                 # Made after the old one.
                 shutil.rmtree(self.path / SYNTHETIC, ignore_errors=True)
-        with atomic_path(stored) as temporary:
-            temporary.write_text(self.config.to_json(), encoding="utf-8")
+        write_text(stored, self.config.to_json())
 
     def _has_begun(self) -> bool:
         """Whether there is a checkpoint, be it damaged."""
@@ -171,10 +169,8 @@ class Workdir:
         """Writes a picture of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
         if self._logs is not None:
             folder = self.path / PICTURES / domain
-            try:
+            with write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_write(folder, error) from error
             write_png(folder / f"{epoch:03}.png", sheet)
             self._logs.show(f"validation/{domain}", step, sheet)
 

@@ -60,8 +60,25 @@ class Weights:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of all tensors."""
+        """The checksum of all tensors, extras included, that a .safetensors file of them has; hashed once.
+
+        The config is no part of it: networks that differ without a tensor's difference share it.
+        """
         return tensors_sha256(tensors_of(self))
+
+    @classmethod
+    def checked(
+        cls,
+        variables: dict[str, Any],
+        config: UnisalConfig,
+        metadata: dict[str, str],
+        extras: dict[str, np.ndarray],
+        sha256: str,
+    ) -> "Weights":
+        """Weights whose `sha256` was just computed, so that it is not again."""
+        weights = cls(variables, config, metadata, extras)
+        vars(weights)["sha256"] = sha256
+        return weights
 
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:

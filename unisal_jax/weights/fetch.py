@@ -17,7 +17,6 @@ from typing import IO, Literal
 import platformdirs
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import files_below
 
 WHEEL_REQUIREMENT = "pyautoflip==0.2.1"
 _REPOSITORY = "https://raw.githubusercontent.com/rdroste/unisal/master"
@@ -102,16 +101,14 @@ def programs_dir() -> Path:
     return cache_dir() / "xla"
 
 
-def files_of(weights: str) -> Iterator[Path]:
-    """The files on this machine that loading weights reads, to be kept from being overwritten.
+def cached_path(name: str) -> Path:
+    """Where a released file is kept once it is fetched."""
+    return cache_dir() / RELEASED[name].filename
 
-    Args:
-      weights: a release's name or a path; none are known of an address on the Hub.
-    """
-    if weights in RELEASED:
-        yield from (cache_dir() / RELEASED[weights].filename, cache_dir() / f"{weights}.safetensors")
-    elif os.path.exists(weights):
-        yield from files_below(weights)
+
+def converted_path(name: str) -> Path:
+    """Where a released network is kept in our own form, once it was loaded."""
+    return cache_dir() / f"{name}.safetensors"
 
 
 def verify(name: str) -> Literal["missing", "ok", "corrupt"]:
@@ -121,7 +118,7 @@ def verify(name: str) -> Literal["missing", "ok", "corrupt"]:
       UnisalError: an unknown name, or a cached file that cannot be read.
     """
     released = _by_name(name)
-    path = cache_dir() / released.filename
+    path = cached_path(name)
     try:
         if not path.is_file():
             return "missing"
@@ -148,7 +145,7 @@ def fetch(name: str, offline: bool = False, progress: bool = True) -> Path:
         the message tells where to get it and where to put it.
     """
     released = _by_name(name)
-    path = cache_dir() / released.filename
+    path = cached_path(name)
     if verify(name) == "ok":
         return path
     if offline or os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"):
@@ -201,7 +198,7 @@ def _manual_instructions(released: Released, reason: str) -> str:
     return (
         f"weights {released.name!r}: {reason}. "
         f"Get {released.url} (or {released.wheel_member} out of {wheel}), "
-        f"sha256 {released.sha256}, and put it at {cache_dir() / released.filename}"
+        f"sha256 {released.sha256}, and put it at {cached_path(released.name)}"
     )
 
 

@@ -1,25 +1,15 @@
-"""Weights on the Hugging Face Hub: addresses to load from, folders to save and to push.
+"""Weights on the Hugging Face Hub, by their address; `publish` puts them there."""
 
-A repository, and a folder of `save_folder`, holds `model.safetensors`, which is all that loading reads,
-`config.json`, the network's fields for people and for the Hub, and `README.md`, the model card.
-"""
-
-import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
-
-if TYPE_CHECKING:
-    from unisal_jax.weights.store import Weights
 
 SCHEME = "hf://"
-WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+WEIGHTS_FILE = "model.safetensors"
+"""What loading reads of a repository, and of a folder of `publish.save_folder`."""
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?")
 
 
@@ -36,7 +26,7 @@ def download(address: str) -> Path:
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise UnisalError(f"{address}: not of the form hf://owner/name[@revision][/file]")
-    hub = _library(address)
+    hub = client(address)
     revision = match["revision"] and match["revision"].replace("%2F", "/").replace("%2f", "/")
     try:
         return Path(
@@ -48,99 +38,11 @@ def download(address: str) -> Path:
             )
         )
     except Exception as error:  # the client's errors, and its transport's, have no base of their own
-        raise UnisalError(f"{address}: {_reason(error)}") from error
+        raise UnisalError(f"{address}: {reason(error)}") from error
 
 
-def save_folder(folder: str | Path, weights: "Weights", licence: str = "apache-2.0") -> None:
-    """Writes a folder as the Hub has it, which `unisal_jax.load` also reads from the disk.
-
-    Args:
-      folder: made where it is not there. A model card that lies in it is kept as it is.
-      weights: as `load_weights` returns them.
-      licence: for the card, by the Hub's names; the released weights, and what was trained from them, come
-        under Apache 2.0.
-    Raises:
-      UnisalError: a file cannot be written.
-    """
-    from unisal_jax.weights.store import save_weights
-
-    folder = Path(folder)
-    save_weights(folder / WEIGHTS_FILE, weights)
-    config = {"library_name": "unisal-jax", **json.loads(weights.config.to_json())}
-    texts = {CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True) + "\n"}
-    if not (folder / CARD_FILE).exists():
-        texts[CARD_FILE] = _card(weights, licence)
-    for name, text in texts.items():
-        try:
-            with atomic_path(folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(folder / name, error) from error
-
-
-def push(
-    repository: str,
-    weights: "Weights | str | Path",
-    licence: str = "apache-2.0",
-    private: bool = False,
-    revision: str | None = None,
-    message: str = "Weights of unisal-jax",
-) -> str:
-    """Uploads weights as one commit to a repository on the Hub, which is made where there is none.
-
-    The Hub's client finds the access token itself (`hf auth login`, or `HF_TOKEN`). A model card that the
-    repository has is kept as it is, unless a folder with one is pushed.
-
-    Args:
-      repository: owner/name.
-      weights: as `load_weights` returns them; or a folder of `save_folder`, whose card may have been written
-        further, and whose other files go along.
-      licence: for the card, see `save_folder`; not used where a folder is pushed.
-      private: of a repository that is made.
-      revision: an existing branch; None for the main one.
-      message: of the commit.
-    Returns:
-      The commit's address.
-    Raises:
-      UnisalError: the folder holds no weights, the Hub refuses or cannot be reached, or the extra `hub` is
-        missing.
-    """
-    hub = _library(repository)
-    if isinstance(weights, (str, Path)):
-        if not (Path(weights) / WEIGHTS_FILE).is_file():
-            raise UnisalError(f"{weights}: not a folder with {WEIGHTS_FILE}")
-        return _upload(hub, repository, Path(weights), private, revision, message, keep_card=False)
-    with tempfile.TemporaryDirectory(prefix="unisal-") as folder:
-        save_folder(folder, weights, licence)
-        return _upload(hub, repository, Path(folder), private, revision, message, keep_card=True)
-
-
-def _upload(
-    hub: ModuleType,
-    repository: str,
-    folder: Path,
-    private: bool,
-    revision: str | None,
-    message: str,
-    keep_card: bool,
-) -> str:
-    api = hub.HfApi()
-    try:
-        api.create_repo(repository, private=private, exist_ok=True)
-        has_card = keep_card and api.file_exists(repository, CARD_FILE, revision=revision)
-        commit = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            revision=revision,
-            commit_message=message,
-            ignore_patterns=[".*", *([CARD_FILE] if has_card else [])],
-        )
-    except Exception as error:  # as in `download`
-        raise UnisalError(f"{repository}: cannot be pushed ({_reason(error)})") from error
-    return str(commit.commit_url)
-
-
-def _library(what: str) -> ModuleType:
+def client(what: str) -> ModuleType:
+    """The Hub's client; `what` needs it, for the message where it is not installed."""
     try:
         import huggingface_hub
     except ImportError as error:
@@ -150,7 +52,7 @@ def _library(what: str) -> ModuleType:
     return huggingface_hub
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What went wrong, in part of a line; the client's own texts have several."""
     from huggingface_hub import errors
 
@@ -164,54 +66,3 @@ def _reason(error: Exception) -> str:
         if isinstance(error, kind):
             return text
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _card(weights: "Weights", licence: str) -> str:
-    config = weights.config
-    rows = "\n".join(
-        f"| `{domain.name}` | {'pictures' if domain.static else 'video'} | "
-        f"{domain.input_size[0]}x{domain.input_size[1]} | {domain.stride} |"
-        for domain in config.domains
-    )
-    source = weights.metadata.get("source")
-    return f"""---
-license: {licence}
-library_name: unisal-jax
-tags:
-- saliency-prediction
-- eye-tracking
-- jax
-- flax
----
-
-# Where people look: UNISAL
-
-Weights of UNISAL (Droste, Jiao, Noble, ECCV 2020, https://arxiv.org/abs/2003.05477) for unisal-jax.
-They predict where people look in pictures and video, as a density over pixels.
-
-```python
-import unisal_jax as unisal
-
-model = unisal.load("hf://OWNER/NAME")
-density = model.predict(image, domain="{config.domains[0].name}")  # uint8 RGB [H, W, 3] -> [H, W], sums to 1
-```
-
-## Domains
-
-| name | of | input size | stride |
-|---|---|---|---|
-{rows}
-
-## Training
-
-{f"Made from `{source}`." if source else "Not stated yet: data, hardware, hours."}
-
-## Scores
-
-Not stated yet. `unisal evaluate --weights hf://OWNER/NAME --data DIR --domain NAME` prints them, with the
-protocol by name.
-
-## Licence
-
-{licence}
-"""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_WEIGHTS_BYTES
 from unisal_jax.weights.restricted_pickle import (
     DAMAGE,
@@ -112,16 +112,16 @@ def write_pth(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> Non
     for name, array in arrays.items():
         if array.dtype not in _STORAGE_NAMES:
             raise UnisalError(f"{path}: tensor {name!r} has dtype {array.dtype}, which .pth files lack")
-    with atomic_path(path) as partial:
-        try:
-            with open(partial, "xb") as file, zipfile.ZipFile(file, "w") as archive:
-                _write_record(archive, file, "data.pkl", _state_dict_pickle(arrays))
-                _write_record(archive, file, "byteorder", b"little")
-                for index, array in enumerate(arrays.values()):
-                    _write_record(archive, file, f"data/{index}", _little_endian_bytes(array))
-                _write_record(archive, file, "version", b"3\n")
-        except (OSError, ValueError) as error:  # ValueError: a name with a null character
-            raise cannot_write(path, error) from error
+    with (
+        atomic_path(path) as partial,
+        open(partial, "xb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        _write_record(archive, file, "data.pkl", _state_dict_pickle(arrays))
+        _write_record(archive, file, "byteorder", b"little")
+        for index, array in enumerate(arrays.values()):
+            _write_record(archive, file, f"data/{index}", _little_endian_bytes(array))
+        _write_record(archive, file, "version", b"3\n")
 
 
 # --- the containers: the file's bytes -> the state dict, and what loads a storage's bytes and order ---

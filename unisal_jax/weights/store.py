@@ -14,10 +14,10 @@ import ml_dtypes
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import atomic_path, cannot_write
+from unisal_jax.files import atomic_path, write_errors
 from unisal_jax.limits import MAX_WEIGHTS_BYTES
 from unisal_jax.trees import unflatten
-from unisal_jax.weights import fetch, hub, names, pth
+from unisal_jax.weights import fetch, names, pth
 from unisal_jax.weights.contents import (
     CONVERTED,
     EXTRAS,
@@ -29,6 +29,7 @@ from unisal_jax.weights.contents import (
     tensors_sha256,
 )
 from unisal_jax.weights.contents import FORMAT as _FORMAT
+from unisal_jax.weights.sources import fetched, resolve
 
 PTH_SUFFIXES = (".pth", ".pt", ".tar")
 # By safetensors' names; the types that .pth files have as well.
@@ -55,29 +56,29 @@ def load_weights(source: str | Path) -> Weights:
     Args:
       source: `unisal`, `unisal-mit1003`, an address on the Hugging Face Hub (`hub.download`), or a path
         whose form is told by its suffix: .safetensors, .pth (.pt, .pth.tar), or a folder, either a
-        checkpoint or one of `hub.save_folder`.
+        checkpoint or one of `publish.save_folder`.
     Raises:
       UnisalError: there is no such name or file, or it does not hold a network's weights, all finite.
     """
     weights = _stored(source)
     variables, converted = as_float32(weights.variables, str(source))
-    metadata = {**weights.metadata, CONVERTED: converted} if converted else weights.metadata
-    return dataclasses.replace(weights, variables=variables, metadata=metadata)
+    if not converted:
+        return weights  # whose checksum may be known already
+    return dataclasses.replace(
+        weights, variables=variables, metadata={**weights.metadata, CONVERTED: converted}
+    )
 
 
 def _stored(source: str | Path) -> Weights:
     """As `load_weights`, with the types of the file."""
-    if str(source) in fetch.RELEASED:
-        return released_weights(str(source))
-    path = hub.download(str(source)) if str(source).startswith(hub.SCHEME) else Path(source)
-    if (path / hub.WEIGHTS_FILE).is_file():
-        path = path / hub.WEIGHTS_FILE
-    if path.is_dir():
+    resolved = resolve(source)
+    if resolved.kind == "release":
+        return released_weights(resolved.name)
+    path = fetched(resolved)
+    if resolved.kind == "checkpoint":
         from unisal_jax.weights import checkpoint  # late: orbax takes a second to import
 
         return checkpoint.read(path)
-    if not path.exists():
-        raise UnisalError(f"{source}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
     if path.suffix.lower() in PTH_SUFFIXES:
         return _from_state(path, pth.read_pth(path))
     if path.suffix.lower() == ".safetensors":
@@ -97,7 +98,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     suffix = path.suffix.lower()
     if suffix not in ("", ".safetensors", *PTH_SUFFIXES):
         raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder (no suffix)")
-    try:
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in PTH_SUFFIXES:
             pth.write_pth(path, names.to_state(weights.variables, weights.config, weights.extras))
@@ -107,8 +108,6 @@ def save_weights(path: str | Path, weights: Weights) -> None:
             from unisal_jax.weights import checkpoint
 
             checkpoint.write(path, weights)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def released_weights(name: str) -> Weights:
@@ -116,7 +115,7 @@ def released_weights(name: str) -> Weights:
     release = fetch.RELEASED[name]
     if not release.is_network:
         raise UnisalError(f"{name}: holds the encoder alone; it starts a training, it cannot predict")
-    cached = fetch.cache_dir() / f"{name}.safetensors"
+    cached = fetch.converted_path(name)
     try:
         weights = _read_safetensors(cached)
         if weights.metadata.get("source_sha256") == release.sha256:
@@ -135,9 +134,9 @@ def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_
 
     Args:
       variables: of any network of ours.
-      source: `mobilenet_v2` (fetched once) or a .pth or .safetensors file with the same tensors.
+      source: `mobilenet_v2` (fetched once), or a .pth or .safetensors file with the same tensors.
     """
-    path = fetch.fetch(str(source)) if str(source) in fetch.RELEASED else Path(source)
+    path = fetched(resolve(source))
     state = names.plain(read_state(path) or pth.read_pth(path), names.ENCODER_ANCHOR, str(path))
     encoder, _ = as_float32(names.encoder_from_state(state, str(path)), str(path))
     return {**variables, **{c: {**variables[c], **part} for c, part in encoder.items()}}
@@ -218,10 +217,11 @@ def _read_safetensors(path: Path) -> Weights:
             f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT}, and it "
             f"lacks {names.NETWORK_ANCHOR})"
         )
-    if metadata.pop("tensors_sha256", None) != tensors_sha256(tensors):
+    sha256 = tensors_sha256(tensors)
+    if metadata.pop("tensors_sha256", None) != sha256:
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
     config = take_config(metadata, path)
     own = f"{EXTRAS}/"
     extras = {name.removeprefix(own): tensors.pop(name) for name in list(tensors) if name.startswith(own)}
     check_shapes(tensors, config, str(path))
-    return Weights(unflatten(tensors), config, metadata, extras)
+    return Weights.checked(unflatten(tensors), config, metadata, extras, sha256)

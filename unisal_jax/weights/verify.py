@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unisal_jax.weights import fetch, hub, names
+from unisal_jax.weights import names
+from unisal_jax.weights.sources import fetched, resolve
 from unisal_jax.weights.store import load_weights, read_state
 
 _EQUAL, _AS_FLOAT32 = "equal", "equal as float32"
@@ -59,14 +60,7 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
 
 def _state(source: str | Path) -> dict[str, np.ndarray]:
     """Tensors by the authors' names."""
-    if str(source) in fetch.RELEASED:
-        path = fetch.fetch(str(source))
-    elif str(source).startswith(hub.SCHEME):
-        path = hub.download(str(source))
-    else:
-        path = Path(source)
-    if (path / hub.WEIGHTS_FILE).is_file():
-        path = path / hub.WEIGHTS_FILE
+    path = fetched(resolve(source))
     state = read_state(path)
     if state is not None:
         return names.plain(state, names.NETWORK_ANCHOR, str(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.truth import Files, TruthFiles, TruthPoints
+from unisal_jax.data.layouts.truth import Files, TruthFiles, TruthPoints
 from unisal_jax.errors import UnisalError
 
 # How many names a message lists of each kind.

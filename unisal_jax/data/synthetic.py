@@ -14,7 +14,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from data_prep.truth import gaussian_map
+from unisal_jax.data.layouts.truth import gaussian_map
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import map_to_grey

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from data_prep.image_sets import scan_mit300, scan_mit1003, scan_salicon
-from data_prep.releases import Release
-from data_prep.video_sets import scan_dhf1k, scan_hollywood2, scan_ucf_sports
+from unisal_jax.data.layouts.image_sets import scan_mit300, scan_mit1003, scan_salicon
+from unisal_jax.data.layouts.releases import Release
+from unisal_jax.data.layouts.video_sets import scan_dhf1k, scan_hollywood2, scan_ucf_sports
 from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
 from unisal_jax.files import list_folder
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from data_prep.gaze import clips_with_points, read_table
-from data_prep.releases import Clip, Missing, Release, require_same, whole_release
-from data_prep.truth import Files, TruthFiles
+from unisal_jax.data.layouts.fixation_tables import clips_with_points, read_table
+from unisal_jax.data.layouts.releases import Clip, Missing, Release, require_same, whole_release
+from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES, list_images

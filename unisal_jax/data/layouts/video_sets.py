@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_prep.releases import (
+from unisal_jax.data.layouts.releases import (
     Clip,
     Missing,
     Release,
@@ -12,7 +12,7 @@ from data_prep.releases import (
     require_run,
     whole_release,
 )
-from data_prep.truth import Files, TruthFiles
+from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
 from unisal_jax.media.images import IMAGE_SUFFIXES

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from data_prep.releases import Clip, Missing, Release, folds, require_same, whole_release
-from data_prep.truth import Files, TruthFiles
+from unisal_jax.data.layouts.releases import Clip, Missing, Release, folds, require_same, whole_release
+from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.media.images import IMAGE_SUFFIXES
 from unisal_jax.media.stems import by_stem, subfolder
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from natsort import natsorted
 
-from data_prep.releases import Clip, Missing, Release, whole_release
-from data_prep.truth import Files, TruthPoints
 from unisal_jax import tables
+from unisal_jax.data.layouts.releases import Clip, Missing, Release, whole_release
+from unisal_jax.data.layouts.truth import Files, TruthPoints
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.pictures import encode_png, grey_to_store
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FIXATIONS, MAX_MAP_PIXELS
@@ -19,29 +18,6 @@ UNKNOWN_OBSERVER = -1
 # of the range, which is the original's rule for MIT1003's JPEG files.
 _LOSSY_MARK = 128
 _MAT = ".mat"
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Ground truth of one frame.
-
-    Attributes:
-        map: the encoded saliency map, 8-bit grey.
-        map_pixels: the same decoded, uint8 [H, W].
-        points: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `size`.
-        observers: int32 [n], who made it; -1 where unknown.
-        size: (height, width) of the picture that the fixations refer to.
-        outside: how many more there were that lie outside of the picture; they are left out.
-        faults: what is odd about the file of fixations (`Fixations`).
-    """
-
-    map: bytes
-    map_pixels: np.ndarray
-    points: np.ndarray
-    observers: np.ndarray
-    size: Size
-    outside: int = 0
-    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +39,10 @@ class Fixations:
     """Fixations of one frame, as a file has them.
 
     Attributes:
-        points, observers, size, outside: as of `Truth`.
+        points: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `size`.
+        observers: int32 [n], who made it; -1 where unknown.
+        size: (height, width) of the image that the fixations refer to.
+        outside: how many more there were that lie outside of the image; they are left out.
         faults: what is odd about the file: "lossy_fixations" (compressed with loss, so that only pixels
             of 128 and more count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
     """
@@ -90,28 +69,26 @@ class TruthFiles:
     def __len__(self) -> int:
         return len(self.maps)
 
-    def read(self, index: int, size: Size) -> Truth:
-        """Reads both for the frame number `index`, of `size` (height, width), the map as 8-bit grey.
+    def read_map(self, index: int, size: Size | None = None) -> np.ndarray:
+        """The map of the frame number `index`, [H, W], in the file's own numbers (`read_map`).
+
+        Args:
+            size: (height, width) that it must have; None takes any.
 
         Raises:
-            UnisalError: a file is missing or damaged, or has another size than the frame.
+            UnisalError: the file is missing or damaged, or has another size.
         """
         path = self.maps[index]
         pixels = read_map(path)
-        _check_size(path, pixels.shape, size)
-        found = self.read_fixations(index, size)
-        encoded, grey = grey_to_store(path, pixels)
-        return Truth(encoded, grey, found.points, found.observers, size, found.outside, found.faults)
-
-    def read_map(self, index: int) -> np.ndarray:
-        """The map of the frame number `index`, [H, W], in the file's own numbers (`read_map`)."""
-        return read_map(self.maps[index])
+        if size is not None:
+            _check_size(path, pixels.shape, size)
+        return pixels
 
     def read_fixations(self, index: int, size: Size) -> Fixations:
         """The fixations of the frame number `index`, of `size` (height, width).
 
         Raises:
-            UnisalError: as `read`.
+            UnisalError: the file is missing or damaged, or has another size than the frame.
         """
         path = self.fixations[index]
         is_mat = path.suffix.lower() == _MAT
@@ -137,13 +114,16 @@ class TruthPoints:
     observers: np.ndarray
     sigma: float
 
-    def read(self, index: int, size: Size) -> Truth:
-        """Makes the map for the frame number `index`, of `size` (height, width)."""
+    def read_map(self, index: int, size: Size) -> np.ndarray:
+        """The map of the frame number `index`, uint8 [*size], scaled to its peak."""
+        return map_to_grey(gaussian_map(self.read_fixations(index, size).points, size, self.sigma))
+
+    def read_fixations(self, index: int, size: Size) -> Fixations:
+        """The fixations of the frame number `index`, of `size` (height, width)."""
         first, last = np.searchsorted(self.frames, [index, index + 1])
         points = np.floor(self.xy[first:last, ::-1]).astype(np.int32)
         points, observers, outside = keep_inside(points, self.observers[first:last], size)
-        pixels = map_to_grey(gaussian_map(points, size, self.sigma))
-        return Truth(encode_png(pixels), pixels, points, observers, size, outside)
+        return Fixations(points, observers, size, outside)
 
 
 def gaussian_map(points: np.ndarray, size: Size, sigma: float) -> np.ndarray:

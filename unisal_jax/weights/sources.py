@@ -1,0 +1,76 @@
+"""What a string or path that names weights means: the one place that decides. Nothing is fetched to tell."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import files_below
+from unisal_jax.weights import fetch, hub
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsSource:
+    """Where weights come from.
+
+    Attributes:
+      kind: a release's name; an address on the Hugging Face Hub; a file, also that of a folder of
+        `publish.save_folder`; another folder, which is taken for a checkpoint; or nothing that is there.
+      name: as it was given.
+      path: of the file or the checkpoint; else the name as a path, where nothing need be.
+    """
+
+    kind: Literal["release", "hub", "file", "checkpoint", "missing"]
+    name: str
+    path: Path
+
+
+def resolve(source: str | Path) -> WeightsSource:
+    """What a source means; a release's name comes before a file of that name."""
+    name, path = str(source), Path(source)
+    if name in fetch.RELEASED:
+        return WeightsSource("release", name, path)
+    if name.startswith(hub.SCHEME):
+        return WeightsSource("hub", name, path)
+    # By os.path, for which a name that no disk can hold is not there; and an empty one, which Path takes for
+    # the working folder, is not either.
+    if not os.path.exists(name):
+        return WeightsSource("missing", name, path)
+    if os.path.isfile(path / hub.WEIGHTS_FILE):
+        return WeightsSource("file", name, path / hub.WEIGHTS_FILE)
+    return WeightsSource("checkpoint" if os.path.isdir(name) else "file", name, path)
+
+
+def check_there(source: WeightsSource) -> None:
+    """Raises UnisalError where nothing of that name is there."""
+    if source.kind == "missing":
+        raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
+
+
+def fetched(source: WeightsSource) -> Path:
+    """The file or checkpoint folder on this machine; of a release, the authors' file.
+
+    Raises:
+      UnisalError: it is not there, or cannot be fetched.
+    """
+    check_there(source)
+    match source.kind:
+        case "release":
+            return fetch.fetch(source.name)
+        case "hub":
+            return hub.download(source.name)
+    return source.path
+
+
+def files_of(weights: str) -> Iterator[Path]:
+    """The files on this machine that loading weights reads, to be kept from being overwritten.
+
+    None are known of an address on the Hub.
+    """
+    source = resolve(weights)
+    if source.kind == "release":
+        yield from (fetch.cached_path(source.name), fetch.converted_path(source.name))
+    elif source.kind in ("file", "checkpoint"):
+        yield from files_below(source.name)

@@ -18,7 +18,8 @@ def examine() -> dict[str, Any]:
 
     Returns:
       `version`, `python` and `system`; `packages`, version by name, None where one is missing; `devices`,
-      JAX's by `platform`, `kind` and `count`, or `devices_error`; `engine`, which predicts there; `caches`, `path`, `bytes`, `files` by use;
+      JAX's by `platform`, `kind` and `count`, or `devices_error`; `engine`, which predicts there;
+      `caches`, `path`, `bytes`, `files` by use;
       `weights`, by released name `ok`, `missing`, `corrupt` or what keeps the file from being read; `extras`,
       by name `gives`, `packages` and whether it is `installed`.
     """

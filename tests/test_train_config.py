@@ -12,7 +12,15 @@ from tests.conftest import REPOSITORY
 from unisal_jax.domains import DHF1K
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import experiments
-from unisal_jax.train.config import TrainConfig, check_same, load_config, network_domain
+from unisal_jax.train.config import (
+    DomainConfig,
+    OptimizerConfig,
+    TrainConfig,
+    check_same,
+    config_fields,
+    load_config,
+    network_domain,
+)
 
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
 
@@ -46,7 +54,7 @@ def test_overrides():
         ],
     )
     assert config.optimizer.lr == 1.0 and isinstance(config.optimizer.lr, float)
-    assert config.optimizer.domain_lr_scale == {"dhf1k": 0.5}
+    assert config.optimizer.domain_lr_scale == {"dhf1k": 0.5, "salicon": 0.5}
     assert config.optimizer.clip_norm is None
     assert config.epochs == 3 and config.init.weights == "unisal"
     assert config.domains["dhf1k"].input_size == (96, 64) and config.domains["salicon"].flip
@@ -65,7 +73,12 @@ def test_overrides():
         ("--config.order=sorted", r"^config.order: 'sorted' is not one of random, alternating"),
         ("--config.domains.dhf1k.input_size=(64,)", r"^config.domains.dhf1k.input_size: \(64,\) is not"),
         ("--config.domains.dhf1k.input_size=(60,64)", r"domain dhf1k: input size 60x64"),
-        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.data: not set"),
+        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.batch_size: config has no such field"),
+        ("--config.domains.mine={'batch_size': 2}", r"^config.domains.mine.data: not set"),
+        ("--config.optimizer=3", r"^config.optimizer: has fields of its own; set one, as --config.optimizer"),
+        ("--config.my-field=3", r"^config.my-field: config has no such field; unisal train --config FILE"),
+        ("--config.optimizer.warmup_steps=-1", r"^optimizer: warmup_steps -1 is negative"),
+        ("--config.batch_scale=0", r"^config.batch_scale: 0 is not above 0"),
         ("--config.network.skip=True", r"^config.network.skip: no such field; known: prior_maps"),
         ("--config.network.skips=3", r"^config.network.skips: 3 is not bool"),
         ("--config.best.domain=mit1003", r"^config.best.domain: 'mit1003' is not one"),
@@ -82,7 +95,7 @@ def test_wrong_overrides_are_named(override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def get_config(): return {}", "gives a dict, not a ConfigDict"),
+        ("def get_config(): return {}", "gives a dict, not a TrainConfig"),
         ("x = 1", "AttributeError"),
         ("import nothing_such", "ModuleNotFoundError"),
     ],
@@ -96,6 +109,40 @@ def test_wrong_files_are_named(tmp_path, text, message):
         load_config(tmp_path / "none.py")
 
 
+def test_a_config_dict_is_taken(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    config = ConfigDict({'domains': {'dhf1k': {'data': 'synthetic'}}})\n"
+        "    config.optimizer = {'lr': 1, 'clip_norm': None}\n"
+        "    return config\n"
+    )
+    config = load_config(path, ["domains.dhf1k.input_size=[32, 64]", "optimizer.momentum=0"])
+    assert config == TrainConfig(
+        {"dhf1k": DomainConfig("synthetic", input_size=(32, 64))},
+        optimizer=OptimizerConfig(lr=1.0, momentum=0.0, clip_norm=None),
+    )
+
+
+def test_help_lists_every_field(command):
+    """Once each, with what its docstring says of it, its default, and what the config sets."""
+    status, out, _ = command("train", "--config", "smoke", "--help")
+    text = " ".join(out.split())
+    assert status == 0 and len(out.splitlines()[0]) < 100
+    fields = config_fields()
+    assert len(fields) > 60
+    for name, _, meaning in fields:
+        assert meaning[:1] in "(`" or meaning[:1].isupper(), (name, meaning)
+        assert meaning.endswith("."), (name, meaning)
+        assert text.count(f"--config.{name.replace('*', 'NAME')}=VALUE {meaning} [") == 1, name
+    assert "--config.epochs=VALUE Epochs to train. [16; 2]" in text
+    assert "released domains only. [required; 'synthetic']" in text
+    assert "--config.seed=VALUE" not in command("train", "--help")[1]
+    status, _, err = command("train", "--config", "nothing", "--help")
+    assert status == 1 and err.startswith("unisal train: nothing: no such config file")
+
+
 def test_configs_by_name(tmp_path, monkeypatch):
     assert load_config("smoke") == load_config("smoke.py") == load_config(SMOKE)
     assert load_config("settings:iv") == load_config(REPOSITORY / "configs" / "settings.py:iv")
@@ -106,7 +153,7 @@ def test_configs_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a:b").mkdir()
     for path in (tmp_path / "smoke.py", tmp_path / "a:b" / "mine.py"):
-        path.write_text(SMOKE.read_text().replace("config.epochs = 2", "config.epochs = 77"))
+        path.write_text(SMOKE.read_text().replace("epochs=2", "epochs=77"))
     assert load_config("smoke.py").epochs == load_config("a:b/mine.py").epochs == 77
     assert load_config("smoke").epochs == 2
 
@@ -166,7 +213,7 @@ def test_what_is_missing_is_told_before_jax_is_imported(tmp_path):
 def test_the_command_ends_with_one_to_paste(monkeypatch, tmp_path, command):
     from unisal_jax.train import loop
 
-    monkeypatch.setattr(loop, "train", lambda config, workdir: loop.Outcome(7, True, 4, []))
+    monkeypatch.setattr(loop, "train", lambda config, workdir, prepare: loop.Outcome(7, True, 4, []))
     workdir = tmp_path / "my run's"
     status, out, _ = command("train", "--config", "smoke", "--workdir", workdir)
     words = shlex.split(out.splitlines()[-1].partition(": ")[2])
@@ -182,6 +229,10 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
     with pytest.raises(UnisalError, match=r"config.json: holds a training with seed 0, not 1; name another"):
         check_same(load_config(SMOKE, ["seed=1"]), stored, path)
+    # But a cosine ends with the last epoch.
+    cosine = "optimizer.schedule=cosine"
+    with pytest.raises(UnisalError, match="with epochs 2, not 5"):
+        check_same(load_config(SMOKE, [cosine, "epochs=5"]), load_config(SMOKE, [cosine]).to_json(), path)
     with pytest.raises(UnisalError, match="damaged"):
         check_same(load_config(SMOKE), stored[:-5], path)
     assert json.loads(stored)["optimizer"]["momentum"] == 0.9
@@ -192,7 +243,7 @@ def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
 
     seen = []
 
-    def fake(config, workdir):
+    def fake(config, workdir, prepare_synthetic):
         seen.append((config, workdir))
         return loop.Outcome(7, False, None, [])
 

@@ -3,8 +3,6 @@
 v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md, "Training").
 """
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,56 +10,17 @@ import jax.numpy as jnp
 import optax
 
 from unisal_jax.domains import Domain
-from unisal_jax.errors import UnisalError
+from unisal_jax.train.config import OptimizerConfig
 
 # Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does: optax's clipping
 # has nothing there, which is a difference of 5e-7 in each clipped step.
 _NORM_EPSILON = 1e-6
 
 
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """How the weights are moved. The defaults are the paper's (section 4.1).
-
-    Attributes:
-      lr: learning rate of the first epoch.
-      momentum: of the gradient, decay included.
-      weight_decay, encoder_weight_decay: added to the gradient, times the parameter.
-      encoder_lr_scale: the encoder's learning rate over the others'.
-      epoch_decay: factor on the learning rate after each epoch.
-      clip_norm: limit of the joint gradient's norm; None clips nothing.
-      frozen_encoder_epochs: how many epochs the encoder stays as it is.
-      domain_only: move each domain's own parameters alone; what domains share stays bit for bit,
-        running statistics included.
-      domain_lr_scale: domain name -> factor on the learning rate of its batches; 1 if not named.
-    """
-
-    lr: float = 0.04
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    encoder_weight_decay: float = 1e-5
-    encoder_lr_scale: float = 0.1
-    epoch_decay: float = 0.8
-    clip_norm: float | None = 2.0
-    frozen_encoder_epochs: int = 2
-    domain_only: bool = False
-    domain_lr_scale: Mapping[str, float] = dataclasses.field(
-        default_factory=lambda: {"salicon": 0.5},
-        hash=False,  # a dict has no hash; equal configs still have equal hashes
-    )
-
-    def __post_init__(self):
-        for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
-            if getattr(self, name) < 0:
-                raise UnisalError(f"optimizer: {name} {getattr(self, name):g} is negative")
-        if not 0 <= self.momentum < 1:
-            raise UnisalError(f"optimizer: momentum {self.momentum:g} is not in 0 to 1")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise UnisalError(f"optimizer: clip_norm {self.clip_norm:g} is not positive; None clips nothing")
-
-
 def learning_rate(config: OptimizerConfig, epoch: int, domain: Domain) -> float:
-    """Learning rate of a domain's batches in an epoch (from 0); the encoder's is `encoder_lr_scale` times it.
+    """Learning rate of a domain's batches in an epoch (from 0), as the paper's schedule has it.
+
+    The encoder's is `encoder_lr_scale` times it. `schedule.learning_rates` adds warm-up and larger batches.
 
     Given to the step as an array, so that a new epoch compiles nothing.
     """

@@ -117,14 +117,14 @@ def rows(workdir):
 def at_step(monkeypatch, number, act):
     """Calls `act` when the loop prepares its step with this number, counted from 1."""
     calls = iter(range(1, 100))
-    original = loop.learning_rate
+    original = loop.encoder_frozen
 
     def counted(*args):
         if next(calls) == number:
             act()
         return original(*args)
 
-    monkeypatch.setattr(loop, "learning_rate", counted)
+    monkeypatch.setattr(loop, "encoder_frozen", counted)
 
 
 def test_a_run_leaves_weights_and_logs(unbroken, network):

@@ -42,7 +42,7 @@ def get_config(kind: str) -> TrainConfig:
         domains={"own": own},
         init=InitConfig(weights="unisal"),
         epochs=8,
-        optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=2),
+        optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=2, idle="still"),
         # A short training's last steps differ by their last batches; the average evens that out.
         average_decay=0.97,
     )

@@ -33,6 +33,8 @@ def get_config(fold: str) -> TrainConfig:
         init=InitConfig(weights="unisal"),
         epochs=8,
         loss=LossWeights(kld=1.0, cc=0.0, nss=0.0),
-        optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=0, domain_lr_scale={}, clip_norm=None),
+        optimizer=OptimizerConfig(
+            lr=0.01, frozen_encoder_epochs=0, domain_lr_scale={}, clip_norm=None, idle="still"
+        ),
         best=BestConfig(domain="salicon", metric="kld"),
     )

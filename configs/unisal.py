@@ -10,7 +10,14 @@ run on the full datasets yet, so neither its hours nor its scores are known. The
 this training are those of the released weights.
 """
 
-from unisal_jax.train.config import BestConfig, CheckpointConfig, DomainConfig, InitConfig, TrainConfig
+from unisal_jax.train.config import (
+    BestConfig,
+    CheckpointConfig,
+    DomainConfig,
+    InitConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 
 
 def get_config() -> TrainConfig:
@@ -24,6 +31,8 @@ def get_config() -> TrainConfig:
         },
         init=InitConfig(encoder="mobilenet_v2"),
         epochs=16,
+        # As PyTorch 1.0 had it, which the authors trained with (docs/network.md).
+        optimizer=OptimizerConfig(idle="momentum"),
         best=BestConfig(domain="dhf1k", metric="loss"),
         checkpoints=CheckpointConfig(keep=2, every_steps=500),
     )

@@ -72,7 +72,7 @@ class DomainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the weights are moved. The defaults are the paper's (section 4.1).
+    """How the weights are moved. The defaults are the paper's (section 4.1), but for `idle`.
 
     Attributes:
       lr: Learning rate of the first epoch, before `batch_scale`.
@@ -90,6 +90,9 @@ class OptimizerConfig:
       domain_only: Move each domain's own parameters alone; what domains share stays bit for bit, running
         statistics included.
       domain_lr_scale: Domain name -> factor on the learning rate of its batches; 1 if not named.
+      idle: What parameters do that a batch does not use (other domains' own, the bypassed RNN): `still`, they
+        stay bit for bit; `momentum`, once trained, momentum and weight decay keep moving them in every step,
+        as PyTorch 1.0 did in the authors' training.
     """
 
     lr: float = 0.04
@@ -107,6 +110,7 @@ class OptimizerConfig:
         default_factory=lambda: {"salicon": 0.5},
         hash=False,  # a dict has no hash; equal configs still have equal hashes
     )
+    idle: Literal["momentum", "still"] = "still"
 
     def __post_init__(self):
         for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
@@ -118,6 +122,9 @@ class OptimizerConfig:
             raise UnisalError(f"optimizer: momentum {self.momentum:g} is not in 0 to 1")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UnisalError(f"optimizer: clip_norm {self.clip_norm:g} is not positive; None clips nothing")
+        # Asked here too: a step can be made without a config file, whose values are checked by type.
+        if self.idle not in ("momentum", "still"):
+            raise UnisalError(f"optimizer: idle {self.idle!r} is not one of momentum, still")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,8 +344,9 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
       UnisalError: names the first field that differs.
     """
     try:
-        old = flat(dict(json.loads(stored)))
-    except (ValueError, TypeError) as error:
+        # Typed, so that a field that came later has its default, which is what was done before.
+        old = flat(json.loads(typed(TrainConfig, json.loads(stored), "config").to_json()))
+    except (ValueError, UnisalError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
     new = flat(json.loads(config.to_json()))
     # A cosine ends with the last epoch: with more of them every step's learning rate is another.

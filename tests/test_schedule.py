@@ -44,6 +44,12 @@ def test_a_larger_batch_warms_up_to_a_larger_rate():
     )  # a power of two: the same bits
 
 
+def test_adamw_takes_the_root():
+    np.testing.assert_allclose(
+        rates(4, batch_scale=4, name="adamw")[4:], 2 * rates(4, name="adamw")[4:], rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("schedule", ["epochs", "cosine"])
 def test_a_warm_up_longer_than_the_training(schedule):
     found = rates(2, epochs=2, schedule=schedule, warmup_steps=8, lr=0.8)

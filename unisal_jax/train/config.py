@@ -75,13 +75,14 @@ class OptimizerConfig:
     """How the weights are moved. The defaults are the paper's (section 4.1), but for `idle`.
 
     Attributes:
+      name: `sgd`, the paper's, or `adamw` (Loshchilov and Hutter 2019), whose mean squares decay by 0.999.
       lr: Learning rate of the first epoch, before `batch_scale`.
       schedule: How the learning rate falls: `epochs`, by `epoch_decay` after each epoch, or `cosine`, to zero
         at the last step.
       warmup_steps: Steps in which the learning rate first rises linearly. None: 0, or those of the first
         epoch with a `batch_scale` above 1.
-      momentum: Momentum of the gradient, decay included.
-      weight_decay: Factor of the parameter that is added to its gradient.
+      momentum: Momentum of the gradient, decay included; adamw's decay of the mean gradient.
+      weight_decay: Factor of the parameter that is added to its gradient; adamw adds it to the direction.
       encoder_weight_decay: The same of the encoder's parameters.
       encoder_lr_scale: The encoder's learning rate over the others'.
       epoch_decay: Factor on the learning rate after each epoch.
@@ -95,6 +96,7 @@ class OptimizerConfig:
         as PyTorch 1.0 did in the authors' training.
     """
 
+    name: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.04
     schedule: Literal["epochs", "cosine"] = "epochs"
     warmup_steps: int | None = None
@@ -125,6 +127,8 @@ class OptimizerConfig:
         # Asked here too: a step can be made without a config file, whose values are checked by type.
         if self.idle not in ("momentum", "still"):
             raise UnisalError(f"optimizer: idle {self.idle!r} is not one of momentum, still")
+        if self.name == "adamw" and self.idle == "momentum":
+            raise UnisalError("optimizer: idle momentum is of sgd; with adamw --config.optimizer.idle=still")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +212,7 @@ class TrainConfig:
       epochs: Epochs to train.
       order: Order of the domains' batches in an epoch: `random`, or `alternating`, one of each in turn.
       clip_frames: Frames of a clip.
-      batch_scale: Multiply every domain's batch and the learning rate by this, after a warm-up of an epoch.
+      batch_scale: Multiply every domain's batch by this; the learning rate too, or by its root for adamw.
       dtype: Precision of the computation; parameters stay float32.
       sync_norm: Take batch norm statistics over the batch of all devices, not each device's part.
       average_decay: Decay a step of a moving average of the weights, which is then validated and saved;

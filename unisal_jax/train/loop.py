@@ -102,7 +102,7 @@ def train(
             shard_count=jax.process_count(),
         )
         network, variables = inputs.initial(config, [source.domain for source in sources])
-        start = create(network, variables, config.average_decay is not None)
+        start = create(network, variables, config.average_decay is not None, config.optimizer.name == "adamw")
         with closing(loader):
             state, position, skipped, validations = folder.restore(start, network)
             if position is not None:

@@ -1,18 +1,23 @@
-"""SGD with momentum as PyTorch defines it, in two groups: the encoder, and everything else.
+"""SGD with momentum as PyTorch defines it, and AdamW, in two groups: the encoder, and everything else.
 
-v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md, "Training").
+SGD: v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md, "Training").
 """
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from unisal_jax.domains import Domain
 from unisal_jax.train.config import OptimizerConfig
-from unisal_jax.train.state import ENCODER, Vectors
+from unisal_jax.train.state import ENCODER, MEAN, SQUARE, UPDATES, Vectors
 
 # Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does: optax's clipping
 # has nothing there, which is a difference of 5e-7 in each clipped step.
 _NORM_EPSILON = 1e-6
+
+_SQUARE_DECAY = 0.999
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, domain: Domain) -> float:
@@ -46,14 +51,11 @@ def updated(
     Returns:
       (parameters, momentum, norm of the gradients before clipping), of the momentum's parts.
     """
-    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
-    factor = 1.0 if config.clip_norm is None else jnp.minimum(1, config.clip_norm / (norm + _NORM_EPSILON))
+    norm, factor = _clipping(config, gradients)
     moved, traced = {}, {}
     for part, velocity in momentum.items():
         parameter = parameters[part]
-        encoder = part == ENCODER
-        decay = config.encoder_weight_decay if encoder else config.weight_decay
-        scale = config.encoder_lr_scale if encoder else 1.0
+        decay, scale = _decay_and_scale(config, part)
         direction = decay * parameter
         if part in gradients:
             direction += factor * gradients[part]
@@ -64,3 +66,48 @@ def updated(
         traced[part] = new
         moved[part] = parameter - lr * scale * new
     return moved, traced, norm
+
+
+def updated_by_adamw(
+    config: OptimizerConfig,
+    lr: jax.Array,
+    gradients: Vectors,
+    parameters: Vectors,
+    moments: Mapping[str, Vectors],
+) -> tuple[Vectors, dict[str, Vectors], jax.Array]:
+    """One step of AdamW: optax's Adam on the clipped gradient, and decay beside it.
+
+    Args:
+      config, lr, gradients, parameters: as for `updated`.
+      moments: state.MEAN, SQUARE and UPDATES -> of the same parts as the gradients. Each part counts its own
+        updates, as a domain's parameters get fewer than the shared ones.
+    Returns:
+      (parameters, moments, norm of the gradients before clipping).
+    """
+    norm, factor = _clipping(config, gradients)
+    adam = optax.scale_by_adam(b1=config.momentum, b2=_SQUARE_DECAY)
+    moved: Vectors = {}
+    new: dict[str, Vectors] = {name: {} for name in moments}
+    for part, gradient in gradients.items():
+        mean, square, updates = (moments[name][part] for name in (MEAN, SQUARE, UPDATES))
+        direction, after = adam.update(factor * gradient, optax.ScaleByAdamState(updates[0], mean, square))
+        new[MEAN][part], new[SQUARE][part] = after.mu, after.nu
+        new[UPDATES][part] = jnp.full_like(updates, after.count)
+        decay, scale = _decay_and_scale(config, part)
+        moved[part] = parameters[part] - lr * scale * (direction + decay * parameters[part])
+    return moved, new, norm
+
+
+def _clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, jax.Array | float]:
+    """The norm of all gradients, and what to multiply them by."""
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
+    return norm, 1.0 if config.clip_norm is None else jnp.minimum(
+        1, config.clip_norm / (norm + _NORM_EPSILON)
+    )
+
+
+def _decay_and_scale(config: OptimizerConfig, part: str) -> tuple[float, float]:
+    """Weight decay of a part, and its factor on the learning rate."""
+    if part == ENCODER:
+        return config.encoder_weight_decay, config.encoder_lr_scale
+    return config.weight_decay, 1.0

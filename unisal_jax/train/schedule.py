@@ -1,5 +1,7 @@
 """The learning rate of each step, and what a larger batch changes of it."""
 
+import math
+
 import numpy as np
 import optax
 
@@ -13,7 +15,8 @@ def learning_rates(config: TrainConfig, domain: Domain, steps_per_epoch: int) ->
 
     With `batch_scale` N it is N times `optimizer.lr` (Goyal et al. 2017, "Accurate, Large Minibatch SGD",
     section 2), which it reaches in a linear warm-up from `optimizer.lr`, by default in the first epoch: one
-    of 16, as theirs in 5 of 90. A warm-up without a `batch_scale` starts from zero.
+    of 16, as theirs in 5 of 90. A warm-up without a `batch_scale` starts from zero. For adamw it is the root
+    of N times (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms").
 
     Args:
       config: the experiment.
@@ -22,7 +25,8 @@ def learning_rates(config: TrainConfig, domain: Domain, steps_per_epoch: int) ->
     Returns:
       float64 [epochs * steps_per_epoch].
     """
-    optimizer, scale = config.optimizer, config.batch_scale
+    optimizer = config.optimizer
+    scale = config.batch_scale if optimizer.name == "sgd" else math.sqrt(config.batch_scale)
     steps = np.arange(config.epochs * steps_per_epoch)
     warm = optimizer.warmup_steps
     if warm is None:

@@ -9,9 +9,11 @@ comes with the `torch` extra; without it ours is measured alone.
 (Both processes load JAX's libraries, some 0.2 GB.)
 
 Where JAX finds an accelerator, or several devices, ours is then measured on them: float32 and bfloat16,
-on 1, 2, 4 ... devices. To each speed belongs the time of the paper's 16 epochs: see `paper_hours`.
+on 1, 2, 4 ... devices. To each speed belongs the time of the paper's 16 epochs: see `paper_hours`. The file
+is written anew after each measurement.
 
     python -m benchmarks.train_step [--clips 4] [--frames 12] [--images 32] [--repeats 5] [--json OUT]
+    python -m benchmarks.train_step --no-cpu --dtypes bfloat16
 """
 
 import argparse
@@ -27,6 +29,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -39,11 +42,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.train_batches import ground_truth
+from unisal_jax.cli.flags import input_size
 from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.examples import Arrays
-from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain
+from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS, Domain, Size
 from unisal_jax.files import atomic_path
+from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.optimizer import OptimizerConfig, learning_rate
 from unisal_jax.train.state import AXIS, create, replicate
 from unisal_jax.train.step import pmapped, train_step
@@ -82,8 +87,8 @@ class Case:
         rng = np.random.default_rng(0)
         shape = (self.count, self.frames)
         frames = rng.integers(0, 256, (*shape, *self.domain.input_size, 3), np.uint8)
-        assert self.domain.target_size is not None
-        density, fixations = ground_truth(rng, (*shape, *self.domain.target_size))
+        size = self.domain.target_size or self.domain.input_size
+        density, fixations = ground_truth(rng, (*shape, *size))
         maps = np.rint(255 * density / density.max((-2, -1), keepdims=True)).astype(np.uint8)
         return Arrays(frames, maps, np.packbits(fixations, axis=-1))
 
@@ -116,7 +121,7 @@ class OurTraining:
 
     def start(self, arrays: Arrays, dropout: bool = True) -> None:
         """Makes state, program (not yet compiled) and batch anew."""
-        config = self.weights.config
+        config = with_domain(self.weights.config, self.domain)
         if not dropout:
             config = replace(config, skip_dropout=0.0, rnn_dropout=0.0)
         step = train_step(config, self.domain, OPTIMIZER, False, dtype=self.dtype, axis_name=AXIS)
@@ -306,10 +311,13 @@ def compare_on_cpu(cases: list[Case], repeats: int) -> dict[str, Any]:
     return results
 
 
-def on_devices(cases: list[Case], repeats: int, limit: int) -> dict[str, Any]:
-    """Ours in both types on 1, 2, 4 ... devices, as many as there are and can share the batches."""
+def on_devices(cases: list[Case], dtypes: list[str], repeats: int, limit: int) -> Iterator[dict[str, Any]]:
+    """Ours in each type on 1, 2, 4 ... devices, as many as there are and can share the batches.
+
+    Yields what was measured so far, after each batch.
+    """
     results: dict[str, Any] = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in dtypes:
         devices = 1
         while devices <= limit and all(case.count % devices == 0 for case in cases):
             name = f"{dtype}, {devices} device{'s' if devices > 1 else ''}"
@@ -319,11 +327,12 @@ def on_devices(cases: list[Case], repeats: int, limit: int) -> dict[str, Any]:
                 with closing(Side("ours", case.domain, dtype, devices, None)) as ours:
                     results[name][case.label] = measure(case, [ours], repeats)["ours"]
                 print(line(f"{name}, {case.domain.source_name}", results[name][case.label]))
-            rates = {case.domain: results[name][case.label]["frames_a_second"]["median"] for case in cases}
-            results[name]["paper_hours"] = paper_hours(rates[DHF1K], rates[SALICON])
+                yield results
+            rates = [results[name][case.label]["frames_a_second"]["median"] for case in cases]
+            results[name]["paper_hours"] = paper_hours(*rates)
             print(f"  {name}: the paper's 16 epochs in {results[name]['paper_hours']:.2f} hours")
+            yield results
             devices *= 2
-    return results
 
 
 def paper_hours(dhf1k: float, salicon: float) -> float:
@@ -351,10 +360,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--devices", type=int, help="use no more (default: all that JAX finds)")
-    parser.add_argument("--no-cpu", action="store_true", help="on the accelerator alone, without PyTorch")
+    parser.add_argument("--no-cpu", action="store_true", help="on JAX's own devices alone, without PyTorch")
+    parser.add_argument("--dtypes", default="float32,bfloat16", help="of the steps on JAX's own devices")
+    parser.add_argument("--input-size", type=input_size, metavar="HxW", help="and targets (default: theirs)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    cases = [Case(DHF1K, args.clips, args.frames), Case(SALICON, args.images, 1)]
+    cases = [
+        Case(resized(DHF1K, args.input_size), args.clips, args.frames),
+        Case(resized(SALICON, args.input_size), args.images, 1),
+    ]
     # Asked of another process: one that has looked keeps most of a GPU's memory.
     with closing(Side("ours", DHF1K, "float32", 1, None)) as probe:
         backend, kind, count = probe.ask("found")
@@ -372,11 +386,28 @@ def main() -> None:
         medians = [result["cpu"][case.label]["ours"]["frames_a_second"]["median"] for case in cases]
         result["cpu"]["paper_hours"] = paper_hours(*medians)
         print(f"the paper's 16 epochs at our speed on the CPU: {result['cpu']['paper_hours']:.0f} hours")
-    if backend != "cpu" or count > 1:
-        result["devices"] = on_devices(cases, args.repeats, min(count, args.devices or count))
-    if args.json:
-        with atomic_path(args.json) as temporary:
+    write(args.json, result)
+    if backend != "cpu" or count > 1 or args.no_cpu:
+        limit = min(count, args.devices or count)
+        for measured in on_devices(cases, args.dtypes.split(","), args.repeats, limit):
+            write(args.json, result | {"devices": measured})
+
+
+def write(path: Path | None, result: dict[str, Any]) -> None:
+    """To a JSON file, if one is wanted."""
+    if path is not None:
+        with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+
+def with_domain(config: UnisalConfig, domain: Domain) -> UnisalConfig:
+    """The network with this domain in the place of its own of that name."""
+    return replace(config, domains=tuple(domain if d.name == domain.name else d for d in config.domains))
+
+
+def resized(domain: Domain, size: Size | None) -> Domain:
+    """The domain at another size of input and targets, if one is given."""
+    return domain if size is None else replace(domain, input_size=size, target_size=size)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def parsed(arguments: list[str]) -> None:
     """Parses a command line as `unisal` does, and asks for nothing to be done."""
     name = next(word for word in arguments if word in COMMANDS)
     module = importlib.import_module(COMMANDS[name][0])
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser(exit_on_error=False, conflict_handler="resolve")
     module.configure(parser)
     at = arguments.index(name)
     args, rest = parser.parse_known_args([*arguments[:at], *arguments[at + 1 :]])

@@ -69,7 +69,10 @@ def test_overrides():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--config.optimizer.learning_rate=1", r"^config.optimizer.learning_rate: no such field; known: lr,"),
+        (
+            "--config.optimizer.learning_rate=1",
+            r"^config.optimizer.learning_rate: no such field; known: name, lr,",
+        ),
         ("--config.epoch=1", r"^config.epoch: no such field"),
         ("--config.epochs=1.5", r"^config.epochs: 1.5 is not int"),
         ("--config.epochs=True", r"^config.epochs: True is not int"),

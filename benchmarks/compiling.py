@@ -1,0 +1,81 @@
+"""How long the training steps of the four domains take to compile here, and what XLA says of them.
+
+    python -m benchmarks.compiling [--dtype bfloat16] [--clips 4] [--frames 12] [--images 32] [--json OUT]
+
+The encoder moves: without it a program is half as large. For each domain: operations of StableHLO,
+seconds to trace and to compile, FLOPs and bytes moved by XLA's count, memory beside the arguments. The
+file is written anew after each domain. A program that JAX's compilation cache holds is not compiled, so name
+an empty folder in JAX_COMPILATION_CACHE_DIR, or none.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.train_step import OPTIMIZER, PAPER_IMAGES, Case, resized, with_domain, write
+from unisal_jax.benchmark import xla
+from unisal_jax.cli.flags import input_size
+from unisal_jax.data.clips import CLIP_FRAMES
+from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, UCF_SPORTS
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.initialization import init_variables
+from unisal_jax.train.loop import place
+from unisal_jax.train.state import AXIS, create
+from unisal_jax.train.step import pmapped, train_step
+
+
+def compiled(case: Case, dtype: str) -> dict[str, Any]:
+    """Compiles a domain's step for all local devices; nothing is run."""
+    network = with_domain(UnisalConfig(), case.domain)
+    state = jax.eval_shape(lambda: create(network, init_variables(network, jax.random.key(0))))
+    step = train_step(network, case.domain, OPTIMIZER, False, dtype=jnp.dtype(dtype), axis_name=AXIS)
+    begun, cpu = time.perf_counter(), time.process_time()
+    lowered = pmapped(step).lower(state, jnp.float32(0.01), place(case.arrays()), jax.random.key(0))
+    traced = time.perf_counter()
+    program = lowered.compile()
+    ended, cpu_ended = time.perf_counter(), time.process_time()
+    cost = program.cost_analysis() or {}
+    cost = cost[0] if isinstance(cost, list) else cost
+    memory = program.memory_analysis()
+    return {
+        "trace_s": traced - begun,
+        "compile_s": ended - traced,
+        "cpu_s": cpu_ended - cpu,
+        "operations": sum(" = " in line for line in lowered.as_text().splitlines()),
+        "gflop": cost.get("flops", 0.0) / 1e9,
+        "gbytes_moved": cost.get("bytes accessed", 0.0) / 1e9,
+        "temporary_gbytes": memory.temp_size_in_bytes / 1e9 if memory is not None else None,
+    }
+
+
+def main() -> None:
+    """Compiles one domain after the other and prints what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--clips", type=int, default=4, help="of a video domain's batch")
+    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")
+    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
+    parser.add_argument("--input-size", type=input_size, metavar="HxW", help="and targets (default: theirs)")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    cases = [Case(resized(SALICON, args.input_size), args.images, 1)]
+    for domain in (DHF1K, HOLLYWOOD2, UCF_SPORTS):
+        cases.append(Case(resized(domain, args.input_size), args.clips, args.frames))
+    result: dict[str, Any] = {"device": xla.device(), "dtype": args.dtype, "programs": {}}
+    for case in cases:
+        seen = result["programs"][case.label] = compiled(case, args.dtype)
+        print(
+            f"{case.label}: traced in {seen['trace_s']:.1f} s, compiled in {seen['compile_s']:.1f} s "
+            f"({seen['cpu_s']:.0f} s of processor in all), {seen['operations']:,} operations, "
+            f"{seen['gbytes_moved']:.2f} GB moved",
+            flush=True,
+        )
+        write(args.json, result)
+
+
+if __name__ == "__main__":
+    main()

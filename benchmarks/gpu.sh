@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# What to measure first on a machine with a GPU, in at most nine minutes (installing comes before that).
+#
+#   benchmarks/gpu.sh           # with JAX for CUDA 12 in a virtual environment of its own, .venv-gpu
+#   PYTHON=python3 benchmarks/gpu.sh         # with a Python that has JAX for the GPU and the package's needs
+#   PYTHON=.venv/bin/python benchmarks/gpu.sh --tiny      # the same on a CPU with tiny sizes: does it run?
+#
+# The most wanted comes first, and each result is written when it is there, to $OUT or benchmarks/results/gpu:
+# compile.json, train_step.json, smoke.jsonl, speed.json, layers.json, golden.txt, and log.txt with what was
+# printed and how each part ended. A part that takes longer than its share is ended; the others still run. The
+# released weights are fetched; without a network, name a folder that has them in UNISAL_CACHE.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+out=${OUT:-benchmarks/results/gpu}
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+clips=4 frames=12 images=32 size=() repeats=5
+smoke=(--config.synthetic.train=16)
+benchmark=(--dtype bfloat16 --batches 1,64,256 --repeats 20)
+profile=(--frames 60)
+tests=()
+if [ "${1:-}" = --tiny ]; then
+  export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS:-} --xla_backend_optimization_level=0"
+  clips=1 frames=2 images=1 size=(--input-size 32x64) repeats=1
+  small="'data': 'synthetic', 'batch_size': 2, 'input_size': (32, 64), 'target_size': (32, 64)"
+  smoke=("--config.domains={'salicon': {$small}}" --config.optimizer.domain_only=true)
+  benchmark=(--batches 1,2 --repeats 2 --input-size 32x64 --engine jax)
+  profile=(--frames 2)
+  tests=(-k salicon_image)
+elif [ $# -gt 0 ]; then
+  echo "gpu.sh: $1: the only flag is --tiny" >&2
+  exit 1
+fi
+
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=.venv-gpu/bin/python
+  if [ ! -e .venv-gpu/.ready ]; then
+    python3 -m venv .venv-gpu && $PYTHON -m pip install --quiet --editable '.[test]' 'jax[cuda12]' &&
+      touch .venv-gpu/.ready || exit 1
+  fi
+fi
+
+# Compiled anew, so that compile times are those of a first run; later parts may use what an earlier one compiled.
+export JAX_COMPILATION_CACHE_DIR=$work/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+
+failed=0
+# part NAME SECONDS COMMAND...: runs it for at most so long, and notes how it ended.
+part() {
+  local name=$1 limit=$2 start=$SECONDS status
+  shift 2
+  echo "== $name: $*" | tee -a "$out/log.txt"
+  timeout --kill-after=5 "$limit" "$@" 2>&1 | tee -a "$out/log.txt"
+  status=${PIPESTATUS[0]}
+  echo "== $name: status $status (124: over its $limit s) after $((SECONDS - start)) s" | tee -a "$out/log.txt"
+  [ "$status" = 0 ] || failed=1
+}
+
+: > "$out/log.txt"
+part machine 20 "$PYTHON" -c 'import jax; print(jax.__version__, jax.devices(), jax.devices()[0].device_kind)'
+
+batch=(--clips $clips --frames $frames --images $images "${size[@]}")
+part compile 120 "$PYTHON" -m benchmarks.compiling "${batch[@]}" --json "$out/compile.json"
+
+part train_step 140 "$PYTHON" -m benchmarks.train_step --no-cpu --devices 1 --dtypes bfloat16,float32 \
+  --repeats $repeats "${batch[@]}" --json "$out/train_step.json"
+
+# Two epochs of 32 steps. The second run resumes; it moves the encoder, which are programs of their own.
+train=("$PYTHON" -m unisal_jax train --config smoke --workdir "$work/smoke" "${smoke[@]}")
+part smoke 60 "${train[@]}" --config.epochs=1
+part resume 50 "${train[@]}" --config.epochs=2
+cp "$work/smoke/metrics.jsonl" "$out/smoke.jsonl" || failed=1
+
+part speed 50 "$PYTHON" -m unisal_jax benchmark --no-peers "${benchmark[@]}" --json "$out/speed.json"
+part profile 30 "$PYTHON" -m benchmarks.layers "${profile[@]}" --json "$out/layers.json"
+
+golden=(tests/test_golden_forward.py tests/test_inference.py)
+part golden 60 "$PYTHON" -m pytest -q -p no:cacheprovider "${golden[@]}" "${tests[@]}"
+sed -n '/== golden: /,$p' "$out/log.txt" > "$out/golden.txt"
+
+exit $failed

@@ -59,12 +59,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4, help="of a video domain's batch")
     parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")
     parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
+    parser.add_argument("--only", metavar="DOMAIN,DOMAIN", help="these domains (default: all four)")
     parser.add_argument("--input-size", type=input_size, metavar="HxW", help="and targets (default: theirs)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     cases = [Case(resized(SALICON, args.input_size), args.images, 1)]
     for domain in (DHF1K, HOLLYWOOD2, UCF_SPORTS):
         cases.append(Case(resized(domain, args.input_size), args.clips, args.frames))
+    if args.only:
+        cases = [case for case in cases if case.domain.name in args.only.split(",")]
     result: dict[str, Any] = {"device": xla.device(), "dtype": args.dtype, "programs": {}}
     for case in cases:
         seen = result["programs"][case.label] = compiled(case, args.dtype)

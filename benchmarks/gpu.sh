@@ -17,14 +17,16 @@ mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-clips=4 frames=12 images=32 size=() repeats=5
+clips=4 frames=12 images=32 size=() repeats=5 patience=1
+compiling=(--dtype bfloat16) dtypes=bfloat16,float32
 smoke=(--config.synthetic.train=16)
 benchmark=(--dtype bfloat16 --batches 1,64,256 --repeats 20)
 profile=(--frames 60)
 tests=()
 if [ "${1:-}" = --tiny ]; then
   export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS:-} --xla_backend_optimization_level=0"
-  clips=1 frames=2 images=1 size=(--input-size 32x64) repeats=1
+  clips=1 frames=2 images=1 size=(--input-size 32x64) repeats=1 patience=4
+  compiling=(--dtype float32 --only salicon) dtypes=float32
   small="'data': 'synthetic', 'batch_size': 2, 'input_size': (32, 64), 'target_size': (32, 64)"
   smoke=("--config.domains={'salicon': {$small}}" --config.optimizer.domain_only=true)
   benchmark=(--batches 1,2 --repeats 2 --input-size 32x64 --engine jax)
@@ -49,7 +51,7 @@ export JAX_COMPILATION_CACHE_DIR=$work/programs JAX_PERSISTENT_CACHE_MIN_COMPILE
 failed=0
 # part NAME SECONDS COMMAND...: runs it for at most so long, and notes how it ended.
 part() {
-  local name=$1 limit=$2 start=$SECONDS status
+  local name=$1 limit=$(($2 * patience)) start=$SECONDS status
   shift 2
   echo "== $name: $*" | tee -a "$out/log.txt"
   timeout --kill-after=5 "$limit" "$@" 2>&1 | tee -a "$out/log.txt"
@@ -62,9 +64,9 @@ part() {
 part machine 20 "$PYTHON" -c 'import jax; print(jax.__version__, jax.devices(), jax.devices()[0].device_kind)'
 
 batch=(--clips $clips --frames $frames --images $images "${size[@]}")
-part compile 120 "$PYTHON" -m benchmarks.compiling "${batch[@]}" --json "$out/compile.json"
+part compile 120 "$PYTHON" -m benchmarks.compiling "${compiling[@]}" "${batch[@]}" --json "$out/compile.json"
 
-part train_step 140 "$PYTHON" -m benchmarks.train_step --no-cpu --devices 1 --dtypes bfloat16,float32 \
+part train_step 140 "$PYTHON" -m benchmarks.train_step --no-cpu --devices 1 --dtypes $dtypes \
   --repeats $repeats "${batch[@]}" --json "$out/train_step.json"
 
 # Two epochs of 32 steps. The second run resumes; it moves the encoder, which are programs of their own.

@@ -1,17 +1,19 @@
-"""Every form of the network's layers side by side, at the shapes of a 224x384 frame: fills `models.forms`.
+"""Every form of the network's layers side by side, at the shapes of a 224x384 frame.
 
     python -m benchmarks.forms [--repeats 30] [--json benchmarks/results/forms_cpu.json]
     python -m benchmarks.forms --batch 48 --dtype bfloat16 --only depthwise,gradient,stem
 
 For each layer the milliseconds of each form (the least and the median of rounds in turn), then sums
-over the layers: the form with the least sum goes into the table, that of the depthwise convolution's
-gradient (with its value) for training. The 1x1 convolutions are here to show why they are matrix
-products; no other form of them is in the code.
+over the layers. The forms with the least sums are those that prediction takes
+(`inference.jax_operations.FORMS`), and that of the depthwise convolution's gradient (with its value) the one
+that training takes (`models.layers.depthwise_conv`). The 1x1 convolutions are here to show why they are
+matrix products; no other form of them is in the code.
 """
 
 import argparse
 import functools
 import json
+import typing
 from pathlib import Path
 
 import jax
@@ -20,7 +22,9 @@ import numpy as np
 
 from unisal_jax.benchmark import measure, xla
 from unisal_jax.files import atomic_path
+from unisal_jax.inference.jax_operations import DepthwiseForm, Forms, JaxOperations, StemForm, depthwise_conv
 from unisal_jax.models import layers
+from unisal_jax.models.architecture import STEM_FEATURES
 
 # Layers of the network: (height, width, channels, stride), and (pixels, channels in, channels out),
 # each with how many there are.
@@ -54,7 +58,7 @@ KINDS: dict[str, dict] = {
     "pointwise": POINTWISE,
     "stem": {(224, 384, 3): 1},
 }
-DEPTHWISE_FORMS: tuple[layers.DepthwiseForm, ...] = ("shifted", "rows", "grouped")
+TRAINING_FORMS: tuple[layers.DepthwiseForm, ...] = ("shifted", "grouped")
 
 
 def fastest(forms: dict[str, measure.Step], repeats: int) -> dict[str, dict[str, float]]:
@@ -95,19 +99,27 @@ class Layers:
         """The 3x3 depthwise convolution between its two clips, as it is in a block."""
         *size, stride = shape
         x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
-        return {form: step(functools.partial(block, form, stride), x, kernel) for form in DEPTHWISE_FORMS}
+
+        def block(form, x, kernel):
+            return jnp.clip(depthwise_conv(jnp.clip(x, 0, 6), kernel, stride, form), 0, 6)
+
+        forms = typing.get_args(DepthwiseForm)
+        return {form: step(functools.partial(block, form), x, kernel) for form in forms}
 
     def gradient(self, shape: tuple[int, int, int, int]) -> dict[str, measure.Step]:
         """The same with both its gradients, as a step of training needs it."""
         *size, stride = shape
         x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
-        after = self.noise(*jax.eval_shape(functools.partial(block, "rows", stride), x, kernel).shape)
+        after = self.noise(self.batch, -(-size[0] // stride), -(-size[1] // stride), size[2])
 
         def both(form, x, kernel, after):
-            out, back = jax.vjp(functools.partial(block, form, stride), x, kernel)
+            def block(x, kernel):
+                return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
+
+            out, back = jax.vjp(block, x, kernel)
             return out, *back(after)
 
-        return {form: step(functools.partial(both, form), x, kernel, after) for form in DEPTHWISE_FORMS}
+        return {form: step(functools.partial(both, form), x, kernel, after) for form in TRAINING_FORMS}
 
     def pointwise(self, shape: tuple[int, int, int]) -> dict[str, measure.Step]:
         """The 1x1 convolution as a matrix product and as a convolution."""
@@ -124,18 +136,12 @@ class Layers:
 
     def stem(self, size: tuple[int, int, int]) -> dict[str, measure.Step]:
         """The first convolution of the encoder."""
-        x = self.noise(self.batch, *size)
-        made = {}
-        for form in ("convolution", "shifted"):
-            module = layers.Stem(32, form)
-            variables = module.init(jax.random.key(0), x)
-            made[form] = step(functools.partial(module.apply, variables), x)
-        return made
-
-
-def block(form: layers.DepthwiseForm, stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Clip, depthwise convolution, clip."""
-    return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
+        x, kernel = self.noise(self.batch, *size), self.noise(3, 3, size[2], STEM_FEATURES)
+        forms = {form: JaxOperations(Forms("shifted", form)) for form in typing.get_args(StemForm)}
+        return {
+            form: step(functools.partial(operations.conv, stride=2), x, kernel)
+            for form, operations in forms.items()
+        }
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""Where the time of a streamed frame goes, layer by layer, from JAX's profiler.
+"""Where the time of a streamed frame goes in the JAX engine, layer by layer, from JAX's profiler.
 
     python -m benchmarks.layers [--frames 60] [--json benchmarks/results/layers_cpu.json]
     python -m benchmarks.layers --batch 256 --dtype bfloat16
 
 Milliseconds of each part of the network at 224x384 with recurrence: its matrix products, and the rest
 (depthwise convolutions, clips, padding, upsampling); the least and the median over the frames, summed
-over the part's operations. With `--batch`, of a batch of pictures, which bypass the recurrence, in
-place of a streamed frame.
+over the part's operations. What has no parameters belongs to the part before it. With `--batch`, of a batch
+of images, which bypass the recurrence, in place of a streamed frame.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import gzip
 import json
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,14 @@ import numpy as np
 from unisal_jax.benchmark import measure, xla
 from unisal_jax.domains import DHF1K
 from unisal_jax.files import atomic_path
-from unisal_jax.predict.model import load
+from unisal_jax.inference.fold import fold
+from unisal_jax.inference.jax_engine import log_density
+from unisal_jax.inference.jax_operations import JaxOperations, forms_of
+from unisal_jax.inference.network import network
+from unisal_jax.models.architecture import HIDDEN_FEATURES
+from unisal_jax.normalization import normalize
+from unisal_jax.trees import flatten
+from unisal_jax.weights.store import load_weights
 
 SIZE = DHF1K.input_size
 PART = re.compile(
@@ -32,6 +41,24 @@ PART = re.compile(
     r"fusion|smoothing)"
 )
 OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*?op_name="([^"]*)"')
+
+
+class Named:
+    """Operations that run under the path of the parameters that were used last."""
+
+    def __init__(self, operations: JaxOperations, params: dict[str, Any]):
+        self._operations = operations
+        self._paths = {id(leaf): path for path, leaf in flatten(params).items()}
+        self._path = "input"
+
+    def __getattr__(self, name: str) -> Callable[..., jax.Array]:
+        def run(*values: Any, **options: Any) -> jax.Array:
+            for value in values:
+                self._path = self._paths.get(id(value), self._path)
+            with jax.named_scope(self._path):
+                return getattr(self._operations, name)(*values, **options)
+
+        return run
 
 
 def durations(step, frames: int) -> dict[str, list[float]]:
@@ -59,23 +86,27 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     args = parser.parse_args()
-    network = load(args.weights, args.dtype).network
-    shape = (args.batch, *SIZE, 3) if args.batch else (*SIZE, 3)
+    weights = load_weights(args.weights)
+    params = jax.device_put(fold(weights.variables, weights.config, DHF1K).sized(SIZE))
+    shape = (args.batch or 1, *SIZE, 3)
     frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    ring = network.zero_state(DHF1K, DHF1K.stride, SIZE)
-    if args.batch:
-        lowered = network.lower_images(frames, DHF1K)
-    else:
-        lowered = network.lower_stream(frames, DHF1K, ring, SIZE)
-    text = lowered.compile().as_text()
-    names = {found[1]: found[2] for line in text.splitlines() if (found := OPERATION.match(line))}
+    state = None if args.batch else jnp.zeros((1, SIZE[0] // 32, SIZE[1] // 32, HIDDEN_FEATURES), args.dtype)
+
+    @jax.jit
+    def predict(params, frames, state):
+        operations = Named(JaxOperations(forms_of()), params)
+        with jax.default_matmul_precision("highest"):
+            found = network(operations, weights.config, params, normalize(frames, args.dtype), state)
+        return log_density(found.logits), found.state
+
+    compiled = predict.lower(params, frames, state).compile()
+    names = {
+        found[1]: found[2] for line in compiled.as_text().splitlines() if (found := OPERATION.match(line))
+    }
 
     def step() -> None:
-        nonlocal ring
-        if args.batch:
-            out = network.images(frames, DHF1K)
-        else:
-            out, ring = network.stream_step(frames, DHF1K, ring, 0, SIZE)
+        nonlocal state
+        out, state = compiled(params, frames, state)
         out.block_until_ready()
 
     parts: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))

@@ -117,6 +117,11 @@ def test_bypass_needs_the_residual():
         UnisalConfig(rnn_residual=False)
 
 
+def test_a_form_of_prediction_is_none_of_the_network():
+    with pytest.raises(UnisalError, match="depthwise of a network cannot be 'rows'"):
+        UnisalConfig(depthwise="rows")
+
+
 def test_domains_must_differ_and_be_there():
     with pytest.raises(UnisalError, match="same name"):
         UnisalConfig(domains=(DHF1K, DHF1K))

@@ -53,6 +53,8 @@ def test_json(command, cache):
     assert facts["weights"] == {"unisal": "corrupt", "unisal-mit1003": "missing", "mobilenet_v2": "missing"}
     assert facts["caches"]["weights"] == {"bytes": 9, "files": 1, "path": str(cache)}
     assert facts["devices"][0]["platform"] == jax.default_backend()
+    assert facts["engine"] == ("onnxruntime" if jax.default_backend() == "cpu" else "jax")
+    assert facts["caches"]["graphs"] == {"bytes": 0, "files": 0, "path": str(cache / "graphs")}
     assert facts["packages"]["jax"] == jax.__version__
 
 

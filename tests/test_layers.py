@@ -1,12 +1,21 @@
-"""Every fast form against the plain one it stands for, value and gradient."""
+"""Every fast form against the plain one it stands for, value and gradient; every module alone."""
+
+import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from unisal_jax.domains import DHF1K, SALICON
 from unisal_jax.models import architecture, layers, smoothing
+from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.conv_gru import ConvGRU, GateConv
 from unisal_jax.models.maps import gaussian_maps
+from unisal_jax.models.mobilenet_v2 import MobileNetV2
+from unisal_jax.models.priors import PriorMaps
+from unisal_jax.models.smoothing import Smoothing
+from unisal_jax.models.unisal import Fusion
 
 
 def plain_smoothing(x, kernel):
@@ -122,13 +131,64 @@ def test_pointwise_of_maps_of_two_sizes(rng):
 
 def test_dense_convolution(rng):
     x = rng.standard_normal((1, 2, 4, 5, 3)).astype(np.float32)
-    module = layers.Conv3x3(dense=True)
+    module = layers.Conv3x3(3, dense=True)
     variables = module.init(jax.random.key(0), x)
     kernel = np.asarray(variables["params"]["kernel"])
     assert kernel.shape == (3, 3, 3, 3)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
     want = sum(padded[:, :, i : i + 4, j : j + 5] @ kernel[i, j] for i in range(3) for j in range(3))
     np.testing.assert_allclose(module.apply(variables, x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [layers.Stem(5), layers.Conv3x3(4), layers.Conv3x3(5, dense=True), layers.Pointwise(5, bias=True)],
+    ids=["stem", "depthwise", "dense", "pointwise"],
+)
+def test_a_scaled_convolution(rng, conv):
+    """The factors, which go into the kernel (and bias), are those of the output."""
+    with jax.enable_x64(True):
+        x, scale = rng.standard_normal((1, 2, 6, 4, 4)), rng.standard_normal(conv.features)
+        variables = conv.init(jax.random.key(0), jnp.asarray(x))
+        plain = conv.apply(variables, x)
+        np.testing.assert_allclose(conv.apply(variables, x, scale=scale), plain * scale, atol=1e-12)
+
+
+DOMAINS = (DHF1K, SALICON)
+CLIP = (1, 2, 32, 32, 3)
+MODULES = {
+    # The module, the shape that it takes, the shape that it returns.
+    "stem": (layers.Stem(8), CLIP, (1, 2, 16, 16, 8)),
+    "conv": (layers.Conv3x3(3, stride=2), CLIP, (1, 2, 16, 16, 3)),
+    "pointwise": (layers.Pointwise(5), CLIP, (1, 2, 32, 32, 5)),
+    "norm": (BatchNorm(layers.Pointwise(5), DOMAINS), CLIP, (1, 2, 32, 32, 5)),
+    "block": (layers.InvertedResidual(5, 2, BatchNorm), CLIP, (1, 2, 32, 32, 5)),
+    "encoder": (MobileNetV2(), CLIP, (1, 2, 1, 1, 1280)),
+    "priors": (PriorMaps(DOMAINS), CLIP, (1, 2, 32, 32, 19)),
+    "gate": (GateConv(3, DOMAINS), (1, 2, 4, 5, 3), (1, 2, 4, 5, 3)),
+    "gru": (ConvGRU(3, DOMAINS), (1, 2, 4, 5, 3), (1, 2, 4, 5, 3)),
+    "fusion": (Fusion(DOMAINS), CLIP, CLIP[:-1]),
+    "smoothing": (Smoothing(DOMAINS), CLIP[:-1], (1, 2, 256, 256)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_alone(rng, name):
+    """Its variables can be made, and what it makes of an input is finite and not constant."""
+    module, shape, want = MODULES[name]
+    takes = inspect.signature(type(module).__call__).parameters
+    options = {"domain": DHF1K, "train": False, "hidden": None}
+    given = {option: value for option, value in options.items() if option in takes}
+
+    @jax.jit
+    def run(key, x):
+        variables = module.init(key, x, **given)
+        return module.apply(variables, x, **given)
+
+    out = jax.tree.leaves(run(jax.random.key(0), rng.standard_normal(shape, np.float32)))
+    found = out[-1] if name == "encoder" else out[0]
+    assert found.shape == want
+    assert np.isfinite(found).all() and np.std(found) > 0
 
 
 def test_prior_maps_at_the_start():

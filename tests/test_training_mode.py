@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +28,15 @@ def small():
     return config, jax.tree.map(jnp.asarray, made_up(config)), x
 
 
+class Same(nn.Module):
+    """For a batch norm alone: a convolution that changes nothing."""
+
+    features: int
+
+    def __call__(self, x, scale=None):
+        return x if scale is None else x * scale
+
+
 def plain_batch_norm(x, scale, bias, mean, var, momentum):
     """PyTorch's, one time step after the other, as the original runs it."""
     out = np.empty_like(x)
@@ -43,14 +53,15 @@ def plain_batch_norm(x, scale, bias, mean, var, momentum):
 def test_batch_norm(rng, domain):
     with jax.enable_x64(True):
         x = rng.standard_normal((2, 4, 3, 5, 6)) * rng.uniform(0.5, 3, 6) + rng.standard_normal(6)
-        variables = BatchNorm(DOMAINS).init(jax.random.key(0), x, domain, False)
+        norm = BatchNorm(Same(6), DOMAINS)
+        variables = norm.init(jax.random.key(0), x, domain=domain, train=False)
         assert set(variables) == {"dhf1k", "dhf1k_stats", "salicon", "salicon_stats"}
         fill = {
             domain.name: {"scale": rng.uniform(0.5, 2, 6), "bias": rng.standard_normal(6)},
             domain.stats: {"mean": rng.standard_normal(6), "var": rng.uniform(0.5, 2, 6)},
         }
         variables = jax.tree.map(jnp.asarray, variables | fill)
-        out, updated = BatchNorm(DOMAINS).apply(variables, x, domain, True, mutable=[domain.stats])
+        out, updated = norm.apply(variables, x, domain=domain, train=True, mutable=[domain.stats])
     want, mean, var = plain_batch_norm(
         x, **fill[domain.name], **fill[domain.stats], momentum=domain.bn_momentum
     )
@@ -59,7 +70,7 @@ def test_batch_norm(rng, domain):
     np.testing.assert_allclose(updated[domain.stats]["var"], var, atol=1e-12)
     # Frozen statistics: neither used up nor changed.
     with jax.enable_x64(True):
-        frozen = BatchNorm(DOMAINS).apply(variables, x, domain, False)
+        frozen = norm.apply(variables, x, domain=domain, train=False)
     stats, trained = fill[domain.stats], fill[domain.name]
     plain = (x - stats["mean"]) / np.sqrt(stats["var"] + batch_norm.EPSILON) * trained["scale"] + trained[
         "bias"
@@ -69,7 +80,7 @@ def test_batch_norm(rng, domain):
 
 def test_shared_batch_norm_lies_in_params(rng):
     x = rng.standard_normal((1, 1, 2, 2, 3), np.float32)
-    variables = BatchNorm().init(jax.random.key(0), x, DHF1K, False)
+    variables = BatchNorm(Same(3)).init(jax.random.key(0), x, domain=DHF1K, train=False)
     assert set(variables) == {"params", "batch_stats"}
 
 
@@ -77,14 +88,14 @@ def test_statistics_over_devices(rng):
     """Two halves of a batch with a mapped axis give what the whole batch gives."""
     with jax.enable_x64(True):
         x = rng.standard_normal((4, 2, 3, 3, 5))
-        variables = BatchNorm(DOMAINS).init(jax.random.key(0), x, DHF1K, False)
-        whole, want = BatchNorm(DOMAINS).apply(variables, x, DHF1K, True, mutable=["dhf1k_stats"])
-        split = jax.vmap(
-            lambda part: BatchNorm(DOMAINS, axis_name="device").apply(
-                variables, part, DHF1K, True, mutable=["dhf1k_stats"]
-            ),
-            axis_name="device",
-        )
+        variables = BatchNorm(Same(5), DOMAINS).init(jax.random.key(0), x, domain=DHF1K, train=False)
+
+        def run(x, axis_name=None):
+            norm = BatchNorm(Same(5), DOMAINS, axis_name=axis_name)
+            return norm.apply(variables, x, domain=DHF1K, train=True, mutable=["dhf1k_stats"])
+
+        whole, want = run(x)
+        split = jax.vmap(lambda part: run(part, "device"), axis_name="device")
         halves, stats = split(x.reshape(2, 2, *x.shape[1:]))
         np.testing.assert_allclose(halves.reshape(x.shape), whole, atol=1e-12)
         for device in range(2):
@@ -94,8 +105,9 @@ def test_statistics_over_devices(rng):
 
 def test_bfloat16_keeps_statistics_in_float32(rng):
     x = jnp.asarray(rng.standard_normal((1, 2, 4, 4, 3)), jnp.bfloat16)
-    variables = BatchNorm().init(jax.random.key(0), x, DHF1K, False)
-    out, updated = BatchNorm().apply(variables, x, DHF1K, True, mutable=["batch_stats"])
+    norm = BatchNorm(Same(3))
+    variables = norm.init(jax.random.key(0), x, domain=DHF1K, train=False)
+    out, updated = norm.apply(variables, x, domain=DHF1K, train=True, mutable=["batch_stats"])
     assert out.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype(jnp.float32)}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.inference.engines import default_engine
+from unisal_jax.inference.graph_cache import graphs_dir
 from unisal_jax.packages import EXTRAS, REQUIRED, version
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
@@ -16,12 +18,13 @@ def examine() -> dict[str, Any]:
 
     Returns:
       `version`, `python` and `system`; `packages`, version by name, None where one is missing; `devices`,
-      JAX's by `platform`, `kind` and `count`, or `devices_error`; `caches`, `path`, `bytes`, `files` by use;
+      JAX's by `platform`, `kind` and `count`, or `devices_error`; `engine`, which predicts there;
+      `caches`, `path`, `bytes`, `files` by use;
       `weights`, by released name `ok`, `missing`, `corrupt` or what keeps the file from being read; `extras`,
       by name `gives`, `packages` and whether it is `installed`.
     """
     facts: dict[str, Any] = {
-        "caches": {"weights": _folder(cache_dir(), deep=False)},
+        "caches": {"graphs": _folder(graphs_dir()), "weights": _folder(cache_dir(), deep=False)},
         "extras": {
             name: {
                 "gives": gives,
@@ -44,6 +47,7 @@ def examine() -> dict[str, Any]:
 
         programs = Path(jax.config.values.get("jax_compilation_cache_dir") or programs)
         facts["devices"] = _kinds(local_devices())
+        facts["engine"] = default_engine()
     except Exception as error:  # a driver that does not fit fails in many ways, and that is to be shown
         facts["devices"], facts["devices_error"] = [], one_line(error)
     facts["caches"]["programs"] = _folder(programs)
@@ -58,6 +62,8 @@ def text(facts: dict[str, Any]) -> list[str]:
     lines += [f"  {each['count']} x {each['kind']} ({each['platform']})" for each in facts["devices"]]
     if "devices_error" in facts:
         lines.append(f"  NONE: {facts['devices_error']}")
+    else:
+        lines.append(f"  predicted with {facts['engine']}, unless --engine says otherwise")
     lines += ["", "Caches"]
     for use, cache in sorted(facts["caches"].items()):
         lines.append(f"  {use:<10} {cache['bytes'] / 1e6:8.1f} MB in {cache['files']} files  {cache['path']}")

@@ -13,8 +13,6 @@ from unisal_jax.data.geometry import fit_fixations, fit_picture, training_geomet
 from unisal_jax.domains import DHF1K
 from unisal_jax.media.images import resize_frame
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.models.forms import forms
-from unisal_jax.models.inference import fold_encoder
 from unisal_jax.models.initialization import init_variables
 from unisal_jax.models.mobilenet_v2 import MobileNetV2
 from unisal_jax.normalization import normalize
@@ -47,14 +45,12 @@ def encode(context: Context) -> list[Encoded]:
       UnisalError: there is no dataset, a frame cannot be read, or ImageNet's weights are not to be had.
     """
     config = UnisalConfig(domains=(DHF1K,))
-    variables = fold_encoder(imagenet_encoder(init_variables(config, jax.random.key(0))))
-    chosen = forms(prediction=True)
-    network = MobileNetV2(chosen.depthwise, chosen.stem, folded=True)
+    variables = imagenet_encoder(init_variables(config, jax.random.key(0)))
+    encoder = {collection: variables[collection]["encoder"] for collection in ("params", "batch_stats")}
 
     @jax.jit
     def features(frames: jax.Array) -> jax.Array:
-        shared = {"params": variables["params"]["encoder"]}
-        found: Any = network.apply(shared, normalize(frames), DHF1K)
+        found: Any = MobileNetV2().apply(encoder, normalize(frames), DHF1K)
         return found.at_32.astype(np.float16)
 
     return [_encode(dataset, context, features) for dataset in context.need_datasets()]

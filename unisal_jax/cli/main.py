@@ -8,7 +8,6 @@ import signal
 import sys
 from typing import NoReturn, TextIO
 
-from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.errors import UnisalError
 
 # Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
@@ -30,8 +29,8 @@ COMMANDS = {
 }
 
 
-# Those that run the network for long enough that its memory matters.
-_NETWORK_COMMANDS = ("predict", "evaluate", "train", "benchmark", "analyze")
+# Those that run XLA on a CPU for long enough that its memory matters.
+_XLA_COMMANDS = ("train", "analyze")
 
 
 # How XLA and OpenCV say it.
@@ -106,7 +105,9 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
         return 1
     if hasattr(args, "check"):
         args.check(args)
-    if of_its_own and args.command in _NETWORK_COMMANDS:
+    if of_its_own and args.command in _XLA_COMMANDS:
+        from unisal_jax.cli.memory import restart_with_large_pages
+
         restart_with_large_pages()
     status: int = args.run(args)
     return status

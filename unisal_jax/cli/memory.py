@@ -1,4 +1,4 @@
-"""Memory in large pages, for commands that run the network on a CPU."""
+"""Memory in large pages, for commands that run XLA on a CPU."""
 
 import os
 import platform

@@ -76,7 +76,7 @@ def open_engine(weights: Weights, engine: EngineName = "auto", dtype: Dtype = "f
         told to use.
     """
     if engine == "auto":
-        engine = "jax" if dtype != "float32" or _has_accelerator() else "onnxruntime"
+        engine = default_engine(dtype)
     if engine == "jax":
         from unisal_jax.backend import start_jax
         from unisal_jax.inference.jax_engine import JaxEngine
@@ -90,6 +90,11 @@ def open_engine(weights: Weights, engine: EngineName = "auto", dtype: Dtype = "f
     from unisal_jax.inference.onnx_engine import OnnxEngine
 
     return OnnxEngine(weights)
+
+
+def default_engine(dtype: Dtype = "float32") -> EngineName:
+    """What `auto` is on this machine; see `open_engine`."""
+    return "jax" if dtype != "float32" or _has_accelerator() else "onnxruntime"
 
 
 def _has_accelerator() -> bool:

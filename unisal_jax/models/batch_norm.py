@@ -11,7 +11,10 @@ from unisal_jax.models.architecture import EPSILON
 
 
 class BatchNorm(nn.Module):
-    """(Domain-adaptive) batch norm over [batch, time, height, width, channels].
+    """(Domain-adaptive) batch norm of a convolution's output.
+
+    With the running statistics it is a factor and an offset for each channel. The factor then goes into
+    the convolution's kernel: the same values without a pass over the feature map.
 
     In training mode the statistics are those of each time step over batch, height and width, and the
     running averages take up one step after the other, with the unbiased variance (reference.md,
@@ -19,24 +22,27 @@ class BatchNorm(nn.Module):
     running averages are in at least float32, whatever the input.
 
     Attributes:
+      conv: the convolution: has `features`, and takes a factor of its output as `scale`.
       domains: the domains with a set each (paper, section 3.1, DABN); empty for one shared set.
       momentum: of the shared set; a domain's set has the domain's own.
       axis_name: take the statistics over this mapped axis (devices) too.
-      folded: the convolution before it has taken up the scale (`models.inference`), and only a bias is
-        left to add: [channels], or [height, width, channels] where constant maps are in it too.
     """
 
+    conv: nn.Module
     domains: tuple[Domain, ...] = ()
     momentum: float = 0.1
     axis_name: str | None = None
-    folded: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, domain: Domain, train: bool) -> jax.Array:
-        """Normalises x; with `train`, by its own statistics, [batch, time, height, width, channels]."""
-        if self.folded:
-            return x + self.get_variable("params", "bias").astype(x.dtype)
-        size = x.shape[-1]
+    def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
+        """What the convolution makes of the maps, normalised; with `train`, by its own statistics.
+
+        Args:
+          maps: the convolution's input, [batch, time, height, width, channels].
+          domain: whose set to use.
+          train: False for the running statistics.
+        """
+        size = self.conv.features
         scale = variables.param(self, self.domains, domain, "scale", nn.initializers.ones, (size,))
         bias = variables.param(self, self.domains, domain, "bias", nn.initializers.zeros, (size,))
         running_mean = variables.running(self, self.domains, domain, "mean", 0.0, size)
@@ -45,8 +51,10 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale * jax.lax.rsqrt(running_var.value + EPSILON)
             offset = bias - running_mean.value * factor
-            return x * factor.astype(x.dtype) + offset.astype(x.dtype)
+            x = self.conv(*maps, scale=factor)
+            return x + offset.astype(x.dtype)
 
+        x = self.conv(*maps)
         values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean, var, count = self._step_statistics(values)
         if (
@@ -54,8 +62,8 @@ class BatchNorm(nn.Module):
             and not self.is_initializing()
         ):
             momentum = domain.bn_momentum if self.domains else self.momentum
-            running_mean.value = _fold(running_mean.value, mean, momentum)
-            running_var.value = _fold(running_var.value, var * (count / max(count - 1, 1)), momentum)
+            running_mean.value = _averaged(running_mean.value, mean, momentum)
+            running_var.value = _averaged(running_var.value, var * (count / max(count - 1, 1)), momentum)
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         offset = bias - mean * factor
         spread = (slice(None), None, None)  # [time, channels] against [batch, time, height, width, channels]
@@ -76,11 +84,11 @@ class BatchNorm(nn.Module):
         return mean, var, count
 
 
-def _fold(running: jax.Array, steps: jax.Array, momentum: float) -> jax.Array:
+def _averaged(running: jax.Array, steps: jax.Array, momentum: float) -> jax.Array:
     """Takes the statistics [time, channels] up into the running ones [channels], step by step."""
     age = np.arange(steps.shape[0])[::-1]
     weights = jnp.asarray(momentum * (1 - momentum) ** age, steps.dtype)
-    folded = (1 - momentum) ** steps.shape[0] * running + jnp.tensordot(
+    averaged = (1 - momentum) ** steps.shape[0] * running + jnp.tensordot(
         weights, jax.lax.stop_gradient(steps), 1, precision=jax.lax.Precision.HIGHEST
     )
-    return folded.astype(running.dtype)
+    return averaged.astype(running.dtype)

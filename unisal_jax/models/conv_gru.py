@@ -17,8 +17,7 @@ from unisal_jax.models.batch_norm import BatchNorm
 class GateConv(nn.Module):
     """A gate's share of one source: convolution, batch norm, learned scale.
 
-    The convolution is depthwise 3x3, batch norm, ReLU6, 1x1; or one dense 3x3. When `folded`, the scale
-    is in the norm's convolution.
+    The convolution is depthwise 3x3, batch norm, ReLU6, 1x1; or one dense 3x3.
     """
 
     features: int
@@ -26,22 +25,20 @@ class GateConv(nn.Module):
     dense: bool = False
     form: layers.DepthwiseForm = "auto"
     axis_name: str | None = None
-    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain, train: bool) -> jax.Array:
-        """[batch, time, height, width, channels] -> [batch, time, height, width, features]."""
+        """[batch, time, height, width, features], source and share alike."""
 
-        def norm(name: str) -> BatchNorm:
-            return BatchNorm(self.domains, axis_name=self.axis_name, folded=self.folded, name=name)
+        def normed(conv: nn.Module, x: jax.Array, name: str) -> jax.Array:
+            norm = BatchNorm(conv, self.domains, axis_name=self.axis_name, name=name)
+            return norm(x, domain=domain, train=train)
 
-        x = layers.Conv3x3(dense=self.dense, form=self.form, name="spatial")(x)
+        conv: nn.Module = layers.Conv3x3(self.features, dense=self.dense, form=self.form, name="spatial")
         if not self.dense:
-            x = layers.relu6(norm("spatial_norm")(x, domain, train))
-            x = layers.Pointwise(self.features, name="project")(x)
-        x = norm("norm")(x, domain, train)
-        if self.folded:
-            return x
+            x = layers.relu6(normed(conv, x, "spatial_norm"))
+            conv = layers.Pointwise(self.features, name="project")
+        x = normed(conv, x, "norm")
         return x * self.param("scale", nn.initializers.ones, (self.features,)).astype(x.dtype)
 
 
@@ -54,7 +51,6 @@ class ConvGRU(nn.Module):
       features: channels of the hidden state, and of the input.
       dropout: probability of dropping a channel of the hidden state on its way to a gate: one mask
         a gate, drawn once a sequence and shared by the batch (paper: recurrent dropout, 0.2).
-      folded: scales and biases are in the weights of the convolutions and the biases of the norms.
     """
 
     features: int
@@ -63,18 +59,16 @@ class ConvGRU(nn.Module):
     form: layers.DepthwiseForm = "auto"
     dropout: float = 0.2
     axis_name: str | None = None
-    folded: bool = False
 
     def setup(self):
         def convs(source: str) -> list[GateConv]:
-            make = (self.features, self.domains, self.dense, self.form, self.axis_name, self.folded)
-            return [GateConv(*make, name=f"{gate}_{source}") for gate in GATES]
+            made = (self.features, self.domains, self.dense, self.form, self.axis_name)
+            return [GateConv(*made, name=f"{gate}_{source}") for gate in GATES]
 
         self.input_convs = convs("input")
         self.hidden_convs = convs("hidden")
-        if not self.folded:
-            zeros = nn.initializers.zeros
-            self.biases = [self.param(f"{gate}_bias", zeros, (self.features,)) for gate in GATES]
+        zeros = nn.initializers.zeros
+        self.biases = [self.param(f"{gate}_bias", zeros, (self.features,)) for gate in GATES]
 
     def __call__(
         self, x: jax.Array, domain: Domain, hidden: jax.Array | None, train: bool
@@ -91,13 +85,10 @@ class ConvGRU(nn.Module):
         """
         if hidden is None:
             hidden = jnp.zeros((x.shape[0], *x.shape[2:]), x.dtype)
-        if self.folded:
-            inputs = tuple(conv(x, domain, train) for conv in self.input_convs)
-        else:
-            inputs = tuple(
-                conv(x, domain, train) + bias.astype(x.dtype)
-                for conv, bias in zip(self.input_convs, self.biases, strict=True)
-            )
+        inputs = tuple(
+            conv(x, domain, train) + bias.astype(x.dtype)
+            for conv, bias in zip(self.input_convs, self.biases, strict=True)
+        )
         masks = self._masks(x.dtype) if train and self.dropout else None
 
         def body(

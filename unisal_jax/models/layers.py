@@ -1,11 +1,12 @@
 """Convolutions, resizing and the inverted residual block that encoder and decoder are made of.
 
-Feature maps are [batch, time, height, width, channels]; every layer here takes any leading axes.
+Feature maps are [batch, time, height, width, channels]; every layer here takes any leading axes. A
+convolution can be called with a `scale` [features], which multiplies its output by way of its kernel.
 """
 
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -14,7 +15,6 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import DepthwiseForm
-from unisal_jax.models.forms import StemForm, forms
 from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
@@ -32,9 +32,8 @@ def bias_init(fan_in: int) -> Callable[..., jax.Array]:
     return init
 
 
-def sum_of(terms: Iterable[jax.Array]) -> jax.Array:
-    """Their sum, from left to right."""
-    return functools.reduce(operator.add, terms)
+def _scaled(weights: jax.Array, scale: jax.Array | None) -> jax.Array:
+    return weights if scale is None else weights * scale
 
 
 def depthwise_conv(
@@ -43,20 +42,21 @@ def depthwise_conv(
     """3x3 depthwise convolution with one pixel of zero padding.
 
     On XLA's CPU backend the grouped convolution is 11 to 37 times slower than shifted multiply-adds, in
-    value and gradient; elsewhere it is the native form.
+    value and gradient (benchmarks/results/forms_cpu.json). On a GPU the gradient of the shifted form is 14
+    to 54 times slower than the grouped one's (forms_h200.json).
 
     Args:
       x: [..., height, width, channels].
       kernel: [3, 3, 1, channels].
       stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
-      form: see `forms.DepthwiseForm`; "auto" for training's on the default backend.
+      form: see `config.DepthwiseForm`.
     Returns:
       [..., ceil(height / stride), ceil(width / stride), channels].
     """
-    if form == "auto":
-        form = forms(prediction=False).depthwise
     height, width, channels = x.shape[-3:]
     flat = x.reshape(-1, height, width, channels)
+    if form == "auto":
+        form = "shifted" if jax.default_backend() == "cpu" else "grouped"
     if form == "grouped":
         out = jax.lax.conv_general_dilated(
             flat,
@@ -66,15 +66,6 @@ def depthwise_conv(
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=channels,
         )
-    elif form == "rows":
-        padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        taps = kernel.astype(x.dtype)
-        # Three passes of three taps: a pass of nine has more to hold than there are registers.
-        rows = [
-            sum_of(taps[i, j, 0] * padded[:, :, j : j + width : stride] for j in range(3)) for i in range(3)
-        ]
-        rows = jax.lax.optimization_barrier(rows)  # or the three would be fused into one again
-        out = sum_of(row[:, i : i + height : stride] for i, row in enumerate(rows))
     else:
         out = shifted_depthwise(flat, kernel.astype(x.dtype), stride)
     return out.reshape(*x.shape[:-3], *out.shape[1:])
@@ -84,45 +75,33 @@ class Stem(nn.Module):
     """The encoder's first convolution: 3x3, stride 2, one pixel of zero padding, no bias."""
 
     features: int
-    form: StemForm = "convolution"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, scale: jax.Array | None = None) -> jax.Array:
         """[..., height, width, channels] -> [..., height / 2, width / 2, features], even sizes."""
-        height, width, channels = x.shape[-3:]
-        kernel = self.param("kernel", fan_out_init, (3, 3, channels, self.features))
-        flat = x.reshape(-1, height, width, channels)
-        kernel = kernel.astype(x.dtype)
-        if self.form == "convolution":
-            out = stem_conv(flat, kernel)
-        else:
-            padded = jnp.pad(flat, ((0, 0), (1, 1), (1, 1), (0, 0)))
-            out = sum_of(
-                padded[:, i : i + height : 2, j : j + width : 2, c, None] * kernel[i, j, c]
-                for i in range(3)
-                for j in range(3)
-                for c in range(channels)
-            )
+        kernel = self.param("kernel", fan_out_init, (3, 3, x.shape[-1], self.features))
+        flat = x.reshape(-1, *x.shape[-3:])
+        out = stem_conv(flat, _scaled(kernel, scale).astype(x.dtype))
         return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
 class Conv3x3(nn.Module):
     """3x3 convolution with zero padding and no bias: depthwise, or dense for the ablation.
 
-    The kernel is [3, 3, 1, channels] depthwise and [3, 3, channels, channels] dense.
+    The kernel is [3, 3, 1, features] depthwise, of as many channels in, and [3, 3, channels, features] dense.
     """
 
+    features: int
     stride: int = 1
     dense: bool = False
     form: DepthwiseForm = "auto"
     kernel_init: Callable[..., jax.Array] = default_init
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., height, width, channels] -> [..., ceil(height / stride), ceil(width / stride), channels]."""
-        channels = x.shape[-1]
-        shape = (3, 3, channels if self.dense else 1, channels)
-        kernel = self.param("kernel", self.kernel_init, shape)
+    def __call__(self, x: jax.Array, scale: jax.Array | None = None) -> jax.Array:
+        """[..., height, width, channels] -> [..., ceil(height / stride), ceil(width / stride), features]."""
+        shape = (3, 3, x.shape[-1] if self.dense else 1, self.features)
+        kernel = _scaled(self.param("kernel", self.kernel_init, shape), scale)
         if not self.dense:
             return depthwise_conv(x, kernel, self.stride, self.form)
         flat = x.reshape(-1, *x.shape[-3:])
@@ -142,38 +121,28 @@ class Pointwise(nn.Module):
     A 1x1 convolution commutes with bilinear upsampling. So where the maps to be concatenated have
     half the size of the last one, each is multiplied at its own size, upsampled and added: the same
     sum on a quarter of the pixels.
-
-    Attributes:
-      split: the matrix lies in one piece a map, `kernel_0` and so on, so that none has to be cut out.
     """
 
     features: int
     bias: bool = False
     kernel_init: Callable[..., jax.Array] = default_init
-    split: bool = False
 
     @nn.compact
-    def __call__(self, *maps: jax.Array) -> jax.Array:
+    def __call__(self, *maps: jax.Array, scale: jax.Array | None = None) -> jax.Array:
         """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
         fan_in = sum(x.shape[-1] for x in maps)
-        if self.split:
-            kernels: Iterable[jax.Array] = (
-                jnp.asarray(self.get_variable("params", f"kernel_{number}"), x.dtype)
-                for number, x in enumerate(maps)
-            )
-        else:
-            kernel = self.param("kernel", self.kernel_init, (fan_in, self.features)).astype(maps[0].dtype)
-            ends = np.cumsum([x.shape[-1] for x in maps])
-            kernels = (kernel[end - x.shape[-1] : end] for x, end in zip(maps, ends, strict=True))
+        kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
+        kernel = _scaled(kernel, scale).astype(maps[0].dtype)
         parts = []
-        for x, piece in zip(maps, kernels, strict=True):
+        for x, end in zip(maps, np.cumsum([x.shape[-1] for x in maps]), strict=True):
             # As a matrix: the kernel's gradient is then one product, and not one for each row.
-            flat = jnp.matmul(x.reshape(-1, x.shape[-1]), piece)
+            flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[end - x.shape[-1] : end])
             part = flat.reshape(*x.shape[:-1], self.features)
             parts.append(part if x.shape[-3] == maps[-1].shape[-3] else upsample2x(part))
         total = functools.reduce(operator.add, parts)
         if self.bias:
-            total = total + self.param("bias", bias_init(fan_in), (self.features,)).astype(total.dtype)
+            bias = self.param("bias", bias_init(fan_in), (self.features,))
+            total = total + _scaled(bias, scale).astype(total.dtype)
         return total
 
 
@@ -183,11 +152,10 @@ class InvertedResidual(nn.Module):
     Attributes:
       features: channels out.
       expansion: channels between, as a multiple of those in; 1 leaves out the first 1x1.
-      norm: makes a batch norm, called as norm(name=...).
+      norm: makes the batch norm of a convolution, called as norm(conv, name=...).
       stride: of the 3x3 convolution.
       residual: add the input.
       dense: a dense 3x3 convolution in place of the depthwise one.
-      split: see `Pointwise`, for the first 1x1.
       form: of the depthwise convolution.
       kernel_init: of the kernels.
     """
@@ -200,21 +168,21 @@ class InvertedResidual(nn.Module):
     dense: bool = False
     form: DepthwiseForm = "auto"
     kernel_init: Callable[..., jax.Array] = fan_out_init
-    split: bool = False
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
         """Maps as for `Pointwise` (one only if expansion is 1) -> [..., height, width, features]."""
-        x = maps[-1]
+
+        def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
+            return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
+
+        init, x = self.kernel_init, maps[-1]
         if self.expansion != 1:
             hidden = self.expansion * sum(m.shape[-1] for m in maps)
-            expand = Pointwise(hidden, kernel_init=self.kernel_init, split=self.split, name="expand")
-            x = expand(*maps)
-            x = relu6(self.norm(name="expand_norm")(x, domain, train))
-        x = Conv3x3(self.stride, self.dense, self.form, self.kernel_init, name="spatial")(x)
-        x = relu6(self.norm(name="spatial_norm")(x, domain, train))
-        x = Pointwise(self.features, kernel_init=self.kernel_init, name="project")(x)
-        x = self.norm(name="project_norm")(x, domain, train)
+            x = relu6(normed(Pointwise(hidden, kernel_init=init, name="expand"), *maps))
+        spatial = Conv3x3(x.shape[-1], self.stride, self.dense, self.form, init, name="spatial")
+        x = relu6(normed(spatial, x))
+        x = normed(Pointwise(self.features, kernel_init=init, name="project"), x)
         return x + maps[-1] if self.residual else x
 
 

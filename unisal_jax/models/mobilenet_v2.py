@@ -5,7 +5,6 @@ tapped blocks run at stride 1 and are subsampled afterwards, so that the taps ha
 (reference.md, "Network"); the other blocks stride, which is exactly the same as subsampling them.
 """
 
-import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -29,22 +28,19 @@ class MobileNetV2(nn.Module):
     """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32."""
 
     form: layers.DepthwiseForm = "auto"
-    stem: layers.StemForm = "convolution"
-    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> Features:
         """The three feature maps; `domain` matters to no weight here."""
         taps = {}
-        norm = functools.partial(BatchNorm, folded=self.folded)
-        x = layers.Stem(STEM_FEATURES, self.stem, name="stem")(x)
-        x = layers.relu6(norm(name="stem_norm")(x, domain, train=False))
+        stem = layers.Stem(STEM_FEATURES, name="stem")
+        x = layers.relu6(BatchNorm(stem, name="stem_norm")(x, domain=domain, train=False))
         for number, block in enumerate(BLOCKS, 1):
             tapped = number in (TAP_8, TAP_16)
             x = layers.InvertedResidual(
                 block.features,
                 block.expansion,
-                norm,
+                BatchNorm,
                 stride=1 if tapped else block.stride,
                 residual=block.residual,
                 form=self.form,
@@ -53,6 +49,6 @@ class MobileNetV2(nn.Module):
             if tapped:
                 taps[number] = x
                 x = x[..., :: block.stride, :: block.stride, :]
-        x = layers.Pointwise(ENCODER_FEATURES, kernel_init=layers.fan_out_init, name="head")(x)
-        x = layers.relu6(norm(name="head_norm")(x, domain, train=False))
+        head = layers.Pointwise(ENCODER_FEATURES, kernel_init=layers.fan_out_init, name="head")
+        x = layers.relu6(BatchNorm(head, name="head_norm")(x, domain=domain, train=False))
         return Features(taps[TAP_8], taps[TAP_16], x)

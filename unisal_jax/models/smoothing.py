@@ -29,7 +29,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Args:
       x: [..., height, width].
-      kernel: [41, 41], or the [7, 7, 1, 64] that `cell_kernel` makes of it.
+      kernel: [41, 41].
     Returns:
       [..., 8 * height, 8 * width].
     """
@@ -42,7 +42,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     )
     cells = jax.lax.conv_general_dilated(
         padded,
-        (kernel if kernel.ndim == 4 else cell_kernel(kernel)).astype(x.dtype),
+        cell_kernel(kernel).astype(x.dtype),
         (1, 1),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -52,17 +52,11 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Smoothing(nn.Module):
-    """Upsampling to the input size and a domain's blur (paper, section 3.2, "Smoothing").
-
-    When `folded`, the kernel is the one of `cell_kernel`.
-    """
+    """Upsampling to the input size and a domain's blur (paper, section 3.2, "Smoothing")."""
 
     domains: tuple[Domain, ...] = ()
-    folded: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> jax.Array:
         """[..., height, width] -> [..., 8 * height, 8 * width]."""
-        if self.folded:
-            return upsample_and_smooth(x, self.get_variable("params", "kernel"))
         return upsample_and_smooth(x, variables.param(self, self.domains, domain, "kernel", initial_kernel))

@@ -1,6 +1,6 @@
 """One step of one domain: pure, for one device or, with `axis_name`, for one of several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,6 @@ from unisal_jax.data.device import DeviceBatch, on_device
 from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
-from unisal_jax.models.inference import fold_encoder
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, updated
@@ -65,7 +64,7 @@ def train_step(
       (0 for what does not move), `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and
       the bool `finite`.
     """
-    network = Unisal(config, axis_name if sync_norm else None, folded_encoder=True)
+    network = Unisal(config, axis_name if sync_norm else None)
     domain_only = optimizer.domain_only
 
     def step(
@@ -79,7 +78,7 @@ def train_step(
 
         def loss_of(parameters: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
             (log_density, _), statistics = network.apply(
-                fold_encoder(merged(state.variables, parameters)),
+                merged(state.variables, parameters),
                 examples.frames,
                 domain,
                 target_size=_target_size(examples),
@@ -89,7 +88,7 @@ def train_step(
                 rngs={"dropout": key},
             )
             loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
-            return loss, (terms, dict(statistics))
+            return loss, (terms, _moving_statistics(statistics))
 
         (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
         if axis_name is not None:
@@ -145,13 +144,11 @@ def eval_step(
       step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
       log-density [batch, time, H, W] of each frame).
     """
-    network = Unisal(config, folded_encoder=True)
+    network = Unisal(config)
 
     def step(variables: Tree, batch: Arrays | DeviceBatch) -> tuple[Metrics, jax.Array]:
         examples = _floats(batch, dtype)
-        log_density, _ = network.apply(
-            fold_encoder(variables), examples.frames, domain, target_size=_target_size(examples)
-        )
+        log_density, _ = network.apply(variables, examples.frames, domain, target_size=_target_size(examples))
         loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
         return {"loss": loss, **terms}, log_density
 
@@ -182,6 +179,14 @@ def _floats(batch: Arrays | DeviceBatch, dtype: Any) -> DeviceBatch:
 def _target_size(examples: DeviceBatch) -> tuple[int, int]:
     height, width = examples.maps.shape[-2:]
     return height, width
+
+
+def _moving_statistics(statistics: Mapping[str, Mapping[str, Any]]) -> Tree:
+    """The mutable collections without the encoder, whose statistics never change."""
+    return {
+        collection: {module: leaves for module, leaves in modules.items() if module != "encoder"}
+        for collection, modules in statistics.items()
+    }
 
 
 def _norms(name: str, tree: Tree, domain: Domain) -> Metrics:

@@ -68,7 +68,7 @@ def main() -> None:
         commands, bytecode = programs(Path(folder) / "out"), Path(folder) / "bytecode"
         for command in commands.values():  # fills the caches
             timed(command, bytecode)
-        taken = {name: [] for name in commands}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(args.repeats):
             for name, command in commands.items():
                 taken[name].append(timed(command, bytecode))

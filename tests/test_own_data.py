@@ -23,7 +23,7 @@ from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount, draw
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import map_to_grey
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 AMOUNT = Amount(size=(40, 56), observers=2)
 

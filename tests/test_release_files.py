@@ -12,7 +12,7 @@ from unisal_jax.data.layouts.datasets import DATASETS
 from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import open_data
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 AMOUNT = Amount(train=2, validation=1, test=1, frames=3, size=(40, 56), observers=2)
 LAYOUTS = ("dhf1k", "dhf1k-videos", "hollywood2", "ucf_sports", "salicon", "salicon-png", "mit1003")

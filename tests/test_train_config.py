@@ -192,7 +192,7 @@ def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
 
     seen = []
 
-    def fake(config, workdir):
+    def fake(config, workdir, **_):
         seen.append((config, workdir))
         return loop.Outcome(7, False, None, [])
 

@@ -115,6 +115,8 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
 
 def _set_up_process() -> None:
     """Makes what is printed, and a signal to end, harmless to the work that is being done."""
+    # NumPy's threads for matrix products spin for a tenth of a second once they are there, asked for or not.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the console cannot show: escapes are printed instead.
         if stream is not None and hasattr(stream, "reconfigure"):

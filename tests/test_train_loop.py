@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from data_prep.prepare import prepare_synthetic
+from tests.fake_cloud import download
 from tests.golden_weights import made_up
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -168,6 +169,23 @@ def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeyp
                 train(CONFIG, tmp_path)
     assert train(CONFIG, tmp_path).finished
     assert_same_training(tmp_path, unbroken[0], network)
+
+
+def test_a_workdir_in_the_cloud(train, unbroken, network, monkeypatch, tmp_path, cloud):
+    """Killed with all that it had not sent, in mid-epoch; the rest of the training is the unbroken one's."""
+
+    def kill():
+        cloud.failing = True
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, kill)
+        with pytest.raises(UnisalError, match=r"^gs://bucket/run: cannot be written .no connection."):
+            train(CONFIG, "gs://bucket/run")
+    cloud.failing = False
+    assert "bucket/run/checkpoints/4/commit_success.txt" in cloud.objects
+    assert train(CONFIG, "gs://bucket/run").finished
+    assert_same_training(download(cloud, "bucket/run", tmp_path), unbroken[0], network)
 
 
 def test_sigterm_saves(train, unbroken, network, monkeypatch, tmp_path):

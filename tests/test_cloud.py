@@ -9,6 +9,7 @@ import pytest
 from unisal_jax.cli.main import main
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import cloud as clouds
+from unisal_jax.train import loop
 
 RUN = "gs://bucket/run"
 
@@ -161,6 +162,16 @@ def test_an_error_names_the_address(cloud):
         open_run() as (folder, _),
     ):
         raise UnisalError(f"{folder / 'config.json'}: damaged")
+
+
+def test_the_command_names_a_checkpoint_to_copy(cloud, monkeypatch, command):
+    monkeypatch.setattr(loop, "train", lambda config, workdir, prepare: loop.Outcome(7, True, 4, []))
+    status, out, _ = command("train", "--config", "smoke", "--workdir", RUN)
+    assert status == 0 and not Path("gs:").exists()
+    assert out.splitlines() == [
+        "gs://bucket/run/checkpoints/7: the last weights",
+        "gs://bucket/run/checkpoints/4: the best; copy this folder to a disk to use it",
+    ]
 
 
 @pytest.mark.parametrize(

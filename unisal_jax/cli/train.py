@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workdir",
+        type=lambda text: text if is_address(text) else Path(text),
         required=True,
         metavar="DIR",
         help="checkpoints and logs, a folder or gs://bucket/folder; resumes the training that is in it",
@@ -47,7 +48,7 @@ def check(args: argparse.Namespace) -> None:
         open_address(args.workdir)
     else:
         check_utf8(args.workdir, "--workdir")
-        checks.check_folder_to_write(Path(args.workdir))
+        checks.check_folder_to_write(args.workdir)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{best}: the best; copy this folder to a disk to use it")
             return 0
         print(f"{args.workdir}/{BEST}: the best, of step {outcome.best_step}")
-        command = _predict_command(Path(args.workdir, BEST), config.best_domain)
+        command = _predict_command(args.workdir / BEST, config.best_domain)
         print(f"Use them as here, on an image of the package: {command}")
     return 0
 

@@ -126,6 +126,7 @@ def main() -> None:
     result = {
         "alone_ms": alone,
         "bound_fps": round(1e3 / threads[slowest], 1),
+        "engine": model.engine.name,
         "fps": round(summary.frames / summary.seconds, 2),
         "frames": summary.frames,
         "machine": measure.machine(),

@@ -166,7 +166,7 @@ def test_what_is_missing_is_told_before_jax_is_imported(tmp_path):
 def test_the_command_ends_with_one_to_paste(monkeypatch, tmp_path, command):
     from unisal_jax.train import loop
 
-    monkeypatch.setattr(loop, "train", lambda config, workdir: loop.Outcome(7, True, 4, []))
+    monkeypatch.setattr(loop, "train", lambda config, workdir, prepare: loop.Outcome(7, True, 4, []))
     workdir = tmp_path / "my run's"
     status, out, _ = command("train", "--config", "smoke", "--workdir", workdir)
     words = shlex.split(out.splitlines()[-1].partition(": ")[2])
@@ -192,7 +192,7 @@ def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
 
     seen = []
 
-    def fake(config, workdir, **_):
+    def fake(config, workdir, prepare_synthetic):
         seen.append((config, workdir))
         return loop.Outcome(7, False, None, [])
 

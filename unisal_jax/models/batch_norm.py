@@ -89,7 +89,7 @@ def _averaged(
     momentum: float,
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Takes statistics [time, channels] of `count` values each up into the running ones [channels], step by step."""
+    """Takes statistics [time, channels] of `count` values into the running ones [channels], step by step."""
     age = np.arange(mean.shape[0])[::-1]
     kept, weights = (1 - momentum) ** mean.shape[0], momentum * (1 - momentum) ** age
 

@@ -1,6 +1,8 @@
-"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend.
+"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend, or long.
 
 Values are those of the plain form, and gradients too, up to the order of the sums; reverse mode only.
+What the network calls many times with the same shapes is under `jax.jit`, which makes it one function of the
+program instead of a copy a call.
 """
 
 import functools
@@ -174,7 +176,7 @@ relu6.defvjp(_relu6_forward, _relu6_backward)
 
 
 def along_channels(values: jax.Array, x: jax.Array) -> jax.Array:
-    """[channels] for every pixel of x [..., channels]; by one operation, where adding the two takes several."""
+    """[channels] for every pixel of x [..., channels], by one operation; `+` and `*` take two to do so."""
     return jax.lax.broadcast_in_dim(values, x.shape, (x.ndim - 1,))
 
 

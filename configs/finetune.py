@@ -43,7 +43,7 @@ def get_config(kind: str) -> ConfigDict:
     }
     config.init = {"weights": "unisal"}
     config.epochs = 8
-    config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2}
+    config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2, "idle": "still"}
     # A short training's last steps differ by their last batches; the average evens that out.
     config.average_decay = 0.97
     return config

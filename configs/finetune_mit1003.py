@@ -32,6 +32,7 @@ def get_config(fold: str) -> ConfigDict:
         "lr": 0.01,
         "frozen_encoder_epochs": 0,
         "domain_lr_scale": {},
+        "idle": "still",
     }
     config.optimizer.clip_norm = None
     config.best = {"domain": "salicon", "metric": "kld"}

@@ -24,6 +24,8 @@ def get_config() -> ConfigDict:
     }
     config.init = {"encoder": "mobilenet_v2"}
     config.epochs = 16
+    # As PyTorch 1.0 had it, which the authors trained with (docs/network.md).
+    config.optimizer = {"idle": "momentum"}
     config.best = {"domain": "dhf1k", "metric": "loss"}
     config.checkpoints = {"keep": 2, "every_steps": 500}
     return config

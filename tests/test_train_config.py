@@ -12,7 +12,8 @@ from tests.conftest import REPOSITORY
 from unisal_jax.domains import DHF1K
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import experiments
-from unisal_jax.train.config import TrainConfig, check_same, load_config, network_domain
+from unisal_jax.train.config import check_same, load_config, network_domain
+from unisal_jax.train.optimizer import OptimizerConfig
 
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
 
@@ -27,7 +28,12 @@ def test_the_papers_config_is_the_papers():
         "salicon": 32,
     }
     assert (config.epochs, config.clip_frames, config.order) == (16, 12, "random")
-    assert config.optimizer == TrainConfig(config.domains).optimizer
+    # But for what fine-tuning must not do.
+    assert config.optimizer == OptimizerConfig(idle="momentum")
+    assert (
+        load_config("settings:v").optimizer.idle == load_config("ablation:final").optimizer.idle == "momentum"
+    )
+    assert load_config("finetune:images").optimizer.idle == "still"
     assert network_domain("dhf1k", config.domains["dhf1k"], ()) == DHF1K
 
 
@@ -182,6 +188,12 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
     with pytest.raises(UnisalError, match=r"config.json: holds a training with seed 0, not 1; name another"):
         check_same(load_config(SMOKE, ["seed=1"]), stored, path)
+    # Stored by a version without the field, which did what its default does.
+    earlier = json.loads(stored)
+    del earlier["optimizer"]["idle"]
+    check_same(load_config(SMOKE), json.dumps(earlier), path)
+    with pytest.raises(UnisalError, match=r"with optimizer.idle still, not momentum; name another"):
+        check_same(load_config(SMOKE, ["optimizer.idle=momentum"]), json.dumps(earlier), path)
     with pytest.raises(UnisalError, match="damaged"):
         check_same(load_config(SMOKE), stored[:-5], path)
     assert json.loads(stored)["optimizer"]["momentum"] == 0.9

@@ -1,5 +1,6 @@
 """Twelve SGD steps of all domains against the original code's losses and weights."""
 
+import dataclasses
 import json
 
 import jax
@@ -18,27 +19,31 @@ from unisal_jax.weights import names
 RECORD = json.loads((GOLDEN / "train.json").read_text())
 STEPS = RECORD["steps"]
 TERMS = ("loss", "kld", "nss", "cc")
-OPTIMIZER = optimizer.OptimizerConfig(lr=0.002, domain_lr_scale={})
+OPTIMIZER = optimizer.OptimizerConfig(lr=0.002, domain_lr_scale={}, idle="still")
+# The same steps where PyTorch 1.0 goes on moving what a batch does not use: the first six of them.
+ZEROED = json.loads((GOLDEN / "train_zeroed.json").read_text())["steps"]
 
 
-def take(weights, steps, dtype):
+def take(weights, steps, dtype, sgd=OPTIMIZER):
     """Takes the steps; yields (the step's record, its metrics, the variables after it)."""
     config = UnisalConfig(skip_dropout=0.0, rnn_dropout=0.0)
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), weights.variables)
     current = state.create(config, variables)
     programs = {}
+    trained = set()
     for step in steps:
         domain = find_domain(step["source"])
-        frozen = optimizer.encoder_frozen(OPTIMIZER, step["epoch"])
-        lr = optimizer.learning_rate(OPTIMIZER, step["epoch"], domain)
+        frozen = optimizer.encoder_frozen(sgd, step["epoch"])
+        lr = optimizer.learning_rate(sgd, step["epoch"], domain)
         assert lr == pytest.approx(step["lr"], rel=1e-12)
         if (domain, frozen) not in programs:
-            made = train_step(config, domain, OPTIMIZER, frozen)
+            made = train_step(config, domain, sgd, frozen)
             programs[domain, frozen] = jax.jit(made, donate_argnums=0)
         batch = golden_batch(step, dtype)
         before = jax.tree.map(np.array, current)  # the step uses its state up
         current, metrics = programs[domain, frozen](current, jnp.asarray(lr, dtype), batch, jax.random.key(0))
-        check_moved(before, current, domain, frozen)
+        check_moved(before, current, domain, frozen, trained if sgd.idle == "momentum" else ())
+        trained.add(domain)
         yield step, {name: float(metrics[name]) for name in TERMS}, current.variables
 
 
@@ -56,6 +61,15 @@ def check_weights(weights, variables, tag):
         )
 
 
+def check_zeroed(weights, count):
+    records = [step | zeroed for step, zeroed in zip(STEPS, ZEROED, strict=False)]
+    sgd = dataclasses.replace(OPTIMIZER, idle="momentum")
+    with jax.enable_x64(True):
+        for step, terms, _ in take(weights, records[:count], np.float64, sgd):
+            for name in TERMS:
+                assert terms[name] == pytest.approx(step[name], rel=0, abs=1e-7), (step["step"], name)
+
+
 def check_float64(weights, steps):
     with jax.enable_x64(True):
         for step, terms, variables in take(weights, steps, np.float64):
@@ -68,6 +82,16 @@ def check_float64(weights, steps):
 def test_first_steps(golden):
     # A dynamic domain, the static one, and again the first: its loss is of weights that both have moved.
     check_float64(golden(RECORD["weights_seed"]), STEPS[:3])
+
+
+def test_first_steps_with_idle_momentum(golden):
+    # The third one's loss is of weights that the second moved although it did not use them.
+    check_zeroed(golden(RECORD["weights_seed"]), 3)
+
+
+@pytest.mark.slow
+def test_idle_momentum(golden):
+    check_zeroed(golden(RECORD["weights_seed"]), len(ZEROED))
 
 
 # Four times as many programs, of which compiling is nearly all the time.

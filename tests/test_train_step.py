@@ -13,7 +13,7 @@ from tests.golden_weights import made_up
 from tests.train_batches import RNN, changed, check_moved, ground_truth
 from unisal_jax.data.device import on_device
 from unisal_jax.data.examples import Arrays
-from unisal_jax.domains import DHF1K, SALICON
+from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.shapes import variable_shapes
@@ -119,14 +119,11 @@ def test_loss_over_devices_is_the_whole_batchs(frames):
 # Optimizer
 
 
-def small_tree(rng, scale):
-    """A tree in the shape of what moves: the encoder, another shared module, and a domain's."""
+def small_vectors(rng, scale):
+    """One vector for each part of what moves."""
     return {
-        "params": {
-            "encoder": {"kernel": scale * rng.standard_normal((3, 4))},
-            "post_cnn": {"kernel": scale * rng.standard_normal(5)},
-        },
-        "dhf1k": {"fusion": {"bias": scale * rng.standard_normal(2)}},
+        name: scale * rng.standard_normal(size)
+        for name, size in {"domain": 2, "encoder": 12, "shared": 5}.items()
     }
 
 
@@ -138,25 +135,25 @@ def run_sgd(parameters, gradients, rates):
     momentum, path = jax.tree.map(jnp.zeros_like, parameters), []
     for gradient, lr in zip(gradients, rates, strict=True):
         parameters, momentum, _ = optimizer.updated(SGD, jnp.asarray(lr), gradient, parameters, momentum)
-        path.append(jax.tree.leaves(parameters))
+        path.append(list(parameters.values()))
     return path
 
 
 @pytest.fixture
 def descent(rng):
     """Parameters, gradients (the first not clipped, the others are) and learning rates."""
-    gradients = [small_tree(rng, scale) for scale in (0.1, 1, 5, 0.6)]
-    return small_tree(rng, 1), gradients, (0.1, 0.1, 0.08, 0.08)
+    gradients = [small_vectors(rng, scale) for scale in (0.1, 1, 5, 0.6)]
+    return small_vectors(rng, 1), gradients, (0.1, 0.1, 0.08, 0.08)
 
 
 def test_sgd_is_the_written_rule(descent):
     parameters, gradients, rates = descent
     with jax.enable_x64(True):
         got = run_sgd(*jax.tree.map(jnp.asarray, (parameters, gradients)), rates)
-    p = jax.tree.leaves(parameters)  # dhf1k's first, then the encoder's
+    p = list(parameters.values())
     v = [np.zeros_like(leaf) for leaf in p]
     for gradient, lr, ours in zip(gradients, rates, got, strict=True):
-        g = jax.tree.leaves(gradient)
+        g = list(gradient.values())
         factor = min(1, 1.5 / (np.sqrt(sum((leaf**2).sum() for leaf in g)) + 1e-6))
         for i, (decay, scale) in enumerate([(0.02, 1), (0.3, 0.1), (0.02, 1)]):
             v[i] = 0.9 * v[i] + factor * g[i] + decay * p[i]
@@ -170,11 +167,11 @@ def test_sgd_is_pytorchs(descent):
     parameters, gradients, rates = descent
     with jax.enable_x64(True):
         got = run_sgd(*jax.tree.map(jnp.asarray, (parameters, gradients)), rates)
-    leaves = [torch.nn.Parameter(torch.tensor(leaf)) for leaf in jax.tree.leaves(parameters)]
+    leaves = [torch.nn.Parameter(torch.tensor(leaf)) for leaf in parameters.values()]
     groups = [{"params": leaves[::2]}, {"params": leaves[1:2], "weight_decay": 0.3}]
     sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.02)
     for gradient, lr, ours in zip(gradients, rates, got, strict=True):
-        for leaf, value in zip(leaves, jax.tree.leaves(gradient), strict=True):
+        for leaf, value in zip(leaves, gradient.values(), strict=True):
             leaf.grad = torch.tensor(value)
         torch.nn.utils.clip_grad_norm_(leaves, 1.5)
         sgd.param_groups[0]["lr"], sgd.param_groups[1]["lr"] = lr, 0.1 * lr
@@ -188,9 +185,23 @@ def test_no_clipping(descent):
     config = OptimizerConfig(momentum=0, weight_decay=0, encoder_weight_decay=0, clip_norm=None)
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     moved, _, norm = optimizer.updated(config, jnp.asarray(1.0), gradients[2], parameters, zeros)
-    want = parameters["params"]["post_cnn"]["kernel"] - gradients[2]["params"]["post_cnn"]["kernel"]
-    np.testing.assert_allclose(moved["params"]["post_cnn"]["kernel"], want, rtol=1e-6)
+    np.testing.assert_allclose(moved["shared"], parameters["shared"] - gradients[2]["shared"], rtol=1e-6)
     assert float(norm) == pytest.approx(float(optax.tree.norm(gradients[2])))
+
+
+def test_idle_parameters_move_once_they_were_trained(descent):
+    """As PyTorch's with gradients of zero; what never had a gradient stays to the bit."""
+    parameters, gradients, _ = descent
+    trained, never = jnp.asarray([1.0, -2.0]), jnp.asarray([3.0, 4.0])
+    parameters |= {"idle_salicon": trained, "shared_recurrence": never}
+    momentum = jax.tree.map(jnp.zeros_like, parameters) | {"idle_salicon": jnp.asarray([0.0, 0.5])}
+    moved, traced, norm = optimizer.updated(SGD, jnp.asarray(0.1), gradients[0], parameters, momentum)
+    velocity = np.asarray([0.02, 0.45 - 0.04])
+    np.testing.assert_allclose(traced["idle_salicon"], velocity, rtol=1e-6)
+    np.testing.assert_allclose(moved["idle_salicon"], trained - 0.1 * velocity, rtol=1e-6)
+    np.testing.assert_array_equal(moved["shared_recurrence"], never)
+    assert not np.any(traced["shared_recurrence"])
+    assert float(norm) == pytest.approx(float(optax.tree.norm(gradients[0])))
 
 
 def test_learning_rates():
@@ -202,7 +213,7 @@ def test_learning_rates():
     assert hash(config) == hash(OptimizerConfig())
 
 
-@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"momentum": 1.0}, {"clip_norm": 0.0}])
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"momentum": 1.0}, {"clip_norm": 0.0}, {"idle": "moving"}])
 def test_a_wrong_optimizer_is_refused(wrong):
     with pytest.raises(UnisalError, match=next(iter(wrong))):
         OptimizerConfig(**wrong)
@@ -324,6 +335,32 @@ def test_parts_of_the_variables():
     assert state.merged(shapes, part) == shapes
     no_bypass = dataclasses.replace(shared, rnn_bypass=False)
     assert set(state.moving(shapes, no_bypass, SALICON, True)["params"]) >= RNN
+
+
+def test_parts_as_vectors():
+    """Every array of what moves is in one part, and comes back to its place."""
+    config = UnisalConfig(domains=(*DOMAINS, UCF_SPORTS))
+    variables = made_up(config)
+    mine, idle = state.parts(variables, SALICON), state.idle(variables, config, SALICON)
+    assert set(mine) == {"encoder", "shared", "shared_recurrence", "domain", "domain_recurrence"}
+    assert set(idle) == {"shared_recurrence", "idle_dhf1k", "idle_ucf_sports"}
+    values = state.vectors(mine | idle)
+    trainable = sum(
+        leaf.size
+        for name in ("params", "dhf1k", "salicon", "ucf_sports")
+        for leaf in jax.tree.leaves(variables[name])
+    )
+    assert sum(vector.size for vector in values.values()) == trainable
+    back = state.replaced(variables, mine | idle, values)
+    assert not changed(variables, back)
+    doubled = state.replaced(variables, mine, {"domain_recurrence": 2 * values["domain_recurrence"]})
+    assert changed(variables, doubled) == {"salicon/rnn", "salicon/post_rnn_norm"}
+    # A dynamic domain uses the recurrence; a static one never trains its own.
+    idle = state.idle(variables, config, DHF1K)
+    assert set(idle) == {"idle_salicon", "idle_ucf_sports"}
+    assert not RNN & idle["idle_salicon"]["salicon"].keys()
+    assert RNN & idle["idle_ucf_sports"]["ucf_sports"].keys()
+    assert set(state.idle(variables, config, SALICON, domain_only=True)) == {"idle_dhf1k", "idle_ucf_sports"}
 
 
 def test_a_state_is_a_copy(small):

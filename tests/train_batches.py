@@ -1,5 +1,7 @@
 """What the tests of training share: batches from seeds, and which parts of a state a step changed."""
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,15 +52,25 @@ def changed(before: dict, after: dict) -> set[str]:
     return found
 
 
-def check_moved(before: TrainState, after: TrainState, domain: Domain, frozen: bool) -> None:
-    """A step of a domain moved all that it should, and nothing else by a single bit."""
+def check_moved(
+    before: TrainState, after: TrainState, domain: Domain, frozen: bool, trained_before: Iterable[Domain] = ()
+) -> None:
+    """A step of a domain moved all that it should, and nothing else by a single bit.
+
+    `trained_before` are the domains whose parameters momentum goes on moving.
+    """
 
     def modules(*collections: str) -> set[str]:
         return {f"{name}/{module}" for name in collections for module in before.variables[name]}
 
-    idle = {f"{c}/{m}" for c in ("params", domain.name, domain.stats) for m in RNN if domain.static}
-    idle |= {"params/encoder"} if frozen else set()
+    def of(each: Domain) -> set[str]:
+        return {f"{name}/{m}" for name in ("params", each.name, each.stats) for m in RNN if each.static}
+
+    idle = of(domain) | ({"params/encoder"} if frozen else set())
     trained = modules("params", domain.name) - idle
+    for other in trained_before:
+        trained |= modules(other.name) - of(other)
+        trained |= {f"params/{m}" for m in RNN & before.variables["params"].keys() if not other.static}
     # The encoder's statistics never move; the Post-CNN's are shared by all domains.
     statistics = (modules(domain.stats) - idle) | {"batch_stats/post_cnn"}
     assert changed(before.variables, after.variables) == trained | statistics

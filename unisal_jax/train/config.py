@@ -255,6 +255,8 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
     except (ValueError, TypeError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
     new = flatten_dict(json.loads(config.to_json()), sep=".")
+    # A field that came later had its default before.
+    old = flatten_dict(json.loads(TrainConfig(config.domains).to_json()), sep=".") | old
     for name in sorted(old.keys() | new.keys()):
         if name.split(".")[0] not in _FREE and old.get(name) != new.get(name):
             raise UnisalError(

@@ -5,23 +5,25 @@ v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md,
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.train.state import ENCODER, Vectors
 
 # Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does: optax's clipping
 # has nothing there, which is a difference of 5e-7 in each clipped step.
 _NORM_EPSILON = 1e-6
 
+Idle = Literal["momentum", "still"]
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the weights are moved. The defaults are the paper's (section 4.1).
+    """How the weights are moved. The defaults are the paper's (section 4.1), but for `idle`.
 
     Attributes:
       lr: learning rate of the first epoch.
@@ -34,6 +36,9 @@ class OptimizerConfig:
       domain_only: move each domain's own parameters alone; what domains share stays bit for bit,
         running statistics included.
       domain_lr_scale: domain name -> factor on the learning rate of its batches; 1 if not named.
+      idle: what parameters do that a batch does not use (other domains' own, the bypassed RNN). "still": they
+        stay bit for bit. "momentum": once trained, momentum and weight decay keep moving them in every step,
+        as PyTorch 1.0 did in the authors' training.
     """
 
     lr: float = 0.04
@@ -49,6 +54,7 @@ class OptimizerConfig:
         default_factory=lambda: {"salicon": 0.5},
         hash=False,  # a dict has no hash; equal configs still have equal hashes
     )
+    idle: Idle = "still"
 
     def __post_init__(self):
         for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
@@ -58,6 +64,8 @@ class OptimizerConfig:
             raise UnisalError(f"optimizer: momentum {self.momentum:g} is not in 0 to 1")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UnisalError(f"optimizer: clip_norm {self.clip_norm:g} is not positive; None clips nothing")
+        if self.idle not in get_args(Idle):
+            raise UnisalError(f"optimizer: idle {self.idle!r} is not one of {', '.join(get_args(Idle))}")
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, domain: Domain) -> float:
@@ -74,34 +82,36 @@ def encoder_frozen(config: OptimizerConfig, epoch: int) -> bool:
 
 
 def updated(
-    config: OptimizerConfig, lr: jax.Array, gradients: Any, parameters: Any, momentum: Any
-) -> tuple[Any, Any, jax.Array]:
-    """One step of SGD on the parameters that a batch uses.
+    config: OptimizerConfig, lr: jax.Array, gradients: Vectors, parameters: Vectors, momentum: Vectors
+) -> tuple[Vectors, Vectors, jax.Array]:
+    """One step of SGD.
 
     Args:
       config: the optimizer's.
       lr: scalar, see `learning_rate`.
-      gradients, parameters, momentum: trees of one structure, collection -> module -> arrays, that
-        hold what moves and nothing else: the clipping norm is over all of it.
+      gradients: of what the batch uses, one vector for each part of it (see `state.vectors`); the clipping
+        norm is over all of it.
+      parameters: any parts; those that have a momentum move.
+      momentum: of the same parts as the gradients, and of idle ones. An idle part without any momentum was
+        never trained, and stays.
     Returns:
-      (parameters, momentum, norm of the gradients before clipping).
+      (parameters, momentum, norm of the gradients before clipping), of the momentum's parts.
     """
-    norm = optax.tree.norm(gradients)
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
     factor = 1.0 if config.clip_norm is None else jnp.minimum(1, config.clip_norm / (norm + _NORM_EPSILON))
-
-    def decayed(path: Any, gradient: jax.Array, parameter: jax.Array) -> jax.Array:
-        decay = config.encoder_weight_decay if _is_encoder(path) else config.weight_decay
-        return gradient * factor + decay * parameter
-
-    def scaled(path: Any, velocity: jax.Array) -> jax.Array:
-        return -lr * (config.encoder_lr_scale if _is_encoder(path) else 1.0) * velocity
-
-    directions = jax.tree_util.tree_map_with_path(decayed, gradients, parameters)
-    # optax's trace starts from zeros, so its first step is v = g, which is PyTorch's.
-    velocities, traced = optax.trace(config.momentum).update(directions, optax.TraceState(momentum))
-    changes = jax.tree_util.tree_map_with_path(scaled, velocities)
-    return optax.apply_updates(parameters, changes), traced.trace, norm
-
-
-def _is_encoder(path: Any) -> bool:
-    return path[1].key == "encoder"
+    moved, traced = {}, {}
+    for part, velocity in momentum.items():
+        parameter = parameters[part]
+        encoder = part == ENCODER
+        decay = config.encoder_weight_decay if encoder else config.weight_decay
+        scale = config.encoder_lr_scale if encoder else 1.0
+        direction = decay * parameter
+        if part in gradients:
+            direction += factor * gradients[part]
+        new = config.momentum * velocity + direction
+        if part not in gradients:
+            # PyTorch leaves out what never had a gradient. After the first one, momentum is not all zero.
+            new = jnp.where(jnp.any(velocity != 0), new, velocity)
+        traced[part] = new
+        moved[part] = parameter - lr * scale * new
+    return moved, traced, norm

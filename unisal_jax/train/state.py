@@ -14,9 +14,14 @@ from unisal_jax.models.architecture import RNN_MODULES
 from unisal_jax.models.config import UnisalConfig
 
 Tree = dict[str, Any]
+# Part of the state -> its arrays as one vector.
+Vectors = dict[str, jax.Array]
 
 # The mapped axis of training over several devices.
 AXIS = "batch"
+
+ENCODER = "encoder"
+"""Name of the encoder's part, see `parts`."""
 
 
 @flax.struct.dataclass
@@ -67,7 +72,7 @@ def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) ->
 
 
 def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domain_only: bool = False) -> Tree:
-    """The part of a tree that a step of `domain` changes; the rest gets no update of any kind.
+    """The part of a tree that a step of `domain` differentiates by; only momentum may move more (see `idle`).
 
     Left out are other domains' collections, the RNN and Post-RNN if the domain bypasses them, and
     the frozen encoder (reference.md, "Training").
@@ -81,15 +86,70 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
     Returns:
       Collection -> module -> its arrays (not copied).
     """
-    idle = {"encoder"} if frozen else set()
+    unused = {ENCODER} if frozen else set()
     if domain.static and config.rnn_bypass:
-        idle |= RNN_MODULES
+        unused |= RNN_MODULES
     # With every part shared (an ablation) a domain has no collection of its own.
     return {
-        collection: {module: leaves for module, leaves in tree[collection].items() if module not in idle}
+        collection: {module: leaves for module, leaves in tree[collection].items() if module not in unused}
         for collection in ((domain.name,) if domain_only else ("params", domain.name))
         if collection in tree
     }
+
+
+def parts(tree: Tree, domain: Domain) -> dict[str, Tree]:
+    """What a domain's step handles as one: `encoder`, `shared`, `domain`, and the latter two's `_recurrence`.
+
+    Args:
+      tree: variables, momentum or gradients, by collection and module, with any modules missing.
+    Returns:
+      Part -> its piece of the tree; parts without a module are left out.
+    """
+    found: dict[str, Tree] = {}
+    for collection, group in (("params", "shared"), (domain.name, "domain")):
+        for module, leaves in tree.get(collection, {}).items():
+            name = ENCODER if module == ENCODER else f"{group}_recurrence" if module in RNN_MODULES else group
+            found.setdefault(name, {collection: {}})[collection][module] = leaves
+    return found
+
+
+def idle(tree: Tree, config: UnisalConfig, domain: Domain, domain_only: bool = False) -> dict[str, Tree]:
+    """What a step of `domain` does not use, and another one may have trained; arguments as for `moving`.
+
+    The encoder is none of it: frozen, it was not trained yet.
+
+    Returns:
+      Part -> its piece of the tree: the shared recurrence named as in `parts`, and one for each other domain.
+    """
+    others = {
+        f"idle_{other.name}": moving(tree, config, other, True, domain_only=True)
+        for other in config.domains
+        if other.name != domain.name and other.name in tree
+    }
+    if domain_only or not (domain.static and config.rnn_bypass):
+        return others
+    recurrence = {module: leaves for module, leaves in tree["params"].items() if module in RNN_MODULES}
+    return others | parts({"params": recurrence}, domain)
+
+
+def vectors(pieces: Mapping[str, Tree]) -> Vectors:
+    """Each piece's arrays, in the order of its leaves, as one vector: hundreds of operations become one."""
+
+    return {
+        name: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(piece)])
+        for name, piece in pieces.items()
+    }
+
+
+def replaced(tree: Tree, pieces: Mapping[str, Tree], values: Vectors) -> Tree:
+    """The tree with the arrays of its `pieces` taken from `values`; the inverse of `vectors`."""
+    for name, vector in values.items():
+        leaves, structure = jax.tree.flatten(pieces[name])
+        cuts = np.cumsum([leaf.size for leaf in leaves])[:-1]
+        cut = jnp.split(vector, cuts)
+        new = [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(cut, leaves, strict=True)]
+        tree = merged(tree, jax.tree.unflatten(structure, new))
+    return tree
 
 
 def merged(tree: Tree, part: Tree) -> Tree:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from unisal_jax.data.device import DeviceBatch, on_device
 from unisal_jax.data.examples import Arrays
@@ -14,7 +13,18 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
 from unisal_jax.train.optimizer import OptimizerConfig, updated
-from unisal_jax.train.state import AXIS, TrainState, Tree, merged, moving
+from unisal_jax.train.state import (
+    AXIS,
+    TrainState,
+    Tree,
+    Vectors,
+    idle,
+    merged,
+    moving,
+    parts,
+    replaced,
+    vectors,
+)
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, jax.Array, Arrays | DeviceBatch, jax.Array], tuple[TrainState, Metrics]]
@@ -23,6 +33,8 @@ EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
 # The moving average follows at once at first: a long memory would keep the start in it for ever in a
 # short training. After so many times ten steps the given decay alone decides.
 _AVERAGE_WARMUP = 10
+
+_STATISTICS = "statistics"
 
 
 def train_step(
@@ -39,8 +51,9 @@ def train_step(
 ) -> TrainStep:
     """Makes the step of one domain's batches; to be compiled once by `jax.jit` or `pmapped`.
 
-    The step differentiates with respect to what the batch uses and changes nothing else: see
-    `state.moving`. If loss or gradient is not finite, it changes nothing but the step count.
+    The step differentiates with respect to what the batch uses (`state.moving`) and changes nothing else,
+    unless `optimizer.idle` is "momentum": then it also moves what earlier steps trained (`state.idle`). If
+    loss or gradient is not finite, it changes nothing but the step count.
 
     Args:
       config: of the network.
@@ -66,6 +79,7 @@ def train_step(
     """
     network = Unisal(config, axis_name if sync_norm else None)
     domain_only = optimizer.domain_only
+    moves = (config, domain, frozen, domain_only)
 
     def step(
         state: TrainState, lr: jax.Array, batch: Arrays | DeviceBatch, dropout_key: jax.Array
@@ -74,11 +88,11 @@ def train_step(
         key = jax.random.fold_in(dropout_key, state.step)
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        parameters = moving(state.variables, config, domain, frozen, domain_only)
+        trained = moving(state.variables, *moves)
 
-        def loss_of(parameters: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
+        def loss_of(trained: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
             (log_density, _), statistics = network.apply(
-                merged(state.variables, parameters),
+                merged(state.variables, trained),
                 examples.frames,
                 domain,
                 target_size=_target_size(examples),
@@ -90,40 +104,54 @@ def train_step(
             loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
             return loss, (terms, _moving_statistics(statistics))
 
-        (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
+        (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        # From here on each part of the state is one long vector.
+        gradient = vectors(parts(gradients, domain))
+        measured = vectors({_STATISTICS: statistics})
         if axis_name is not None:
-            gradients = jax.lax.pmean(gradients, axis_name)
+            gradient = jax.lax.pmean(gradient, axis_name)
             if not sync_norm:
-                statistics = jax.lax.pmean(statistics, axis_name)
-        momentum = moving(state.momentum, config, domain, frozen, domain_only)
-        moved, traced, norm = updated(optimizer, lr, gradients, parameters, momentum)
+                measured = jax.lax.pmean(measured, axis_name)
+        mine, momentum = parts(state.variables, domain), parts(moving(state.momentum, *moves), domain)
+        others: dict[str, Tree] = {}
+        if optimizer.idle == "momentum":
+            others = idle(state.variables, config, domain, domain_only)
+            momentum |= idle(state.momentum, config, domain, domain_only)
+        parameters, velocities = vectors(mine | others), vectors(momentum)
+        moved, traced, norm = updated(optimizer, lr, gradient, parameters, velocities)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
-        def kept(new: Tree, old: Tree) -> Tree:
+        def kept(new: Vectors, old: Vectors) -> Vectors:
             # Chosen in the step: the old state is donated to it, so nobody could go back later.
-            return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, old)
+            return {name: jnp.where(finite, vector, old[name]) for name, vector in new.items()}
 
-        before = {c: {m: state.variables[c][m] for m in modules} for c, modules in statistics.items()}
-        variables = merged(state.variables, kept(moved, parameters) | kept(statistics, before))
+        def changing(tree: Tree) -> dict[str, Tree]:
+            everything = parts(tree, domain) | idle(tree, config, domain, domain_only)
+            pieces = {name: everything[name] for name in moved}
+            return pieces | {
+                _STATISTICS: {c: {m: tree[c][m] for m in part} for c, part in statistics.items()}
+            }
+
+        pieces = changing(state.variables)
+        old, new = parameters | vectors({_STATISTICS: pieces[_STATISTICS]}), moved | measured
+        variables = replaced(state.variables, pieces, kept(new, old))
         average = state.average
         if average is not None:
             decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
-            old = {c: {m: average[c][m] for m in modules} for c, modules in (moved | statistics).items()}
+            old = vectors(changing(average))
             # As a step towards the variable, so that what did not change stays as it is to the bit.
-            new = jax.tree.map(
-                lambda a, v: (a + (1 - decay) * (v - a)).astype(a.dtype), old, moved | statistics
-            )
-            average = merged(average, kept(new, old))
+            new = {name: old[name] + (1 - decay) * (new[name] - old[name]) for name in old}
+            average = replaced(average, pieces, kept(new, old))
         metrics = {
             "loss": loss,
             **terms,
             "gradient_norm": norm,
-            **_norms("gradient_norm", gradients, domain),
-            **_norms("parameter_norm", state.variables, domain),
+            **_norms("gradient_norm", gradient),
+            **_norms("parameter_norm", {name: parameters[name] for name in mine}),
             "finite": finite,
         }
-        momentum = merged(state.momentum, kept(traced, momentum))
-        return TrainState(variables, momentum, state.step + 1, average), metrics
+        held = replaced(state.momentum, momentum, kept(traced, velocities))
+        return TrainState(variables, held, state.step + 1, average), metrics
 
     return step
 
@@ -189,11 +217,9 @@ def _moving_statistics(statistics: Mapping[str, Mapping[str, Any]]) -> Tree:
     }
 
 
-def _norms(name: str, tree: Tree, domain: Domain) -> Metrics:
-    """Norms of the encoder's, the other shared and the domain's part of a tree that may lack some."""
-    shared = dict(tree.get("params", {}))
-    groups = {"encoder": shared.pop("encoder", {}), "shared": shared, "domain": tree.get(domain.name, {})}
-    return {
-        f"{name}_{group}": optax.tree.norm(leaves) if leaves else jnp.zeros(())
-        for group, leaves in groups.items()
-    }
+def _norms(name: str, values: Vectors) -> Metrics:
+    """Norms of the encoder's, the other shared and the domain's vectors (`state.parts`); 0 without one."""
+    squares = {"encoder": jnp.zeros(()), "shared": jnp.zeros(()), "domain": jnp.zeros(())}
+    for part, vector in values.items():
+        squares[part.removesuffix("_recurrence")] += jnp.sum(jnp.square(vector))
+    return {f"{name}_{group}": jnp.sqrt(total) for group, total in squares.items()}

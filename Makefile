@@ -36,7 +36,7 @@ test-torch: $(VENV)/.torch
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy unisal_jax data_prep
+	$(BIN)/mypy unisal_jax data_prep configs
 	$(BIN)/lint-imports --no-logo --no-cache
 
 # A warning, such as a link to nowhere, is an error.

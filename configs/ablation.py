@@ -20,10 +20,10 @@ Hardware: as `unisal.py`. None of them has been run on the full datasets yet, so
 known.
 """
 
-import runpy
+import dataclasses
 from pathlib import Path
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import TrainConfig, load_config
 
 _DOMAIN_ADAPTIVE = ("domain_norm", "domain_priors", "domain_fusion", "domain_smoothing", "rnn_bypass")
 # Name -> the switches of the network that it turns on; the last one turns on none.
@@ -39,13 +39,15 @@ STEPS = {
 NAMES = tuple(STEPS)
 
 
-def get_config(step: str) -> ConfigDict:
+def get_config(step: str) -> TrainConfig:
     """The experiment with all parts up to and with `step`."""
-    config = runpy.run_path(str(Path(__file__).with_name("unisal.py")))["get_config"]()
+    paper = load_config(Path(__file__).with_name("unisal.py"))
     later = list(STEPS)[list(STEPS).index(step) + 1 :]
-    config.network = {switch: False for name in later for switch in STEPS[name]}
-    if step != "final":
-        for domain in config.domains.values():
-            domain.input_size = (224, 384)
-            domain.stride = 5
-    return config
+    network = {switch: False for name in later for switch in STEPS[name]}
+    if step == "final":
+        return dataclasses.replace(paper, network=network)
+    domains = {
+        name: dataclasses.replace(domain, input_size=(224, 384), stride=5)
+        for name, domain in paper.domains.items()
+    }
+    return dataclasses.replace(paper, network=network, domains=domains)

@@ -11,30 +11,29 @@ Hardware: two CPU cores and 8 to 15 GB, 8 to 14 minutes. On the test clips: NSS 
 without; the authors' weights in the DHF1K domain have 1.06.
 """
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import DomainConfig, InitConfig, OptimizerConfig, TrainConfig
 
 NAMES = ("rnn", "bypass")
 
 
-def get_config(recurrence: str) -> ConfigDict:
+def get_config(recurrence: str) -> TrainConfig:
     """The experiment with the `rnn`, or with `bypass`."""
-    config = ConfigDict()
-    config.domains = {
-        "billiard": {
-            "data": "data/own/billiard/1.0.0",
-            "batch_size": 4,
-            "clips_per_video": 4,
-            "validation_clips": 4,
-            "flip": True,
-            "stride": 5,
-            "like": "dhf1k",
-        }
-    }
-    config.init = {"weights": "unisal"}
-    config.network = {"rnn": {"rnn": True, "bypass": False}[recurrence]}
-    config.epochs = 16
-    config.optimizer = {"lr": 0.04, "epoch_decay": 0.9, "frozen_encoder_epochs": 16}
-    # An epoch is seven steps.
-    config.average_decay = 0.9
-    config.log_every = 1
-    return config
+    billiard = DomainConfig(
+        "data/own/billiard/1.0.0",
+        batch_size=4,
+        clips_per_video=4,
+        validation_clips=4,
+        flip=True,
+        stride=5,
+        like="dhf1k",
+    )
+    return TrainConfig(
+        domains={"billiard": billiard},
+        init=InitConfig(weights="unisal"),
+        network={"rnn": {"rnn": True, "bypass": False}[recurrence]},
+        epochs=16,
+        optimizer=OptimizerConfig(lr=0.04, epoch_decay=0.9, frozen_encoder_epochs=16),
+        # An epoch is seven steps.
+        average_decay=0.9,
+        log_every=1,
+    )

@@ -20,30 +20,29 @@ give bit for bit. The result is used with `--domain own`:
 Hardware: any. `osie.py` and `billiard.py` are two such trainings with their hours and scores.
 """
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import DomainConfig, InitConfig, OptimizerConfig, TrainConfig
 
 # Kind -> the domain to start from, its running statistics' momentum, batch size.
 KINDS = {"images": ("salicon", 0.1, 16), "video": ("dhf1k", 0.01, 4)}
 NAMES = tuple(KINDS)
 
 
-def get_config(kind: str) -> ConfigDict:
+def get_config(kind: str) -> TrainConfig:
     """The experiment for `images` or `video`."""
     like, momentum, batch_size = KINDS[kind]
-    config = ConfigDict()
-    config.domains = {
-        "own": {
-            "data": "data/own/mine/1.0.0",
-            "batch_size": batch_size,
-            "flip": True,
-            "like": like,
-            "bn_momentum": momentum,
-            "validation_clips": 2,
-        }
-    }
-    config.init = {"weights": "unisal"}
-    config.epochs = 8
-    config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2, "idle": "still"}
-    # A short training's last steps differ by their last batches; the average evens that out.
-    config.average_decay = 0.97
-    return config
+    own = DomainConfig(
+        "data/own/mine/1.0.0",
+        batch_size=batch_size,
+        flip=True,
+        like=like,
+        bn_momentum=momentum,
+        validation_clips=2,
+    )
+    return TrainConfig(
+        domains={"own": own},
+        init=InitConfig(weights="unisal"),
+        epochs=8,
+        optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=2, idle="still"),
+        # A short training's last steps differ by their last batches; the average evens that out.
+        average_decay=0.97,
+    )

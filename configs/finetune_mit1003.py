@@ -14,26 +14,27 @@ It has not been run on the full dataset yet. The authors' fine-tuned weights are
 `unisal-mit1003`.
 """
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import (
+    BestConfig,
+    DomainConfig,
+    InitConfig,
+    LossWeights,
+    OptimizerConfig,
+    TrainConfig,
+)
 
 NAMES = tuple(str(fold) for fold in range(10))
 
 
-def get_config(fold: str) -> ConfigDict:
+def get_config(fold: str) -> TrainConfig:
     """The experiment that holds out fold number `fold`, from 0."""
-    config = ConfigDict()
-    config.domains = {
-        "salicon": {"data": "data/mit1003/full/1.0.0", "fold": int(fold), "batch_size": 32},
-    }
-    config.init = {"weights": "unisal"}
-    config.epochs = 8
-    config.loss = {"kld": 1.0, "cc": 0.0, "nss": 0.0}
-    config.optimizer = {
-        "lr": 0.01,
-        "frozen_encoder_epochs": 0,
-        "domain_lr_scale": {},
-        "idle": "still",
-    }
-    config.optimizer.clip_norm = None
-    config.best = {"domain": "salicon", "metric": "kld"}
-    return config
+    return TrainConfig(
+        domains={"salicon": DomainConfig("data/mit1003/full/1.0.0", fold=int(fold), batch_size=32)},
+        init=InitConfig(weights="unisal"),
+        epochs=8,
+        loss=LossWeights(kld=1.0, cc=0.0, nss=0.0),
+        optimizer=OptimizerConfig(
+            lr=0.01, frozen_encoder_epochs=0, domain_lr_scale={}, clip_norm=None, idle="still"
+        ),
+        best=BestConfig(domain="salicon", metric="kld"),
+    )

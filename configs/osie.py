@@ -11,33 +11,29 @@ Hardware: two CPU cores and 9 to 11 GB, 9 and 11 minutes. On the test images: NS
 released weights; 3.00, 0.792 from ImageNet's.
 """
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import DomainConfig, InitConfig, OptimizerConfig, TrainConfig
 
 NAMES = ("released", "imagenet")
 
 
-def get_config(start: str) -> ConfigDict:
+def get_config(start: str) -> TrainConfig:
     """The experiment from the `released` weights, or from `imagenet`."""
-    config = ConfigDict()
-    config.domains = {
-        "osie": {
-            "data": "data/own/osie/1.0.0",
-            "batch_size": 16,
-            "flip": True,
-            "target_size": (480, 640),
-            "bn_momentum": 0.1,
-        }
-    }
-    if start == "released":
-        # The release that has seen eye tracking of scenes already, on MIT1003; SALICON's is mouse tracking.
-        config.init = {"weights": "unisal-mit1003"}
-        config.domains.osie.like = "salicon"
-        config.epochs = 6
-        config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 2}
-    else:
-        config.init = {"encoder": "mobilenet_v2"}
-        config.epochs = 8
-        config.optimizer = {"lr": 0.04, "frozen_encoder_epochs": 3}
-    config.average_decay = 0.98
-    config.log_every = 5
-    return config
+    released = start == "released"
+    osie = DomainConfig(
+        "data/own/osie/1.0.0",
+        batch_size=16,
+        flip=True,
+        target_size=(480, 640),
+        bn_momentum=0.1,
+        like="salicon" if released else None,
+    )
+    # The release that has seen eye tracking of scenes already, on MIT1003; SALICON's is mouse tracking.
+    init = InitConfig(weights="unisal-mit1003") if released else InitConfig(encoder="mobilenet_v2")
+    return TrainConfig(
+        domains={"osie": osie},
+        init=init,
+        epochs=6 if released else 8,
+        optimizer=OptimizerConfig(lr=0.01 if released else 0.04, frozen_encoder_epochs=2 if released else 3),
+        average_decay=0.98,
+        log_every=5,
+    )

@@ -16,10 +16,10 @@ known. The paper's NSS on the test sets, and on SALICON's in Table 3, is the sco
   vi        2.776   3.901         3.381
 """
 
-import runpy
+import dataclasses
 from pathlib import Path
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import BestConfig, TrainConfig, load_config
 
 VIDEO = ("dhf1k", "hollywood2", "ucf_sports")
 SETTINGS = {
@@ -33,11 +33,13 @@ SETTINGS = {
 NAMES = tuple(SETTINGS)
 
 
-def get_config(setting: str) -> ConfigDict:
+def get_config(setting: str) -> TrainConfig:
     """The experiment of a setting, `i` to `vi`."""
     names = SETTINGS[setting]
-    config = runpy.run_path(str(Path(__file__).with_name("unisal.py")))["get_config"]()
-    config.domains = {name: config.domains[name].to_dict() for name in names}
-    # The best epoch by DHF1K where it is trained on, else by the setting's own dataset.
-    config.best.domain = names[0]
-    return config
+    paper = load_config(Path(__file__).with_name("unisal.py"))
+    return dataclasses.replace(
+        paper,
+        domains={name: paper.domains[name] for name in names},
+        # The best epoch by DHF1K where it is trained on, else by the setting's own dataset.
+        best=BestConfig(domain=names[0], metric="loss"),
+    )

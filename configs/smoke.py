@@ -7,22 +7,29 @@ all of the time goes into compiling twelve programs, some minutes there. Expect 
 checkpoint that `unisal predict --weights /tmp/smoke/best` takes; its maps mean nothing.
 """
 
-from ml_collections import ConfigDict
+import dataclasses
+
+from unisal_jax.train.config import DomainConfig, OptimizerConfig, SyntheticConfig, TrainConfig
 
 
-def get_config() -> ConfigDict:
+def get_config() -> TrainConfig:
     """The experiment; see `unisal_jax.train.config.TrainConfig` for every field."""
-    small = {"data": "synthetic", "batch_size": 2, "validation_clips": 2}
-    small |= {"input_size": (64, 96), "target_size": (72, 96)}
-    config = ConfigDict()
-    config.domains = {name: dict(small) for name in ("dhf1k", "hollywood2", "ucf_sports", "salicon")}
-    # These two take their targets at the input size (reference.md, "Input").
-    for name in ("hollywood2", "ucf_sports"):
-        config.domains[name].target_size = None
-    config.synthetic = {"train": 4, "validation": 2, "frames": 12, "size": (72, 96)}
-    config.clip_frames = 3
-    config.epochs = 2
-    # The encoder moves from the second epoch on, so that both forms of the steps run.
-    config.optimizer = {"lr": 0.01, "frozen_encoder_epochs": 1}
-    config.log_every = 1
-    return config
+    small = DomainConfig(
+        data="synthetic", batch_size=2, validation_clips=2, input_size=(64, 96), target_size=(72, 96)
+    )
+    # Two domains have their targets at the input size (reference.md, "Input").
+    at_input_size = dataclasses.replace(small, target_size=None)
+    return TrainConfig(
+        domains={
+            "dhf1k": small,
+            "hollywood2": at_input_size,
+            "ucf_sports": at_input_size,
+            "salicon": small,
+        },
+        synthetic=SyntheticConfig(train=4, validation=2, frames=12, size=(72, 96)),
+        clip_frames=3,
+        epochs=2,
+        # The encoder moves from the second epoch on, so that both forms of the steps run.
+        optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=1),
+        log_every=1,
+    )

@@ -10,22 +10,29 @@ run on the full datasets yet, so neither its hours nor its scores are known. The
 this training are those of the released weights.
 """
 
-from ml_collections import ConfigDict
+from unisal_jax.train.config import (
+    BestConfig,
+    CheckpointConfig,
+    DomainConfig,
+    InitConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 
 
-def get_config() -> ConfigDict:
+def get_config() -> TrainConfig:
     """The experiment; what it leaves out is the paper's by default (`unisal_jax.train.config`)."""
-    config = ConfigDict()
-    config.domains = {
-        "dhf1k": {"data": "data/dhf1k/input/1.0.0", "batch_size": 4, "validation_clips": 2},
-        "hollywood2": {"data": "data/hollywood2/input/1.0.0", "batch_size": 4},
-        "ucf_sports": {"data": "data/ucf_sports/input/1.0.0", "batch_size": 4},
-        "salicon": {"data": "data/salicon/input/1.0.0", "batch_size": 32},
-    }
-    config.init = {"encoder": "mobilenet_v2"}
-    config.epochs = 16
-    # As PyTorch 1.0 had it, which the authors trained with (docs/network.md).
-    config.optimizer = {"idle": "momentum"}
-    config.best = {"domain": "dhf1k", "metric": "loss"}
-    config.checkpoints = {"keep": 2, "every_steps": 500}
-    return config
+    return TrainConfig(
+        domains={
+            "dhf1k": DomainConfig("data/dhf1k/input/1.0.0", batch_size=4, validation_clips=2),
+            "hollywood2": DomainConfig("data/hollywood2/input/1.0.0", batch_size=4),
+            "ucf_sports": DomainConfig("data/ucf_sports/input/1.0.0", batch_size=4),
+            "salicon": DomainConfig("data/salicon/input/1.0.0", batch_size=32),
+        },
+        init=InitConfig(encoder="mobilenet_v2"),
+        epochs=16,
+        # As PyTorch 1.0 had it, which the authors trained with (docs/network.md).
+        optimizer=OptimizerConfig(idle="momentum"),
+        best=BestConfig(domain="dhf1k", metric="loss"),
+        checkpoints=CheckpointConfig(keep=2, every_steps=500),
+    )

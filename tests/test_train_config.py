@@ -12,8 +12,15 @@ from tests.conftest import REPOSITORY
 from unisal_jax.domains import DHF1K
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import experiments
-from unisal_jax.train.config import check_same, load_config, network_domain
-from unisal_jax.train.optimizer import OptimizerConfig
+from unisal_jax.train.config import (
+    DomainConfig,
+    OptimizerConfig,
+    TrainConfig,
+    check_same,
+    config_fields,
+    load_config,
+    network_domain,
+)
 
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
 
@@ -52,7 +59,7 @@ def test_overrides():
         ],
     )
     assert config.optimizer.lr == 1.0 and isinstance(config.optimizer.lr, float)
-    assert config.optimizer.domain_lr_scale == {"dhf1k": 0.5}
+    assert config.optimizer.domain_lr_scale == {"dhf1k": 0.5, "salicon": 0.5}
     assert config.optimizer.clip_norm is None
     assert config.epochs == 3 and config.init.weights == "unisal"
     assert config.domains["dhf1k"].input_size == (96, 64) and config.domains["salicon"].flip
@@ -71,7 +78,12 @@ def test_overrides():
         ("--config.order=sorted", r"^config.order: 'sorted' is not one of random, alternating"),
         ("--config.domains.dhf1k.input_size=(64,)", r"^config.domains.dhf1k.input_size: \(64,\) is not"),
         ("--config.domains.dhf1k.input_size=(60,64)", r"domain dhf1k: input size 60x64"),
-        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.data: not set"),
+        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.batch_size: config has no such field"),
+        ("--config.domains.mine={'batch_size': 2}", r"^config.domains.mine.data: not set"),
+        ("--config.optimizer=3", r"^config.optimizer: has fields of its own; set one, as --config.optimizer"),
+        ("--config.my-field=3", r"^config.my-field: config has no such field; unisal train --config FILE"),
+        ("--config.optimizer.warmup_steps=-1", r"^optimizer: warmup_steps -1 is negative"),
+        ("--config.batch_scale=0", r"^config.batch_scale: 0 is not above 0"),
         ("--config.network.skip=True", r"^config.network.skip: no such field; known: prior_maps"),
         ("--config.network.skips=3", r"^config.network.skips: 3 is not bool"),
         ("--config.best.domain=mit1003", r"^config.best.domain: 'mit1003' is not one"),
@@ -88,7 +100,7 @@ def test_wrong_overrides_are_named(override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def get_config(): return {}", "gives a dict, not a ConfigDict"),
+        ("def get_config(): return {}", "gives a dict, not a TrainConfig"),
         ("x = 1", "AttributeError"),
         ("import nothing_such", "ModuleNotFoundError"),
     ],
@@ -102,6 +114,40 @@ def test_wrong_files_are_named(tmp_path, text, message):
         load_config(tmp_path / "none.py")
 
 
+def test_a_config_dict_is_taken(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    config = ConfigDict({'domains': {'dhf1k': {'data': 'synthetic'}}})\n"
+        "    config.optimizer = {'lr': 1, 'clip_norm': None}\n"
+        "    return config\n"
+    )
+    config = load_config(path, ["domains.dhf1k.input_size=[32, 64]", "optimizer.momentum=0"])
+    assert config == TrainConfig(
+        {"dhf1k": DomainConfig("synthetic", input_size=(32, 64))},
+        optimizer=OptimizerConfig(lr=1.0, momentum=0.0, clip_norm=None),
+    )
+
+
+def test_help_lists_every_field(command):
+    """Once each, with what its docstring says of it, its default, and what the config sets."""
+    status, out, _ = command("train", "--config", "smoke", "--help")
+    text = " ".join(out.split())
+    assert status == 0 and len(out.splitlines()[0]) < 100
+    fields = config_fields()
+    assert len(fields) > 60
+    for name, _, meaning in fields:
+        assert meaning[:1] in "(`" or meaning[:1].isupper(), (name, meaning)
+        assert meaning.endswith("."), (name, meaning)
+        assert text.count(f"--config.{name.replace('*', 'NAME')}=VALUE {meaning} [") == 1, name
+    assert "--config.epochs=VALUE Epochs to train. [16; 2]" in text
+    assert "released domains only. [required; 'synthetic']" in text
+    assert "--config.seed=VALUE" not in command("train", "--help")[1]
+    status, _, err = command("train", "--config", "nothing", "--help")
+    assert status == 1 and err.startswith("unisal train: nothing: no such config file")
+
+
 def test_configs_by_name(tmp_path, monkeypatch):
     assert load_config("smoke") == load_config("smoke.py") == load_config(SMOKE)
     assert load_config("settings:iv") == load_config(REPOSITORY / "configs" / "settings.py:iv")
@@ -112,7 +158,7 @@ def test_configs_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a:b").mkdir()
     for path in (tmp_path / "smoke.py", tmp_path / "a:b" / "mine.py"):
-        path.write_text(SMOKE.read_text().replace("config.epochs = 2", "config.epochs = 77"))
+        path.write_text(SMOKE.read_text().replace("epochs=2", "epochs=77"))
     assert load_config("smoke.py").epochs == load_config("a:b/mine.py").epochs == 77
     assert load_config("smoke").epochs == 2
 
@@ -194,6 +240,12 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(load_config(SMOKE), json.dumps(earlier), path)
     with pytest.raises(UnisalError, match=r"with optimizer.idle still, not momentum; name another"):
         check_same(load_config(SMOKE, ["optimizer.idle=momentum"]), json.dumps(earlier), path)
+    folds = load_config("finetune_mit1003:0")
+    check_same(folds, folds.to_json(), path)
+    # But a cosine ends with the last epoch.
+    cosine = "optimizer.schedule=cosine"
+    with pytest.raises(UnisalError, match="with epochs 2, not 5"):
+        check_same(load_config(SMOKE, [cosine, "epochs=5"]), load_config(SMOKE, [cosine]).to_json(), path)
     with pytest.raises(UnisalError, match="damaged"):
         check_same(load_config(SMOKE), stored[:-5], path)
     assert json.loads(stored)["optimizer"]["momentum"] == 0.9

@@ -81,6 +81,32 @@ def test_validation_leaves_out_few(images, tmp_path, most, size):
     assert inputs._validation_batch(validation, most) == size
 
 
+def test_a_batch_that_the_devices_cannot_share():
+    """Refused before any data is opened, with what would do; the paper's does on 1, 2 and 4."""
+    paper = load_config("unisal")
+    for devices in (1, 2, 4):
+        inputs.check_batches(paper, devices)
+    with pytest.raises(
+        UnisalError,
+        match=r"^config.domains.dhf1k.batch_size: a batch of 4 cannot be shared by 8 devices; "
+        r"--config.batch_scale=2, .* would do: batches of dhf1k 8, hollywood2 8, salicon 64, ucf_sports 8$",
+    ):
+        inputs.check_batches(paper, 8)
+    inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 8)
+    inputs.check_batches(dataclasses.replace(paper, batch_scale=4), 8)
+    with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; --config.batch_scale=8,"):
+        inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 32)
+    with pytest.raises(UnisalError, match=r"by 6 devices; --config.batch_scale=3,"):
+        inputs.check_batches(paper, 6)
+
+
+def test_batch_scale(images, tmp_path):
+    own = DomainConfig(str(images), batch_size=2, validation_split="video")
+    config = TrainConfig({"own": own}, batch_scale=4)
+    (training,), (validation,) = inputs.open_sources(config, tmp_path)
+    assert training.batch_size == 8 and validation.batch_size == 2
+
+
 def test_clips_per_video(images, tmp_path):
     options = {"train_split": "video", "stride": 1, "input_size": (32, 64), "clips_per_video": 5}
     own = DomainConfig(str(images), batch_size=2, validation_split="video", **options)

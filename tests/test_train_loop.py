@@ -20,6 +20,7 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import checkpoints, inputs, loop
 from unisal_jax.train import workdir as folders
 from unisal_jax.train.config import (
+    BestConfig,
     CheckpointConfig,
     DomainConfig,
     SyntheticConfig,
@@ -27,7 +28,7 @@ from unisal_jax.train.config import (
     network_domain,
 )
 from unisal_jax.train.optimizer import OptimizerConfig
-from unisal_jax.train.state import create
+from unisal_jax.train.state import UPDATES, create
 from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.store import load_weights
 
@@ -92,17 +93,17 @@ def unbroken(compiled, tmp_path_factory):
         return workdir, run(CONFIG, workdir)
 
 
-def final(workdir, network):
+def final(workdir, network, adamw=False):
     """All arrays of the last checkpoint."""
-    like = create(network, inputs.initial(CONFIG, ())[1])
+    like = create(network, inputs.initial(CONFIG, ())[1], adamw=adamw)
     manager = checkpoints.open_checkpoints(workdir / folders.CHECKPOINTS)
     state, position, skipped = checkpoints.restore(manager, like, network)
     manager.close()
     return state, dict(position), skipped
 
 
-def assert_same_training(workdir, other, network):
-    jax.tree.map(np.testing.assert_array_equal, final(workdir, network), final(other, network))
+def assert_same_training(workdir, other, network, adamw=False):
+    jax.tree.map(np.testing.assert_array_equal, *(final(each, network, adamw) for each in (workdir, other)))
     assert (workdir / folders.VALIDATIONS).read_bytes() == (other / folders.VALIDATIONS).read_bytes()
     assert rows(workdir) == rows(other)
     assert (workdir / folders.BEST).readlink() == (other / folders.BEST).readlink()
@@ -118,14 +119,14 @@ def rows(workdir):
 def at_step(monkeypatch, number, act):
     """Calls `act` when the loop prepares its step with this number, counted from 1."""
     calls = iter(range(1, 100))
-    original = loop.learning_rate
+    original = loop.encoder_frozen
 
     def counted(*args):
         if next(calls) == number:
             act()
         return original(*args)
 
-    monkeypatch.setattr(loop, "learning_rate", counted)
+    monkeypatch.setattr(loop, "encoder_frozen", counted)
 
 
 def test_a_run_leaves_weights_and_logs(unbroken, network):
@@ -169,6 +170,29 @@ def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeyp
                 train(CONFIG, tmp_path)
     assert train(CONFIG, tmp_path).finished
     assert_same_training(tmp_path, unbroken[0], network)
+
+
+def test_adamw_and_a_cosine_go_on_to_the_same_bits(network, monkeypatch, tmp_path):
+    """With a moment and a count of each array in the checkpoint; the learning rate warms up and falls."""
+
+    def kill():
+        raise Killed
+
+    moved = OptimizerConfig("adamw", lr=0.01, schedule="cosine", warmup_steps=1, domain_only=True)
+    config = dataclasses.replace(CONFIG, domains={"salicon": SMALL}, optimizer=moved, best=BestConfig())
+    programs = loop.make_programs(config, network)
+    monkeypatch.setattr(loop, "make_programs", lambda *_: programs)
+    assert run(config, tmp_path / "whole").step == 4
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        at_step(patch, 4, kill)
+        run(config, tmp_path / "killed")
+    assert run(config, tmp_path / "killed").finished
+    assert_same_training(tmp_path / "killed", tmp_path / "whole", network, adamw=True)
+    found = final(tmp_path / "whole", network, adamw=True)[0].momentum[UPDATES]
+    assert set(map(int, jax.tree.leaves(found["salicon"]))) == {0, 4}  # 0: of the RNN that it bypasses
+    assert set(map(int, jax.tree.leaves([found["params"], found["dhf1k"]]))) == {0}
+    rates = [row["learning_rate"] for row in rows(tmp_path / "whole") if row["kind"] == "train"]
+    np.testing.assert_allclose(rates, [0, 0.005, 0.00375, 0.00125], rtol=1e-6)
 
 
 def test_sigterm_saves(train, unbroken, network, monkeypatch, tmp_path):

@@ -180,6 +180,40 @@ def test_sgd_is_pytorchs(descent):
             np.testing.assert_allclose(mine, theirs.detach().numpy(), rtol=1e-12)
 
 
+def test_adamw_is_the_written_rule(descent):
+    """Each part by its own count: the last one joins at the third step."""
+    parameters, gradients, rates = descent
+    last = list(parameters)[-1]
+    config = dataclasses.replace(SGD, name="adamw")
+    with jax.enable_x64(True):
+        ours = jax.tree.map(jnp.asarray, parameters)
+        zeros = jax.tree.map(jnp.zeros_like, ours)
+        counts = {part: jnp.zeros(2, jnp.int32) for part in ours}
+        moments = {state.MEAN: zeros, state.SQUARE: zeros, state.UPDATES: counts}
+        p = dict(parameters)
+        m, v = ({part: np.zeros_like(each) for part, each in p.items()} for _ in range(2))
+        t = dict.fromkeys(p, 0)
+        for step, (gradient, lr) in enumerate(zip(gradients, rates, strict=True)):
+            g = {part: each for part, each in gradient.items() if step >= 2 or part != last}
+            mine = {kind: {part: of[part] for part in g} for kind, of in moments.items()}
+            moved, new, norm = optimizer.updated_by_adamw(config, jnp.asarray(lr), g, ours, mine)
+            ours, moments = ours | moved, {kind: moments[kind] | new[kind] for kind in moments}
+            expected = np.sqrt(sum((each**2).sum() for each in g.values()))
+            np.testing.assert_allclose(norm, expected, rtol=1e-12)
+            for part, each in g.items():
+                each = each * min(1, 1.5 / (expected + 1e-6))
+                decay, scale = (0.3, 0.1) if part == state.ENCODER else (0.02, 1)
+                t[part] += 1
+                m[part] = 0.9 * m[part] + 0.1 * each
+                v[part] = 0.999 * v[part] + 0.001 * each**2
+                mean, square = m[part] / (1 - 0.9 ** t[part]), v[part] / (1 - 0.999 ** t[part])
+                p[part] = p[part] - lr * scale * (mean / (np.sqrt(square) + 1e-8) + decay * p[part])
+                np.testing.assert_allclose(ours[part], p[part], rtol=1e-12)
+    assert {part: count.tolist() for part, count in moments[state.UPDATES].items()} == {
+        part: [count, count] for part, count in t.items()
+    }
+
+
 def test_no_clipping(descent):
     parameters, gradients, _ = descent
     config = OptimizerConfig(momentum=0, weight_decay=0, encoder_weight_decay=0, clip_norm=None)
@@ -213,7 +247,16 @@ def test_learning_rates():
     assert hash(config) == hash(OptimizerConfig())
 
 
-@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"momentum": 1.0}, {"clip_norm": 0.0}, {"idle": "moving"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lr": -1.0},
+        {"momentum": 1.0},
+        {"clip_norm": 0.0},
+        {"idle": "moving"},
+        {"idle": "momentum", "name": "adamw"},
+    ],
+)
 def test_a_wrong_optimizer_is_refused(wrong):
     with pytest.raises(UnisalError, match=next(iter(wrong))):
         OptimizerConfig(**wrong)

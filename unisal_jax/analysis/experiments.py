@@ -99,7 +99,7 @@ def tiny_overrides() -> tuple[str, ...]:
     return (
         "epochs=1",
         "clip_frames=2",
-        "init.encoder=none",
+        "init.encoder=None",
         "network.depthwise=grouped",
         "optimizer.frozen_encoder_epochs=1",
         "optimizer.lr=0.001",

@@ -85,7 +85,10 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     # The full parser of the wanted command alone; the others are here for the list in --help.
     for name, (module, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        # "resolve": `train` has a --help of its own.
+        command = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", conflict_handler="resolve"
+        )
         if name == wanted:
             importlib.import_module(module).configure(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -1,8 +1,11 @@
 """`unisal train`: an experiment from a config file, or the rest of one that was stopped."""
 
 import argparse
+import dataclasses
+import fnmatch
 import shlex
 from pathlib import Path
+from typing import NoReturn
 
 from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
@@ -36,8 +39,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
     several.add_argument("--coordinator", metavar="HOST:PORT", help="an address of the first one's machine")
     several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="this one's number, from 0")
-    parser.epilog = "--config.NAME=VALUE changes a field of the config, as --config.optimizer.lr=0.01."
+    parser.epilog = (
+        "--config.NAME=VALUE changes a field of the config, as --config.optimizer.lr=0.01; "
+        "--config FILE --help lists them."
+    )
+    parser.add_argument("-h", "--help", nargs=0, action=_Help, help="show this and the config's fields")
     parser.set_defaults(check=check, run=run, open_flags=_OVERRIDE)
+
+
+class _Help(argparse.Action):
+    """--help that goes on with the fields of the config, where one was named before it."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object
+    ) -> NoReturn:
+        if namespace.config is not None:
+            _add_fields(parser, namespace.config)
+        parser.print_help()
+        parser.exit()
+
+
+def _add_fields(parser: argparse.ArgumentParser, path: str) -> None:
+    """Adds a flag for each field, with what it means, its default, and what the config file sets."""
+    from unisal_jax.train.config import config_fields, load_config
+    from unisal_jax.train.fields import flat
+
+    parser.usage = f"{parser.prog} --config FILE[:NAME] --workdir DIR [--config.NAME=VALUE ...]"
+    fields = parser.add_argument_group("fields of the config", f"[default; what {path} sets]")
+    values = flat(dataclasses.asdict(load_config(path)))
+    for name, default, meaning in config_fields():
+        required = default is dataclasses.MISSING
+        here = {key: value for key, value in values.items() if fnmatch.fnmatchcase(key, name)}
+        distinct = {repr(value) for value in here.values() if required or value != default}
+        set_here = f"; {', '.join(sorted(distinct))}" if distinct else ""
+        text = f"{meaning} [{'required' if required else repr(default)}{set_here}]"
+        shown = f"--config.{name.replace('*', 'NAME')}=VALUE"
+        fields.add_argument(shown, action="store_true", help=text.replace("%", "%%"))
 
 
 def check(args: argparse.Namespace) -> None:
@@ -53,17 +90,15 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints where the checkpoints are and how to use them."""
-    from unisal_jax.train.experiments import read_config
+    from unisal_jax.train.config import load_config
 
-    values = read_config(args.config, args.overrides)  # before JAX is imported
+    config = load_config(args.config, args.overrides)  # before JAX is imported
 
     from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
-    from unisal_jax.train.config import checked_config
     from unisal_jax.train.loop import train
     from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
-    config = checked_config(values)
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()
     outcome = train(config, args.workdir, prepare_synthetic)

@@ -20,16 +20,23 @@ class UnisalConfig:
     """What the network is made of. The defaults are the released network.
 
     Attributes:
-      domains: those that the network has parameters for.
-      prior_maps, rnn_residual, rnn_bypass, skips, smoothing: the parts that the paper ablates (Table 5).
-        Without the residual the RNN's output replaces its input; the bypass needs the residual.
+      domains: Those that the network has parameters for.
+      prior_maps: Add Gaussian prior maps to the encoder's output (paper, Table 5, as the next four).
       rnn: False leaves the recurrence out: every input takes the bypass.
-      domain_norm, domain_priors, domain_fusion, domain_smoothing: False makes all domains share the part.
+      rnn_residual: Add the RNN's output to its input; False replaces the input.
+      rnn_bypass: Static inputs bypass the RNN; needs the residual.
+      skips: Skip-2x and Skip-4x from the encoder to the decoder.
+      smoothing: Smooth the map by a learned kernel.
+      domain_norm: Batch norms of each domain's own; False: one set for all.
+      domain_priors: Prior maps of each domain's own; False: one set for all.
+      domain_fusion: Fusion of each domain's own; False: one for all.
+      domain_smoothing: Smoothing kernel of each domain's own; False: one for all.
       separable: False puts dense 3x3 convolutions in the place of depthwise ones in cGRU and decoder
         (paper, section 4.6).
       bilinear: False upsamples the decoder's features by learned 4x4 transposed convolutions (section 4.6).
-      skip_dropout, rnn_dropout: probabilities in training.
-      depthwise: form of the depthwise convolutions, see `DepthwiseForm`.
+      skip_dropout: Probability of dropout in the skips, in training.
+      rnn_dropout: Probability of dropout around the RNN, in training.
+      depthwise: Form of the depthwise convolutions: shifted, grouped, or auto: the faster one here.
     """
 
     domains: tuple[Domain, ...] = RELEASED_DOMAINS

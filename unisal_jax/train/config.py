@@ -1,19 +1,16 @@
-"""An experiment: a `configs/*.py` file with overrides, checked and given types.
+"""An experiment: what `get_config()` of a `configs/*.py` file returns, and the checks of it. Needs no JAX.
 
-A file's `get_config()` returns an ml_collections ConfigDict. It names only what differs from the
-defaults, which are the paper's; a key that no field has, or a value of another type, is refused. How
-files are found and run is in `experiments.py`.
+A config names only what differs from the defaults, which are the paper's. How files are found and run,
+and how `--config.NAME=VALUE` changes what they return, is in `experiments.py`; `unisal train --config FILE
+--help` prints the fields with what the docstrings here say of them.
 """
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-from flax.traverse_util import flatten_dict
 
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.plan import Order
@@ -22,12 +19,11 @@ from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, size_b
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import experiments
-from unisal_jax.train.losses import LossWeights
-from unisal_jax.train.optimizer import OptimizerConfig
+from unisal_jax.train.fields import Field, describe, flat, typed
 
 SYNTHETIC = "synthetic"
 
-# A resumed training may go on with other values of these; any other change would make it another one.
+# A resumed training may have other values of these; any other change would make it another training.
 _FREE = ("epochs", "checkpoints", "patience", "log_every", "skip_nonfinite", "workers", "threads")
 
 
@@ -36,19 +32,25 @@ class DomainConfig:
     """One domain and its data.
 
     Attributes:
-      data: folder of a prepared dataset, or `synthetic`: made in the workdir, released domains only.
-      batch_size: clips, or images, in a batch of all devices together.
-      train_split, validation_split: names of the dataset's splits.
-      fold: of a cross-validated dataset (MIT1003), counted from 0: its videos are held out of the
-        training split for validation, and `validation_split` is not used.
-      hold_out: this fraction of the training videos, drawn with the seed, is held out in the same way.
-      clips_per_video: so many are drawn of each training video in an epoch.
-      validation_clips: so many at fixed places of each validation video; one of an image.
-      flip: mirror each training example with probability one half.
-      input_size, target_size, stride, static, bn_momentum: see `Domain`; None leaves a released
-        domain's. A new domain gets its input size by the aspect ratio of its pictures, and is static
-        if all of its videos have one frame.
-      like: a domain of the weights in `init` that a new one starts as a copy of; None starts it fresh.
+      data: Folder of a prepared dataset, or `synthetic`: made in the workdir, released domains only.
+      batch_size: Clips, or images, in a batch of all devices together.
+      train_split: Name of the dataset's split to train on.
+      validation_split: Name of the split to validate on.
+      fold: Fold of a cross-validated dataset (MIT1003), from 0: held out of the training split for
+        validation; `validation_split` is not used.
+      hold_out: Fraction of the training videos, drawn with the seed, to hold out in the same way.
+      clips_per_video: Clips drawn of each training video in an epoch.
+      validation_clips: Clips, at fixed places, of each validation video; one of an image.
+      flip: Mirror each training example with probability one half.
+      input_size: (height, width) of the network's input, multiples of 32. None: a released domain's own,
+        or by the aspect ratio of a new one's images.
+      target_size: (height, width) of loss and scores. None: a released domain's own, or the input size.
+      stride: Frame stride: the interval between frames of one recurrence. None: a released domain's own,
+        or 1.
+      static: Images rather than videos. None: a released domain's own, or whether all videos of a new one
+        have one frame.
+      bn_momentum: Momentum of the batch norms' running statistics. None: a released domain's own, or 0.01.
+      like: Domain of the weights in `init` that a new one starts as a copy of; None starts it fresh.
     """
 
     data: str
@@ -69,11 +71,87 @@ class DomainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are moved. The defaults are the paper's (section 4.1), but for `idle`.
+
+    Attributes:
+      name: `sgd`, the paper's, or `adamw` (Loshchilov and Hutter 2019), whose mean squares decay by 0.999.
+      lr: Learning rate of the first epoch, before `batch_scale`.
+      schedule: How the learning rate falls: `epochs`, by `epoch_decay` after each epoch, or `cosine`, to zero
+        at the last step.
+      warmup_steps: Steps in which the learning rate first rises linearly. None: 0, or those of the first
+        epoch with a `batch_scale` above 1.
+      momentum: Momentum of the gradient, decay included; adamw's decay of the mean gradient.
+      weight_decay: Factor of the parameter that is added to its gradient; adamw adds it to the direction.
+      encoder_weight_decay: The same of the encoder's parameters.
+      encoder_lr_scale: The encoder's learning rate over the others'.
+      epoch_decay: Factor on the learning rate after each epoch.
+      clip_norm: Limit of the joint gradient's norm; None clips nothing.
+      frozen_encoder_epochs: Epochs in which the encoder stays as it is.
+      domain_only: Move each domain's own parameters alone; what domains share stays bit for bit, running
+        statistics included.
+      domain_lr_scale: Domain name -> factor on the learning rate of its batches; 1 if not named.
+      idle: What parameters do that a batch does not use (other domains' own, the bypassed RNN): `still`, they
+        stay bit for bit; `momentum`, once trained, momentum and weight decay keep moving them in every step,
+        as PyTorch 1.0 did in the authors' training.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.04
+    schedule: Literal["epochs", "cosine"] = "epochs"
+    warmup_steps: int | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    encoder_weight_decay: float = 1e-5
+    encoder_lr_scale: float = 0.1
+    epoch_decay: float = 0.8
+    clip_norm: float | None = 2.0
+    frozen_encoder_epochs: int = 2
+    domain_only: bool = False
+    domain_lr_scale: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"salicon": 0.5},
+        hash=False,  # a dict has no hash; equal configs still have equal hashes
+    )
+    idle: Literal["momentum", "still"] = "still"
+
+    def __post_init__(self):
+        for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
+            if getattr(self, name) < 0:
+                raise UnisalError(f"optimizer: {name} {getattr(self, name):g} is negative")
+        if self.warmup_steps is not None and self.warmup_steps < 0:
+            raise UnisalError(f"optimizer: warmup_steps {self.warmup_steps} is negative")
+        if not 0 <= self.momentum < 1:
+            raise UnisalError(f"optimizer: momentum {self.momentum:g} is not in 0 to 1")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise UnisalError(f"optimizer: clip_norm {self.clip_norm:g} is not positive; None clips nothing")
+        # Asked here too: a step can be made without a config file, whose values are checked by type.
+        if self.idle not in ("momentum", "still"):
+            raise UnisalError(f"optimizer: idle {self.idle!r} is not one of momentum, still")
+        if self.name == "adamw" and self.idle == "momentum":
+            raise UnisalError("optimizer: idle momentum is of sgd; with adamw --config.optimizer.idle=still")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossWeights:
+    """What each term counts in the loss. The defaults are the paper's.
+
+    Attributes:
+      kld: Weight of the Kullback-Leibler divergence, in nats (lower is better).
+      cc: Weight of Pearson's correlation, -1 to 1 (higher is better, hence the sign).
+      nss: Weight of the normalised scanpath saliency, in standard deviations (higher is better).
+    """
+
+    kld: float = 1.0
+    cc: float = -0.1
+    nss: float = -0.1
+
+
+@dataclasses.dataclass(frozen=True)
 class InitConfig:
     """What the training starts from; with neither, from random weights.
 
     Attributes:
-      weights: a release's name or a path, as `load_weights` takes it.
+      weights: A release's name or a path, as `load_weights` takes it.
       encoder: `mobilenet_v2` or a .pth file: the encoder alone.
     """
 
@@ -86,8 +164,8 @@ class BestConfig:
     """Which epoch is the best: the one with the lowest loss or kld, or the highest cc or nss.
 
     Attributes:
-      domain: on whose validation clips; None takes the first domain by name.
-      metric: the score.
+      domain: Domain whose validation clips decide; None takes the first by name.
+      metric: Score that decides.
     """
 
     domain: str | None = None
@@ -99,8 +177,8 @@ class CheckpointConfig:
     """When checkpoints are written, and which stay.
 
     Attributes:
-      keep: how many of the latest; the best epoch's stays besides.
-      every_steps: write one after every so many steps too, not only at the end of an epoch.
+      keep: Recent checkpoints to keep, plus the best.
+      every_steps: Write one every N steps too, not only at the end of an epoch.
     """
 
     keep: int = 2
@@ -109,7 +187,14 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig:
-    """How much synthetic data is made for each domain that asks for it: see `unisal_jax.data.synthetic`."""
+    """How much synthetic data is made for each domain that asks for it: see `unisal_jax.data.synthetic`.
+
+    Attributes:
+      train: Training videos.
+      validation: Validation videos.
+      frames: Frames of a video.
+      size: (height, width) of the frames.
+    """
 
     train: int = 4
     validation: int = 2
@@ -122,23 +207,29 @@ class TrainConfig:
     """A whole experiment.
 
     Attributes:
-      domains: by name.
-      seed: of the weights, the data's order and dropout.
-      epochs: how many.
-      order: of the domains' batches in an epoch.
-      clip_frames: frames of a clip.
-      dtype: of the computation; parameters stay float32.
-      sync_norm: take batch norm statistics over the batch of all devices, not each device's part.
-      average_decay: keep a moving average of the weights with this decay a step, and validate and save
-        that; None keeps none. See `step.train_step`.
-      optimizer, loss, init, best, checkpoints, synthetic: see their classes.
-      network: fields of `UnisalConfig` that differ from its defaults (or from those of the weights
-        in `init`).
-      patience: stop after so many epochs without a better one; None never does.
-      log_every: write every so manieth step's scalars.
-      skip_nonfinite: so many steps may have a loss or gradient that is not finite, and are left out;
-        one more stops the training.
-      workers, threads: reading processes (0: this one), and batches that each works on at once.
+      domains: By name.
+      seed: Seed of the weights, the data's order and dropout.
+      epochs: Epochs to train.
+      order: Order of the domains' batches in an epoch: `random`, or `alternating`, one of each in turn.
+      clip_frames: Frames of a clip.
+      batch_scale: Multiply every domain's batch by this; the learning rate too, or by its root for adamw.
+      dtype: Precision of the computation; parameters stay float32.
+      sync_norm: Take batch norm statistics over the batch of all devices, not each device's part.
+      average_decay: Decay a step of a moving average of the weights, which is then validated and saved;
+        None keeps none.
+      optimizer: How the weights are moved.
+      loss: What each term counts.
+      network: Fields of `UnisalConfig` that differ from its defaults, or from those of the weights in `init`.
+      init: What the training starts from.
+      best: Which epoch is the best.
+      checkpoints: When checkpoints are written.
+      synthetic: How much synthetic data is made.
+      patience: Stop after N epochs without a better one; None never does.
+      log_every: Log scalars every N steps.
+      skip_nonfinite: Steps that may have a loss or gradient that is not finite, and change nothing; one
+        more stops the training.
+      workers: Reading processes; 0 reads in this one.
+      threads: Batches that each process reads at once.
     """
 
     domains: Mapping[str, DomainConfig]
@@ -146,6 +237,7 @@ class TrainConfig:
     epochs: int = 16
     order: Order = "random"
     clip_frames: int = CLIP_FRAMES
+    batch_scale: int = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     sync_norm: bool = True
     average_decay: float | None = None
@@ -168,6 +260,7 @@ class TrainConfig:
         if self.best.domain is not None and self.best.domain not in self.domains:
             raise UnisalError(f"config.best.domain: {self.best.domain!r} is not one of config.domains")
         counts: dict[str, int | None] = {"epochs": self.epochs, "clip_frames": self.clip_frames}
+        counts["batch_scale"] = self.batch_scale
         counts["log_every"] = self.log_every
         counts |= {"checkpoints.keep": self.checkpoints.keep, "patience": self.patience}
         counts |= {"checkpoints.every_steps": self.checkpoints.every_steps}
@@ -209,16 +302,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
       UnisalError: no such file, an unknown key or a value of another type; names it.
     """
-    return checked_config(experiments.read_config(path, overrides))
+    config: TrainConfig = typed(TrainConfig, experiments.read_config(path, overrides), "config")
+    return config
 
 
-def checked_config(values: Mapping[str, Any]) -> TrainConfig:
-    """What `experiments.read_config` gives, checked and given types.
-
-    Raises:
-      UnisalError: an unknown key or a value of another type; names it.
-    """
-    return _typed(TrainConfig, dict(values), "config")
+def config_fields() -> list[Field]:
+    """Every field that `--config.NAME=VALUE` can set, in the order of the classes here."""
+    rows = []
+    for row in describe(TrainConfig):
+        if row.name == "network":
+            switches = describe(UnisalConfig, "network.")
+            rows += [each for each in switches if each.name != "network.domains"]
+        else:
+            rows.append(row)
+    return rows
 
 
 def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
@@ -251,55 +348,19 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
       UnisalError: names the first field that differs.
     """
     try:
-        old = flatten_dict(dict(json.loads(stored)), sep=".")
-    except (ValueError, TypeError) as error:
+        # Typed, so that a field that came later has its default, which is what was done before.
+        old = flat(json.loads(typed(TrainConfig, json.loads(stored), "config").to_json()))
+    except (ValueError, UnisalError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
-    new = flatten_dict(json.loads(config.to_json()), sep=".")
-    # A field that came later had its default before.
-    old = flatten_dict(json.loads(TrainConfig(config.domains).to_json()), sep=".") | old
+    new = flat(json.loads(config.to_json()))
+    # A cosine ends with the last epoch: with more of them every step's learning rate is another.
+    free = set(_FREE) - ({"epochs"} if config.optimizer.schedule == "cosine" else set())
     for name in sorted(old.keys() | new.keys()):
-        if name.split(".")[0] not in _FREE and old.get(name) != new.get(name):
+        if name.split(".")[0] not in free and old.get(name) != new.get(name):
             raise UnisalError(
                 f"{path}: holds a training with {name} {old.get(name)}, not {new.get(name)}; "
                 "name another --workdir"
             )
-
-
-def _typed(hint: Any, value: Any, name: str) -> Any:
-    """The value as the type hint says, or UnisalError that names it."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _record(typing.cast(type, hint), value, name)
-    if origin in (types.UnionType, typing.Union):
-        for argument in arguments:
-            try:
-                return _typed(argument, value, name)
-            except UnisalError:
-                continue
-    elif origin is Mapping and isinstance(value, dict):
-        return {key: _typed(arguments[1], each, f"{name}.{key}") for key, each in value.items()}
-    elif origin is tuple and isinstance(value, tuple | list) and len(value) == len(arguments):
-        return tuple(_typed(a, each, name) for a, each in zip(arguments, value, strict=True))
-    elif origin is Literal and value in arguments:
-        return value
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == isinstance(value, bool):
-        return value
-    raise UnisalError(f"{name}: {value!r} is not {_wanted(hint)}")
-
-
-def _record(cls: type, values: dict[str, Any], name: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise UnisalError(f"{name}.{key}: no such field; known: {', '.join(fields)}")
-    for key, field in fields.items():
-        required = field.default is field.default_factory is dataclasses.MISSING
-        if required and key not in values:
-            raise UnisalError(f"{name}.{key}: not set")
-    return cls(**{key: _typed(hints[key], value, f"{name}.{key}") for key, value in values.items()})
 
 
 def _check_network(switches: Mapping[str, Any]) -> None:
@@ -308,10 +369,4 @@ def _check_network(switches: Mapping[str, Any]) -> None:
         if key == "domains" or key not in hints:
             known = ", ".join(name for name in hints if name != "domains")
             raise UnisalError(f"config.network.{key}: no such field; known: {known}")
-        _typed(hints[key], value, f"config.network.{key}")
-
-
-def _wanted(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
-    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
+        typed(hints[key], value, f"config.network.{key}")

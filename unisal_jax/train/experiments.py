@@ -1,10 +1,11 @@
 """Config files: found by path or by name, run, and changed by overrides; without JAX, which takes seconds.
 
-A file's `get_config()` returns an ml_collections ConfigDict. One that holds several experiments takes the
-name of one as an argument, `FILE:NAME`, and lists the names in `NAMES`.
+A file's `get_config()` returns a `config.TrainConfig`, or an ml_collections ConfigDict of its fields. One
+that holds several experiments takes the name of one as an argument, `FILE:NAME`, and lists the names in
+`NAMES`.
 """
 
-import ast
+import dataclasses
 import importlib.util
 import inspect
 from collections.abc import Sequence
@@ -66,18 +67,48 @@ def read_config(text: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     """
     values = _run(*find_config(text))
     for override in overrides:
-        name, equals, value = override.removeprefix("--").removeprefix("config.").partition("=")
-        if not equals or not name:
-            raise UnisalError(f"{override}: an override is --config.NAME=VALUE")
-        *parents, last = name.split(".")
-        node = values
-        for parent in parents:
-            child = node.setdefault(parent, {})
-            if not isinstance(child, dict):
-                raise UnisalError(f"config.{name}: config has no such field")
-            node = child
-        node[last] = _literal(value)
+        values = _overridden(values, override.removeprefix("--").removeprefix("config."))
     return values
+
+
+def _overridden(values: dict[str, Any], override: str) -> dict[str, Any]:
+    """The values with one changed by ml_collections' flag of its name; a mapping may get a new key.
+
+    One flag at a time, so that an error names the one that is wrong.
+    """
+    from absl import flags
+    from ml_collections import ConfigDict, FieldReference, config_flags
+
+    def node(value: Any) -> Any:
+        # Any literal is taken here: types are checked by the fields' hints, which know more of them.
+        if isinstance(value, dict):
+            return {key: node(each) for key, each in value.items()}
+        return FieldReference(value, field_type=object)
+
+    flag, known = f"--config.{override}", flags.FlagValues()
+    name, equals, _ = override.partition("=")
+    if not equals or not name:
+        raise UnisalError(f"{flag}: an override is --config.NAME=VALUE")
+    try:
+        config_flags.DEFINE_config_dict(
+            "config",
+            ConfigDict(node(values)),
+            flag_values=known,
+            lock_config=False,
+            accept_new_attributes=True,
+            sys_argv=[flag],
+        )
+        known(["unisal", flag])
+        changed: dict[str, Any] = known.config.to_dict()
+        return changed
+    except flags.IllegalFlagValueError as error:
+        raise UnisalError(
+            f"config.{name}: has fields of its own; set one, as --config.{name}.FIELD=VALUE"
+        ) from error
+    except (LookupError, TypeError, ValueError, RecursionError, flags.Error) as error:
+        raise UnisalError(
+            f"config.{name}: config has no such field; unisal train --config FILE --help lists them"
+        ) from error
 
 
 def _run(path: Path, name: str) -> dict[str, Any]:
@@ -95,8 +126,10 @@ def _run(path: Path, name: str) -> dict[str, Any]:
     except Exception as error:
         # It is the user's program: it may raise anything.
         raise UnisalError(f"{path}: {type(error).__name__}: {error}") from error
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return dataclasses.asdict(config)
     if not isinstance(config, ConfigDict):
-        raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a ConfigDict")
+        raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a TrainConfig")
     return config.to_dict()
 
 
@@ -114,13 +147,3 @@ def _arguments(module: ModuleType, path: Path, name: str) -> list[str]:
     if not name and parameters[0].default is inspect.Parameter.empty:
         raise UnisalError(f"{path}: get_config() takes an argument; name it, as {path.name}:NAME")
     return [name] if name else []
-
-
-def _literal(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

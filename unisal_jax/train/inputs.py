@@ -1,6 +1,7 @@
 """What a training starts from: each domain's data, the network and its first weights."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,17 @@ def open_sources(
     """
     training, validation = [], []
     devices = jax.device_count()
+    check_batches(config, devices)
     for name in sorted(config.domains):
         domain = config.domains[name]
-        if domain.batch_size % devices:
-            raise UnisalError(
-                f"config.domains.{name}.batch_size: {domain.batch_size} cannot be shared by {devices} devices"
-            )
+        batch_size = domain.batch_size * config.batch_scale
         seen, unseen = _splits(
             name, data_folder(name, config, workdir, prepare_synthetic), domain, config.seed
         )
         shared = Source(
             network_domain(name, domain, seen.videos),
             seen,
-            domain.batch_size,
+            batch_size,
             config.clip_frames,
             drawn_clips=domain.clips_per_video,
             flip=domain.flip,
@@ -66,8 +65,26 @@ def open_sources(
         fixed = dataclasses.replace(
             shared, prepared=unseen, batch_size=devices, fixed_clips=clips, flip=False
         )
-        validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, domain.batch_size)))
+        validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, batch_size)))
     return training, validation
+
+
+def check_batches(config: TrainConfig, devices: int) -> None:
+    """Checks that every domain's batch is a multiple of the devices.
+
+    Raises:
+      UnisalError: one is not; names it, and the smallest `batch_scale` with which all are.
+    """
+    sizes = {name: config.domains[name].batch_size for name in sorted(config.domains)}
+    uneven = [name for name, size in sizes.items() if size * config.batch_scale % devices]
+    if uneven:
+        needed = math.lcm(*(devices // math.gcd(devices, size) for size in sizes.values()))
+        would_do = ", ".join(f"{name} {size * needed}" for name, size in sizes.items())
+        raise UnisalError(
+            f"config.domains.{uneven[0]}.batch_size: a batch of {sizes[uneven[0]] * config.batch_scale} "
+            f"cannot be shared by {devices} devices; --config.batch_scale={needed}, or a multiple of that, "
+            f"would do: batches of {would_do}"
+        )
 
 
 def data_folder(

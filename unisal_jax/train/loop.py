@@ -27,8 +27,9 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.cloud import working_folder
 from unisal_jax.train.config import SYNTHETIC, TrainConfig
-from unisal_jax.train.optimizer import encoder_frozen, learning_rate
+from unisal_jax.train.optimizer import encoder_frozen
 from unisal_jax.train.pictures import validation_sheet
+from unisal_jax.train.schedule import learning_rates
 from unisal_jax.train.state import AXIS, TrainState, create, moving, replicate
 from unisal_jax.train.step import EvalStep, Metrics, TrainStep, eval_step, pmapped, pmapped_eval, train_step
 from unisal_jax.train.workdir import Validations, Workdir, impatient
@@ -106,7 +107,7 @@ def train(
             shard_count=jax.process_count(),
         )
         network, variables = inputs.initial(config, [source.domain for source in sources])
-        start = create(network, variables, config.average_decay is not None)
+        start = create(network, variables, config.average_decay is not None, config.optimizer.name == "adamw")
         with closing(loader):
             state, position, skipped, validations = folder.restore(start, network)
             if position is not None:
@@ -134,6 +135,10 @@ class _Run:
         self.loader, self.held_out, self.stop = loader, held_out, stop
         self.skipped = skipped
         self.programs = make_programs(config, network)
+        self.rates = {
+            name: learning_rates(config, each.source.domain, loader.steps_per_epoch)
+            for name, each in loader.examples.items()
+        }
         self.pending: _Dispatched | None = None
         self.since, self.frames = time.perf_counter(), 0
 
@@ -172,7 +177,7 @@ class _Run:
                     return Outcome(step, True, self.folder.best(validations), validations)
                 batch = next(self.loader)
                 frozen = encoder_frozen(config.optimizer, batch.epoch)
-                lr = learning_rate(config.optimizer, batch.epoch, batch.domain)
+                lr = float(self.rates[batch.domain.name][step])
                 program = self.programs.train(batch.domain, frozen)
                 state, metrics = program(state, jnp.float32(lr), place(batch.arrays), dropout_key)
                 step += 1

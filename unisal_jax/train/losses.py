@@ -1,27 +1,11 @@
 """The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; reference.md, "Training")."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
+from unisal_jax.train.config import LossWeights
+
 _PIXELS = (-2, -1)
-
-
-@dataclasses.dataclass(frozen=True)
-class LossWeights:
-    """What each term counts in the loss. The defaults are the paper's.
-
-    Attributes:
-      kld: of the Kullback-Leibler divergence, in nats (lower is better).
-      cc: of Pearson's correlation, -1 to 1 (higher is better, hence the sign).
-      nss: of the normalised scanpath saliency, in standard deviations (higher is better).
-    """
-
-    kld: float = 1.0
-    cc: float = -0.1
-    nss: float = -0.1
-
 
 PAPER_LOSS = LossWeights()
 

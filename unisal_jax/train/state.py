@@ -23,6 +23,9 @@ AXIS = "batch"
 ENCODER = "encoder"
 """Name of the encoder's part, see `parts`."""
 
+MEAN, SQUARE, UPDATES = "mean", "square", "updates"
+"""AdamW's trees in the place of the momentum: mean gradient, its mean square, updates of each array."""
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -30,7 +33,8 @@ class TrainState:
 
     Attributes:
       variables: the network's, all collections.
-      momentum: of the trainable collections (`params` and each domain's), in the same structure.
+      momentum: of the trainable collections (`params` and each domain's), in the same structure; of AdamW a
+        dict of three such trees, MEAN, SQUARE and UPDATES (int32 scalars).
       step: int32 scalar, how many steps were taken, of all domains together.
       average: moving average of the variables over the steps, or None if none is kept.
     """
@@ -46,8 +50,10 @@ class TrainState:
         return self.variables if self.average is None else self.average
 
 
-def create(config: UnisalConfig, variables: Mapping[str, Any], averaged: bool = False) -> TrainState:
-    """The state before the first step: a copy of the variables, and no momentum.
+def create(
+    config: UnisalConfig, variables: Mapping[str, Any], averaged: bool = False, adamw: bool = False
+) -> TrainState:
+    """The state before the first step: a copy of the variables, and momentum of zeros.
 
     A copy, so that donating the state to a step does not delete the caller's arrays.
     """
@@ -58,6 +64,9 @@ def create(config: UnisalConfig, variables: Mapping[str, Any], averaged: bool = 
     copied = copy()
     trainable = {name: copied[name] for name in _trainable(config) if name in copied}
     momentum = jax.tree.map(jnp.zeros_like, trainable)
+    if adamw:
+        updates = jax.tree.map(lambda leaf: jnp.zeros((), jnp.int32), trainable)
+        momentum = {MEAN: momentum, SQUARE: jax.tree.map(jnp.zeros_like, trainable), UPDATES: updates}
     return TrainState(copied, momentum, jnp.zeros((), jnp.int32), copy() if averaged else None)
 
 

@@ -12,7 +12,7 @@ from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
-from unisal_jax.train.optimizer import OptimizerConfig, updated
+from unisal_jax.train.optimizer import OptimizerConfig, updated, updated_by_adamw
 from unisal_jax.train.state import (
     AXIS,
     TrainState,
@@ -34,7 +34,7 @@ EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
 # short training. After so many times ten steps the given decay alone decides.
 _AVERAGE_WARMUP = 10
 
-_STATISTICS = "statistics"
+_STATISTICS, _MOMENTUM = "statistics", "momentum"
 
 
 def train_step(
@@ -112,13 +112,21 @@ def train_step(
             gradient = jax.lax.pmean(gradient, axis_name)
             if not sync_norm:
                 measured = jax.lax.pmean(measured, axis_name)
-        mine, momentum = parts(state.variables, domain), parts(moving(state.momentum, *moves), domain)
+        mine = parts(state.variables, domain)
+        # SGD holds one tree of the parameters' structure, AdamW three.
+        held = state.momentum if optimizer.name == "adamw" else {_MOMENTUM: state.momentum}
+        kinds = {kind: parts(moving(tree, *moves), domain) for kind, tree in held.items()}
         others: dict[str, Tree] = {}
         if optimizer.idle == "momentum":
             others = idle(state.variables, config, domain, domain_only)
-            momentum |= idle(state.momentum, config, domain, domain_only)
-        parameters, velocities = vectors(mine | others), vectors(momentum)
-        moved, traced, norm = updated(optimizer, lr, gradient, parameters, velocities)
+            kinds[_MOMENTUM] |= idle(state.momentum, config, domain, domain_only)
+        parameters = vectors(mine | others)
+        moments = {kind: vectors(pieces) for kind, pieces in kinds.items()}
+        if optimizer.name == "adamw":
+            moved, traced, norm = updated_by_adamw(optimizer, lr, gradient, parameters, moments)
+        else:
+            moved, velocities, norm = updated(optimizer, lr, gradient, parameters, moments[_MOMENTUM])
+            traced = {_MOMENTUM: velocities}
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
         def kept(new: Vectors, old: Vectors) -> Vectors:
@@ -150,8 +158,12 @@ def train_step(
             **_norms("parameter_norm", {name: parameters[name] for name in mine}),
             "finite": finite,
         }
-        held = replaced(state.momentum, momentum, kept(traced, velocities))
-        return TrainState(variables, held, state.step + 1, average), metrics
+        new_held = {
+            kind: replaced(tree, kinds[kind], kept(traced[kind], moments[kind]))
+            for kind, tree in held.items()
+        }
+        momentum = new_held if optimizer.name == "adamw" else new_held[_MOMENTUM]
+        return TrainState(variables, momentum, state.step + 1, average), metrics
 
     return step
 

@@ -26,7 +26,8 @@ from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import VideoWriter, open_video
+from unisal_jax.media.video import open_video
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
@@ -126,6 +127,7 @@ def main() -> None:
     result = {
         "alone_ms": alone,
         "bound_fps": round(1e3 / threads[slowest], 1),
+        "engine": model.engine.name,
         "fps": round(summary.frames / summary.seconds, 2),
         "frames": summary.frames,
         "machine": measure.machine(),

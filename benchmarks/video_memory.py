@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from unisal_jax.files import atomic_path
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip
 
 

@@ -1,6 +1,7 @@
 """The TFDS builders: one a released dataset, and one for own data."""
 
 import abc
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from data_prep.shards import (
 )
 from unisal_jax.data.geometry import TRAINING
 from unisal_jax.data.layouts.datasets import DATASETS, Dataset
+from unisal_jax.data.layouts.own import scan_folders
 from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError, one_line
@@ -38,7 +40,7 @@ INPUT = tfds.core.BuilderConfig(
 )
 
 
-class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
     """A record a frame, all frames of a video in a row and in order, in array_record files.
 
     Records are written straight to their shards: TFDS's own writer first collects a whole split to
@@ -46,7 +48,10 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder of the unpacked release as `manual_dir`."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Run `unisal prepare NAME --raw DIR --data-dir DATA_DIR`, or give the folder of the unpacked release "
+        "as `manual_dir` of `tfds.download.DownloadConfig`."
+    )
 
     def __init__(self, *, seed: int = 0, partial: bool = False, show_progress: bool = False, **kwargs: Any):
         """Makes the builder.
@@ -117,6 +122,39 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 
     def _split_generators(self, dl_manager: Any) -> dict[str, tuple[Shard, ...]]:
         return self.plan(Path(dl_manager.manual_dir))[1]
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """As every TFDS builder; `data_prep.prepare.prepare` also locks, resumes and verifies."""
+        super().download_and_prepare(**kwargs)
+        shutil.rmtree(self.stage, ignore_errors=True)
+
+    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """As every TFDS builder, what `tfds.load` gives: a tf.data.Dataset.
+
+        Raises:
+            UnisalError: TensorFlow is not installed.
+        """
+        if importlib.util.find_spec("tensorflow") is None:
+            raise UnisalError(
+                f"{self.name}: tfds.load gives tf.data, which needs TensorFlow; tfds.data_source needs none"
+            )
+        return super().as_dataset(*args, **kwargs)
+
+    def _as_dataset(
+        self, split: Any, decoders: Any = None, read_config: Any = None, shuffle_files: bool = False
+    ) -> Any:
+        """The records in their order, by the data source: TFDS makes no tf.data of array_record files."""
+        import tensorflow as tf
+
+        raw = self.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        records = tf.data.Dataset.from_generator(
+            lambda: (raw[number] for number in range(len(raw))), output_signature=tf.TensorSpec((), tf.string)
+        )
+        decoded = records.map(
+            lambda record: self.info.features.deserialize_example(record, decoders=decoders),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return decoded.apply(tf.data.experimental.assert_cardinality(len(raw)))
 
     # TFDS's way to see a builder's examples without preparing them; `write_shard` takes the same records.
     def _generate_examples(self, shard: Shard) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -218,14 +256,18 @@ def _take(shard: Shard, stage: Path, path: Path) -> StoredShard:
     return StoredShard(path.name, facts)
 
 
-class ReleasedBuilder(SaliencyBuilder, skip_registration=True):  # type: ignore[call-arg]
+class ReleasedBuilder(SaliencyBuilder):
     """A released dataset of the table `DATASETS`."""
 
-    dataset: ClassVar[Dataset]
     BUILDER_CONFIGS: ClassVar = [FULL, INPUT]
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any):
         super().__init__(seed=self.dataset.seed if seed is None else seed, **kwargs)
+
+    @property
+    @abc.abstractmethod
+    def dataset(self) -> Dataset:
+        """Its entry in the table."""
 
     def scan(self, root: Path) -> Release:
         """Reads the release's layout."""
@@ -286,24 +328,58 @@ class Mit300(ReleasedBuilder):
     BUILDER_CONFIGS: ClassVar = [FULL]
 
 
+class _AnyName(dict[str, tfds.core.BuilderConfig]):
+    """Configs among which TFDS finds every name, so that it asks the builder for it."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 class Own(SaliencyBuilder):
     """Own data, as released; each collection is a config of its own under `own/`."""
 
-    def __init__(self, *, name: str, scan: Callable[[Path], Release], **kwargs: Any):
+    builder_configs = _AnyName()
+
+    def __init__(
+        self,
+        *,
+        config: str | None = None,
+        scan: Callable[[Path], Release] = scan_folders,
+        data_dir: str | Path | None = None,
+        **kwargs: Any,
+    ):
         """Makes the builder.
 
         Args:
-            name: of the collection.
+            config: name of the collection; by default the only one that is prepared.
             scan: reads the folder that `prepare` is given.
+            data_dir: folder of all prepared datasets; by default TFDS's.
+            **kwargs: as for `SaliencyBuilder`.
+
+        Raises:
+            UnisalError: no collection is named, and there is none or more than one.
         """
         self._scan_own = scan
+        name = config or self._only(Path(data_dir or tfds.core.constants.DATA_DIR))
         # TFDS warns of every config that is not in its class's list.
         level = logging.get_verbosity()
         logging.set_verbosity(logging.ERROR)
         try:
-            super().__init__(config=tfds.core.BuilderConfig(name=name, description="own data"), **kwargs)
+            super().__init__(
+                config=tfds.core.BuilderConfig(name=name, description="own data"), data_dir=data_dir, **kwargs
+            )
         finally:
             logging.set_verbosity(level)
+
+    def _only(self, data_dir: Path) -> str:
+        """The one collection that is prepared in the folder of all prepared datasets."""
+        folder = data_dir / self.name
+        infos = sorted(folder.glob(f"*/{self.VERSION}/dataset_info.json"))
+        there = [path.parent.parent.name for path in infos]
+        if len(there) != 1:
+            held = f"holds {', '.join(there)}" if there else "holds no prepared collection"
+            raise UnisalError(f"{folder}: {held}; name one, as {self.name}/{there[0] if there else 'NAME'}")
+        return there[0]
 
     @property
     def label(self) -> str:
@@ -321,5 +397,5 @@ class Own(SaliencyBuilder):
 
 
 BUILDERS: dict[str, type[ReleasedBuilder]] = {
-    cls.dataset.name: cls for cls in (Dhf1k, Hollywood2, UcfSports, Salicon, Mit1003, Mit300)
+    cls.name: cls for cls in (Dhf1k, Hollywood2, UcfSports, Salicon, Mit1003, Mit300)
 }

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.fake_cloud import cloud  # noqa: F401
 from tests.golden_weights import make_weights
 from unisal_jax.domains import UCF_SPORTS
 from unisal_jax.errors import UnisalError

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 SIZE = (64, 96)
 ROOM = 50_000_000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 EACH = 1000  # inputs of a kind
 COUNTED: dict[str, int] = {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from unisal_jax.files import atomic_path
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.outputs import PredictionFiles, make_folders

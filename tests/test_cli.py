@@ -13,7 +13,7 @@ from PIL import Image
 from tests.conftest import REPOSITORY
 from tests.golden_weights import make_weights
 from unisal_jax import __version__
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.weights import pth
 
 

@@ -13,7 +13,8 @@ from unisal_jax.apps.crop import VideoCrops, best_crop, crop_size, crop_video
 from unisal_jax.apps.track import BestPath, Smoothed
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image
-from unisal_jax.media.video import VideoWriter, open_video
+from unisal_jax.media.video import open_video
+from unisal_jax.media.video_writer import VideoWriter
 
 
 def blob(size, row, column, spread=8.0):

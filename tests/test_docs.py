@@ -29,7 +29,7 @@ from unisal_jax.data import synthetic
 from unisal_jax.domains import find_domain
 from unisal_jax.evaluate.protocols import PROTOCOLS
 from unisal_jax.evaluate.wording import SCORE_TITLES
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain
 from unisal_jax.models.shapes import variable_shapes

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from unisal_jax.media.images import read_image, write_png
-from unisal_jax.media.video import VideoWriter, open_video
+from unisal_jax.media.video import open_video
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.weights.store import load_weights
 
 NOWHERE = Path("/proc/unisal")  # where nobody may write, root neither

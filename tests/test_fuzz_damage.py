@@ -24,7 +24,8 @@ from unisal_jax.data.layouts.truth import read_mat
 from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
-from unisal_jax.media.video import VideoWriter, open_video
+from unisal_jax.media.video import open_video
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.weights import pth, store
 
 pytestmark = pytest.mark.fuzz

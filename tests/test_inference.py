@@ -16,7 +16,8 @@ from unisal_jax.inference.engines import open_engine
 from unisal_jax.inference.fold import fold
 from unisal_jax.inference.jax_engine import Program, log_density
 from unisal_jax.inference.jax_operations import forms_of
-from unisal_jax.inference.onnx_graph import Plan, build
+from unisal_jax.inference.onnx_graph import build
+from unisal_jax.inference.onnx_plan import Plan
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import open_video
 from unisal_jax.models.config import UnisalConfig

@@ -23,13 +23,13 @@ from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount, draw
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import map_to_grey
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 AMOUNT = Amount(size=(40, 56), observers=2)
 
 
 def _prepare(root, tmp_path, scan=scan_folders):
-    prepared = prepare(Own(name="mine", scan=scan, data_dir=tmp_path / "data"), root)
+    prepared = prepare(Own(config="mine", scan=scan, data_dir=tmp_path / "data"), root)
     assert prepared.path == tmp_path / "data" / "own" / "mine" / "1.0.0"
     return prepared
 
@@ -142,7 +142,7 @@ def test_table_of_videos(tmp_path):
     _write_table(table, [("v", 5, 7, 5, 6)])
     with pytest.raises(UnisalError, match=r"v.mp4: 4 frames, but 1 fixations are on later ones \(frame 4"):
         prepare(
-            Own(name="late", scan=lambda r: scan_table(r, table, 3.0, 1), data_dir=tmp_path / "data"), raw
+            Own(config="late", scan=lambda r: scan_table(r, table, 3.0, 1), data_dir=tmp_path / "data"), raw
         )
 
 
@@ -199,7 +199,7 @@ def _counts(raw, tmp_path, text, first_frame=0):
     """Fixations of each stimulus, prepared from a table."""
     table = tmp_path / "gaze.csv"
     table.write_text(text, encoding="utf-8")
-    made = Own(name="t", scan=lambda r: scan_table(r, table, 3.0, first_frame), data_dir=tmp_path / "data")
+    made = Own(config="t", scan=lambda r: scan_table(r, table, 3.0, first_frame), data_dir=tmp_path / "data")
     prepared = prepare(made, raw)
     videos = [video for some in prepared.manifest["splits"].values() for video in some]
     return {video["id"]: video["fixations"] + video["outside"] for video in videos}, prepared

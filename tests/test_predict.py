@@ -20,7 +20,8 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.inference import jax_engine
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.images import read_image, resize_frame
-from unisal_jax.media.video import VideoWriter, open_video
+from unisal_jax.media.video import open_video
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.models import layers
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 from unisal_jax.predict.model import SaliencyModel

@@ -9,7 +9,7 @@ from PIL import Image
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.regions import Region, read_regions, score_regions
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 BOXES = [
     {"name": "whole", "left": 0, "top": 0, "width": 80, "height": 60},

@@ -12,7 +12,7 @@ from unisal_jax.data.layouts.datasets import DATASETS
 from unisal_jax.data.synthetic import Amount
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import open_data
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 AMOUNT = Amount(train=2, validation=1, test=1, frames=3, size=(40, 56), observers=2)
 LAYOUTS = ("dhf1k", "dhf1k-videos", "hollywood2", "ucf_sports", "salicon", "salicon-png", "mit1003")
@@ -150,5 +150,5 @@ def test_doubtful_fixations_are_told_when_they_are_prepared(tmp_path):
             (tmp_path / "raw" / part).mkdir(parents=True, exist_ok=True)
             suffix = "jpg" if part == "fixations" and name == "a" else "png"
             Image.fromarray(pixels).save(tmp_path / "raw" / part / f"{name}.{suffix}", quality=95)
-    prepared = prepare(Own(name="mine", scan=scan_folders, data_dir=tmp_path / "data"), tmp_path / "raw")
+    prepared = prepare(Own(config="mine", scan=scan_folders, data_dir=tmp_path / "data"), tmp_path / "raw")
     assert "those of 1 frame from JPEG files or from what looks like a blurred" in describe(prepared.manifest)

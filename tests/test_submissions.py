@@ -16,7 +16,7 @@ from unisal_jax.evaluate.submissions import (
     write_submission,
 )
 from unisal_jax.media.images import map_to_grey
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.model import load
 
 

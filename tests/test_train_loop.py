@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from data_prep.prepare import prepare_synthetic
+from tests.fake_cloud import download
 from tests.golden_weights import made_up
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -233,6 +234,23 @@ def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
 
     at_step(monkeypatch, 1, another)
     assert train(CONFIG, tmp_path).finished and refused
+
+
+def test_a_workdir_in_the_cloud(train, unbroken, network, monkeypatch, tmp_path, cloud):
+    """Killed with all that it had not sent, in mid-epoch; the rest of the training is the unbroken one's."""
+
+    def kill():
+        cloud.failing = True
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, kill)
+        with pytest.raises(UnisalError, match=r"^gs://bucket/run: cannot be written .no connection."):
+            train(CONFIG, "gs://bucket/run")
+    cloud.failing = False
+    assert "bucket/run/checkpoints/4/commit_success.txt" in cloud.objects
+    assert train(CONFIG, "gs://bucket/run").finished
+    assert_same_training(download(cloud, "bucket/run", tmp_path), unbroken[0], network)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media import open_video
 from unisal_jax.media.frame_times import steps_of
 from unisal_jax.media.images import read_image
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 
 def pictures(count, height=48, width=64):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 
 TOOLS = ("Xvfb", "openbox", "xdotool", "wmctrl")
 CLOSING = {"q": ("xdotool", "key", "q"), "window manager": ("wmctrl", "-c", "clip")}

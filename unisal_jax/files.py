@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,27 @@ _SYSTEM_NAMES = frozenset(
 # What a disk says where it cannot hold a name: too long, or bytes that it does not take.
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 _NAME_BYTES = 255  # of most disks, for where the disk does not say
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_address(path: str | Path) -> bool:
+    """Whether a path has a scheme, as gs://bucket/folder has: it is on no disk."""
+    return _ADDRESS.match(str(path)) is not None
+
+
+def check_on_disk(path: str | Path) -> None:
+    """Refuses an address, of which `Path` would make a folder `gs:`.
+
+    Raises:
+      UnisalError: it is one; says what to do.
+    """
+    if is_address(path):
+        raise UnisalError(
+            f"{path}: must be on a disk; copy it here, or mount the bucket (gs:// with gcsfuse) and name the "
+            "folder"
+        )
 
 
 def is_hidden(name: str) -> bool:

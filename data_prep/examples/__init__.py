@@ -18,7 +18,7 @@ def run(name: str, scan: Callable[[Path], Release], description: str) -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     args = parser.parse_args()
     try:
-        prepared = prepare(Own(name=name, scan=scan, data_dir=args.data_dir, show_progress=True), args.raw)
+        prepared = prepare(Own(config=name, scan=scan, data_dir=args.data_dir, show_progress=True), args.raw)
         print(f"{prepared.path}\n{describe(prepared.manifest)}")
         for note in prepared.notes:
             print(f"  left out: {note}")

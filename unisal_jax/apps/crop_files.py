@@ -17,7 +17,7 @@ from unisal_jax.documents import rounded, write_json
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import VideoWriter, camera_number, open_video
+from unisal_jax.media.video import camera_number, open_video
 from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at
 from unisal_jax.predict.records import forget
 
@@ -77,6 +77,8 @@ class CropFiles:
         yield track
         crops = track.finish()
         if "crop" in self.kinds:
+            from unisal_jax.media.video_writer import VideoWriter  # late: images need no FFmpeg
+
             target = self.out / "crop" / f"{source.name}.mp4"
             with open_video(source.path) as frames, VideoWriter(target, track.window, fps) as writer:
                 for crop, frame in zip(crops, frames, strict=False):

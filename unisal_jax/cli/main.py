@@ -9,6 +9,7 @@ import sys
 from typing import NoReturn, TextIO
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_on_disk
 
 # Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
 COMMANDS = {
@@ -106,6 +107,7 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     if args.command is None:
         parser.print_help()
         return 1
+    _check_on_disk(argv, args)
     if hasattr(args, "check"):
         args.check(args)
     if of_its_own and args.command in _XLA_COMMANDS:
@@ -116,8 +118,31 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     return status
 
 
+# Arguments that may be addresses, and how these begin; every other file or folder is on a disk.
+_ADDRESSES = {"workdir": "", "weights": "hf://", "input": "hf://"}
+
+
+def _check_on_disk(argv: list[str], args: argparse.Namespace) -> None:
+    """Refuses addresses such as gs://bucket/file, as far as the commands can only read and write on disks.
+
+    Raises:
+      UnisalError: names the first one.
+    """
+    allowed = {
+        value
+        for name, start in _ADDRESSES.items()
+        if isinstance(value := getattr(args, name, None), str) and value.startswith(start)
+    }
+    for arg in argv:
+        value = arg.partition("=")[2] if arg.startswith("--") and "=" in arg else arg
+        if value not in allowed and not (arg.startswith("--config.") and value.startswith("hf://")):
+            check_on_disk(value)
+
+
 def _set_up_process() -> None:
     """Makes what is printed, and a signal to end, harmless to the work that is being done."""
+    # NumPy's threads for matrix products spin for a tenth of a second once they are there, asked for or not.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the console cannot show: escapes are printed instead.
         if stream is not None and hasattr(stream, "reconfigure"):

@@ -163,4 +163,4 @@ def _own_builder(args: argparse.Namespace):
             return scan_folders(root, args.fps)
         return scan_table(root, args.table, args.sigma * (args.pixels_per_degree or 1), args.first_frame)
 
-    return Own(name=name, scan=scan, data_dir=args.data_dir, show_progress=True)
+    return Own(config=name, scan=scan, data_dir=args.data_dir, show_progress=True)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
 from unisal_jax.cli.prepare import prepare_synthetic
-from unisal_jax.files import check_utf8
+from unisal_jax.files import check_utf8, is_address
 
 _OVERRIDE = "--config."
 
@@ -26,10 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workdir",
-        type=Path,
+        type=lambda text: text if is_address(text) else Path(text),
         required=True,
         metavar="DIR",
-        help="checkpoints and logs; a training in it goes on where it stopped",
+        help="checkpoints and logs, a folder or gs://bucket/folder; resumes the training that is in it",
     )
     several = parser.add_argument_group(
         "several processes",
@@ -79,8 +79,13 @@ def _add_fields(parser: argparse.ArgumentParser, path: str) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    check_utf8(args.workdir, "--workdir")
-    checks.check_folder_to_write(args.workdir)
+    if is_address(args.workdir):
+        from unisal_jax.train.cloud import open_address
+
+        open_address(args.workdir)
+    else:
+        check_utf8(args.workdir, "--workdir")
+        checks.check_folder_to_write(args.workdir)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,8 +107,12 @@ def run(args: argparse.Namespace) -> int:
     if not outcome.finished:
         print(f"stopped after step {outcome.step}; the same command goes on from there")
     else:
-        print(f"{args.workdir / CHECKPOINTS / str(outcome.step)}: the last weights")
-        print(f"{args.workdir / BEST}: the best, of step {outcome.best_step}")
+        print(f"{args.workdir}/{CHECKPOINTS}/{outcome.step}: the last weights")
+        best = f"{args.workdir}/{CHECKPOINTS}/{outcome.best_step}"
+        if is_address(args.workdir):
+            print(f"{best}: the best; copy this folder to a disk to use it")
+            return 0
+        print(f"{args.workdir}/{BEST}: the best, of step {outcome.best_step}")
         command = _predict_command(args.workdir / BEST, config.best_domain)
         print(f"Use them as here, on an image of the package: {command}")
     return 0

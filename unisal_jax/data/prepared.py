@@ -17,7 +17,7 @@ from unisal_jax.data.stored import open_stored
 from unisal_jax.documents import read_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError, one_line
-from unisal_jax.files import check_utf8
+from unisal_jax.files import check_on_disk, check_utf8
 from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.images import open_encoded
 
@@ -114,6 +114,7 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
       UnisalError: the folder holds no prepared dataset, its table of videos is missing, damaged or
         does not fit the records, or there is no such split.
     """
+    check_on_disk(path)
     path = Path(path)
     if not path.is_dir():
         raise UnisalError(f"{path}: no such folder; `unisal prepare` makes it")

@@ -23,7 +23,8 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, write_png
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source, expand_inputs
-from unisal_jax.media.video import VIDEO_SUFFIXES, VideoWriter, open_video
+from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.model import SaliencyModel, Stream
 from unisal_jax.predict.outputs import DEFAULT_FPS, FrameResults, PredictionFiles, make_folders

@@ -10,6 +10,7 @@ from unisal_jax.export.signature import Call, Signature
 from unisal_jax.inference import onnx_graph
 from unisal_jax.inference.fold import Folded
 from unisal_jax.inference.onnx_operations import OPSET
+from unisal_jax.inference.onnx_plan import Plan
 
 FACTS: dict[str, Any] = {"opset": OPSET}
 """For the card."""
@@ -26,7 +27,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
             "--input-size any: an ONNX file has one size, for which its prior maps are computed "
             "(--batch any is possible, and so are both with --format stablehlo)"
         )
-    plan = onnx_graph.Plan(
+    plan = Plan(
         signature.input_size,
         signature.batch,
         streaming=signature.streaming,

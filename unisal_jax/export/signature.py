@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.domains import SIZE_UNIT, Domain, Size
-from unisal_jax.inference.onnx_graph import DENSITY, FRAMES, LOG_DENSITY, NEXT_STATE, STATE
+from unisal_jax.inference.onnx_plan import BATCH_AXIS, DENSITY, FRAMES, LOG_DENSITY, NEXT_STATE, STATE
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 
@@ -59,7 +59,7 @@ class Signature:
         return batch, height, width, str(HIDDEN_FEATURES)
 
     def _axes(self, reduction: int = 1) -> tuple[str, str, str]:
-        batch = "n" if self.batch is None else str(self.batch)
+        batch = BATCH_AXIS if self.batch is None else str(self.batch)
         if self.input_size is None:
             height, width = (s if reduction > 1 else f"{SIZE_UNIT}*{s}" for s in "hw")
         else:

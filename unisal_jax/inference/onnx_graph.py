@@ -1,42 +1,15 @@
 """The folded network as an ONNX model for one size: pixels in, maps out."""
 
-import dataclasses
-
 import numpy as np
 import onnx
 
-from unisal_jax.domains import SIZE_UNIT, Size
+from unisal_jax.domains import SIZE_UNIT
 from unisal_jax.inference.fold import Folded
 from unisal_jax.inference.network import network
 from unisal_jax.inference.onnx_operations import OnnxOperations, Types, Value
+from unisal_jax.inference.onnx_plan import BATCH_AXIS, DENSITY, FRAMES, LOG_DENSITY, NEXT_STATE, STATE, Plan
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import RGB_MEAN, RGB_STD
-
-FRAMES, STATE, NEXT_STATE = "frames", "state", "next_state"
-LOG_DENSITY, DENSITY = "log_density", "density"
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What goes into a model and what comes out of it.
-
-    Attributes:
-      input_size: (height, width) of the images.
-      batch: how many images, or sequences, a call takes; None for any number.
-      streaming: one frame of each sequence and the hidden state in, map and next state out; else images,
-        which bypass the recurrence where the config has a bypass.
-      uint8: images are uint8 RGB [batch, height, width, 3]; else normalised float32 [batch, 3, height,
-        width].
-      log: maps are log-densities, `log_density`; else densities, `density`. [batch, height, width].
-      features: names of inner maps (`network.FEATURES`) that come out too, [batch, channels, ...].
-    """
-
-    input_size: Size
-    batch: int | None
-    streaming: bool
-    uint8: bool
-    log: bool
-    features: tuple[str, ...] = ()
 
 
 def build(folded: Folded, plan: Plan, metadata: dict[str, str]) -> bytes:
@@ -47,7 +20,7 @@ def build(folded: Folded, plan: Plan, metadata: dict[str, str]) -> bytes:
       plan: what it computes.
       metadata: text by name.
     """
-    ops, (height, width), batch = OnnxOperations(), plan.input_size, plan.batch or "n"
+    ops, (height, width), batch = OnnxOperations(), plan.input_size, plan.batch or BATCH_AXIS
     x = _normalized(ops, FRAMES) if plan.uint8 else FRAMES
     state_axes = (HIDDEN_FEATURES, height // SIZE_UNIT, width // SIZE_UNIT)
     state: Value | None = None

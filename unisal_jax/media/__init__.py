@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from unisal_jax.media.listing import VIDEO_SUFFIXES, list_images
     from unisal_jax.media.overlay import density_panel, heat_colours
     from unisal_jax.media.sources import Source, expand_inputs
-    from unisal_jax.media.video import VideoReader, VideoWriter, open_video
+    from unisal_jax.media.video import VideoReader, open_video
+    from unisal_jax.media.video_writer import VideoWriter
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -43,7 +44,8 @@ _MODULES = {
     "listing": ("VIDEO_SUFFIXES", "list_images"),
     "overlay": ("density_panel", "heat_colours"),
     "sources": ("Source", "expand_inputs"),
-    "video": ("VideoReader", "VideoWriter", "open_video"),
+    "video": ("VideoReader", "open_video"),
+    "video_writer": ("VideoWriter",),
 }
 
 

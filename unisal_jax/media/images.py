@@ -329,8 +329,12 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         size: (height, width).
+    Returns:
+        An array of its own.
     """
     height, width = size
+    if image.shape[:2] == (height, width):
+        return np.array(image)  # as Pillow's, without two conversions to its own layout
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 

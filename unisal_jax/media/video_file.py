@@ -33,9 +33,7 @@ from unisal_jax.media.animated_frames import (
 )
 from unisal_jax.media.containers import is_cut_off, packed_index_size
 from unisal_jax.media.images import open_image, read_image
-
-TimedFrame = tuple[np.ndarray, float | None]
-"""A frame, uint8 RGB [H, W, 3], and when it is shown, in seconds; None where the file does not say."""
+from unisal_jax.media.video_source import TimedFrame, VideoFile
 
 # PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -58,26 +56,6 @@ _OPTIONS = {
 }
 # What may lie beside the frames, by FFmpeg's name and by ours.
 _OTHER_TRACKS = {"audio": "sound", "subtitle": "subtitles"}
-
-
-@dataclass(frozen=True)
-class VideoFile:
-    """What a video file holds.
-
-    Attributes:
-        frames: all good frames, then UnisalError if there should have been more.
-        fps, frame_count: as of `VideoReader`.
-        tick: what the file rounds times to, in seconds.
-        beside: what the file holds beside the frames: of "sound", "subtitles" and "chapters".
-        notes: what a user should know of how the file is read, a line each.
-    """
-
-    frames: Generator[TimedFrame, None, None]
-    fps: float | None
-    frame_count: int | None
-    tick: float = 0.0
-    beside: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def open_video_file(path: Path) -> VideoFile:

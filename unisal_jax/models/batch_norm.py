@@ -1,5 +1,7 @@
 """Batch norm as the paper trains it: a set for each domain, statistics of each time step apart."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 from unisal_jax.domains import Domain
 from unisal_jax.models import variables
 from unisal_jax.models.architecture import EPSILON
+from unisal_jax.models.gradients import along_channels, normalized
 
 
 class BatchNorm(nn.Module):
@@ -49,46 +52,49 @@ class BatchNorm(nn.Module):
         running_var = variables.running(self, self.domains, domain, "var", 1.0, size)
 
         if not train:
-            factor = scale * jax.lax.rsqrt(running_var.value + EPSILON)
-            offset = bias - running_mean.value * factor
+            factor, offset = _folded(scale, bias, running_mean.value, running_var.value)
             x = self.conv(*maps, scale=factor)
-            return x + offset.astype(x.dtype)
+            return x + along_channels(offset.astype(x.dtype), x)
 
         x = self.conv(*maps)
-        values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        mean, var, count = self._step_statistics(values)
+        out, mean, var = normalized(x, scale, bias, self.axis_name)
         if (
             self.is_mutable_collection(variables.stats_collection(self.domains, domain))
             and not self.is_initializing()
         ):
             momentum = domain.bn_momentum if self.domains else self.momentum
-            running_mean.value = _averaged(running_mean.value, mean, momentum)
-            running_var.value = _averaged(running_var.value, var * (count / max(count - 1, 1)), momentum)
-        factor = scale * jax.lax.rsqrt(var + EPSILON)
-        offset = bias - mean * factor
-        spread = (slice(None), None, None)  # [time, channels] against [batch, time, height, width, channels]
-        return (values * factor[spread] + offset[spread]).astype(x.dtype)
-
-    def _step_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
-        """Mean and biased variance [time, channels], and how many values each is taken over."""
-        over = (0, 2, 3)
-        mean = jnp.mean(x, over)
-        if self.axis_name is not None:
-            mean = jax.lax.pmean(mean, self.axis_name)
-        # Two passes: E[x^2] - E[x]^2 cancels in float32.
-        var = jnp.mean(jnp.square(x - mean[:, None, None]), over)
-        count = x.size // (x.shape[1] * x.shape[-1])
-        if self.axis_name is not None:
-            var = jax.lax.pmean(var, self.axis_name)
-            count *= jax.lax.axis_size(self.axis_name)
-        return mean, var, count
+            count = x.size // (x.shape[1] * size)
+            if self.axis_name is not None:
+                count *= jax.lax.axis_size(self.axis_name)
+            running = running_mean.value, running_var.value
+            running_mean.value, running_var.value = _averaged(*running, mean, var, momentum, count)
+        return out
 
 
-def _averaged(running: jax.Array, steps: jax.Array, momentum: float) -> jax.Array:
-    """Takes the statistics [time, channels] up into the running ones [channels], step by step."""
-    age = np.arange(steps.shape[0])[::-1]
-    weights = jnp.asarray(momentum * (1 - momentum) ** age, steps.dtype)
-    averaged = (1 - momentum) ** steps.shape[0] * running + jnp.tensordot(
-        weights, jax.lax.stop_gradient(steps), 1, precision=jax.lax.Precision.HIGHEST
-    )
-    return averaged.astype(running.dtype)
+@jax.jit
+def _folded(
+    scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The factor and the offset that a batch norm with these statistics is."""
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    return factor, bias - mean * factor
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _averaged(
+    running_mean: jax.Array,
+    running_var: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    momentum: float,
+    count: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Takes statistics [time, channels] of `count` values into the running ones [channels], step by step."""
+    age = np.arange(mean.shape[0])[::-1]
+    kept, weights = (1 - momentum) ** mean.shape[0], momentum * (1 - momentum) ** age
+
+    def averaged(running: jax.Array, steps: jax.Array, factor: float) -> jax.Array:
+        taken = jnp.tensordot(jnp.asarray(factor * weights, steps.dtype), steps, 1, precision="highest")
+        return (kept * running + taken).astype(running.dtype)
+
+    return averaged(running_mean, mean, 1.0), averaged(running_var, var, count / max(count - 1, 1))

@@ -1,6 +1,8 @@
-"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend.
+"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend, or long.
 
 Values are those of the plain form, and gradients too, up to the order of the sums; reverse mode only.
+What the network calls many times with the same shapes is under `jax.jit`, which makes it one function of the
+program instead of a copy a call.
 """
 
 import functools
@@ -8,6 +10,8 @@ import operator
 
 import jax
 import jax.numpy as jnp
+
+from unisal_jax.models.architecture import EPSILON
 
 _TAPS = [(i, j) for i in range(3) for j in range(3)]
 
@@ -26,6 +30,7 @@ def shifted_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
     return _shifted(x, kernel, stride)
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     height, width = x.shape[1:3]
     padded = _padded(x)
@@ -39,6 +44,7 @@ def _depthwise_forward(
     return shifted_depthwise(x, kernel, stride), (x, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _depthwise_backward(
     stride: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -147,7 +153,12 @@ stem_conv.defvjp(lambda x, kernel: (stem_conv(x, kernel), (x, kernel)), _stem_ba
 @jax.custom_vjp
 def relu6(x: jax.Array) -> jax.Array:
     """min(max(x, 0), 6); its gradient at 0 and at 6 is 0, as PyTorch's."""
-    return jnp.clip(x, 0, 6)
+    return _clamped(x)
+
+
+@jax.jit
+def _clamped(x: jax.Array) -> jax.Array:
+    return jax.lax.clamp(x.dtype.type(0), x, x.dtype.type(6))
 
 
 def _relu6_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -156,11 +167,80 @@ def _relu6_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return y, y
 
 
+@jax.jit
 def _relu6_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     return (jnp.where((y > 0) & (y < 6), gradient, 0),)
 
 
 relu6.defvjp(_relu6_forward, _relu6_backward)
+
+
+def along_channels(values: jax.Array, x: jax.Array) -> jax.Array:
+    """[channels] for every pixel of x [..., channels], by one operation; `+` and `*` take two to do so."""
+    return jax.lax.broadcast_in_dim(values, x.shape, (x.ndim - 1,))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalized(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Batch norm with the statistics of each time step over batch, height and width; these have no gradient.
+
+    Args:
+      x: [batch, time, height, width, channels].
+      scale, bias: [channels].
+      axis_name: take the statistics over this mapped axis (devices) too.
+    Returns:
+      (normalised x; mean and biased variance [time, channels] in at least float32).
+    """
+    return _normalize_forward(x, scale, bias, axis_name)[0]
+
+
+_OVER = (0, 2, 3)
+
+
+def _over_time(values: jax.Array, x: jax.Array) -> jax.Array:
+    """[time, channels] for every pixel of x."""
+    return jax.lax.broadcast_in_dim(values, x.shape, (1, 4))
+
+
+def _step_mean(values: jax.Array, axis_name: str | None) -> jax.Array:
+    mean = jnp.mean(values, _OVER)
+    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _normalize_forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
+    values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = _step_mean(values, axis_name)
+    centred = values - _over_time(mean, x)
+    # Two passes: E[x^2] - E[x]^2 cancels in float32.
+    var = _step_mean(jnp.square(centred), axis_name)
+    inverse = jax.lax.rsqrt(var + EPSILON)
+    out = centred * _over_time(inverse * scale, x) + along_channels(bias, x)
+    return (out.astype(x.dtype), mean, var), (x, scale, mean, inverse)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _normalize_backward(
+    axis_name: str | None, saved: tuple[jax.Array, ...], gradients: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, scale, mean, inverse = saved
+    gradient = gradients[0].astype(mean.dtype)
+    unit = (x.astype(mean.dtype) - _over_time(mean, x)) * _over_time(inverse, x)
+    of_scale, of_bias = jnp.sum(gradient * unit, _OVER), jnp.sum(gradient, _OVER)
+    # What moves the statistics: all pixels that they were taken over share it.
+    shares = 1 / (x.size // mean.size) * jnp.stack([of_scale, of_bias])
+    if axis_name is not None:
+        shares = jax.lax.pmean(shares, axis_name)
+    inner = gradient - _over_time(shares[1], x) - unit * _over_time(shares[0], x)
+    of_x = (inner * _over_time(inverse * scale, x)).astype(x.dtype)
+    return of_x, of_scale.sum(0).astype(scale.dtype), of_bias.sum(0).astype(scale.dtype)
+
+
+normalized.defvjp(_normalize_forward, _normalize_backward)
 
 
 def _padded(x: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import DepthwiseForm
-from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
+from unisal_jax.models.gradients import along_channels, relu6, shifted_depthwise, stem_conv, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -32,8 +32,10 @@ def bias_init(fan_in: int) -> Callable[..., jax.Array]:
     return init
 
 
-def _scaled(weights: jax.Array, scale: jax.Array | None) -> jax.Array:
-    return weights if scale is None else weights * scale
+@functools.partial(jax.jit, static_argnums=2)
+def _scaled(weights: jax.Array, scale: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
+    """Weights [..., features] of the computation's type, times the scale."""
+    return (weights if scale is None else weights * along_channels(scale, weights)).astype(dtype)
 
 
 def depthwise_conv(
@@ -81,7 +83,7 @@ class Stem(nn.Module):
         """[..., height, width, channels] -> [..., height / 2, width / 2, features], even sizes."""
         kernel = self.param("kernel", fan_out_init, (3, 3, x.shape[-1], self.features))
         flat = x.reshape(-1, *x.shape[-3:])
-        out = stem_conv(flat, _scaled(kernel, scale).astype(x.dtype))
+        out = stem_conv(flat, _scaled(kernel, scale, x.dtype))
         return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
@@ -101,13 +103,13 @@ class Conv3x3(nn.Module):
     def __call__(self, x: jax.Array, scale: jax.Array | None = None) -> jax.Array:
         """[..., height, width, channels] -> [..., ceil(height / stride), ceil(width / stride), features]."""
         shape = (3, 3, x.shape[-1] if self.dense else 1, self.features)
-        kernel = _scaled(self.param("kernel", self.kernel_init, shape), scale)
+        kernel = _scaled(self.param("kernel", self.kernel_init, shape), scale, x.dtype)
         if not self.dense:
             return depthwise_conv(x, kernel, self.stride, self.form)
         flat = x.reshape(-1, *x.shape[-3:])
         out = jax.lax.conv_general_dilated(
             flat,
-            kernel.astype(x.dtype),
+            kernel,
             (self.stride, self.stride),
             ((1, 1), (1, 1)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -132,7 +134,7 @@ class Pointwise(nn.Module):
         """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
         fan_in = sum(x.shape[-1] for x in maps)
         kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
-        kernel = _scaled(kernel, scale).astype(maps[0].dtype)
+        kernel = _scaled(kernel, scale, maps[0].dtype)
         parts = []
         for x, end in zip(maps, np.cumsum([x.shape[-1] for x in maps]), strict=True):
             # As a matrix: the kernel's gradient is then one product, and not one for each row.
@@ -142,7 +144,7 @@ class Pointwise(nn.Module):
         total = functools.reduce(operator.add, parts)
         if self.bias:
             bias = self.param("bias", bias_init(fan_in), (self.features,))
-            total = total + _scaled(bias, scale).astype(total.dtype)
+            total = total + along_channels(_scaled(bias, scale, total.dtype), total)
         return total
 
 

@@ -21,7 +21,6 @@ from unisal_jax.files import atomic_path, is_system, make_folder, temporary_path
 from unisal_jax.media.images import map_to_grey, read_profile, write_map_png, write_npy, write_png
 from unisal_jax.media.overlay import density_levels, lay_heat, overlay
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import VideoWriter
 from unisal_jax.predict.records import Record, place, read_record, write_record
 
 KINDS = ("map", "overlay", "raw", "json")
@@ -224,6 +223,8 @@ class VideoOutputs(contextlib.ExitStack):
         super().__init__()
         self._opacity = opacity
         self.count = 0
+        from unisal_jax.media.video_writer import VideoWriter  # late: images need no FFmpeg
+
         self._maps = self.enter_context(_new_folder(out / "map" / name, replaced)) if "map" in kinds else None
         self._video = (
             self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or DEFAULT_FPS))

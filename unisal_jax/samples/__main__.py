@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from unisal_jax.media.video import VideoWriter
+from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip, photograph_path
 
 folder = Path(sys.argv[1])

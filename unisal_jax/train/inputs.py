@@ -14,6 +14,7 @@ from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.data.synthetic import Amount
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.files import check_on_disk
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain, init_variables
 from unisal_jax.models.shapes import variable_shapes
@@ -95,6 +96,7 @@ def data_folder(
       UnisalError: synthetic data are asked for a domain that is not released, or nothing makes them.
     """
     if config.domains[name].data != SYNTHETIC:
+        check_on_disk(config.domains[name].data)
         return Path(config.domains[name].data)
     if name not in {domain.name for domain in RELEASED_DOMAINS}:
         raise UnisalError(f"config.domains.{name}.data: only a released domain has synthetic data")

@@ -52,6 +52,10 @@ class Logs:
         """Gives TensorBoard a picture, uint8 RGB [H, W, 3]."""
         self._writer.add_image(name, picture, step, dataformats="HWC")
 
+    def flush(self) -> None:
+        """Writes what TensorBoard's file still waits for."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Ends both files."""
         self._file.close()

@@ -25,7 +25,8 @@ from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
-from unisal_jax.train.config import TrainConfig
+from unisal_jax.train.cloud import working_folder
+from unisal_jax.train.config import SYNTHETIC, TrainConfig
 from unisal_jax.train.optimizer import encoder_frozen
 from unisal_jax.train.pictures import validation_sheet
 from unisal_jax.train.schedule import learning_rates
@@ -83,13 +84,17 @@ def train(
     workdir gets is told in `workdir.py`.
 
     Args:
+      workdir: a folder, or an address such as gs://bucket/folder (`cloud.working_folder`).
       prepare_synthetic: makes the data of a config that asks for synthetic ones:
         `data_prep.prepare.prepare_synthetic`.
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.
     """
-    with Workdir(Path(workdir), config) as folder:
+    with (
+        working_folder(workdir, processes.is_first(), [SYNTHETIC]) as place,
+        Workdir(place.folder, config, place.send) as folder,
+    ):
         sources, held_out = inputs.open_sources(config, folder.path, prepare_synthetic)
         loader = Loader(
             sources,

@@ -144,11 +144,10 @@ def idle(tree: Tree, config: UnisalConfig, domain: Domain, domain_only: bool = F
 def vectors(pieces: Mapping[str, Tree]) -> Vectors:
     """Each piece's arrays, in the order of its leaves, as one vector: hundreds of operations become one."""
 
-    def vector(piece: Tree) -> jax.Array:
-        # Not NumPy's `concatenate`, which joins sixteen at a time.
-        return jax.lax.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(piece)], 0)
-
-    return {name: vector(piece) for name, piece in pieces.items()}
+    return {
+        name: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(piece)])
+        for name, piece in pieces.items()
+    }
 
 
 def replaced(tree: Tree, pieces: Mapping[str, Tree], values: Vectors) -> Tree:

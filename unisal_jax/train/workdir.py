@@ -8,7 +8,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from unisal_jax.files import cannot_write, write_errors, write_text
 from unisal_jax.media.images import write_png
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import checkpoints, processes
+from unisal_jax.train.cloud import BEST, CHECKPOINTS, LOCK
 from unisal_jax.train.config import SYNTHETIC, TrainConfig, check_same
 from unisal_jax.train.logs import Logs, read_list, surroundings
 from unisal_jax.train.state import TrainState
 
 CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
-CHECKPOINTS, BEST, PICTURES, LOCK = "checkpoints", "best", "pictures", ".lock"
+PICTURES = "pictures"
 
 Validations = list[dict[str, Any]]
 
@@ -42,13 +43,17 @@ _RISING = ("cc", "nss")
 class Workdir:
     """The folder of a training that is running; use it in a `with` block."""
 
-    def __init__(self, path: Path, config: TrainConfig):
+    def __init__(self, path: Path, config: TrainConfig, send: Callable[[], None] | None = None):
         """Makes the folder and writes what is known before the first step, or checks what is there.
 
+        Args:
+          path: the folder.
+          config: of the training.
+          send: carries a folder to where it belongs (`cloud.Place`), after each checkpoint and validation.
         Raises:
           UnisalError: the folder cannot be written, holds another training, or is in use.
         """
-        self.path, self.config = path, config
+        self.path, self.config, self._send = path, config, send
         self._logs: Logs | None = None
         self._manager = None
         if not processes.is_first():
@@ -159,6 +164,7 @@ class Workdir:
         if self._manager is not None:
             checkpoints.save(self._manager, state, network, self.config.domains, position, skipped)
             self._prune(validations)
+            self._publish()
 
     def write(self, kind: str, step: int, scalars: Mapping[str, float], **about: Any) -> None:
         """Logs scalars, see `Logs.write`."""
@@ -184,6 +190,7 @@ class Workdir:
             self.write("validation", last["step"], scores, domain=name, epoch=last["epoch"] - 1)
         self._keep_best(validations)
         self._prune(validations)
+        self._publish()
 
     def best(self, validations: Validations) -> int | None:
         """The best validation's step, of those whose checkpoints are there: all, unless one was damaged."""
@@ -210,6 +217,13 @@ class Workdir:
         best = self.best(validations)
         if self._manager is not None and best is not None:
             checkpoints.link_best(self._manager, best, self.path / BEST)
+
+    def _publish(self) -> None:
+        """Sends the folder, as it is once the last checkpoint is written."""
+        if self._send is not None and self._manager is not None and self._logs is not None:
+            self._manager.wait_until_finished()
+            self._logs.flush()
+            self._send()
 
     def _prune(self, validations: Validations) -> None:
         checkpoints.prune(self._manager, self.config.checkpoints.keep, self.best(validations))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import files_below
+from unisal_jax.files import check_on_disk, files_below
 from unisal_jax.weights import fetch, hub
 
 
@@ -46,6 +46,7 @@ def resolve(source: str | Path) -> WeightsSource:
 def check_there(source: WeightsSource) -> None:
     """Raises UnisalError where nothing of that name is there."""
     if source.kind == "missing":
+        check_on_disk(source.name)
         raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
 
 

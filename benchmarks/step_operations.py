@@ -19,17 +19,15 @@ from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import DHF1K
 from unisal_jax.models.config import DepthwiseForm, UnisalConfig
 from unisal_jax.models.shapes import variable_shapes
-from unisal_jax.train.optimizer import Idle, OptimizerConfig
+from unisal_jax.train.config import OptimizerConfig
 from unisal_jax.train.state import create
 from unisal_jax.train.step import eval_step, train_step
 
 FORMS: tuple[DepthwiseForm, ...] = ("grouped", "shifted")
 
 
-def operations(
-    form: DepthwiseForm, train: bool, dtype: Any = jnp.float32, idle: Idle = "momentum"
-) -> collections.Counter[str]:
-    """How often each operation stands in the lowered step of two clips of 64x96, targets of 72x96."""
+def operations(form: DepthwiseForm, train: bool, dtype: Any = jnp.float32) -> collections.Counter[str]:
+    """How often each operation stands in the paper's lowered step of two clips of 64x96, targets of 72x96."""
     config = UnisalConfig(depthwise=form)
     variables = jax.tree.map(
         lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
@@ -39,7 +37,7 @@ def operations(
     shapes = ((64, 96, 3), (72, 96), (72, 12))
     batch = Arrays(*(jax.ShapeDtypeStruct((2, CLIP_FRAMES, *shape), jnp.uint8) for shape in shapes))
     if train:
-        step = train_step(config, DHF1K, OptimizerConfig(idle=idle), frozen=False, dtype=dtype)
+        step = train_step(config, DHF1K, OptimizerConfig(idle="momentum"), frozen=False, dtype=dtype)
         state = jax.eval_shape(lambda variables: create(config, variables), variables)
         key = jax.eval_shape(lambda: jax.random.key(0))
         lowered = jax.jit(step).lower(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key)

@@ -51,7 +51,7 @@ def updated(
     Returns:
       (parameters, momentum, norm of the gradients before clipping), of the momentum's parts.
     """
-    norm, factor = _clipping(config, gradients)
+    norm, factor = clipping(config, gradients)
     moved, traced = {}, {}
     for part, velocity in momentum.items():
         parameter = parameters[part]
@@ -84,7 +84,7 @@ def updated_by_adamw(
     Returns:
       (parameters, moments, norm of the gradients before clipping).
     """
-    norm, factor = _clipping(config, gradients)
+    norm, factor = clipping(config, gradients)
     adam = optax.scale_by_adam(b1=config.momentum, b2=_SQUARE_DECAY)
     moved: Vectors = {}
     new: dict[str, Vectors] = {name: {} for name in moments}
@@ -98,7 +98,7 @@ def updated_by_adamw(
     return moved, new, norm
 
 
-def _clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, jax.Array | float]:
+def clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, jax.Array | float]:
     """The norm of all gradients, and what to multiply them by."""
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
     return norm, 1.0 if config.clip_norm is None else jnp.minimum(

@@ -12,7 +12,7 @@ from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
-from unisal_jax.train.optimizer import OptimizerConfig, updated, updated_by_adamw
+from unisal_jax.train.optimizer import OptimizerConfig, clipping, updated, updated_by_adamw
 from unisal_jax.train.state import (
     AXIS,
     TrainState,
@@ -35,6 +35,9 @@ EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
 _AVERAGE_WARMUP = 10
 
 _STATISTICS, _MOMENTUM = "statistics", "momentum"
+
+# Weights, momentum by kind, and averages if kept: before a step and after.
+_Changing = tuple[Vectors, dict[str, Vectors], Vectors | None]
 
 
 def train_step(
@@ -122,34 +125,44 @@ def train_step(
             kinds[_MOMENTUM] |= idle(state.momentum, config, domain, domain_only)
         parameters = vectors(mine | others)
         moments = {kind: vectors(pieces) for kind, pieces in kinds.items()}
-        if optimizer.name == "adamw":
-            moved, traced, norm = updated_by_adamw(optimizer, lr, gradient, parameters, moments)
-        else:
-            moved, velocities, norm = updated(optimizer, lr, gradient, parameters, moments[_MOMENTUM])
-            traced = {_MOMENTUM: velocities}
+        norm, _ = clipping(optimizer, gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-
-        def kept(new: Vectors, old: Vectors) -> Vectors:
-            # Chosen in the step: the old state is donated to it, so nobody could go back later.
-            return {name: jnp.where(finite, vector, old[name]) for name, vector in new.items()}
 
         def changing(tree: Tree) -> dict[str, Tree]:
             everything = parts(tree, domain) | idle(tree, config, domain, domain_only)
-            pieces = {name: everything[name] for name in moved}
-            return pieces | {
+            moving_too = {n: piece for n, piece in everything.items() if n in gradient or n in others}
+            return moving_too | {
                 _STATISTICS: {c: {m: tree[c][m] for m in part} for c, part in statistics.items()}
             }
 
         pieces = changing(state.variables)
-        old, new = parameters | vectors({_STATISTICS: pieces[_STATISTICS]}), moved | measured
-        variables = replaced(state.variables, pieces, kept(new, old))
+        changed = {name: vector for name, vector in parameters.items() if name in pieces}
+        changed |= vectors({_STATISTICS: pieces[_STATISTICS]})
+        averages = None if state.average is None else vectors(changing(state.average))
+        before = changed, moments, averages
+
+        def update(before: _Changing) -> _Changing:
+            old, moments, averaged = before
+            if optimizer.name == "adamw":
+                moved, moments, _ = updated_by_adamw(optimizer, lr, gradient, old, moments)
+            else:
+                moved, velocities, _ = updated(optimizer, lr, gradient, old, moments[_MOMENTUM])
+                moments = {_MOMENTUM: velocities}
+            new = moved | measured
+            if averaged is not None:
+                decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
+                # As a step towards the variable, so that what did not change stays as it is to the bit.
+                averaged = {name: mean + (1 - decay) * (new[name] - mean) for name, mean in averaged.items()}
+            # Of the state's types, whatever the learning rate's.
+            return jax.tree.map(lambda new, old: new.astype(old.dtype), (new, moments, averaged), before)
+
+        # Chosen in the step: the old state is donated to it, so nobody could go back later. By a branch, into
+        # which XLA cannot fuse: it would compile the whole update anew for each array that is cut out of it.
+        changed, moments, averages = jax.lax.cond(finite, update, lambda before: before, before)
+        variables = replaced(state.variables, pieces, changed)
         average = state.average
-        if average is not None:
-            decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
-            old = vectors(changing(average))
-            # As a step towards the variable, so that what did not change stays as it is to the bit.
-            new = {name: old[name] + (1 - decay) * (new[name] - old[name]) for name in old}
-            average = replaced(average, pieces, kept(new, old))
+        if average is not None and averages is not None:
+            average = replaced(average, pieces, averages)
         metrics = {
             "loss": loss,
             **terms,
@@ -158,10 +171,7 @@ def train_step(
             **_norms("parameter_norm", {name: parameters[name] for name in mine}),
             "finite": finite,
         }
-        new_held = {
-            kind: replaced(tree, kinds[kind], kept(traced[kind], moments[kind]))
-            for kind, tree in held.items()
-        }
+        new_held = {kind: replaced(tree, kinds[kind], moments[kind]) for kind, tree in held.items()}
         momentum = new_held if optimizer.name == "adamw" else new_held[_MOMENTUM]
         return TrainState(variables, momentum, state.step + 1, average), metrics
 

@@ -21,7 +21,7 @@ demo: $(VENV)/.base
 # without: the operations are the same. The other targets compile as users do.
 test: $(VENV)/.test
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" \
-	  $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not torch and not fuzz"
+	  $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not torch and not fuzz"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

@@ -28,6 +28,11 @@ jax.config.update("jax_compilation_cache_dir", str(REPOSITORY / ".cache" / "xla"
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def pytest_collection_modifyitems(items):
+    """Files of training first: they take longest, and one that comes last would be waited for alone."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_train"))
+
+
 @pytest.fixture(scope="session")
 def golden():
     """golden(seed): random weights that the golden numbers were computed with."""

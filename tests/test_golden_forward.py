@@ -62,7 +62,14 @@ def test_float64(golden, name):
     np.testing.assert_array_equal(peaks, STORED[f"{name}/peak_row_col"])
 
 
-@pytest.mark.parametrize("name", CASES)
+# Of the others ONNX Runtime's float32, which compiles nothing, is tested each time (test_inference.py).
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("dhf1k_video", "dhf1k_image") else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_float32(golden, name):
     log_density, hidden, means = run(golden(7), CASES[name], np.float32)
     assert log_density.dtype == np.float32

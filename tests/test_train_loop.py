@@ -172,6 +172,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeyp
     assert_same_training(tmp_path, unbroken[0], network)
 
 
+@pytest.mark.slow
 def test_adamw_and_a_cosine_go_on_to_the_same_bits(network, monkeypatch, tmp_path):
     """With a moment and a count of each array in the checkpoint; the learning rate warms up and falls."""
 

@@ -56,6 +56,17 @@ def test_what_is_sent_and_fetched(cloud):
     assert seen(cloud) == {**left, **committed, "best": "checkpoints/6\n"}
 
 
+def test_what_cannot_be_sent_is_told(cloud):
+    with (
+        pytest.raises(UnisalError, match=f"^{RUN}: cannot be written .no connection."),
+        open_run() as (folder, _),
+    ):
+        write(folder, log="1")
+        cloud.failing = True
+    cloud.failing = False
+    assert "log" not in seen(cloud)
+
+
 def test_whenever_it_is_killed_no_half_checkpoint_is_taken(cloud, monkeypatch):
     """At every moment between two writes or removals."""
     states = []

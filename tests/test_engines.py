@@ -74,6 +74,15 @@ def test_the_library_imports_no_jax(golden_file):
     assert "onnxruntime" in found and not UNUSED & found
 
 
+@pytest.mark.parametrize("module", ["desk", "page"])
+def test_the_demo_imports_no_jax(module):
+    if module == "page":
+        pytest.importorskip("gradio", reason="needs the extra demo")
+    names = "print('imported', *{name.partition('.')[0] for name in sys.modules})"
+    found = imported(f"import sys, unisal_jax.demo.{module}; {names}")
+    assert "cv2" in found and not {"flax", "jax", "jaxlib", "tensorflow_datasets"} & found
+
+
 def test_a_kept_graph_needs_no_onnx(golden_file, cache):
     assert "onnx" in imported(API, golden_file)
     assert "onnx" not in imported(API, golden_file)
@@ -159,6 +168,15 @@ class TestGraphs:
         (tmp_path / "file").write_text("no folder")
         monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "file"))
         assert self.run(golden(11)).shape == (1, 32, 64)
+
+    def test_a_cache_of_another_user_is_read(self, cache, monkeypatch):
+        assert graph_cache.kept({"number": 1}, lambda: b"graph") == b"graph"
+
+        def refuse(path):
+            raise PermissionError(path)
+
+        monkeypatch.setattr(os, "utime", refuse)
+        assert graph_cache.kept({"number": 1}, lambda: b"other") == b"graph"
 
     def test_the_oldest_go(self, cache):
         for number in range(30):

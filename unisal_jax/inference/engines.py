@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from unisal_jax.weights.contents import Weights
 
 EngineName = Literal["auto", "jax", "onnxruntime"]
 Dtype = Literal["float32", "bfloat16"]
-Self = TypeVar("Self", bound="Engine")
 
 
 class Engine(Protocol):
@@ -39,7 +38,7 @@ class Engine(Protocol):
     def devices(self) -> Sequence[Any]:
         """See above."""
 
-    def on(self: Self, device: Any) -> Self:
+    def on(self, device: Any) -> Self:
         """The same on one of the devices alone."""
 
     def zero_state(self, domain: Domain, sequences: int, input_size: Size) -> Any | None:

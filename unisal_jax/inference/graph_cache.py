@@ -1,5 +1,6 @@
 """ONNX graphs kept in the cache folder, so that one is built once and not in every process."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -37,9 +38,11 @@ def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
     key = json.dumps({**facts, "version": __version__}, sort_keys=True).encode()
     path = graphs_dir() / f"{hashlib.sha256(key).hexdigest()[:32]}.onnx"
     try:
-        digest, graph = _split(path.read_bytes())
-        if digest == _digest(key, graph):
-            os.utime(path)
+        content = path.read_bytes()
+        graph = content[_DIGEST_BYTES:]
+        if content[:_DIGEST_BYTES] == _digest(key, graph):
+            with contextlib.suppress(OSError):  # a cache that another user owns can be read all the same
+                os.utime(path)
             return graph
         logger.info("%s: damaged, or not of this package: made anew", path)
     except OSError:
@@ -53,10 +56,6 @@ def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
     except (OSError, UnisalError) as error:
         logger.info("%s: cannot be kept: %s", path, error)
     return graph
-
-
-def _split(content: bytes) -> tuple[bytes, bytes]:
-    return content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
 
 
 def _digest(key: bytes, graph: bytes) -> bytes:

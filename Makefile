@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo_out
 
-.PHONY: demo test test-slow fuzz test-torch lint docs clean
+.PHONY: demo test test-slow fuzz test-torch tpu lint docs clean
 
 # First target, so that a plain `make` shows something.
 demo: $(VENV)/.base
@@ -32,6 +32,10 @@ fuzz: $(VENV)/.test
 
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch
+
+# Compiles training and prediction for TPUs, without one; hours on two cores. See docs/howto/train_pod.md.
+tpu: $(VENV)/.tpu
+	$(BIN)/python -m benchmarks.tpu_compile --json benchmarks/results/tpu_compile.json
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -64,6 +68,10 @@ $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
 
 $(VENV)/.docs: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.tpu: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[test,tpu]'
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.test

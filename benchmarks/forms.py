@@ -6,7 +6,7 @@
 For each layer the milliseconds of each form (the least and the median of rounds in turn), then sums
 over the layers. The forms with the least sums are those that prediction takes
 (`inference.jax_operations.FORMS`), and that of the depthwise convolution's gradient (with its value) the one
-that training takes (`models.layers.depthwise_conv`). The 1x1 convolutions are here to show why they are
+that training takes (`models.depthwise.depthwise_conv`). The 1x1 convolutions are here to show why they are
 matrix products; no other form of them is in the code.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from unisal_jax.benchmark import measure, xla
 from unisal_jax.files import atomic_path
 from unisal_jax.inference.jax_operations import DepthwiseForm, Forms, JaxOperations, StemForm, depthwise_conv
-from unisal_jax.models import layers
+from unisal_jax.models import depthwise, layers
 from unisal_jax.models.architecture import STEM_FEATURES
 
 # Layers of the network: (height, width, channels, stride), and (pixels, channels in, channels out),
@@ -114,7 +114,7 @@ class Layers:
 
         def both(form, x, kernel, after):
             def block(x, kernel):
-                return layers.relu6(layers.depthwise_conv(layers.relu6(x), kernel, stride, form))
+                return layers.relu6(depthwise.depthwise_conv(layers.relu6(x), kernel, stride, form))
 
             out, back = jax.vjp(block, x, kernel)
             return out, *back(after)

@@ -5,26 +5,41 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unisal_jax.models.gradients import relu6, shifted_depthwise, stem_conv, upsample2x
-from unisal_jax.models.layers import depthwise_conv, resize_bilinear
+from unisal_jax.models.depthwise import depthwise_conv
+from unisal_jax.models.gradients import relu6, stem_conv, upsample2x
+from unisal_jax.models.layers import resize_bilinear
+
+PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def assert_same_gradients(ours, plain, rng, *arrays):
-    value, back = jax.vjp(ours, *arrays)
+    """On every platform: what is lowered for it, run here."""
     want, derived = jax.vjp(plain, *arrays)
-    np.testing.assert_allclose(value, want, rtol=1e-12, atol=1e-12)
-    gradient = jnp.asarray(rng.standard_normal(value.shape))
-    for got, expected in zip(back(gradient), derived(gradient), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    gradient = jnp.asarray(rng.standard_normal(want.shape))
+    anywhere = [jax.export.DisabledSafetyCheck.platform()]
+
+    def value_and_gradients(gradient, *arrays):
+        value, back = jax.vjp(ours, *arrays)
+        return value, back(gradient)
+
+    for platform in PLATFORMS:
+        lowered = jax.export.export(
+            jax.jit(value_and_gradients), platforms=[platform], disabled_checks=anywhere
+        )
+        value, gradients = lowered(gradient, *arrays).call(gradient, *arrays)
+        np.testing.assert_allclose(value, want, rtol=1e-12, atol=1e-12)
+        for got, expected in zip(gradients, derived(gradient), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("form", ["auto", "shifted"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(5, 6), (8, 7), (2, 3)])
-def test_depthwise(rng, stride, size):
+def test_depthwise(rng, size, stride, form):
     with jax.enable_x64(True):
         x, kernel = (jnp.asarray(rng.standard_normal(shape)) for shape in ((3, *size, 4), (3, 3, 1, 4)))
         assert_same_gradients(
-            lambda x, kernel: shifted_depthwise(x, kernel, stride),
+            lambda x, kernel: depthwise_conv(x, kernel, stride, form),
             lambda x, kernel: depthwise_conv(x, kernel, stride, "grouped"),
             rng,
             x,
@@ -51,10 +66,35 @@ def test_relu6(rng):
     np.testing.assert_array_equal(back(jnp.arange(1.0, 7.0))[0], [0, 0, 3, 4, 0, 0])
 
 
+def test_depthwise_takes_the_form_of_the_platform():
+    """Decided when a program is lowered, so that one for another machine takes that machine's."""
+    x = jax.ShapeDtypeStruct((1, 4, 4, 8), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 3, 1, 8), jnp.float32)
+
+    def convolutions(platform, stride):
+        def gradients(x, kernel):
+            return jax.grad(lambda x, kernel: depthwise_conv(x, kernel, stride).sum(), (0, 1))(x, kernel)
+
+        traced = jax.jit(gradients).trace(x, kernel)
+        return traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.convolution")
+
+    found = {
+        (platform, stride): convolutions(platform, stride) for platform in PLATFORMS for stride in (1, 2)
+    }
+    assert found == {
+        ("cpu", 1): 0,
+        ("cpu", 2): 0,
+        ("cuda", 1): 2,
+        ("cuda", 2): 2,
+        ("tpu", 1): 0,
+        ("tpu", 2): 2,
+    }
+
+
 def test_depthwise_sums_in_float32(rng):
     """In bfloat16 a sum over 4,000 rows must not stop growing at 256."""
     x, kernel = jnp.ones((40, 100, 4, 1), jnp.bfloat16), jnp.ones((3, 3, 1, 1), jnp.bfloat16)
-    out, back = jax.vjp(lambda kernel: shifted_depthwise(x, kernel, 1), kernel)
+    out, back = jax.vjp(lambda kernel: depthwise_conv(x, kernel, 1, "shifted"), kernel)
     (gradient,) = back(jnp.ones_like(out))
     assert float(gradient[1, 1, 0, 0]) == pytest.approx(40 * 100 * 4, rel=0.01)
 

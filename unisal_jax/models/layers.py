@@ -15,7 +15,8 @@ import numpy as np
 
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import DepthwiseForm
-from unisal_jax.models.gradients import along_channels, relu6, shifted_depthwise, stem_conv, upsample2x
+from unisal_jax.models.depthwise import depthwise_conv
+from unisal_jax.models.gradients import along_channels, relu6, stem_conv, upsample2x
 
 # PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in).
 default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -36,41 +37,6 @@ def bias_init(fan_in: int) -> Callable[..., jax.Array]:
 def _scaled(weights: jax.Array, scale: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
     """Weights [..., features] of the computation's type, times the scale."""
     return (weights if scale is None else weights * along_channels(scale, weights)).astype(dtype)
-
-
-def depthwise_conv(
-    x: jax.Array, kernel: jax.Array, stride: int = 1, form: DepthwiseForm = "auto"
-) -> jax.Array:
-    """3x3 depthwise convolution with one pixel of zero padding.
-
-    On XLA's CPU backend the grouped convolution is 11 to 37 times slower than shifted multiply-adds, in
-    value and gradient (benchmarks/results/forms_cpu.json). On a GPU the gradient of the shifted form is 14
-    to 54 times slower than the grouped one's (forms_h200.json).
-
-    Args:
-      x: [..., height, width, channels].
-      kernel: [3, 3, 1, channels].
-      stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
-      form: see `config.DepthwiseForm`.
-    Returns:
-      [..., ceil(height / stride), ceil(width / stride), channels].
-    """
-    height, width, channels = x.shape[-3:]
-    flat = x.reshape(-1, height, width, channels)
-    if form == "auto":
-        form = "shifted" if jax.default_backend() == "cpu" else "grouped"
-    if form == "grouped":
-        out = jax.lax.conv_general_dilated(
-            flat,
-            kernel.astype(x.dtype),
-            (stride, stride),
-            ((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=channels,
-        )
-    else:
-        out = shifted_depthwise(flat, kernel.astype(x.dtype), stride)
-    return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
 class Stem(nn.Module):

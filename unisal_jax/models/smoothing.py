@@ -34,15 +34,14 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
       [..., 8 * height, 8 * width].
     """
     height, width = x.shape[-2:]
-    flat = x.reshape(-1, height, width, 1)
-    padded = jnp.pad(
-        flat,
-        ((0, 0), (SMOOTHING_REACH, SMOOTHING_REACH), (SMOOTHING_REACH, SMOOTHING_REACH), (0, 0)),
-        mode="edge",
-    )
+    reach = (SMOOTHING_REACH, SMOOTHING_REACH)
+    padded = jnp.pad(x.reshape(-1, height, width), ((0, 0), reach, reach), mode="edge")
+    # The kernel's rows as channels, so that it is a convolution along the width alone: with one, value
+    # and gradient take a fifth longer on a CPU, and nearly three times as long to compile for a TPU.
+    rows = jnp.stack([padded[:, row : row + height] for row in range(2 * SMOOTHING_REACH + 1)], -1)
     cells = jax.lax.conv_general_dilated(
-        padded,
-        cell_kernel(kernel).astype(x.dtype),
+        rows,
+        cell_kernel(kernel).transpose(2, 1, 0, 3).astype(x.dtype),
         (1, 1),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),

@@ -1,0 +1,228 @@
+"""Compiles the paper's training, and prediction, for TPUs on a machine that has none.
+
+libtpu holds the compiler, and JAX's ahead-of-time compilation needs no chip. So this shows that each program
+compiles for a chip, how large it is, and that it fits into the chip's memory. It runs nothing: times are
+bounds from the compiler's counts and the chip's published figures. See docs/howto/tpus.md.
+
+    make tpu                                                    # all programs, hours on two cores
+    python -m benchmarks.tpu_compile --topologies v5e:2x2 --programs train --domains dhf1k [--json OUT]
+
+Programs: `train` (the encoder moves), `frozen` (the first two epochs), `evaluate`, of each domain's batch as
+the paper has it, in bfloat16, through the same `pmap` that training uses; and `predict`, a batch of 8 images
+and a frame of a video on one chip. Where the chips do not divide the paper's four clips, the batch is scaled
+(`batch_scale`). The file is written anew after each program. CPU seconds are those of this process; where
+other programs share the cores they are up to twice what they are on an idle machine.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Before JAX is loaded: libtpu would ask a metadata server for the machine's TPU, and one process is not
+# to lock out another, since no chip is used.
+os.environ.update(TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1", JAX_PLATFORMS="cpu")
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+
+from benchmarks.compiling import compile_program
+from benchmarks.train_step import PAPER_BATCHES, PAPER_EPOCHS, PAPER_IMAGES, write
+from unisal_jax.data.clips import CLIP_FRAMES
+from unisal_jax.data.examples import Arrays
+from unisal_jax.domains import DHF1K, HOLLYWOOD2, SALICON, SIZE_UNIT, UCF_SPORTS, Domain
+from unisal_jax.inference import jax_engine
+from unisal_jax.inference.fold import fold
+from unisal_jax.inference.jax_operations import forms_of
+from unisal_jax.models.architecture import HIDDEN_FEATURES
+from unisal_jax.models.config import UnisalConfig
+from unisal_jax.models.initialization import init_variables
+from unisal_jax.models.shapes import variable_shapes
+from unisal_jax.normalization import normalize
+from unisal_jax.train.config import OptimizerConfig
+from unisal_jax.train.state import AXIS, create
+from unisal_jax.train.step import eval_step, train_step
+
+DOMAINS = {domain.name: domain for domain in (DHF1K, HOLLYWOOD2, UCF_SPORTS, SALICON)}
+PROGRAMS = ("train", "frozen", "evaluate", "predict")
+TOPOLOGIES = ("v5e:2x2", "v5e:1x1", "v5e:2x4", "v6e:2x2")
+PAPER_CLIPS, PREDICTED_IMAGES = 4, 8
+
+# Google Cloud's documentation of each chip: bfloat16 TFLOP/s, GB/s and GB of its memory.
+CHIPS = {"v5e": (197.0, 819.0, 16.0), "v6e": (918.0, 1640.0, 32.0)}
+
+_CONFIG = UnisalConfig()
+
+
+def training(program: str, domain: Domain, devices: list[Any]) -> tuple[jax.stages.Lowered, int]:
+    """A domain's lowered step over all the devices, and how many frames each of them takes."""
+    paper, frames = (PAPER_IMAGES, 1) if domain.static else (PAPER_CLIPS, CLIP_FRAMES)
+    # The batch scale that the devices divide.
+    each = paper * len(devices) // math.gcd(paper, len(devices)) // len(devices)
+    height, width = domain.input_size
+    rows, columns = domain.target_size or domain.input_size
+    shapes = (height, width, 3), (rows, columns), (rows, math.ceil(columns / 8))
+    batch = Arrays(
+        *(jax.ShapeDtypeStruct((len(devices), each, frames, *shape), jnp.uint8) for shape in shapes)
+    )
+    variables = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+        variable_shapes(_CONFIG),
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+    if program == "evaluate":
+        step = eval_step(_CONFIG, domain, dtype=jnp.bfloat16, axis_name=AXIS)
+        mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices)
+        return mapped.lower(variables, batch), each * frames
+    step = train_step(
+        _CONFIG,
+        domain,
+        OptimizerConfig(idle="momentum"),
+        frozen=program == "frozen",
+        dtype=jnp.bfloat16,
+        axis_name=AXIS,
+    )
+    mapped = jax.pmap(
+        step, AXIS, in_axes=(None, None, 0, None), out_axes=None, donate_argnums=0, devices=devices
+    )
+    state = jax.eval_shape(lambda variables: create(_CONFIG, variables), variables)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return mapped.lower(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key), each * frames
+
+
+def prediction(domain: Domain, device: Any) -> tuple[jax.stages.Lowered, int]:
+    """The engine's lowered program of images (a static domain) or of a video's next frame, on one device."""
+    on = jax.sharding.SingleDeviceSharding(device)
+
+    def shaped(array: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=on)
+
+    variables = init_variables(_CONFIG, jax.random.key(0))
+    folded = fold(jax.tree.map(jax.device_get, variables), _CONFIG, domain)
+    params = jax.tree.map(shaped, folded.sized(domain.input_size, folded.params))
+    program = jax_engine.Program(_CONFIG, "bfloat16", forms_of("tpu"))
+    count = PREDICTED_IMAGES if domain.static else 1
+    frames = jax.ShapeDtypeStruct((count, *domain.input_size, 3), jnp.uint8, sharding=on)
+    if domain.static:
+        images = jax.jit(
+            lambda params, frames: jax_engine.log_density(program.of_images(params, frames).logits)
+        )
+        return images.lower(params, frames), count
+
+    def next_frame(params: Any, state: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        found = program(params, normalize(frames, jnp.bfloat16), state)
+        return jax_engine.log_density(found.logits), found.state
+
+    height, width = (side // SIZE_UNIT for side in domain.input_size)
+    state = jax.ShapeDtypeStruct((1, height, width, HIDDEN_FEATURES), jnp.bfloat16, sharding=on)
+    return jax.jit(next_frame, donate_argnums=1).lower(params, state, frames), count
+
+
+def chips(topology: str) -> list[Any]:
+    """The devices of a topology such as v5e:2x2, described and not there."""
+    sides = [int(side) for side in topology.partition(":")[2].split("x")]
+    # A host holds two by two chips, of smaller topologies all.
+    host = [min(side, 2) for side in sides] + [1]
+    described: Any = topologies.get_topology_desc(topology, platform="tpu", chips_per_host_bounds=host)
+    return list(described.devices)
+
+
+def estimated_mcycles(executable: jax.stages.Compiled) -> float:
+    """Millions of cycles of all operations as the TPU's compiler notes them; a loop's body counts once."""
+    cycles = re.findall(r'"estimated_cycles":"(\d+)"', executable.as_text() or "")
+    return sum(map(int, cycles)) / 1e6
+
+
+def cases(programs: list[str], domains: list[str]) -> Iterator[tuple[str, Domain]]:
+    """The programs to compile; prediction has one of images and one of video."""
+    for program in programs:
+        for name in domains:
+            if program != "predict" or DOMAINS[name] in (DHF1K, SALICON):
+                yield program, DOMAINS[name]
+
+
+def compiled(
+    program: str, domain: Domain, topology: str, options: dict[str, str] | None
+) -> dict[str, float | None]:
+    """Compiles one program for a topology such as v5e:2x2 and says what the compiler counts."""
+    devices = chips(topology)
+    begun = time.process_time()
+    if program == "predict":
+        lowered, frames = prediction(domain, devices[0])
+    else:
+        lowered, frames = training(program, domain, devices)
+    traced = time.process_time() - begun
+    executable, facts = compile_program(lowered, options)
+    tflops, bandwidth, _ = CHIPS[topology.partition(":")[0]]
+    return facts | {
+        "trace_cpu_s": traced,
+        "frames_a_chip": frames,
+        "gbytes_a_frame": facts["gbytes_moved"] / frames,
+        "estimated_mcycles": estimated_mcycles(executable),
+        "bound_s": max(facts["gflop"] / (1e3 * tflops), facts["gbytes_moved"] / bandwidth),
+    }
+
+
+def paper_hours(programs: dict[str, dict[str, Any]], chips: int) -> float | None:
+    """Hours of the paper's 16 epochs, were each step as fast as its bound; None if a program is missing.
+
+    All epochs are taken to train the encoder, which the first two do not.
+    """
+    seconds = 0.0
+    for domain, batches in PAPER_BATCHES:
+        step = programs.get(f"train {domain.name}", {})
+        if "bound_s" not in step:
+            return None
+        frames = PAPER_IMAGES if domain.static else PAPER_CLIPS * CLIP_FRAMES
+        seconds += batches * step["bound_s"] * frames / (step["frames_a_chip"] * chips)
+    return PAPER_EPOCHS * seconds / 3600
+
+
+def main() -> None:
+    """Compiles program after program and prints what was seen."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--topologies", default=",".join(TOPOLOGIES), help="chip:shape,... (default: %(default)s)"
+    )
+    parser.add_argument("--programs", default=",".join(PROGRAMS), help="default: %(default)s")
+    parser.add_argument("--domains", default=",".join(DOMAINS), help="default: %(default)s")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="for XLA's compiler"
+    )
+    parser.add_argument("--json", type=Path, help="add the programs to this file")
+    args = parser.parse_args()
+    jax.config.update("jax_enable_compilation_cache", False)
+    options = dict(option.split("=", 1) for option in args.option) or None
+    result: dict[str, Any] = {"topologies": {}}
+    if args.json is not None and args.json.exists():
+        result = json.loads(args.json.read_text())
+    result |= {"jax": jax.__version__, "dtype": "bfloat16"}
+    for topology in args.topologies.split(","):
+        chip, _, shape = topology.partition(":")
+        found = result["topologies"].setdefault(topology, {"programs": {}})
+        for program, domain in cases(args.programs.split(","), args.domains.split(",")):
+            name = f"{program} {domain.name}"
+            seen = found["programs"][name] = compiled(program, domain, topology, options)
+            found["paper_hours"] = paper_hours(found["programs"], math.prod(map(int, shape.split("x"))))
+            print(
+                f"{topology} {name}: {seen['operations']:,} operations, {seen['cpu_s']:.0f} s of CPU, "
+                f"{seen['gflop']:.1f} GFLOP, {seen['gbytes_a_frame']:.3f} GB a frame, "
+                f"{seen['memory_gbytes']:.2f} of {CHIPS[chip][2]:.0f} GB of memory, "
+                f"at least {1e3 * seen['bound_s']:.2f} ms a step",
+                flush=True,
+            )
+            write(args.json, result)
+        if found.get("paper_hours"):
+            print(f"{topology}: the paper's 16 epochs in at least {found['paper_hours']:.2f} hours")
+
+
+if __name__ == "__main__":
+    main()

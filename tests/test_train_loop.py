@@ -41,7 +41,8 @@ CONFIG = TrainConfig(
     clip_frames=2,
     log_every=1,
     synthetic=SyntheticConfig(4, 2, 6, (64, 64)),
-    optimizer=OptimizerConfig(lr=0.01),
+    # What a step does not use moves too, so a kill between two domains would show.
+    optimizer=OptimizerConfig(lr=0.01, idle="momentum"),
     checkpoints=CheckpointConfig(every_steps=3),
 )
 STEPS = 8

@@ -205,10 +205,12 @@ def test_a_domain_and_its_stride_reach_the_network(predict, tmp_path):
     bad_inputs(tmp_path)
     predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "UCFSports")
     first = json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]
-    assert (first["domain"], first["stride"], first["input_size"]) == ("ucf_sports", 4, [96, 128])
+    assert (first["domain"], first["stride"], first["input_size"]) == ("ucf_sports", 5, [96, 128])
+    assert first["stride_from"] == "rate"  # of 30 frames a second
     one = np.load(tmp_path / "out" / "raw" / "good.npy")
     predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "ucf_sports", "--stride", "1")
-    assert json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]["stride"] == 1
+    second = json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]
+    assert (second["stride"], second["stride_from"]) == (1, "option")
     assert np.abs(one[5] - np.load(tmp_path / "out" / "raw" / "good.npy")[5]).max() > 1e-3
 
 

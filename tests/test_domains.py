@@ -20,6 +20,25 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 
 
+@pytest.mark.parametrize(
+    "domain, fps, stride",
+    [
+        (DHF1K, 30, 5),
+        (DHF1K, 25, 4),
+        (DHF1K, 59.94, 10),
+        (UCF_SPORTS, 10, 2),
+        (HOLLYWOOD2, 2, 1),
+        (DHF1K, 10_000, 1000),
+        (HOLLYWOOD2, None, 4),
+        (SALICON, 30, 1),
+        (Domain("mine", (224, 384), stride=3), 30, 3),
+    ],
+)
+def test_stride_of_a_video(domain, fps, stride):
+    """Six frames a second, as in training; a domain's own where that is not known."""
+    assert domain.video_stride(fps) == stride
+
+
 def plain_size(height, width):
     """The rule written out: all sizes in order, the first with the nearest aspect ratio."""
     best, best_likeness = None, 0

@@ -87,7 +87,8 @@ def test_folder_of_frames(command, golden_file, tmp_path):
         assert reader.size == (360, 640) and len(list(reader)) == 17
     facts = json.loads((tmp_path / "json" / "video.json").read_text())
     assert [each["frame"] for each in facts["frames"]] == list(range(1, 18))
-    assert facts["about"]["stride"] == 5 and facts["about"]["input_size"] == [224, 384]
+    about = facts["about"]
+    assert (about["stride"], about["stride_from"], about["input_size"]) == (5, "domain", [224, 384])
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
 
 

@@ -26,6 +26,10 @@ _UNITS = range(7, 14)
 _MIN_AREA, _MAX_AREA = 100, 120
 
 
+TRAINED_FPS = 6
+"""Frames a second at which the released domains' videos went through the recurrence in training."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Domain:
     """A dataset's statistics and geometry.
@@ -95,6 +99,21 @@ class Domain:
         """Input size (height, width) for a video whose frames have `frame_size`."""
         fits = not self.static and self.video_frame_size in (None, tuple(frame_size))
         return self.input_size if fits else size_by_aspect(frame_size)
+
+    @property
+    def follows_rate(self) -> bool:
+        """Whether the stride of a video hangs on its frame rate: with a released video domain."""
+        return not self.static and self.name in (domain.name for domain in RELEASED_DOMAINS)
+
+    def video_stride(self, fps: float | None) -> int:
+        """Every how many frames one recurrence looks, in a video of `fps` frames a second; None: not known.
+
+        The released video domains were trained at 6 frames a second (reference.md, "Input"), and see a video
+        of any rate at about that. Another domain has its own stride, as has a video whose rate is unknown.
+        """
+        if fps is None or not self.follows_rate:
+            return self.stride
+        return min(max(round(fps / TRAINED_FPS), 1), MAX_STRIDE)
 
 
 def _is_size(size: object) -> bool:

@@ -26,7 +26,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "--stride",
         type=stride,
         metavar="N",
-        help="every how many frames one recurrence looks (default: by domain)",
+        help="every how many frames one recurrence looks (default: the frame rate over 6)",
     )
     parser.add_argument(
         "--on-error",

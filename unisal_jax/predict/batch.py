@@ -230,7 +230,7 @@ def _predict_video(
     summary.domains.add(domain.name)
     with open_video(source.path) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
-        stride = options.stride or domain.stride
+        stride = options.stride or domain.video_stride(reader.fps)
         about: dict[str, Any] = {
             "domain": domain.name,
             "fps": reader.fps,
@@ -238,6 +238,7 @@ def _predict_video(
             "input_size": list(input_size),
             "size": list(reader.size),
             "stride": stride,
+            "stride_from": _stride_from(options, domain, reader.fps),
         }
         predicted = model.predict_video(reader, domain, input_size, stride, log=True)
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
@@ -269,6 +270,13 @@ def _predict_video(
                     about["fps"] = rounded(1 / steps.mean)
         notes = [*reader.notes, *_lacks(results.film, reader, steps)]
         summary.notes += [f"{source.path}: {note}" for note in notes]
+
+
+def _stride_from(options: Options, domain: Domain, fps: float | None) -> str:
+    """What decided a video's stride: the "option", the video's "rate", or the "domain"."""
+    if options.stride is not None:
+        return "option"
+    return "domain" if fps is None or not domain.follows_rate else "rate"
 
 
 def _lacks(film: str | None, reader: VideoReader, steps: Steps | None) -> list[str]:

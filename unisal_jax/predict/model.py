@@ -165,7 +165,8 @@ class SaliencyModel:
             again and again. A `VideoReader` (`open_video`) knows when its frames are shown.
           domain: whose parameters to use; None for the default one.
           input_size: (height, width) that the network sees; None for the domain's rule.
-          stride: frames from one to the next of a recurrence; None for the domain's.
+          stride: frames from one to the next of a recurrence; None for `Domain.video_stride` of the file's
+            frame rate, or the domain's own where frames have none.
           log: yield the log-density.
         Yields:
           (frame uint8 [height, width, 3], density float32 [height, width]), both arrays of the caller's own.
@@ -174,12 +175,13 @@ class SaliencyModel:
         """
         chosen = self.domain(domain, video=True)
         input_size = checked_size(input_size)
-        count = _checked_stride(stride) or chosen.stride
+        stride = _checked_stride(stride)
         if isinstance(video, (str, os.PathLike)):
             with open_video(Path(video)) as reader:
-                yield from self._interleave(reader, chosen, input_size, count, log)
-        else:
-            yield from self._interleave(_own_frames(video), chosen, input_size, count, log)
+                yield from self.predict_video(reader, chosen, input_size, stride, log)
+            return
+        count = stride or chosen.video_stride(video.fps if isinstance(video, VideoReader) else None)
+        yield from self._interleave(_own_frames(video), chosen, input_size, count, log)
 
     def _interleave(
         self, frames: Iterator[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
@@ -229,7 +231,8 @@ class SaliencyModel:
 
         Args:
           size: (height, width) of the frames and maps.
-          domain, input_size, stride, log: as for `predict_video`.
+          domain, input_size, log: as for `predict_video`.
+          stride: as there, but None for the domain's own: a stream does not know its frame rate.
         """
         chosen = self.domain(domain, video=True)
         small = checked_size(input_size) or chosen.video_input_size(size)

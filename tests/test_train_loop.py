@@ -271,7 +271,7 @@ def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
 
 
 def test_another_training_is_refused(unbroken):
-    other = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(lr=0.02))
+    other = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, lr=0.02))
     with pytest.raises(UnisalError, match=r"config.json: holds a training with optimizer.lr 0.01, not 0.02"):
         run(other, unbroken[0])
 

@@ -23,11 +23,20 @@ from unisal_jax.train.config import OptimizerConfig
 from unisal_jax.train.state import create
 from unisal_jax.train.step import eval_step, train_step
 
-FORMS: tuple[DepthwiseForm, ...] = ("grouped", "shifted")
+CASES: tuple[tuple[DepthwiseForm, str | None], ...] = (("grouped", None), ("shifted", None), ("auto", "tpu"))
 
 
-def operations(form: DepthwiseForm, train: bool, dtype: Any = jnp.float32) -> collections.Counter[str]:
-    """How often each operation stands in the paper's lowered step of two clips of 64x96, targets of 72x96."""
+def operations(
+    form: DepthwiseForm, train: bool, dtype: Any = jnp.float32, platform: str | None = None
+) -> collections.Counter[str]:
+    """How often each operation stands in the paper's lowered step of two clips of 64x96, targets of 72x96.
+
+    Args:
+      form: of the depthwise convolutions; "auto" is the platform's.
+      train: the step that trains, or the one that evaluates.
+      dtype: of the computation.
+      platform: that it is lowered for, such as "tpu", which need not be there; None for JAX's default.
+    """
     config = UnisalConfig(depthwise=form)
     variables = jax.tree.map(
         lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
@@ -40,9 +49,10 @@ def operations(form: DepthwiseForm, train: bool, dtype: Any = jnp.float32) -> co
         step = train_step(config, DHF1K, OptimizerConfig(idle="momentum"), frozen=False, dtype=dtype)
         state = jax.eval_shape(lambda variables: create(config, variables), variables)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        lowered = jax.jit(step).lower(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key)
+        traced = jax.jit(step).trace(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key)
     else:
-        lowered = jax.jit(eval_step(config, DHF1K, dtype=dtype)).lower(variables, batch)
+        traced = jax.jit(eval_step(config, DHF1K, dtype=dtype)).trace(variables, batch)
+    lowered = traced.lower(lowering_platforms=None if platform is None else (platform,))
     return collections.Counter(re.findall(r'= "?((?:stablehlo|chlo)\.\w+)', lowered.as_text()))
 
 
@@ -54,11 +64,12 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=8, help="how many operations to name")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
-    for form in FORMS:
+    for form, platform in CASES:
         for train in (True, False):
-            counts = operations(form, train, jnp.dtype(args.dtype))
+            counts = operations(form, train, jnp.dtype(args.dtype), platform)
             most = ", ".join(f"{name} {count}" for name, count in counts.most_common(args.largest))
-            print(f"{form}, {'train' if train else 'evaluate'}: {counts.total():,} ({most})")
+            what = f"{form} for {platform or jax.default_backend()}, {'train' if train else 'evaluate'}"
+            print(f"{what}: {counts.total():,} ({most})")
 
 
 if __name__ == "__main__":

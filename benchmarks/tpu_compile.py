@@ -2,7 +2,7 @@
 
 libtpu holds the compiler, and JAX's ahead-of-time compilation needs no chip. So this shows that each program
 compiles for a chip, how large it is, and that it fits into the chip's memory. It runs nothing: times are
-bounds from the compiler's counts and the chip's published figures. See docs/howto/tpus.md.
+bounds from the compiler's counts and the chip's published figures. See docs/howto/train_pod.md.
 
     make tpu                                                    # all programs, hours on two cores
     python -m benchmarks.tpu_compile --topologies v5e:2x2 --programs train --domains dhf1k [--json OUT]
@@ -11,7 +11,8 @@ Programs: `train` (the encoder moves), `frozen` (the first two epochs), `evaluat
 the paper has it, in bfloat16, through the same `pmap` that training uses; and `predict`, a batch of 8 images
 and a frame of a video on one chip. Where the chips do not divide the paper's four clips, the batch is scaled
 (`batch_scale`). The file is written anew after each program. CPU seconds are those of this process; where
-other programs share the cores they are up to twice what they are on an idle machine.
+other programs share the cores they are up to twice what they are on an idle machine. The compiler counts the
+body of a loop once, so the recurrence over a clip's 12 frames is counted for one of them.
 """
 
 import argparse
@@ -134,7 +135,7 @@ def chips(topology: str) -> list[Any]:
 
 
 def estimated_mcycles(executable: jax.stages.Compiled) -> float:
-    """Millions of cycles of all operations as the TPU's compiler notes them; a loop's body counts once."""
+    """Millions of cycles of all operations, as the TPU's compiler notes them."""
     cycles = re.findall(r'"estimated_cycles":"(\d+)"', executable.as_text() or "")
     return sum(map(int, cycles)) / 1e6
 
@@ -169,10 +170,10 @@ def compiled(
     }
 
 
-def paper_hours(programs: dict[str, dict[str, Any]], chips: int) -> float | None:
-    """Hours of the paper's 16 epochs, were each step as fast as its bound; None if a program is missing.
+def paper_hours(programs: dict[str, dict[str, Any]], count: int) -> float | None:
+    """Hours of the paper's 16 epochs on `count` chips, were each step as fast as its bound.
 
-    All epochs are taken to train the encoder, which the first two do not.
+    None if a program is missing. All epochs are taken to train the encoder, which the first two do not.
     """
     seconds = 0.0
     for domain, batches in PAPER_BATCHES:
@@ -180,7 +181,7 @@ def paper_hours(programs: dict[str, dict[str, Any]], chips: int) -> float | None
         if "bound_s" not in step:
             return None
         frames = PAPER_IMAGES if domain.static else PAPER_CLIPS * CLIP_FRAMES
-        seconds += batches * step["bound_s"] * frames / (step["frames_a_chip"] * chips)
+        seconds += batches * step["bound_s"] * frames / (step["frames_a_chip"] * count)
     return PAPER_EPOCHS * seconds / 3600
 
 

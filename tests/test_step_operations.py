@@ -1,5 +1,9 @@
 """How large the steps' programs are, before any compiler: what they take to compile grows with it."""
 
+import json
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import pytest
 
@@ -7,14 +11,27 @@ from benchmarks.step_operations import operations
 
 
 @pytest.mark.parametrize(
-    ("form", "train", "most"),
+    ("form", "platform", "train", "most"),
     [
-        ("grouped", True, 6_000),
-        ("grouped", False, 1_800),
-        ("shifted", True, 10_000),
-        ("shifted", False, 3_000),
+        ("grouped", None, True, 6_000),
+        ("grouped", None, False, 1_800),
+        ("shifted", None, True, 10_000),
+        ("shifted", None, False, 3_000),
+        ("auto", "tpu", True, 10_000),
+        ("auto", "tpu", False, 3_000),
     ],
 )
-def test_operations_of_dhf1ks_steps(form, train, most):
+def test_operations_of_dhf1ks_steps(form, platform, train, most):
     """In the longer of the variants: bfloat16 converts, and idle parameters move."""
-    assert operations(form, train, jnp.bfloat16).total() <= most
+    assert operations(form, train, jnp.bfloat16, platform).total() <= most
+
+
+@pytest.mark.slow
+def test_a_program_compiles_for_a_tpu(tmp_path):
+    """With libtpu and without a TPU: a video's next frame, which is the smallest of the programs."""
+    pytest.importorskip("libtpu", reason="needs the extra tpu")
+    command = [sys.executable, "-m", "benchmarks.tpu_compile", "--json", tmp_path / "out.json"]
+    chosen = ["--topologies", "v5e:1x1", "--programs", "predict", "--domains", "dhf1k"]
+    subprocess.run([*command, *chosen], check=True)
+    found = json.loads((tmp_path / "out.json").read_text())["topologies"]["v5e:1x1"]["programs"]
+    assert found["predict dhf1k"]["memory_gbytes"] < 1 and found["predict dhf1k"]["gflop"] > 1

@@ -5,8 +5,8 @@ gradients (reverse mode only). "auto" leaves the choice to the platform that a p
 
 - CPU: shifted. The grouped form is 11 to 37 times slower (benchmarks/results/forms_cpu.json).
 - GPU: grouped. The gradient of the shifted form is 14 to 54 times slower (forms_h200.json).
-- TPU: shifted at stride 1: a block compiles in half the time and moves half the memory. Grouped at stride 2,
-  where the shifted form reads every second row and column (benchmarks/results/tpu_layers.json).
+- TPU, by its compiler's count (tpu_layers.json): shifted at stride 1, with which a block compiles in half the
+  time and moves less, the first block a quarter; grouped at stride 2, where the other moves twice as much.
 
 What the network calls many times with the same shapes is under `jax.jit`, which makes it one function of the
 program instead of a copy a call.

@@ -32,10 +32,9 @@ def assert_same_gradients(ours, plain, rng, *arrays):
             np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("form", ["auto", "shifted"])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(5, 6), (8, 7), (2, 3)])
-def test_depthwise(rng, size, stride, form):
+@pytest.mark.parametrize(("size", "form"), [((5, 6), "auto"), ((2, 3), "auto"), ((5, 6), "shifted")])
+def test_depthwise(rng, size, form, stride):
     with jax.enable_x64(True):
         x, kernel = (jnp.asarray(rng.standard_normal(shape)) for shape in ((3, *size, 4), (3, 3, 1, 4)))
         assert_same_gradients(

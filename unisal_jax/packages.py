@@ -40,6 +40,7 @@ EXTRAS = {
     "hub": (("huggingface_hub",), "weights on the Hugging Face Hub: hf://owner/name, and pushing"),
     "ray": (("ray",), "unisal predict --ray: inputs shared out over a cluster"),
     "submit": (("h5py",), "unisal submit mit300 and cat2000: HDF5 submissions"),
+    "tpu": (("jax", "libtpu"), "training on TPUs, and compiling for them on any machine: make tpu"),
     "torch": (("torch",), "unisal benchmark beside PyTorch, and cross-checks in the tests"),
 }
 

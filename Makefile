@@ -34,8 +34,8 @@ test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch
 
 # Compiles training and prediction for TPUs, without one; hours on two cores. See docs/howto/train_pod.md.
-tpu: $(VENV)/.tpu
-	$(BIN)/python -m benchmarks.tpu_compile --json benchmarks/results/tpu_compile.json
+tpu: $(VENV)-tpu/.ready
+	$(VENV)-tpu/bin/python -m benchmarks.tpu_compile --json benchmarks/results/tpu_compile.json
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -50,7 +50,7 @@ docs: $(VENV)/.docs
 	@echo "The documentation: site/index.html"
 
 clean:
-	rm -rf $(VENV) .cache build dist site *.egg-info $(DEMO)
+	rm -rf $(VENV) $(VENV)-tpu .cache build dist site *.egg-info $(DEMO)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -70,8 +70,10 @@ $(VENV)/.docs: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'
 	@touch $@
 
-$(VENV)/.tpu: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --quiet --editable '.[test,tpu]'
+# An environment of its own: with libtpu installed, JAX looks for a TPU and says that there is none.
+$(VENV)-tpu/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-tpu
+	$(VENV)-tpu/bin/python -m pip install --quiet --quiet --editable '.[test,tpu]'
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.test

@@ -38,17 +38,15 @@ def compiled(case: Case, dtype: str) -> dict[str, Any]:
     return {"trace_s": time.perf_counter() - begun} | compile_program(lowered)[1]
 
 
-def compile_program(
-    lowered: jax.stages.Lowered, options: dict[str, str] | None = None
-) -> tuple[jax.stages.Compiled, dict[str, Any]]:
-    """Compiles a program, with XLA's `options`.
+def compile_program(lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, dict[str, Any]]:
+    """Compiles a program.
 
     Returns:
       (it; operations of StableHLO, seconds and CPU seconds, and by the compiler's count for one device and
       one call: GFLOP, gigabytes moved, and gigabytes of temporaries and of all memory at once).
     """
     begun, cpu = time.perf_counter(), time.process_time()
-    program = lowered.compile(compiler_options=options)
+    program = lowered.compile()
     ended, cpu_ended = time.perf_counter(), time.process_time()
     cost = program.cost_analysis() or {}
     cost = cost[0] if isinstance(cost, list) else cost

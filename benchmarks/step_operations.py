@@ -26,6 +26,15 @@ from unisal_jax.train.step import eval_step, train_step
 CASES: tuple[tuple[DepthwiseForm, str | None], ...] = (("grouped", None), ("shifted", None), ("auto", "tpu"))
 
 
+def described_variables(config: UnisalConfig) -> dict[str, Any]:
+    """A network's variables by shape and type, without any values."""
+    return jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+        variable_shapes(config),
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+
+
 def operations(
     form: DepthwiseForm, train: bool, dtype: Any = jnp.float32, platform: str | None = None
 ) -> collections.Counter[str]:
@@ -38,11 +47,7 @@ def operations(
       platform: that it is lowered for, such as "tpu", which need not be there; None for JAX's default.
     """
     config = UnisalConfig(depthwise=form)
-    variables = jax.tree.map(
-        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
-        variable_shapes(config),
-        is_leaf=lambda node: isinstance(node, tuple),
-    )
+    variables = described_variables(config)
     shapes = ((64, 96, 3), (72, 96), (72, 12))
     batch = Arrays(*(jax.ShapeDtypeStruct((2, CLIP_FRAMES, *shape), jnp.uint8) for shape in shapes))
     if train:

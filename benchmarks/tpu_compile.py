@@ -34,6 +34,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from benchmarks.compiling import compile_program
+from benchmarks.step_operations import described_variables
 from benchmarks.train_step import PAPER_BATCHES, PAPER_EPOCHS, PAPER_IMAGES, write
 from unisal_jax.data.clips import CLIP_FRAMES
 from unisal_jax.data.examples import Arrays
@@ -44,11 +45,10 @@ from unisal_jax.inference.jax_operations import forms_of
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import init_variables
-from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.normalization import normalize
 from unisal_jax.train.config import OptimizerConfig
 from unisal_jax.train.state import AXIS, create
-from unisal_jax.train.step import eval_step, train_step
+from unisal_jax.train.step import eval_step, pmapped, pmapped_eval, train_step
 
 DOMAINS = {domain.name: domain for domain in (DHF1K, HOLLYWOOD2, UCF_SPORTS, SALICON)}
 PROGRAMS = ("train", "frozen", "evaluate", "predict")
@@ -72,15 +72,10 @@ def training(program: str, domain: Domain, devices: list[Any]) -> tuple[jax.stag
     batch = Arrays(
         *(jax.ShapeDtypeStruct((len(devices), each, frames, *shape), jnp.uint8) for shape in shapes)
     )
-    variables = jax.tree.map(
-        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
-        variable_shapes(_CONFIG),
-        is_leaf=lambda node: isinstance(node, tuple),
-    )
+    variables = described_variables(_CONFIG)
     if program == "evaluate":
         step = eval_step(_CONFIG, domain, dtype=jnp.bfloat16, axis_name=AXIS)
-        mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices)
-        return mapped.lower(variables, batch), each * frames
+        return pmapped_eval(step, devices).lower(variables, batch), each * frames
     step = train_step(
         _CONFIG,
         domain,
@@ -89,12 +84,10 @@ def training(program: str, domain: Domain, devices: list[Any]) -> tuple[jax.stag
         dtype=jnp.bfloat16,
         axis_name=AXIS,
     )
-    mapped = jax.pmap(
-        step, AXIS, in_axes=(None, None, 0, None), out_axes=None, donate_argnums=0, devices=devices
-    )
     state = jax.eval_shape(lambda variables: create(_CONFIG, variables), variables)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return mapped.lower(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key), each * frames
+    lr = jax.ShapeDtypeStruct((), jnp.float32)
+    return pmapped(step, devices).lower(state, lr, batch, key), each * frames
 
 
 def prediction(domain: Domain, device: Any) -> tuple[jax.stages.Lowered, int]:
@@ -148,9 +141,7 @@ def cases(programs: list[str], domains: list[str]) -> Iterator[tuple[str, Domain
                 yield program, DOMAINS[name]
 
 
-def compiled(
-    program: str, domain: Domain, topology: str, options: dict[str, str] | None
-) -> dict[str, float | None]:
+def compiled(program: str, domain: Domain, topology: str) -> dict[str, float | None]:
     """Compiles one program for a topology such as v5e:2x2 and says what the compiler counts."""
     devices = chips(topology)
     begun = time.process_time()
@@ -159,7 +150,7 @@ def compiled(
     else:
         lowered, frames = training(program, domain, devices)
     traced = time.process_time() - begun
-    executable, facts = compile_program(lowered, options)
+    executable, facts = compile_program(lowered)
     tflops, bandwidth, _ = CHIPS[topology.partition(":")[0]]
     return facts | {
         "trace_cpu_s": traced,
@@ -195,13 +186,9 @@ def main() -> None:
     )
     parser.add_argument("--programs", default=",".join(PROGRAMS), help="default: %(default)s")
     parser.add_argument("--domains", default=",".join(DOMAINS), help="default: %(default)s")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="for XLA's compiler"
-    )
     parser.add_argument("--json", type=Path, help="add the programs to this file")
     args = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
-    options = dict(option.split("=", 1) for option in args.option) or None
     result: dict[str, Any] = {"topologies": {}}
     if args.json is not None and args.json.exists():
         result = json.loads(args.json.read_text())
@@ -211,7 +198,7 @@ def main() -> None:
         found = result["topologies"].setdefault(topology, {"programs": {}})
         for program, domain in cases(args.programs.split(","), args.domains.split(",")):
             name = f"{program} {domain.name}"
-            seen = found["programs"][name] = compiled(program, domain, topology, options)
+            seen = found["programs"][name] = compiled(program, domain, topology)
             found["paper_hours"] = paper_hours(found["programs"], math.prod(map(int, shape.split("x"))))
             print(
                 f"{topology} {name}: {seen['operations']:,} operations, {seen['cpu_s']:.0f} s of CPU, "

@@ -4,7 +4,8 @@ Value and gradients of each of the encoder's blocks in bfloat16, for the frames 
 v5e chip: CPU seconds to compile, megabytes moved, and the cycles that the compiler estimates. Nothing is run,
 and no TPU is needed. `models/depthwise.py` chooses by this table.
 
-    make .venv/.tpu && .venv/bin/python -m benchmarks.tpu_layers --json benchmarks/results/tpu_layers.json
+    make .venv-tpu/.ready
+    .venv-tpu/bin/python -m benchmarks.tpu_layers --json benchmarks/results/tpu_layers.json
 """
 
 import argparse

@@ -32,6 +32,7 @@ from unisal_jax.models.config import UnisalConfig
         (HOLLYWOOD2, None, 4),
         (SALICON, 30, 1),
         (Domain("mine", (224, 384), stride=3), 30, 3),
+        (dataclasses.replace(DHF1K, stride=2), 30, 2),  # trained anew, at another rate
     ],
 )
 def test_stride_of_a_video(domain, fps, stride):

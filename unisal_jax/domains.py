@@ -102,8 +102,9 @@ class Domain:
 
     @property
     def follows_rate(self) -> bool:
-        """Whether the stride of a video hangs on its frame rate: with a released video domain."""
-        return not self.static and self.name in (domain.name for domain in RELEASED_DOMAINS)
+        """Whether a video's stride hangs on its frame rate: of a released video domain as it was trained."""
+        released = ((domain.name, domain.stride) for domain in RELEASED_DOMAINS)
+        return not self.static and (self.name, self.stride) in released
 
     def video_stride(self, fps: float | None) -> int:
         """Every how many frames one recurrence looks, in a video of `fps` frames a second; None: not known.

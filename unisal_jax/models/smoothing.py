@@ -36,8 +36,8 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     height, width = x.shape[-2:]
     reach = (SMOOTHING_REACH, SMOOTHING_REACH)
     padded = jnp.pad(x.reshape(-1, height, width), ((0, 0), reach, reach), mode="edge")
-    # The kernel's rows as channels, so that it is a convolution along the width alone: with one, value
-    # and gradient take a fifth longer on a CPU, and nearly three times as long to compile for a TPU.
+    # The kernel's rows as channels, so that it is a convolution along the width alone: with one channel it
+    # takes a fifth longer to train on a CPU, and nearly three times as long to compile for a TPU.
     rows = jnp.stack([padded[:, row : row + height] for row in range(2 * SMOOTHING_REACH + 1)], -1)
     cells = jax.lax.conv_general_dilated(
         rows,

@@ -1,6 +1,6 @@
 """One step of one domain: pure, for one device or, with `axis_name`, for one of several."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -205,21 +205,23 @@ def eval_step(
     return step
 
 
-def pmapped(step: TrainStep) -> TrainStep:
-    """A train step (made with `axis_name=state.AXIS`) over all devices of all processes.
+def pmapped(step: TrainStep, devices: Sequence[jax.Device] | None = None) -> Any:
+    """A train step (made with `axis_name=state.AXIS`) over `devices`, by default all of all processes.
 
     It takes a state placed by `state.replicate`, which it uses up, and a batch [local devices, batch
     / devices, time, ...]; state and metrics come back without a device axis.
     """
-    return jax.pmap(step, AXIS, in_axes=(None, None, 0, None), out_axes=None, donate_argnums=0)
+    return jax.pmap(
+        step, AXIS, in_axes=(None, None, 0, None), out_axes=None, donate_argnums=0, devices=devices
+    )
 
 
-def pmapped_eval(step: EvalStep) -> EvalStep:
+def pmapped_eval(step: EvalStep, devices: Sequence[jax.Device] | None = None) -> Any:
     """As `pmapped`, for an evaluation step; the variables, replicated, are not used up.
 
     The log-density keeps the device axis, [devices, batch / devices, time, H, W].
     """
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, 0))
+    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices)
 
 
 def _floats(batch: Arrays | DeviceBatch, dtype: Any) -> DeviceBatch:

@@ -137,7 +137,7 @@ def test_frames_come_out_as_they_go_in(model, frames):
 def test_huge_frames_go_in_smaller_groups(model, frames, monkeypatch, pixels, most_ahead):
     """Three together, one by one, and nothing ahead; with the same results."""
     want = list(model.predict_video(frames[:8], input_size=(96, 128), stride=3, log=True))
-    monkeypatch.setattr(unisal_jax.predict.model, "MAX_FILM_BYTES", 20 * pixels)
+    monkeypatch.setattr(unisal_jax.predict.film, "MAX_FILM_BYTES", 20 * pixels)
     read = 0
 
     def counted():

@@ -12,8 +12,11 @@ from PIL import Image
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import new_folders
+from unisal_jax.media.frames import RgbFrame
 from unisal_jax.media.sources import expand_inputs
+from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 from unisal_jax.predict.records import (
     FOLDER,
@@ -36,7 +39,7 @@ def picture(path, seed=0):
 
 def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacity=0.7, **settings):
     """As `unisal predict` without a network -> (names of what was predicted, how many were there already)."""
-    files = PredictionFiles(out, kinds, opacity, {"domain": None, "stride": None, **settings})
+    files = PredictionFiles(out, kinds, opacity, settings={"domain": None, "stride": None, **settings})
     planned = plan(files, expand_inputs([str(each) for each in inputs], video), resume=resume)
     make_folders(out, kinds)
     image, log_density = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.float32)
@@ -44,9 +47,9 @@ def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacit
         if source.kind == "image":
             planned.files.image(source, image, log_density, {})
         else:
-            with planned.files.video(source, SIZE, None, {}) as outputs:
+            with planned.files.video(source, FilmInfo(SIZE), {}) as outputs:
                 for _ in range(frames):
-                    outputs.write(image, log_density)
+                    outputs.write(Predicted(RgbFrame(image), log_density, False))
     return [source.name for source in planned.sources], planned.kept
 
 
@@ -153,8 +156,8 @@ def test_a_video_that_fails_leaves_the_older_folder(tmp_path):
     files = PredictionFiles(out, ("map",))
     (source,) = expand_inputs([str(tmp_path / "clip")], video=True)
     (planned,) = (plan(files, [source]).files,)
-    with pytest.raises(UnisalError, match="broken"), planned.video(source, SIZE, None, {}) as outputs:
-        outputs.write(np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.float32))
+    with pytest.raises(UnisalError, match="broken"), planned.video(source, FilmInfo(SIZE), {}) as outputs:
+        outputs.write(Predicted(RgbFrame(np.zeros((*SIZE, 3), np.uint8)), np.zeros(SIZE, np.float32), False))
         raise UnisalError("broken")
     assert sorted(os.listdir(out / "map" / "clip")) == ["0001.png", "0002.png"]
     assert os.listdir(out / "map") == ["clip"]

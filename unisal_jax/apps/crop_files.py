@@ -15,9 +15,13 @@ import numpy as np
 from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
 from unisal_jax.documents import rounded, write_json
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.densities import resize_log_density
+from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import camera_number, open_video
+from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at
 from unisal_jax.predict.records import forget
 
@@ -34,6 +38,7 @@ class CropFiles:
       aspect: (width, height), in any unit.
       scale: side of the window over that of the largest that fits, above 0, at most 1.
       smoothness: of a video's path, see `VideoCrops`.
+      part: of a video.
     """
 
     out: Path
@@ -41,6 +46,7 @@ class CropFiles:
     aspect: Aspect
     scale: float = 1.0
     smoothness: float = 0.3
+    part: Part = WHOLE
 
     @property
     def film(self) -> str | None:
@@ -68,21 +74,24 @@ class CropFiles:
         self._write_json(source, {"about": self._about(about), **_facts(crop)})
 
     @contextlib.contextmanager
-    def video(
-        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
-    ) -> Iterator["_Track"]:
+    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
         """Takes a video's predictions; at the end writes its boxes and crops it."""
-        fps = fps or DEFAULT_FPS
-        track = _Track(VideoCrops(size, self.aspect, self.scale, fps, self.smoothness))
+        fps = film.fps or DEFAULT_FPS
+        track = _Track(VideoCrops(film.size, self.aspect, self.scale, fps, self.smoothness))
         yield track
         crops = track.finish()
         if "crop" in self.kinds:
             from unisal_jax.media.video_writer import VideoWriter  # late: images need no FFmpeg
 
             target = self.out / "crop" / f"{source.name}.mp4"
-            with open_video(source.path) as frames, VideoWriter(target, track.window, fps) as writer:
-                for crop, frame in zip(crops, frames, strict=False):
-                    writer.write(crop.box.of(frame))
+            with (
+                open_video(source.path, self.part) as reader,
+                VideoWriter(target, track.window, fps, film) as writer,
+            ):
+                for crop, frame in zip(crops, reader.frames(), strict=False):
+                    box = crop.box
+                    part = frame.planes().part(box.top, box.left, box.height, box.width)
+                    writer.write_planes(part, frame.seconds, frame.duration)
         mean = rounded(float(np.mean([crop.attention for crop in crops])))
         frames_json = [
             {"frame": number, **shown_at(seconds), **_facts(crop)}
@@ -109,9 +118,10 @@ class _Track:
         self.times: list[float | None] = []
         self.window = crops.window
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+    def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         self.times.append(seconds)
-        self._settled += self._crops.add(np.exp(log_density))
+        log_density = resize_log_density(predicted.log_density, predicted.frame.size)
+        self._settled += self._crops.add(np.exp(log_density, out=log_density))
 
     def finish(self) -> list[Crop]:
         return self._settled + self._crops.finish()

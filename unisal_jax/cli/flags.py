@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from unisal_jax.domains import Size, check_input_size, check_stride
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.film_options import DEFAULT_ENCODING, PRESETS, Part
 
 if TYPE_CHECKING:
     from unisal_jax.predict.model import SaliencyModel
+
+_WORST_QUALITY = 51
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +37,56 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         default="fail",
         help="at a bad input, stop (default), or go on with the others",
     )
+
+
+def add_film(parser: argparse.ArgumentParser) -> None:
+    """Adds what of a film is read, and how: --start, --end, --every, --across-cuts."""
+    parser.add_argument(
+        "--start",
+        type=seconds,
+        default=0.0,
+        metavar="TIME",
+        help="of a film, from this time on: seconds, or H:MM:SS.S",
+    )
+    parser.add_argument("--end", type=seconds, metavar="TIME", help="of a film, the frames before this time")
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="of a film, every N-th frame (default: 1)"
+    )
+    parser.add_argument(
+        "--across-cuts",
+        action="store_true",
+        help="let the recurrence go on from shot to shot, as in the paper (default: it starts anew at a cut)",
+    )
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> None:
+    """Adds how films are encoded: --preset, --quality."""
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        metavar="NAME",
+        default=DEFAULT_ENCODING.preset,
+        help=f"of x264, for films that are written: {', '.join(PRESETS)} (default: {DEFAULT_ENCODING.preset})",
+    )
+    parser.add_argument(
+        "--quality",
+        type=quality,
+        default=DEFAULT_ENCODING.quality,
+        metavar="CRF",
+        help="x264's rate factor for films that are written, 0 (lossless) to 51 (default: "
+        f"{DEFAULT_ENCODING.quality:g})",
+    )
+
+
+def part(args: argparse.Namespace) -> Part:
+    """The part of a film that --start, --end and --every ask for.
+
+    Raises:
+      UnisalError: it is empty.
+    """
+    if args.end is not None and args.end <= args.start:
+        raise UnisalError(f"--end: {args.end:g} s is not after --start, {args.start:g} s")
+    return Part(args.start, args.end, args.every)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +201,23 @@ def not_negative(text: str) -> float:
         value = -1.0
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or above")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time: seconds, M:SS or H:MM:SS, with decimals."""
+    match = re.fullmatch(r"(?:(?:([0-9]{1,4}):)?([0-9]{1,4}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 12.5 or 1:02:30")
+    hours, minutes = (int(part or 0) for part in match.groups()[:2])
+    return 3600 * hours + 60 * minutes + float(match[3])
+
+
+def quality(text: str) -> float:
+    """A constant rate factor."""
+    value = not_negative(text)
+    if value > _WORST_QUALITY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {_WORST_QUALITY}")
     return value
 
 

@@ -14,6 +14,7 @@ KINDS = ("map", "overlay", "raw", "json")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
+    flags.add_film(parser)
     flags.add_network(parser)
     parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
     parser.add_argument(
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opacity", type=flags.fraction, default=0.7, help="of the overlay, 0 to 1 (default: 0.7)"
     )
+    flags.add_encoding(parser)
     parser.add_argument(
         "--resume", action="store_true", help="leave out inputs whose outputs are all there already"
     )
@@ -45,6 +47,7 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     if args.out is None and not args.show:
         raise UnisalError("--out: where are the results to go?")
+    flags.part(args)
     if args.ray and args.show:
         raise UnisalError("--show: a cluster has no screen")
     checks.check_inputs(args.input)
@@ -58,6 +61,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.files import new_folders
+    from unisal_jax.media.film_options import Encoding
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
 
@@ -73,15 +77,18 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.predict.resume import plan
     from unisal_jax.weights.sources import files_of
 
+    part = flags.part(args)
     settings = {
+        "across_cuts": args.across_cuts,
         "domain": args.domain,
         "dtype": args.dtype,
         "input_size": args.input_size and list(args.input_size),
+        "part": [part.start, part.end, part.every],
         "stride": args.stride,
         "weights": weights_state(args.weights),
     }
     planned = plan(
-        PredictionFiles(out, kinds, args.opacity, settings),
+        PredictionFiles(out, kinds, args.opacity, Encoding(args.preset, args.quality), settings),
         found.sources,
         files_of(args.weights),
         resume=args.resume,
@@ -95,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,
+        part=part,
+        across_cuts=args.across_cuts,
         skip_errors=args.on_error == "skip",
     )
     with new_folders([out / kind for kind in (*kinds, *([FOLDER] if kinds else []))]):

@@ -24,8 +24,10 @@ from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, write_png
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source, expand_inputs
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
+from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.model import SaliencyModel, Stream
 from unisal_jax.predict.outputs import DEFAULT_FPS, FrameResults, PredictionFiles, make_folders
 from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip, photograph_path
@@ -320,12 +322,10 @@ class _Shown:
         view.save(self.view, quality=90)
 
     @contextlib.contextmanager
-    def video(
-        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
-    ) -> Iterator[FrameResults]:
+    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator[FrameResults]:
         with (
-            self.files.video(source, size, fps, about) as results,
-            VideoWriter(self.view, size, fps or DEFAULT_FPS) as view,
+            self.files.video(source, film, about) as results,
+            VideoWriter(self.view, film.size, film.fps or DEFAULT_FPS, film) as view,
         ):
             yield _Until(results, view, time.monotonic() + self.seconds, self.seconds, self.watch)
 
@@ -339,10 +339,11 @@ class _Until:
     watch: Callable[[int], None]
     done: int = 0
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+    def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         if time.monotonic() > self.deadline:
             raise UnisalError(f"stopped after {self.seconds:g} seconds, the limit of this page")
-        self.results.write(frame, log_density, seconds)
-        self.view.write(frame)
+        self.results.write(predicted, seconds)
+        frame = predicted.frame
+        self.view.write_planes(frame.planes(), frame.seconds, frame.duration)
         self.done += 1
         self.watch(self.done)

@@ -1,10 +1,16 @@
 """Pictures of densities for people: heat colours, heat over the image, the two side by side."""
 
+import dataclasses
+import math
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.colours import Colours, yuv_of_rgb
+from unisal_jax.media.frames import Planes
 from unisal_jax.media.images import row_strips
 
 _GREY = np.arange(256, dtype=np.uint8)
@@ -60,6 +66,86 @@ def lay_heat(image: np.ndarray, levels: np.ndarray, opacity: float) -> np.ndarra
         dimmed = cv2.multiply(image[rows], _look_up(levels[rows], kept), scale=1 / 255)
         cv2.add(dimmed, _look_up(levels[rows], heat), dst=laid[rows])
     return laid
+
+
+class PlanesHeat:
+    """Lays heat over a film's frames in their own planes, as `lay_heat` over RGB.
+
+    Args:
+        colours: of the planes.
+        height: of the frames, by which players guess what untagged colours mean.
+        opacity: as for `overlay`.
+    """
+
+    def __init__(self, colours: Colours, height: int, opacity: float):
+        weight = opacity * _weights()
+        heat = yuv_of_rgb(_HEAT, colours, height) * weight[:, None]
+        self._kept = np.rint(255 * (1 - weight)).astype(np.uint8)
+        self._heat = np.rint(heat).astype(np.uint8).T.copy()
+        # Levels at which every plane stays as it is.
+        self._seen = (self._kept < 255) | (self._heat > 0).any(0)
+        self._work: list[_Work] = []
+
+    def lay(self, planes: Planes, levels: np.ndarray) -> Planes:
+        """Lays heat over a frame.
+
+        Args:
+            planes: of the frame.
+            levels: uint8 [h, w] of any size (`density_levels`), whose weights and colours are enlarged.
+        Returns:
+            The frame with heat, which is good until the next call: its memory is used again.
+        """
+        if not self._work or self._work[0].laid.shape != planes.y.shape:
+            self._work = [_Work(*(np.empty(plane.shape, np.uint8) for _ in range(3))) for plane in planes]
+        seen = self._seen[levels]
+        kept = self._kept[levels]
+        for plane, work, heat in zip(planes, self._work, self._heat, strict=True):
+            np.copyto(work.laid, plane)
+            # Where nobody looks the picture stays as it is.
+            there = [_reach(seen.any(1 - axis), plane.shape[axis]) for axis in (0, 1)]
+            if all(len(reach.small) for reach in there):
+                small = tuple(slice(reach.small.start, reach.small.stop) for reach in there)
+                full = tuple(slice(reach.full.start, reach.full.stop) for reach in there)
+                laid, dimmed, added = (each[full] for each in (work.laid, work.kept, work.heat))
+                size = laid.shape[::-1]
+                cv2.resize(kept[small], size, dst=dimmed, interpolation=cv2.INTER_LINEAR)
+                cv2.resize(heat[levels[small]], size, dst=added, interpolation=cv2.INTER_LINEAR)
+                cv2.multiply(laid, dimmed, dst=laid, scale=1 / 255)
+                cv2.add(laid, added, dst=laid)
+        return Planes(*(work.laid for work in self._work))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Memory of a plane's size. Taking it anew for each frame would cost more than the work itself."""
+
+    laid: np.ndarray
+    kept: np.ndarray
+    heat: np.ndarray
+
+
+class _Reach(NamedTuple):
+    """Where along a side heat is seen: places of the levels, and the pixels that these become."""
+
+    small: range
+    full: range
+
+
+def _reach(seen: np.ndarray, length: int) -> _Reach:
+    """Where heat is seen, with a margin of nothing around it, from and to places that are whole pixels.
+
+    Args:
+        seen: bool, along a side of the levels.
+        length: of the side in pixels.
+    """
+    there = np.flatnonzero(seen)
+    if len(there) == 0:
+        return _Reach(range(0), range(0))
+    places = len(seen) // math.gcd(len(seen), length)
+    start = max(int(there[0]) - 1, 0) // places
+    stop = -(-min(int(there[-1]) + 2, len(seen)) // places)
+    pixels = places * length // len(seen)
+    return _Reach(range(start * places, stop * places), range(start * pixels, stop * pixels))
 
 
 def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:

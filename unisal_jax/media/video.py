@@ -1,5 +1,6 @@
 """Video: frames from files, folders and cameras one at a time."""
 
+import contextlib
 import math
 import os
 from array import array
@@ -11,11 +12,16 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FPS, MIN_FPS
+from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.frame_times import Steps, steps_of
+from unisal_jax.media.frames import Frame, RgbFrame
 from unisal_jax.media.images import read_image
 from unisal_jax.media.listing import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from unisal_jax.media.listing import camera_number, list_images
-from unisal_jax.media.video_source import TimedFrame, VideoFile
+from unisal_jax.media.video_source import FilmInfo, Origin, VideoFile
+
+# Seconds closer than this are the same: times are whole ticks, and what a user types is rounded.
+_SAME_TIME = 1e-6
 
 
 class VideoReader:
@@ -28,47 +34,98 @@ class VideoReader:
     Attributes:
         name: the file's stem, the folder's name, or "camera_N".
         size: (height, width) of every frame, upright.
-        fps: frames a second, of uneven ones the mean; None for a folder, and where the source does not
-            know or declares less than 0.01 or more than 1000.
+        fps: frames a second of those that are taken, of uneven ones the mean; None for a folder, and where
+            the source does not know or declares less than 0.01 or more than 1000.
         frame_count: the number of frames that the source declares, for progress only: a file may give
             fewer (edit lists, dropped frames). None where the source does not know.
-        times: when each frame read so far is shown, in seconds from the first one; NaN where the source
-            does not say.
+        times: when each frame read so far is shown, in seconds from the video's first one; NaN where the
+            source does not say.
         beside: what a file holds beside its frames, of "chapters", "sound" and "subtitles".
+        left_out: which of these a film that is made of it does not keep.
         notes: what a user should know of how the source is read, a line each.
+        info: what a film that is made of it must know of it.
 
     Iterating raises UnisalError when the source turns out damaged, after the frames before the damage.
     """
 
-    def __init__(self, name: str, source: VideoFile):
+    def __init__(self, name: str, source: VideoFile, part: Part = WHOLE):
         self.name = name
-        self.fps = source.fps
-        self.frame_count = source.frame_count
+        self.fps = None if source.fps is None else source.fps / part.every
+        self.frame_count = None
+        if source.frame_count is not None and part.end is None:
+            self.frame_count = math.ceil(source.frame_count / part.every)
         self.beside = source.beside
+        self.left_out = source.left_out
         self.notes = source.notes
         self.times: array[float] = array("d")
-        self._tick = source.tick
-        self._frames = source.frames
+        self._tick = float(source.tick or 0)
+        self._source = source.frames
         # Headers lie about sizes and leave rotation out: the first frame decides.
-        first, self._start = next(self._frames)
-        self._first: np.ndarray | None = first
-        height, width, _ = first.shape
-        self.size = (height, width)
+        first = next(self._source)
+        self._start = first.seconds if source.first is None else source.first
+        self._frames = self._within(first, part)
+        self._first: Frame | None = next(self._frames, None)
+        if self._first is None:
+            self._source.close()
+            raise UnisalError(f"{name}: no frame is shown from {part.start:g} s on{_before(part)}")
+        self.size = self._first.size
+        origin = None
+        if source.path is not None or source.tick is not None:
+            begins = (self._start or 0.0) + part.start if part.start > 0 else 0.0
+            ends = None if part.end is None else (self._start or 0.0) + part.end
+            origin = Origin(source.path, begins, ends, source.tick)
+        self.info = FilmInfo(self.size, self.fps, first.look, origin)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
 
     def __next__(self) -> np.ndarray:
+        return self.next_frame().rgb()
+
+    def next_frame(self) -> Frame:
+        """The next frame as it came. Raises StopIteration after the last one, and else as iterating."""
         if self._first is not None:
             frame, self._first = self._first, None
-            seconds = self._start
         else:
-            frame, seconds = next(self._frames)
-        if seconds is None or self._start is None:
+            frame = next(self._frames)
+        if frame.seconds is None or self._start is None:
             self.times.append(math.nan)
         else:
-            self.times.append(seconds - self._start)
+            self.times.append(frame.seconds - self._start)
         return frame
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames that are left, as they came."""
+        with contextlib.suppress(StopIteration):
+            while True:
+                yield self.next_frame()
+
+    def _within(self, first: Frame, part: Part) -> Generator[Frame, None, None]:
+        """The frames of a part of the video."""
+        taken = 0
+        waiting: Frame | None = first
+        del first
+        with contextlib.closing(self._source):
+            # No name here keeps a frame while the caller works on it.
+            while waiting is not None:
+                frame, waiting = waiting, None
+                seconds = self._seconds(frame, part)
+                if part.end is not None and seconds >= part.end - _SAME_TIME:
+                    return
+                if seconds >= part.start - _SAME_TIME:
+                    if taken % part.every == 0:
+                        yield frame
+                    taken += 1
+                del frame
+                waiting = next(self._source, None)
+
+    def _seconds(self, frame: Frame, part: Part) -> float:
+        """When a frame is shown, from the first one on."""
+        if frame.seconds is not None and self._start is not None:
+            return frame.seconds - self._start
+        if part.start > 0 or part.end is not None:
+            raise UnisalError(f"{self.name}: does not say when its frames are shown; take all of it")
+        return 0.0
 
     def steps(self) -> Steps | None:
         """The steps between the frames read so far; None where the source knows no times."""
@@ -78,6 +135,7 @@ class VideoReader:
         """Closes the source; no more frames come."""
         self._first = None
         self._frames.close()
+        self._source.close()
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -86,7 +144,7 @@ class VideoReader:
         self.close()
 
 
-def open_video(source: str | Path) -> VideoReader:
+def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     """Opens a video file, an animation (GIF, WebP, PNG), a folder of frames (in natural order) or a camera.
 
     A file's rotation is applied. Pixels are taken as they are stored, square or not; a frame of
@@ -95,6 +153,7 @@ def open_video(source: str | Path) -> VideoReader:
 
     Args:
         source: a path, or "camera:N".
+        part: what of it to read; seconds only of a source that knows when its frames are shown.
 
     Raises:
         UnisalError: missing or empty file, not a video, a file without a picture track, no frames, frames
@@ -103,13 +162,17 @@ def open_video(source: str | Path) -> VideoReader:
     """
     number = camera_number(str(source))
     if number is not None:
-        return VideoReader(f"camera_{number}", _open_camera(number))
+        return VideoReader(f"camera_{number}", _open_camera(number), part)
     path = Path(source)
     if path.is_dir():
-        return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path))
+        return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path), part)
     from unisal_jax.media.video_file import open_video_file  # late: images need no FFmpeg
 
-    return VideoReader(path.stem, open_video_file(path))
+    return VideoReader(path.stem, open_video_file(path, part.start), part)
+
+
+def _before(part: Part) -> str:
+    return "" if part.end is None else f" and before {part.end:g} s"
 
 
 def _open_camera(number: int) -> VideoFile:
@@ -127,14 +190,14 @@ def _open_camera(number: int) -> VideoFile:
     return VideoFile(_camera_frames(number, capture), fps if MIN_FPS <= fps <= MAX_FPS else None, None)
 
 
-def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[TimedFrame, None, None]:
+def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[Frame, None, None]:
     count = 0
     try:
         while True:
             read, frame_bgr = capture.read()
             if not read:
                 break
-            yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB), None
+            yield RgbFrame(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB))
             count += 1
     finally:
         capture.release()
@@ -150,7 +213,7 @@ def _open_folder(folder: Path) -> VideoFile:
     return VideoFile(_folder_frames(paths), None, len(paths))
 
 
-def _folder_frames(paths: list[Path]) -> Generator[TimedFrame, None, None]:
+def _folder_frames(paths: list[Path]) -> Generator[Frame, None, None]:
     shape = None
     for path in paths:
         frame = read_image(path)
@@ -160,4 +223,4 @@ def _folder_frames(paths: list[Path]) -> Generator[TimedFrame, None, None]:
                 f"{path}: {frame.shape[1]}x{frame.shape[0]} among frames of {shape[1]}x{shape[0]}; "
                 "the frames of a video have one size"
             )
-        yield frame, None
+        yield RgbFrame(frame)

@@ -3,15 +3,13 @@
 import contextlib
 import io
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -31,9 +29,12 @@ from unisal_jax.media.animated_frames import (
     read_animation,
     without_png_metadata,
 )
+from unisal_jax.media.companions import NAMES, left_out
 from unisal_jax.media.containers import is_cut_off, packed_index_size
+from unisal_jax.media.decoded import DecodedFrame, Layout
+from unisal_jax.media.frames import Frame, RgbFrame
 from unisal_jax.media.images import open_image, read_image
-from unisal_jax.media.video_source import TimedFrame, VideoFile
+from unisal_jax.media.video_source import VideoFile
 
 # PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -54,12 +55,14 @@ _OPTIONS = {
     # For the decoders that look for a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
-# What may lie beside the frames, by FFmpeg's name and by ours.
-_OTHER_TRACKS = {"audio": "sound", "subtitle": "subtitles"}
+# PNG has any fraction of a second, WebP milliseconds.
+_ANIMATION_TICK = Fraction(1, 1000)
+# FFmpeg's numbers of the transfer curves of HDR: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
+_HDR = {16: "PQ", 18: "HLG"}
 
 
-def open_video_file(path: Path) -> VideoFile:
-    """Opens a video file. Errors as for `open_video`."""
+def open_video_file(path: Path, start: float = 0.0) -> VideoFile:
+    """Opens a video file, where it can at the key frame before `start` seconds. Errors as of `open_video`."""
     if not path.is_file():
         raise UnisalError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -70,18 +73,23 @@ def open_video_file(path: Path) -> VideoFile:
     if packed_index_size(path) > MAX_INDEX_BYTES:
         raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
-        # "file:" keeps a colon in a name from being read as a protocol.
-        container = av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
+        container = open_container(path)
     except av.error.FFmpegError as error:
         if _is_image(path):
             return _open_still(path)
         raise UnisalError(f"{path}: not a video, or cut off ({reason_of(error)})") from error
-    return _open_container(path, container)
+    return _open_container(path, container, start)
 
 
-def _open_container(path: Path, container: InputContainer) -> VideoFile:
+def open_container(path: Path) -> InputContainer:
+    """Opens a film's file with FFmpeg, whose errors it raises."""
+    # "file:" keeps a colon in a name from being read as a protocol.
+    return av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
+
+
+def _open_container(path: Path, container: InputContainer, start: float = 0.0) -> VideoFile:
     try:
-        return _open_track(path, container)
+        return _open_track(path, container, start)
     except BaseException:
         container.close()
         raise
@@ -95,22 +103,29 @@ def _open_animation(path: Path, data: bytes) -> VideoFile:
     rate = len(durations) / sum(durations)
     fps = rate if MIN_FPS <= rate <= MAX_FPS else None
     if not by_ffmpeg(data):
-        return VideoFile(animation_frames(path, data, durations), fps, len(durations))
+        return VideoFile(_drawn(path, data, durations), fps, len(durations), _ANIMATION_TICK)
     try:
         container = av.open(io.BytesIO(data), format="apng", options=_OPTIONS, **_METADATA)
     except av.error.FFmpegError as error:
         raise UnisalError(f"{path}: not an animation, or cut off ({reason_of(error)})") from error
     found = _open_container(path, container)
-    return VideoFile(_retimed(found.frames, durations), fps, len(durations))
+    return VideoFile(_retimed(found.frames, durations), fps, len(durations), _ANIMATION_TICK)
 
 
 def _retimed(
-    frames: Generator[TimedFrame, None, None], durations: Sequence[float]
-) -> Generator[TimedFrame, None, None]:
+    frames: Generator[Frame, None, None], durations: Sequence[float]
+) -> Generator[Frame, None, None]:
     """The frames with times by how long each is shown."""
     with contextlib.closing(frames):
-        for (frame, _), start in zip(frames, accumulate(durations, initial=0.0), strict=False):
-            yield frame, start
+        starts = accumulate(durations, initial=0.0)
+        for frame, start, duration in zip(frames, starts, durations, strict=False):
+            yield RgbFrame(frame.rgb(), start, duration)
+
+
+def _drawn(path: Path, data: bytes, durations: Sequence[float]) -> Generator[Frame, None, None]:
+    """The frames of an animation that FFmpeg does not read."""
+    for (pixels, start), duration in zip(animation_frames(path, data, durations), durations, strict=True):
+        yield RgbFrame(pixels, start, duration)
 
 
 def _is_image(path: Path) -> bool:
@@ -124,13 +139,13 @@ def _is_image(path: Path) -> bool:
 def _open_still(path: Path) -> VideoFile:
     """An image as a video of one frame."""
 
-    def frames() -> Generator[TimedFrame, None, None]:
-        yield read_image(path, MAX_FRAME_PIXELS), 0.0
+    def frames() -> Generator[Frame, None, None]:
+        yield RgbFrame(read_image(path, MAX_FRAME_PIXELS), 0.0)
 
     return VideoFile(frames(), None, 1)
 
 
-def _open_track(path: Path, container: InputContainer) -> VideoFile:
+def _open_track(path: Path, container: InputContainer, start: float) -> VideoFile:
     # A music file's cover is a picture track too, and so are a film's thumbnails.
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     tracks = [s for s in container.streams.video if not s.disposition & pictures]
@@ -145,21 +160,34 @@ def _open_track(path: Path, container: InputContainer) -> VideoFile:
         raise UnisalError(
             f"{path}: frames of {width}x{height} are larger than {MAX_FRAME_PIXELS / 1e6:.0f} megapixels"
         )
-    notes = (f"holds {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read",)
+    notes = []
+    if len(tracks) > 1:
+        notes.append(f"holds {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read")
+    if (curve := _HDR.get(stream.codec_context.color_trc)) is not None:
+        notes.append(f"its colours are HDR ({curve}); they are read and kept without tone mapping")
     # Headers lie about sizes as about everything else.
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
     rate = float(stream.average_rate or stream.guessed_rate or 0)
-    found = {_OTHER_TRACKS[s.type] for s in container.streams if s.type in _OTHER_TRACKS}
+    found = {NAMES[s.type] for s in container.streams if s.type in NAMES}
     if container.chapters():
         found.add("chapters")
     declared = stream.frames if stream.frames > 0 else None
+    timed = _has_times(container, stream)
+    first = None
+    if start > 0 and timed and stream.start_time is not None and stream.time_base is not None:
+        first = float(stream.start_time * stream.time_base)
+        container.seek(stream.start_time + int(start / stream.time_base), stream=stream)
+        declared = None
     return VideoFile(
         frames=_frames(path, container, stream, declared),
         fps=rate if MIN_FPS <= rate <= MAX_FPS else None,
         frame_count=declared,
-        tick=float(stream.time_base or 0),
+        tick=stream.time_base if timed else None,
         beside=tuple(sorted(found)),
-        notes=notes if len(tracks) > 1 else (),
+        left_out=tuple(sorted(left_out(container))),
+        notes=tuple(notes),
+        path=path,
+        first=first,
     )
 
 
@@ -173,7 +201,7 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
 
 def _frames(
     path: Path, container: InputContainer, stream: VideoStream, declared: int | None
-) -> Generator[TimedFrame, None, None]:
+) -> Generator[Frame, None, None]:
     """All good frames, then UnisalError if there should have been more."""
     with container:
         cut_off = is_cut_off(path)
@@ -189,15 +217,15 @@ def _frames(
         reason = "the file is cut off or damaged"
         try:
             for frame in _decode(container, stream, cut_off):
-                layout = layout or _Layout.of(frame)
+                layout = layout or Layout.of(frame, stream)
                 # A frame that the decoder had to mend passes when others follow it, as in a recording
                 # of a broadcast. As the last frame it is the torn end of the file.
                 if suspect is not None:
-                    yield layout.to_rgb(suspect), suspect.time if timed else None
+                    yield _framed(suspect, layout, timed)
                     count += 1
                 suspect = frame if frame.is_corrupt or torn else None
                 if suspect is None:
-                    yield layout.to_rgb(frame), frame.time if timed else None
+                    yield _framed(frame, layout, timed)
                     count += 1
             ends_early = suspect is not None or (cut_off and (declared is None or count < declared))
         except av.error.FFmpegError as error:
@@ -209,6 +237,13 @@ def _frames(
         raise UnisalError(f"{path}: video ends early at frame {count} ({reason})")
     if count == 0:
         raise UnisalError(f"{path}: holds no frames")
+
+
+def _framed(frame: av.VideoFrame, layout: Layout, timed: bool) -> DecodedFrame:
+    if not timed or frame.time_base is None:
+        return DecodedFrame(frame, layout, None, None)
+    duration = float(frame.duration * frame.time_base) if frame.duration else None
+    return DecodedFrame(frame, layout, frame.time, duration)
 
 
 def _has_times(container: InputContainer, stream: VideoStream) -> bool:
@@ -247,42 +282,6 @@ def _without_metadata(packet: av.Packet) -> av.Packet:
     plain.stream, plain.time_base, plain.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
     plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
     return plain
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How the pixels of a stream's frames become upright pictures of one size."""
-
-    width: int
-    height: int
-    matrix: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, first: av.VideoFrame) -> "_Layout":
-        # Asked of the first frame alone: side data and its frame refer to each other, which would keep
-        # every frame alive until Python's next search for such cycles.
-        data = first.side_data.get("DISPLAYMATRIX")
-        matrix = tuple(np.frombuffer(bytes(data), np.int32).tolist()) if isinstance(data, SideData) else None
-        return cls(first.width, first.height, matrix)
-
-    def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        image = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
-        if frame.format.name == "rgb24":
-            # Nothing was converted: this may be the memory that the decoder makes the next frame from.
-            image = image.copy()
-        return image if self.matrix is None else _turn(image, self.matrix)
-
-
-def _turn(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
-    """Applies a display matrix (a b u c d v x y w: x' = a x + c y, y' = b x + d y) in quarter turns."""
-    a, b, _, c, d = matrix[:5]
-    if abs(a) >= abs(b):
-        x_sign, y_sign = a, d
-    else:
-        image = image.transpose(1, 0, 2)
-        x_sign, y_sign = c, b
-    image = image[:: -1 if y_sign < 0 else 1, :: -1 if x_sign < 0 else 1]
-    return np.ascontiguousarray(image)
 
 
 def reason_of(error: av.error.FFmpegError) -> str:

@@ -1,5 +1,6 @@
 """MP4 writing."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,15 +17,20 @@ from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_FPS, MIN_FPS
 from unisal_jax.media.arrays import as_frames
-from unisal_jax.media.video_file import reason_of
+from unisal_jax.media.companions import Companions
+from unisal_jax.media.decoded import frame_of_planes, planes_of_rgb
+from unisal_jax.media.film_options import DEFAULT_ENCODING, REAL_TIME, Encoding
+from unisal_jax.media.frames import Planes
+from unisal_jax.media.video_file import open_container, reason_of
+from unisal_jax.media.video_source import FilmInfo
 
-_BT709 = 1  # the number of ITU-R BT.709 in FFmpeg's lists of matrices, primaries and curves
-_LIMITED_RANGE = 1
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
+# MPEG-4 part 2 counts time in parts of a second, of which there are at most so many.
+_MAX_MPEG4_TICKS = 65535
 
 
 class VideoWriter:
-    """Writes uint8 RGB frames as an MP4 (H.264, or MPEG-4 part 2 where H.264 cannot be encoded).
+    """Writes frames as an MP4 (H.264, or MPEG-4 part 2 where H.264 cannot be encoded).
 
     A context manager. The file appears when the block ends well; after an exception nothing is left
     behind. An odd height or width grows by one row or column that repeats the last, because 4:2:0
@@ -35,21 +41,36 @@ class VideoWriter:
         size: (height, width) of the frames.
         fps: frames a second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
             (29.97... is stored as 30000/1001).
+        film: that the frames are made of: its times, colour tags, pixel aspect, sound, subtitles, chapters
+            and texts are kept. None: frames come at equal steps, in BT.709 and limited range.
+        encoding: of H.264.
 
     Raises:
         UnisalError: `fps` is out of its range; the file cannot be written; no frame was written; from
             `write`, a frame is no such array or of another size.
     """
 
-    def __init__(self, path: str | Path, size: tuple[int, int], fps: float | Fraction):
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: float | Fraction,
+        film: FilmInfo | None = None,
+        encoding: Encoding = DEFAULT_ENCODING,
+    ):
         if not MIN_FPS <= fps <= MAX_FPS:
             raise UnisalError(f"fps: {fps} is not in {MIN_FPS:g} to {MAX_FPS:g}")
         self._path = Path(path)
         self._size = size
-        self._context = _encoding(self._path, size, Fraction(fps).limit_denominator(1001))
+        rate = Fraction(fps).limit_denominator(1001)
+        self._origin = film.origin if film is not None else None
+        tick = self._origin.tick if self._origin is not None else None
+        self._tick = tick or 1 / rate
+        self._last = -1
+        self._context = _encoding(self._path, size, rate, self._tick, film or FilmInfo(size), encoding)
 
     def __enter__(self) -> "VideoWriter":
-        self._container, self._stream = self._context.__enter__()
+        self._container, self._stream, self._companions = self._context.__enter__()
         return self
 
     def __exit__(
@@ -66,43 +87,78 @@ class VideoWriter:
         frame = as_frames(frame, 3, "frame")
         if frame.shape != (height, width, 3):
             raise UnisalError(f"frame of shape {frame.shape} for a video of {height}x{width}")
-        if height % 2 or width % 2:
-            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        self.write_planes(planes_of_rgb(frame))
+
+    def write_planes(
+        self, planes: Planes, seconds: float | None = None, duration: float | None = None
+    ) -> None:
+        """Appends one frame of the writer's size, in the colours of the writer's film.
+
+        Args:
+            planes: of the frame.
+            seconds: when it is shown, by the clock of the writer's film; None: a step after the last one.
+            duration: how long, in seconds; None: a step.
+        """
+        if planes.size != self._size:
+            raise UnisalError(f"frame of size {planes.size} for a video of {self._size}")
+        frame = frame_of_planes(planes)
+        begins = self._origin.begins if self._origin is not None else 0.0
+        at = self._last + 1 if seconds is None else round((seconds - begins) / self._tick)
+        # Times that stand still or go back are none that a player could show.
+        self._last = frame.pts = max(at, self._last + 1)
+        frame.time_base = self._tick
+        if duration is not None and (ticks := round(duration / self._tick)) > 0:
+            frame.duration = ticks
         with _write_errors(self._path):
-            packets = self._stream.encode(rgb.reformat(format="yuv420p", dst_colorspace="ITU709"))
-            self._container.mux(packets)
+            if self._companions is not None and seconds is not None:
+                self._companions.upto(seconds)
+            self._container.mux(self._stream.encode(frame))
 
 
 @contextmanager
 def _encoding(
-    path: Path, size: tuple[int, int], fps: Fraction
-) -> Iterator[tuple[OutputContainer, VideoStream]]:
+    path: Path, size: tuple[int, int], fps: Fraction, tick: Fraction, film: FilmInfo, encoding: Encoding
+) -> Iterator[tuple[OutputContainer, VideoStream, Companions | None]]:
     height, width = size
-    with atomic_path(path) as temporary, _write_errors(path):
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
+        stack.enter_context(_write_errors(path))
         # The index goes to the front, so that a browser can play the file while it loads.
         options = {"movflags": "+faststart"}
-        with av.open(f"file:{temporary}", "w", format="mp4", options=options) as container:
-            codec, codec_options = _codec()
-            stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=codec_options))
-            stream.width, stream.height = width + width % 2, height + height % 2
-            stream.pix_fmt = "yuv420p"
-            # Untagged, players guess the matrix from the height and shift the colours.
-            context = stream.codec_context
-            context.colorspace = context.color_primaries = context.color_trc = _BT709
-            context.color_range = _LIMITED_RANGE
-            # Opens the file, so that a folder that cannot be written is known before any work is done.
-            container.start_encoding()
-            yield container, stream
-            container.mux(stream.encode(None))
-            if stream.frames == 0:
-                raise UnisalError(f"{path}: no frames to write")
+        container = stack.enter_context(av.open(f"file:{temporary}", "w", format="mp4", options=options))
+        codec, codec_options = _codec(encoding)
+        stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=codec_options))
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        stream.time_base = context.time_base = tick
+        # Untagged, players guess the matrix from the height and shift the colours.
+        colours = film.look.colours
+        context.colorspace, context.color_range = colours.matrix, colours.range
+        context.color_primaries, context.color_trc = colours.primaries, colours.curve
+        if film.look.pixel_aspect != 1:
+            context.sample_aspect_ratio = film.look.pixel_aspect
+        companions = None
+        if film.origin is not None and film.origin.path is not None:
+            source = stack.enter_context(open_container(film.origin.path))
+            companions = Companions(film.origin, container, source)
+        # Opens the file, so that a folder that cannot be written is known before any work is done.
+        container.start_encoding()
+        yield container, stream, companions
+        container.mux(stream.encode(None))
+        if companions is not None:
+            companions.finish()
+        if stream.frames == 0:
+            raise UnisalError(f"{path}: no frames to write")
 
 
-def _codec() -> tuple[str, dict[str, str]]:
-    """The encoder's name and its options for a quality at which losses are hard to see."""
+def _codec(encoding: Encoding) -> tuple[str, dict[str, str]]:
+    """The encoder's name and its options."""
     if "libx264" in av.codecs_available:
-        return "libx264", {"crf": "18", "preset": "veryfast"}
+        options = {"crf": f"{encoding.quality:g}", "preset": encoding.preset}
+        if encoding.preset == REAL_TIME:
+            options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1"}
+        return "libx264", options
     # Builds of FFmpeg without GPL parts have no x264.
     return "mpeg4", {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}
 

@@ -18,15 +18,12 @@ from unisal_jax.domains import Domain, Size, size_by_aspect
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.limits import MAX_HELD_BYTES
 from unisal_jax.media.densities import resize_log_density
-from unisal_jax.media.frame_times import Steps
+from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import VideoReader, open_video
+from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
-from unisal_jax.predict.outputs import DEFAULT_FPS, Enough, Results
-
-# How far the rate that a video declares may be from that of its frames, as a share.
-_RATE_SLACK = 0.1
+from unisal_jax.predict.outputs import Enough, Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +33,8 @@ class Options:
     domain: str | Domain | None = None
     input_size: Size | None = None
     stride: int | None = None
+    part: Part = WHOLE
+    across_cuts: bool = False
     skip_errors: bool = False
 
 
@@ -228,7 +227,7 @@ def _predict_video(
 ) -> None:
     domain = model.domain(options.domain, video=True)
     summary.domains.add(domain.name)
-    with open_video(source.path) as reader:
+    with open_video(source.path, options.part) as reader:
         input_size = options.input_size or domain.video_input_size(reader.size)
         stride = options.stride or domain.video_stride(reader.fps)
         about: dict[str, Any] = {
@@ -240,18 +239,23 @@ def _predict_video(
             "stride": stride,
             "stride_from": _stride_from(options, domain, reader.fps),
         }
-        predicted = model.predict_video(reader, domain, input_size, stride, log=True)
+        if not options.across_cuts:
+            about["cuts"] = []
+        predicted = model.predict_film(reader, domain, input_size, stride, options.across_cuts)
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.
         with (
             contextlib.closing(predicted),
-            results.video(source, reader.size, reader.fps, about) as outputs,
+            results.video(source, reader.info, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
         ):
             try:
-                for number, (frame, log_density) in enumerate(predicted):
+                for number, each in enumerate(predicted):
                     seconds = reader.times[number]
-                    outputs.write(frame, log_density, None if math.isnan(seconds) else seconds)
+                    outputs.write(each, None if math.isnan(seconds) else seconds)
+                    if each.begins_shot:
+                        about["cuts"].append(number + 1)
+                    del each
                     summary.frames += 1
                     progress.update()
             except Enough:  # with this frame
@@ -268,7 +272,8 @@ def _predict_video(
                 about["times"] = steps.to_json()
                 if not steps.even and steps.mean > 0:
                     about["fps"] = rounded(1 / steps.mean)
-        notes = [*reader.notes, *_lacks(results.film, reader, steps)]
+        left_out = reader.left_out if results.film is not None else ()
+        notes = [*reader.notes, *(_left_out(track, results.film) for track in left_out)]
         summary.notes += [f"{source.path}: {note}" for note in notes]
 
 
@@ -279,25 +284,10 @@ def _stride_from(options: Options, domain: Domain, fps: float | None) -> str:
     return "domain" if fps is None or not domain.follows_rate else "rate"
 
 
-def _lacks(film: str | None, reader: VideoReader, steps: Steps | None) -> list[str]:
-    """What a video that was written lacks of the one that was read, a line each."""
-    if film is None:
-        return []
-    shown = reader.fps or DEFAULT_FPS
-    lines = []
-    for track in reader.beside:
-        lines.append(f"its {track} {'is' if track == 'sound' else 'are'} not in the {film}")
-    if steps is not None and not steps.even:
-        apart = f"{_seconds(steps.shortest)} to {_seconds(steps.longest)} s apart"
-        lines.append(f"its frames come at uneven times ({apart}); the {film} shows them at equal steps")
-    elif steps is not None and abs(steps.mean * shown - 1) > _RATE_SLACK:
-        apart = f"{_seconds(steps.mean)} s apart"
-        lines.append(f"its frames come {apart}; the {film} shows {shown:g} of them a second")
-    return lines
-
-
-def _seconds(number: float) -> str:
-    return f"{round(number, 3) + 0.0:g}"
+def _left_out(track: str, film: str | None) -> str:
+    """Says that a film does not keep a track of the one that it was made of."""
+    verb = "is" if track == "sound" else "are"
+    return f"its {track} {verb} not in the {film}, since an MP4 file cannot hold the format"
 
 
 def _skip(error: UnisalError, options: Options, summary: Summary) -> None:

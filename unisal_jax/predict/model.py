@@ -1,11 +1,10 @@
 """What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
 
-import contextlib
 import copy
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,26 +18,16 @@ from unisal_jax.domains import (
 )
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, Engine, EngineName, open_engine
-from unisal_jax.limits import MAX_FILM_BYTES
 from unisal_jax.media.arrays import as_frames
 from unisal_jax.media.densities import resize_log_density
+from unisal_jax.media.frames import Frame, RgbFrame, resize_rgb
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
-from unisal_jax.predict.ahead import ahead
+from unisal_jax.predict.film import Predicted, predicted
 from unisal_jax.weights.store import Weights, load_weights
 
 # Images of one size go to the device together, at most so many.
 MAX_BATCH = 8
-# Frames of a static domain do not wait for each other.
-_STATIC_VIDEO_BATCH = 4
-
-# What the stages hold of a frame, a pixel: it is in four groups at once, of three bytes, and its density in
-# two, of four.
-_BYTES_A_PIXEL = 4 * 3 + 2 * 4
-
-_Item = TypeVar("_Item")
-# Frames as they came, and resized, uint8 [count, height, width, 3].
-_Group = tuple[list[np.ndarray], np.ndarray]
 
 
 def load(
@@ -149,6 +138,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         stride: int | None = None,
         log: bool = False,
+        across_cuts: bool = True,
     ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """The frames of a video with their densities, one by one, in bounded memory.
 
@@ -168,6 +158,8 @@ class SaliencyModel:
           stride: frames from one to the next of a recurrence; None for `Domain.video_stride` of the file's
             frame rate, or the domain's own where frames have none.
           log: yield the log-density.
+          across_cuts: the recurrences go on from shot to shot, as in the paper; else they start anew where a
+            cut is found, as in `unisal predict`.
         Yields:
           (frame uint8 [height, width, 3], density float32 [height, width]), both arrays of the caller's own.
         Raises:
@@ -178,46 +170,26 @@ class SaliencyModel:
         stride = _checked_stride(stride)
         if isinstance(video, (str, os.PathLike)):
             with open_video(Path(video)) as reader:
-                yield from self.predict_video(reader, chosen, input_size, stride, log)
+                yield from self.predict_video(reader, chosen, input_size, stride, log, across_cuts)
             return
         count = stride or chosen.video_stride(video.fps if isinstance(video, VideoReader) else None)
-        yield from self._interleave(_own_frames(video), chosen, input_size, count, log)
 
-    def _interleave(
-        self, frames: Iterator[np.ndarray], domain: Domain, input_size: Size | None, stride: int, log: bool
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        first = next(frames, None)
-        if first is None:
-            return
-        size = first.shape[:2]
-        input_size = input_size or domain.video_input_size(size)
-        together = stride if self.config.has_recurrence(domain.static) else _STATIC_VIDEO_BATCH
-        count, side_by_side = _plan(size, together)
-        # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of
-        # frames the next one's maps are brought to full size, the device works on the one after that,
-        # and a fourth is read. So the slowest stage alone sets the pace.
-        stage = ahead if side_by_side else _in_turn
-        groups = stage(_resized_groups(_with_first([first], frames), input_size, count))
-        del first
-        running = stage(self._dispatch(groups, domain, count, together // count))
-        finished = stage(_finished_groups(running, log))
-        with contextlib.closing(groups), contextlib.closing(running), contextlib.closing(finished):
-            for group, maps in finished:
-                yield from zip(group, maps, strict=True)
+        def finish(made: Predicted) -> tuple[np.ndarray, np.ndarray]:
+            return made.frame.rgb(), _finished(made.log_density, made.frame.size, log)
 
-    def _dispatch(
-        self, groups: Iterable[_Group], domain: Domain, count: int, parts: int
-    ) -> Generator[tuple[list[np.ndarray], Any], None, None]:
-        """Groups of frames with their log-densities at the input size, which are still being computed.
+        frames = _own_frames(video)
+        yield from predicted(self.engine, frames, chosen, input_size, count, finish, across_cuts)
 
-        `parts` groups of `count` frames in turn belong to all the recurrences, each with a state of its own.
+    def predict_film(
+        self, reader: VideoReader, domain: Domain, input_size: Size, stride: int, across_cuts: bool
+    ) -> Generator[Predicted, None, None]:
+        """The frames of a film as they came, with their log-densities at the input size.
+
+        As `predict_video`, for those who need neither RGB nor full-size densities of every frame. Unless
+        `across_cuts`, the recurrences start anew at each cut.
         """
-        states: list[Any | None] = []
-        for number, (group, small) in enumerate(groups):
-            if number < parts:
-                states.append(self.engine.zero_state(domain, count, small.shape[1:3]))
-            maps, states[number % parts] = self.engine.frames(small, domain, states[number % parts])
-            yield group, maps
+        frames = reader.frames()
+        yield from predicted(self.engine, frames, domain, input_size, stride, _as_it_is, across_cuts)
 
     def stream(
         self,
@@ -285,7 +257,7 @@ class Stream:
             raise UnisalError(
                 f"frame: size {_shown(frame.shape[:2])}, but the stream was opened for {_shown(self._size)}"
             )
-        small = resize_frame(frame, self._input_size)
+        small = resize_rgb(frame, self._input_size)
         slot = self._next % self._stride
         maps, self._states[slot] = self._engine.frames(small[None], self._domain, self._states[slot])
         self._next += 1
@@ -310,40 +282,15 @@ def _shown(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _groups(frames: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
-    """Lists of `count` frames, the last one shorter; an error comes after the frames before it."""
-    group: list[np.ndarray] = []
-    try:
-        for frame in frames:
-            group.append(frame)
-            if len(group) == count:
-                yield group
-                group = []
-    except UnisalError as error:
-        if group:
-            yield group
-        raise error
-    if group:
-        yield group
+def _as_it_is(made: Predicted) -> Predicted:
+    return made
 
 
-def _plan(size: Size, together: int) -> tuple[int, bool]:
-    """How many frames of (height, width) go through the stages at once, and whether these run side by side.
-
-    As many as can be of the `together` that make one batch, a part that divides it, within MAX_FILM_BYTES.
-    """
-    most = MAX_FILM_BYTES // (_BYTES_A_PIXEL * size[0] * size[1])
-    count = max(part for part in range(1, together + 1) if together % part == 0 and part <= max(most, 1))
-    return count, most >= 1
-
-
-def _in_turn(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
-    """The same items: the stage without a thread, and so without anything made ahead."""
-    return items
-
-
-def _own_frames(video: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
-    """Frames of a program, checked, each an array of its own."""
+def _own_frames(video: VideoReader | Iterable[ArrayLike]) -> Iterator[Frame]:
+    """Frames of a reader, or of a program, checked, each an array of its own."""
+    if isinstance(video, VideoReader):
+        yield from video.frames()
+        return
     if getattr(video, "ndim", None) == 4:
         # At once, not by as many transfers from a device as there are frames.
         video = as_frames(video, 4, "video")
@@ -352,32 +299,7 @@ def _own_frames(video: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
     except TypeError:
         raise UnisalError(f"video: {type(video).__name__}, but a path or frames are needed") from None
     for each in frames:
-        frame = as_frames(each, 3, "frame")
-        # A reader's are arrays of their own already.
-        yield frame if isinstance(video, VideoReader) else frame.copy()
-
-
-def _with_first(first: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    # Popped, so that it does not live on while the rest goes by.
-    yield first.pop()
-    yield from rest
-
-
-def _resized_groups(
-    frames: Iterable[np.ndarray], input_size: Size, count: int
-) -> Generator[_Group, None, None]:
-    for group in _groups(frames, count):
-        small = np.stack([resize_frame(frame, input_size) for frame in group])
-        # The last group is filled up, so that one program does; what that adds is dropped.
-        yield group, np.concatenate([small, np.zeros((count - len(group), *small.shape[1:]), np.uint8)])
-
-
-def _finished_groups(
-    running: Iterable[tuple[list[np.ndarray], Any]], log: bool
-) -> Generator[tuple[list[np.ndarray], list[np.ndarray]], None, None]:
-    for group, maps in running:
-        each = zip(group, np.asarray(maps), strict=False)
-        yield group, [_finished(log_density, frame.shape[:2], log) for frame, log_density in each]
+        yield RgbFrame(as_frames(each, 3, "frame").copy())
 
 
 def _finished(log_density: np.ndarray, size: Size, log: bool) -> np.ndarray:

@@ -11,20 +11,28 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO, TypeVar
 
 import numpy as np
 
 from unisal_jax.documents import rounded, write_json
 from unisal_jax.errors import OutputError
 from unisal_jax.files import atomic_path, is_system, make_folder, temporary_path, text_file, write_errors
+from unisal_jax.media.densities import resize_log_density
+from unisal_jax.media.film_options import DEFAULT_ENCODING, Encoding
 from unisal_jax.media.images import map_to_grey, read_profile, write_map_png, write_npy, write_png
-from unisal_jax.media.overlay import density_levels, lay_heat, overlay
+from unisal_jax.media.overlay import PlanesHeat, density_levels, lay_heat
 from unisal_jax.media.sources import Source
+from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.records import Record, place, read_record, write_record
+
+_Output = TypeVar("_Output")
 
 KINDS = ("map", "overlay", "raw", "json")
 _NPY_HEADER_BYTES = 128
+# Settings on which only a video's outputs depend.
+_OF_VIDEO = ("across_cuts", "part", "stride")
 # Players need a rate; a folder of frames has none.
 DEFAULT_FPS = 25.0
 
@@ -32,12 +40,11 @@ DEFAULT_FPS = 25.0
 class FrameResults(Protocol):
     """Where the predictions of one video go, frame by frame."""
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+    def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         """Takes the next frame.
 
         Args:
-          frame: uint8 RGB [height, width, 3].
-          log_density: float32 [height, width].
+          predicted: the frame and its log-density, at the size that the network saw.
           seconds: when it is shown, from the first frame on; None where the video does not say.
         """
 
@@ -54,15 +61,19 @@ class Results(Protocol):
         """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Takes a picture's prediction; arrays as for `FrameResults.write`, `about` is for JSON.
+        """Takes a picture's prediction.
 
-        The log-density is given up to the call, which may write into it.
+        Args:
+          source: where the picture came from.
+          image: uint8 RGB [height, width, 3].
+          log_density: float32 [height, width], given up to the call, which may write into it.
+          about: for JSON.
         """
 
     def video(
-        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
+        self, source: Source, film: FilmInfo, about: dict
     ) -> contextlib.AbstractContextManager[FrameResults]:
-        """Opens a video's; `size` (height, width) of its frames, `fps` None where there is no rate.
+        """Opens a video's.
 
         `about` is added to until the block ends: when the frames come is known only then.
         """
@@ -76,6 +87,7 @@ class PredictionFiles:
       out: the folder of the folders.
       kinds: of KINDS.
       opacity: of the overlay, 0 to 1.
+      encoding: of a video's overlay.
       settings: what else the results depend on, beside the input; as JSON has it.
       states: by name, the state of each input before it was read (`records.fingerprint`). None: no
         record of the inputs is kept, and a video's folder of maps is not replaced.
@@ -84,6 +96,7 @@ class PredictionFiles:
     out: Path
     kinds: tuple[str, ...] = ("map", "overlay")
     opacity: float = 0.7
+    encoding: Encoding = DEFAULT_ENCODING
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     states: Mapping[str, Any] | None = None
 
@@ -105,13 +118,13 @@ class PredictionFiles:
 
     def made_with(self, source: Source, state: Any) -> dict[str, Any]:
         """By output type, all that the outputs of an input in this state depend on."""
-        settings = {
-            name: value for name, value in self.settings.items() if name != "stride" or source.kind == "video"
-        }
+        video = source.kind == "video"
+        settings = {name: value for name, value in self.settings.items() if video or name not in _OF_VIDEO}
         common = {"input": state, "kind": source.kind, "settings": settings}
-        return {
-            kind: {**common, "opacity": self.opacity} if kind == "overlay" else common for kind in self.kinds
-        }
+        drawn = {**common, "opacity": self.opacity}
+        if video:
+            drawn["encoding"] = dataclasses.asdict(self.encoding)
+        return {kind: drawn if kind == "overlay" else common for kind in self.kinds}
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Writes an image's files."""
@@ -134,13 +147,11 @@ class PredictionFiles:
         self._record(source)
 
     @contextlib.contextmanager
-    def video(
-        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
-    ) -> "Iterator[VideoOutputs]":
+    def video(self, source: Source, film: FilmInfo, about: dict) -> "Iterator[VideoOutputs]":
         """Opens a video's files."""
         known = read_record(self.out, source.name) if self.states is not None else None
         old = known.maps if known else 0
-        with VideoOutputs(self.out, self.kinds, source.name, size, fps, about, self.opacity, old) as outputs:
+        with VideoOutputs(self, source.name, film, about, old) as outputs:
             yield outputs
             if self.states is not None and "map" in self.kinds:
                 # Before the folder of maps takes its name: from now on it is ours, whatever happens.
@@ -198,11 +209,10 @@ class VideoOutputs(contextlib.ExitStack):
     """Writes a video's outputs frame by frame. They take their names when the block ends well.
 
     Args:
-      out, kinds, opacity: as for `PredictionFiles`.
+      files: whose output they are.
       name: stem of the files.
+      film: that the frames are of; the overlay has 25 a second where it has no rate.
       about: what the JSON says of the input.
-      size: (height, width) of the frames.
-      fps: of the overlay; None for 25.
       replaced: files in the folder of maps that were written before and may be replaced.
 
     Attributes:
@@ -211,43 +221,46 @@ class VideoOutputs(contextlib.ExitStack):
 
     def __init__(
         self,
-        out: Path,
-        kinds: tuple[str, ...],
+        files: PredictionFiles,
         name: str,
-        size: tuple[int, int],
-        fps: float | None,
+        film: FilmInfo,
         about: dict,
-        opacity: float,
         replaced: int = 0,
     ):
         super().__init__()
-        self._opacity = opacity
         self.count = 0
+        self._size = film.size
+        self._heat = PlanesHeat(film.look.colours, film.size[0], files.opacity)
         from unisal_jax.media.video_writer import VideoWriter  # late: images need no FFmpeg
 
-        self._maps = self.enter_context(_new_folder(out / "map" / name, replaced)) if "map" in kinds else None
-        self._video = (
-            self.enter_context(VideoWriter(out / "overlay" / f"{name}.mp4", size, fps or DEFAULT_FPS))
-            if "overlay" in kinds
-            else None
-        )
-        self._raw = (
-            self.enter_context(_growing_npy(out / "raw" / f"{name}.npy", size)) if "raw" in kinds else None
-        )
-        self._json = (
-            self.enter_context(frame_list(out / "json" / f"{name}.json", about)) if "json" in kinds else None
-        )
+        def opened(kind: str, output: contextlib.AbstractContextManager[_Output]) -> _Output | None:
+            return self.enter_context(output) if kind in files.kinds else None
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
+        out, rate = files.out, film.fps or DEFAULT_FPS
+        self._maps = opened("map", _new_folder(out / "map" / name, replaced))
+        self._raw = opened("raw", _growing_npy(out / "raw" / f"{name}.npy", film.size))
+        self._json = opened("json", frame_list(out / "json" / f"{name}.json", about))
+        self._video: VideoWriter | None = None
+        if "overlay" in files.kinds:
+            target = out / "overlay" / f"{name}.mp4"
+            self._video = self.enter_context(VideoWriter(target, film.size, rate, film, files.encoding))
+
+    def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         """Adds a frame; arguments as for `FrameResults.write`."""
         self.count += 1
-        density = np.exp(log_density)
-        if self._maps is not None:
-            write_map_png(self._maps / f"{self.count:04d}.png", density)
+        frame = predicted.frame
         if self._video is not None:
-            self._video.write(overlay(frame, density, self._opacity))
+            # What is seen has 256 levels: they are made small, and enlarged as bytes.
+            levels = density_levels(np.exp(predicted.log_density))
+            self._video.write_planes(self._heat.lay(frame.planes(), levels), frame.seconds, frame.duration)
+        if self._maps is None and self._raw is None and self._json is None:
+            return
+        log_density = resize_log_density(predicted.log_density, self._size)
         if self._raw is not None:
             self._raw.write(np.ascontiguousarray(log_density, "<f4").tobytes())
+        density = np.exp(log_density, out=log_density)
+        if self._maps is not None:
+            write_map_png(self._maps / f"{self.count:04d}.png", density)
         if self._json is not None:
             self._json.write(",\n" if self.count > 1 else "\n")
             facts = {"frame": self.count, **shown_at(seconds), **summarise(density)}

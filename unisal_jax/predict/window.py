@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source
+from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import Enough, FrameResults, PredictionFiles
 
 _ESCAPE = 27
@@ -77,13 +80,11 @@ class Windows:
         self.files.image(source, image, log_density, about)
 
     @contextlib.contextmanager
-    def video(
-        self, source: Source, size: tuple[int, int], fps: float | None, about: dict
-    ) -> Iterator["_Shown"]:
+    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Shown"]:
         """Opens a video's files and its window."""
         with (
             contextlib.closing(Window(source.name, self.files.opacity)) as window,
-            self.files.video(source, size, fps, about) as written,
+            self.files.video(source, film, about) as written,
         ):
             yield _Shown(window, written)
 
@@ -93,6 +94,7 @@ class _Shown:
     window: Window
     written: FrameResults
 
-    def write(self, frame: np.ndarray, log_density: np.ndarray, seconds: float | None = None) -> None:
-        self.written.write(frame, log_density, seconds)
-        self.window.show(frame, np.exp(log_density))
+    def write(self, predicted: Predicted, seconds: float | None = None) -> None:
+        self.written.write(predicted, seconds)
+        frame = predicted.frame
+        self.window.show(frame.rgb(), np.exp(resize_log_density(predicted.log_density, frame.size)))

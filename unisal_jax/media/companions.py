@@ -1,0 +1,122 @@
+"""What a film holds beside its frames, copied into an MP4 file: sound, subtitles, chapters, texts."""
+
+import contextlib
+import functools
+import io
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+
+from unisal_jax.media.video_source import Origin
+
+# What may lie beside the frames, by FFmpeg's name and by ours.
+NAMES = {"audio": "sound", "subtitle": "subtitles"}
+
+# Seconds that the tracks of a file may be apart where it is read.
+_OUT_OF_STEP = 1.0
+
+# What FFmpeg itself writes into a file, or says of the coding of another.
+_OWN_TEXTS = ("major_brand", "minor_version", "compatible_brands", "encoder", "handler_name", "vendor_id")
+_OWN_STARTS = ("DURATION", "_STATISTICS", "NUMBER_OF", "BPS")
+
+
+def left_out(container: InputContainer) -> set[str]:
+    """What of a film's "sound" and "subtitles" has a track that an MP4 file cannot hold."""
+    return {NAMES[s.type] for s in container.streams if s.type in NAMES and not _held(s)}
+
+
+def copy_texts(source: Any, target: Any) -> None:
+    """Copies the metadata of a container or stream, such as its title, language and creation time."""
+    for key, value in source.metadata.items():
+        if key.lower() not in _OWN_TEXTS and not key.startswith(_OWN_STARTS):
+            target.metadata[key] = value
+
+
+class Companions:
+    """The tracks beside a film's frames on their way into another film.
+
+    A context manager. The file is opened a second time, so that its packets are read just ahead of the frames
+    that are written: a film of any length takes the memory of a few packets.
+
+    Args:
+        origin: of the frames.
+        container: the MP4 file, to which the tracks are added.
+        source: the film's file, opened for this alone.
+    """
+
+    def __init__(self, origin: Origin, container: OutputContainer, source: InputContainer):
+        self._origin, self._container, self._source = origin, container, source
+        self._tracks: dict[int, Stream] = {}
+        for stream in source.streams:
+            if stream.type in NAMES and _held(stream):
+                track = container.add_stream_from_template(stream)
+                copy_texts(stream, track)
+                track.disposition = stream.disposition
+                self._tracks[stream.index] = track
+        copy_texts(source, container)
+        container.set_chapters(list(self._chapters()))
+        self._packets = self._wanted()
+        self._next = next(self._packets, None)
+
+    def upto(self, seconds: float) -> None:
+        """Writes what is to be read before a time, in seconds by the file's clock."""
+        while self._next is not None and self._next[1] < seconds:
+            self._write(self._next[0])
+            self._next = next(self._packets, None)
+
+    def finish(self) -> None:
+        """Writes all that is left."""
+        self.upto(math.inf)
+
+    def _wanted(self) -> Iterator[tuple[av.Packet, float]]:
+        """The packets of the tracks within the part of the film, and when each is to be read."""
+        streams = [self._source.streams[index] for index in self._tracks]
+        if not streams:
+            return
+        begins = self._origin.begins
+        ends = math.inf if self._origin.ends is None else self._origin.ends
+        if begins > 0:
+            self._source.seek(int(begins * av.time_base))
+        # What is damaged ends the copy: the frames' reader tells of it.
+        with contextlib.suppress(av.error.FFmpegError):
+            for packet in self._source.demux(streams):
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue
+                seconds = float(packet.dts * packet.time_base)
+                if seconds >= ends + _OUT_OF_STEP:
+                    return
+                if seconds < ends and (seconds >= begins or begins <= 0):
+                    shift = round(begins / packet.time_base) if begins > 0 else 0
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    yield packet, seconds
+
+    def _write(self, packet: av.Packet) -> None:
+        packet.stream = self._tracks[packet.stream_index]
+        self._container.mux(packet)
+
+    def _chapters(self) -> Iterator[Any]:
+        begins, ends = self._origin.begins, self._origin.ends
+        for chapter in self._source.chapters():
+            unit = chapter["time_base"]
+            if unit is None:
+                continue
+            start, end = chapter["start"] * unit - begins, chapter["end"] * unit - begins
+            start, end = max(start, 0), end if ends is None else min(end, ends - begins)
+            if start < end:
+                yield {**chapter, "start": round(start / unit), "end": round(end / unit)}
+
+
+def _held(stream: Stream) -> bool:
+    """Whether an MP4 file can hold a track as it is."""
+    context = stream.codec_context
+    return context is not None and context.codec.canonical_name in _mp4_codecs()
+
+
+@functools.cache
+def _mp4_codecs() -> frozenset[str]:
+    with av.open(io.BytesIO(), "w", format="mp4") as container:
+        return frozenset(container.supported_codecs)

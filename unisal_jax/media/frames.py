@@ -1,0 +1,121 @@
+"""One frame of a film: its pixels as they came, and what is made of them where it is asked for.
+
+A decoded frame stays in its own planes (YUV, mostly 4:2:0): RGB takes twice the memory and is wanted
+small, for the network. `decoded.py` has those of FFmpeg; here are those that came as RGB.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar, Protocol
+
+import cv2
+import numpy as np
+
+from unisal_jax.domains import Size
+from unisal_jax.media.colours import DEFAULT_LOOK, Look
+from unisal_jax.media.lanczos import resize_planes
+
+
+@dataclasses.dataclass(frozen=True)
+class Planes:
+    """A picture in YUV 4:2:0: `y` uint8 [H, W], `u` and `v` [ceil(H / 2), ceil(W / 2)]."""
+
+    y: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.y, self.u, self.v))
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture."""
+        return self.y.shape[0], self.y.shape[1]
+
+    def part(self, top: int, left: int, height: int, width: int) -> "Planes":
+        """A rectangle of even sides, as views where it begins at an even row and column.
+
+        Where it does not, its colours are means of the neighbours that they lie between.
+        """
+        rows, columns = height // 2, width // 2
+
+        def colours(plane: np.ndarray) -> np.ndarray:
+            if top % 2:
+                # The last row of an odd height has nothing below it.
+                plane = _between(plane, np.concatenate([plane[1:], plane[-1:]]))
+            if left % 2:
+                plane = _between(plane, np.concatenate([plane[:, 1:], plane[:, -1:]], 1))
+            return plane[top // 2 : top // 2 + rows, left // 2 : left // 2 + columns]
+
+        luma = self.y[top : top + height, left : left + width]
+        return Planes(luma, colours(self.u), colours(self.v))
+
+
+class Frame(Protocol):
+    """A frame of a film, upright.
+
+    Attributes:
+        size: (height, width).
+        seconds: when it is shown, by the file's own clock; None where the file does not say.
+        duration: how long, in seconds; None where the file does not say.
+        look: how its pixels are shown.
+    """
+
+    @property
+    def look(self) -> Look: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+    @property
+    def duration(self) -> float | None: ...
+
+    def rgb(self) -> np.ndarray:
+        """uint8 RGB [H, W, 3], an array that the caller may keep and change."""
+
+    def resized(self, size: Size) -> np.ndarray:
+        """uint8 RGB [h, w, 3] of this (height, width), by `resize_planes`."""
+
+    def planes(self) -> Planes:
+        """The picture in YUV 4:2:0, by `look.colours`; views of what the frame holds, not to be changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RgbFrame:
+    """A frame that came as RGB: from a folder, a camera, an animation or a program."""
+
+    pixels: np.ndarray
+    seconds: float | None = None
+    duration: float | None = None
+    look: ClassVar[Look] = DEFAULT_LOOK
+
+    @property
+    def size(self) -> Size:
+        """(height, width)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def rgb(self) -> np.ndarray:
+        """See `Frame`."""
+        return self.pixels
+
+    def resized(self, size: Size) -> np.ndarray:
+        """See `Frame`."""
+        return resize_rgb(self.pixels, size)
+
+    def planes(self) -> Planes:
+        """See `Frame`."""
+        from unisal_jax.media.decoded import planes_of_rgb  # late: images need no FFmpeg
+
+        return planes_of_rgb(self.pixels)
+
+
+def resize_rgb(frame: np.ndarray, size: Size) -> np.ndarray:
+    """As `resize_planes`, of uint8 RGB [H, W, 3]; an array of its own."""
+    return np.array(frame) if frame.shape[:2] == tuple(size) else resize_planes(cv2.split(frame), size)
+
+
+def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return cv2.addWeighted(first, 0.5, second, 0.5, 0)

@@ -184,6 +184,7 @@ def readers_folder(tmp_path_factory) -> Path:
     small = [np.asarray(Image.fromarray(frame).resize((384, 224))) for frame in frames[:3]]
     np.save(folder / "small_frames.npy", np.stack(small))
     (folder / "boxes.csv").write_text("name,left,top,width,height\nface,200,50,120,150\nflag,20,10,60,200\n")
+    (folder / "moving.csv").write_text("frame,name,x,y,w,h\n1,face,250,30,150,190\n6,face,220,10,210,250\n")
     write_set(folder / "mine", ["a", "b"])
     shutil.copytree(folder / "mine" / "maps", folder / "their_maps")
     shutil.copytree(folder / "mine" / "images", folder / "stimuli")

@@ -8,6 +8,7 @@ from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
     from unisal_jax.apps.crop import best_crop, crop_video
+    from unisal_jax.apps.curves import region_curves
     from unisal_jax.apps.regions import Region, score_regions
     from unisal_jax.predict.model import SaliencyModel, load
 
@@ -19,6 +20,7 @@ __all__ = [
     "best_crop",
     "crop_video",
     "load",
+    "region_curves",
     "score_regions",
 ]
 
@@ -28,6 +30,7 @@ _MODULES = {
     "best_crop": "unisal_jax.apps.crop",
     "crop_video": "unisal_jax.apps.crop",
     "load": "unisal_jax.predict.model",
+    "region_curves": "unisal_jax.apps.curves",
     "score_regions": "unisal_jax.apps.regions",
 }
 

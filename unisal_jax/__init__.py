@@ -7,6 +7,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
+    from unisal_jax.apps.compare import compare
     from unisal_jax.apps.crop import best_crop, crop_video
     from unisal_jax.apps.curves import region_curves
     from unisal_jax.apps.regions import Region, score_regions
@@ -18,6 +19,7 @@ __all__ = [
     "UnisalError",
     "__version__",
     "best_crop",
+    "compare",
     "crop_video",
     "load",
     "region_curves",
@@ -28,6 +30,7 @@ _MODULES = {
     "Region": "unisal_jax.apps.regions",
     "SaliencyModel": "unisal_jax.predict.model",
     "best_crop": "unisal_jax.apps.crop",
+    "compare": "unisal_jax.apps.compare",
     "crop_video": "unisal_jax.apps.crop",
     "load": "unisal_jax.predict.model",
     "region_curves": "unisal_jax.apps.curves",

@@ -34,8 +34,12 @@ class Pair:
 
     @property
     def titles(self) -> tuple[str, str]:
-        """The names of the files, for people."""
-        return f"A   {Path(self.a.path).name}", f"B   {Path(self.b.path).name}"
+        """What stands above A and B: the name of the file, or of the folder of frames."""
+        a, b = (
+            source.name if Path(source.path).is_dir() else Path(source.path).name
+            for source in (self.a, self.b)
+        )
+        return f"A   {a}", f"B   {b}"
 
     @property
     def both(self) -> tuple[Sequence[Region | MovingRegion], Sequence[Region | MovingRegion]]:

@@ -117,16 +117,15 @@ def difference(
       marks: boxes of B.
     """
     size = layout.panels[1]
-    small_a, small_b = (_normal(_shrunk(density, size)) for density in densities)
-    change = (small_b - small_a) / max(small_a.max(), small_b.max())
+    small_a, small_b = (_shrunk(density, size) for density in densities)
+    scale = 127 / max(float(small_a.max()), float(small_b.max()))
+    levels = cv2.merge([np.rint((small_b - small_a) * scale + 128).astype(np.uint8)] * 3)
     grey = cv2.cvtColor(resize_frame(image, size), cv2.COLOR_RGB2GRAY)
     # Paler, so that the colours stand out.
-    base = np.repeat(128 + 0.5 * grey.astype(np.float32)[..., None], 3, axis=2)
-    amount = np.minimum(np.abs(change), 1)
-    fade = np.minimum(amount / _FADE_BELOW, 1)
-    weight = (_OPACITY * amount**_POWER * fade**2 * (3 - 2 * fade))[..., None]
-    colour = np.where(change[..., None] > 0, np.array(_MORE, np.float32), np.array(_LESS, np.float32))
-    laid = np.rint(base * (1 - weight) + colour * weight).astype(np.uint8)
+    pale = cv2.merge([cv2.convertScaleAbs(grey, alpha=0.5, beta=127)] * 3)
+    kept, colour = _change_tables()
+    dimmed = cv2.multiply(pale, cv2.LUT(levels, kept), scale=1 / 255)
+    laid = cv2.add(dimmed, cv2.LUT(levels, colour))
     canvas = _titled(laid, title, layout, (("less", _LESS), ("more", _MORE)))
     _draw_marks(canvas, marks, image.shape[:2], layout)
     return np.asarray(canvas)
@@ -136,8 +135,19 @@ def _shrunk(density: np.ndarray, size: Size) -> np.ndarray:
     return resize_density(density, size).astype(np.float32)
 
 
-def _normal(density: np.ndarray) -> np.ndarray:
-    return density / density.sum(dtype=np.float64)
+@cache
+def _change_tables() -> tuple[np.ndarray, np.ndarray]:
+    """For each level of change, 1 to 255 with 128 for none: what is kept of the image, and the colour on it.
+
+    Both are tables for cv2.LUT, uint8 [1, 256, 3].
+    """
+    change = (np.arange(256) - 128)[:, None] / 127
+    amount = np.minimum(np.abs(change), 1)
+    fade = np.minimum(amount / _FADE_BELOW, 1)
+    weight = _OPACITY * amount**_POWER * fade**2 * (3 - 2 * fade)
+    kept = np.repeat(255 * (1 - weight), 3, axis=1)
+    colour = weight * np.where(change > 0, _MORE, _LESS)
+    return np.rint(kept)[None].astype(np.uint8), np.rint(colour)[None].astype(np.uint8)
 
 
 def _joined(panels: Sequence[Image.Image], layout: Layout) -> np.ndarray:

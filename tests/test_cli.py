@@ -345,6 +345,10 @@ def owned(tmp_path, monkeypatch):
         "score-regions crop/p.png --boxes boxes.csv --json link.json",
         "score-regions map/clip --video --boxes boxes.csv --json map/clip/2.png",
         "score-regions crop/p.png --boxes boxes.csv --weights w.pth --json w.pth",
+        "score-regions overlay/v.mp4 --boxes boxes.csv --csv boxes.csv",
+        "score-regions overlay/v.mp4 --boxes boxes.csv --plot crop/p.png --weights crop/p.png",
+        "compare crop/p.png map/clip/1.png --boxes boxes.csv --json boxes.csv",
+        "compare crop/p.png map/clip/1.png --json there/map/clip/1.png",
         "prepare own --raw data --data-dir prepared --preview data/images/a.png",
     ],
 )

@@ -209,6 +209,8 @@ def test_addresses_that_cannot_be_used(workdir, message, monkeypatch):
         "predict a.jpg --out maps --weights gs://bucket/run/checkpoints/8",
         "crop a.jpg --aspect 9:16 --out s3://bucket/maps",
         "score-regions a.jpg --boxes gs://bucket/boxes.csv",
+        "compare a.jpg gs://bucket/b.jpg",
+        "compare a.jpg b.jpg --out gs://bucket/compared",
         "evaluate --data gs://bucket/data",
         "evaluate --data data --json gs://bucket/scores.json",
         "prepare dhf1k --raw DHF1K --data-dir gs://bucket/data",

@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -184,6 +185,10 @@ def readers_folder(tmp_path_factory) -> Path:
     small = [np.asarray(Image.fromarray(frame).resize((384, 224))) for frame in frames[:3]]
     np.save(folder / "small_frames.npy", np.stack(small))
     (folder / "boxes.csv").write_text("name,left,top,width,height\nface,200,50,120,150\nflag,20,10,60,200\n")
+    (folder / "moving.csv").write_text("frame,name,x,y,w,h\n1,face,250,30,150,190\n6,face,220,10,210,250\n")
+    for name in ("old_cut", "new_cut"):
+        shutil.copyfile(folder / "clip.mp4", folder / f"{name}.mp4")
+    runpy.run_path(str(DOCS / "compare_figures.py"))["make"](folder)
     write_set(folder / "mine", ["a", "b"])
     shutil.copytree(folder / "mine" / "maps", folder / "their_maps")
     shutil.copytree(folder / "mine" / "images", folder / "stimuli")

@@ -11,6 +11,7 @@ from PIL import Image
 from data_prep.manifest import read_manifest
 from tests.fuzzing import EACH, Guard, counted, made_up
 from tests.prepared_data import make_clip, write_prepared
+from unisal_jax.apps.moving import read_moving_regions
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.data.layouts.own import scan_table
 from unisal_jax.data.prepared import open_prepared, read_frames, split_names
@@ -154,15 +155,16 @@ def test_tables_beside_images(stimuli, tmp_path):
 
 def test_tables_of_boxes(tmp_path):
     guard = Guard()
-    columns = st.permutations(["left", "top", "width", "height", "name"])
-    cells = st.sampled_from(["1", "5"]) | CELLS
+    columns = st.permutations(["left", "top", "width", "height", "name", "frame"])
+    cells = st.sampled_from(["1", "5", ""]) | CELLS
 
     @made_up(EACH)
-    @given(columns, st.lists(st.lists(cells, min_size=4, max_size=6), max_size=3), st.sampled_from(",;\t"))
+    @given(columns, st.lists(st.lists(cells, min_size=4, max_size=7), max_size=3), st.sampled_from(",;\t"))
     def one(header, rows, separator):
         path = tmp_path / "a.csv"
         path.write_text("\n".join(separator.join(fields) for fields in [header, *rows]), encoding="utf-8")
         guard.check(read_regions, path, f"boxes {rows!r}")
+        guard.check(read_moving_regions, path, f"moving boxes {rows!r}")
 
     one()
     counted("tables of boxes", guard)

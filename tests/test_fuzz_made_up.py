@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, mutated, npy_header
+from unisal_jax.apps.moving import read_moving_regions
 from unisal_jax.apps.regions import read_regions
 from unisal_jax.data.layouts.fixation_tables import read_table
 from unisal_jax.evaluate.predictions import read_map
@@ -36,7 +37,7 @@ TABLE = b"stimulus,observer,x,y\nclip,1,10.5,20\n"
 def test_boxes_made_up(tmp_path):
     guard = Guard()
     sides = st.dictionaries(
-        st.sampled_from(["left", "top", "width", "height", "name", "boxes"]),
+        st.sampled_from(["left", "top", "width", "height", "name", "boxes", "x", "frame", "seconds"]),
         JSON | st.integers(-9, 99),
         max_size=6,
     )
@@ -47,6 +48,7 @@ def test_boxes_made_up(tmp_path):
         path = tmp_path / "a.json"
         path.write_text(json.dumps(content))
         guard.check(read_regions, path, f"boxes {content!r}")
+        guard.check(read_moving_regions, path, f"moving boxes {content!r}")
 
     one()
     counted("boxes made up", guard)

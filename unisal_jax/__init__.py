@@ -7,7 +7,9 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
+    from unisal_jax.apps.compare import compare
     from unisal_jax.apps.crop import best_crop, crop_video
+    from unisal_jax.apps.curves import region_curves
     from unisal_jax.apps.regions import Region, score_regions
     from unisal_jax.predict.model import SaliencyModel, load
 
@@ -17,8 +19,10 @@ __all__ = [
     "UnisalError",
     "__version__",
     "best_crop",
+    "compare",
     "crop_video",
     "load",
+    "region_curves",
     "score_regions",
 ]
 
@@ -26,8 +30,10 @@ _MODULES = {
     "Region": "unisal_jax.apps.regions",
     "SaliencyModel": "unisal_jax.predict.model",
     "best_crop": "unisal_jax.apps.crop",
+    "compare": "unisal_jax.apps.compare",
     "crop_video": "unisal_jax.apps.crop",
     "load": "unisal_jax.predict.model",
+    "region_curves": "unisal_jax.apps.curves",
     "score_regions": "unisal_jax.apps.regions",
 }
 

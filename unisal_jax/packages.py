@@ -31,7 +31,10 @@ REQUIRED = (
 
 # Extra -> (its packages, what it gives). `pip install 'unisal-jax[EXTRA]'` installs it.
 EXTRAS = {
-    "analysis": (("matplotlib", "scikit-learn"), "unisal analyze: the paper's figures"),
+    "analysis": (
+        ("matplotlib", "scikit-learn"),
+        "unisal analyze: the paper's figures; unisal score-regions --plot",
+    ),
     "beam": (("apache-beam",), "unisal prepare --beam-runner: datasets prepared on many machines"),
     "demo": (("gradio",), "unisal demo: a page on this machine to try things on"),
     "docs": (("mkdocs-material", "mkdocstrings", "ruff"), "make docs: the documentation as a site"),

@@ -12,8 +12,9 @@ import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from unisal_jax.errors import UnisalError
@@ -45,7 +46,12 @@ class Line(dict[str, str]):
         return ""
 
 
-def read_table(path: str | Path, what: str, needed: tuple[str, ...]) -> Iterator[Line]:
+def read_table(
+    path: str | Path,
+    what: str,
+    needed: tuple[str, ...],
+    other_names: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Line]:
     """Yields the lines of a table with a header; empty ones are passed over. One is held at a time.
 
     Names of columns are compared in lower case, without the blanks around them.
@@ -54,6 +60,7 @@ def read_table(path: str | Path, what: str, needed: tuple[str, ...]) -> Iterator
       path: a file; gzip by its content.
       what: it is a table of, for messages, such as "a table of fixations".
       needed: columns that must be there, in lower case.
+      other_names: other names that columns may have, in lower case, and what they stand for.
     Raises:
       UnisalError: no such file, not text, too large, no header, a column that is missing or there
         twice, a line with more fields than columns, or a quote that does not end.
@@ -61,7 +68,7 @@ def read_table(path: str | Path, what: str, needed: tuple[str, ...]) -> Iterator
     try:
         with Path(path).open("rb") as file:
             lines = _Lines(path, file)
-            yield from _parse(path, lines, what, needed)
+            yield from _parse(path, lines, what, needed, other_names)
     except csv.Error as error:
         raise UnisalError(f"{path}: line {lines.number}: not CSV ({error})") from error
     except UnicodeDecodeError as error:
@@ -94,7 +101,9 @@ class _Lines(Iterator[str]):
         return _BLANK_AFTER_QUOTE.sub(r"\1", line) if '" ' in line else line
 
 
-def _parse(path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...]) -> Iterator[Line]:
+def _parse(
+    path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...], other_names: Mapping[str, str]
+) -> Iterator[Line]:
     first = next((line for line in lines if line.strip()), "")
     told = _SEPARATOR_LINE.fullmatch(first)
     if told:
@@ -104,7 +113,8 @@ def _parse(path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...]) 
     reader = csv.reader(
         itertools.chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True
     )
-    columns = [name.strip(_BLANKS).lower() for name in next(reader, [])]
+    found = [name.strip(_BLANKS).lower() for name in next(reader, [])]
+    columns = [other_names.get(name, name) for name in found]
     absent = [name for name in needed if name not in columns]
     if absent:
         raise UnisalError(

@@ -108,10 +108,7 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
     for picture in analysis.pictures:
         for kind in _FORMATS:
-            with atomic_path(home / f"{picture.name}.{kind}") as temporary:
-                # No dates: the same figure is the same file.
-                about = {"Date": None} if kind == "svg" else {"Software": None}
-                picture.figure.savefig(temporary, format=kind, metadata=about)
+            save_figure(home / f"{picture.name}.{kind}", picture.figure)
     for table in analysis.tables:
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         write_text(home / f"{table.name}.md", f"{table.markdown()}\n")
@@ -129,6 +126,19 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
         "title": analysis.title,
     }
     write_text(home / RESULTS, to_json(document))
+
+
+def save_figure(path: Path, figure: "Figure") -> None:
+    """Writes a figure, whole or not at all; its format is the path's suffix, .png or .svg.
+
+    Raises:
+      UnisalError: it cannot be written.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    with atomic_path(path) as temporary:
+        # No dates: the same figure is the same file.
+        about = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(temporary, format=kind, metadata=about)
 
 
 def to_json(value: Any) -> str:

@@ -36,6 +36,12 @@ class Box:
             and self.top + self.height <= size[0]
         )
 
+    def clipped(self, size: Size) -> "Box | None":
+        """The part of it inside an image of this (height, width); None where there is none."""
+        left, top = max(self.left, 0), max(self.top, 0)
+        right, bottom = min(self.left + self.width, size[1]), min(self.top + self.height, size[0])
+        return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
     def to_json(self) -> dict[str, int]:
         """The four numbers by name."""
         return dataclasses.asdict(self)

@@ -17,7 +17,11 @@ from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.arrays import as_density
 from unisal_jax.tables import read_table
 
-_SIDES = ("left", "top", "width", "height")
+SIDES = ("left", "top", "width", "height")
+TIMES = ("frame", "seconds")
+
+# As annotation tools and trackers call them.
+_OTHER_NAMES = {"x": "left", "y": "top", "w": "width", "h": "height", "box": "name"}
 
 # Characters of a value that a message shows.
 _SHOWN = 60
@@ -29,6 +33,10 @@ class Region:
 
     name: str
     box: Box
+
+    def box_at(self, frame: int, seconds: float | None) -> Box:
+        """Its box at a frame of a video, as `MovingRegion.box_at`: always the same."""
+        return self.box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,43 +122,66 @@ def check_regions(regions: Iterable[Region], size: Size) -> None:
             )
 
 
-def mean_density(densities: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
-    """The mean of a video's densities, float64 [H, W], and how many they are; one is held at a time.
+class MeanDensity:
+    """The mean of a video's densities, float [H, W], which are added one by one and not kept."""
 
-    Raises:
-      UnisalError: there are none.
-    """
-    total, count = np.zeros(()), 0
-    for density in densities:
-        total = total + density.astype(np.float64)
-        count += 1
-    if count == 0:
-        raise UnisalError("densities: there are none")
-    return total / count, count
+    def __init__(self) -> None:
+        self._total = np.zeros(())
+        self._count = 0
+
+    def add(self, density: np.ndarray) -> None:
+        """Takes the next frame's density."""
+        self._total = self._total + density.astype(np.float64)
+        self._count += 1
+
+    def density(self) -> np.ndarray:
+        """The mean so far, float64 [H, W].
+
+        Raises:
+          UnisalError: none was added.
+        """
+        if self._count == 0:
+            raise UnisalError("densities: there are none")
+        return self._total / self._count
 
 
 def read_regions(path: str | Path) -> list[Region]:
-    """Reads regions from a file.
+    """Reads regions of an image from a file; `apps.moving.read_moving_regions` reads those of a video.
 
     Args:
       path: a .json file, a list of objects (or such a list under "boxes"), or a .csv file with a header
-        (`unisal_jax.tables`). Both give `left`, `top`, `width` and `height` in whole pixels, and may give
-        a `name`; without one a box is called by its number, from 1.
+        (`unisal_jax.tables`). Both give `left`, `top`, `width` and `height` (or `x`, `y`, `w`, `h`) in whole
+        pixels, and may give a `name` (or `box`); without one a box is called by its number, from 1.
     Raises:
-      UnisalError: there is no such file, it is not of this form, a box is empty, or two have one name.
+      UnisalError: there is no such file, it is not of this form, it gives boxes at times, a box is empty, or
+        two have one name.
+    """
+    path, rows = Path(path), read_rows(path)
+    timed = next((unit for row in rows for unit in TIMES if is_given(row, unit)), None)
+    if timed:
+        raise UnisalError(f"{path}: gives boxes by {timed}, which only a video has; leave that column out")
+    regions = [region_of(path, number, row) for number, row in enumerate(rows, 1)]
+    check_names(path, [region.name for region in regions])
+    return regions
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a file of boxes, by the columns' names in `SIDES`, `TIMES` and "name".
+
+    Raises:
+      UnisalError: there is no such file, it holds no boxes, or is not of the form that `read_regions` reads.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".json", ".csv"):
         raise UnisalError(f"{path}: boxes are a .json or .csv file")
-    rows = _read_json(path) if suffix == ".json" else read_table(path, "a list of boxes", _SIDES)
-    regions = [_region(path, number, row) for number, row in enumerate(rows, 1)]
-    if not regions:
+    found = (
+        _read_json(path) if suffix == ".json" else read_table(path, "a list of boxes", SIDES, _OTHER_NAMES)
+    )
+    rows = [_renamed(path, number, row) for number, row in enumerate(found, 1)]
+    if not rows:
         raise UnisalError(f"{path}: holds no boxes")
-    twice = [name for name, count in Counter(region.name for region in regions).items() if count > 1]
-    if twice:
-        raise UnisalError(f"{path}: two boxes are called {twice[0]!r}")
-    return regions
+    return rows
 
 
 def _read_json(path: Path) -> list[Any]:
@@ -161,23 +192,50 @@ def _read_json(path: Path) -> list[Any]:
     return rows
 
 
-def _region(path: Path, number: int, row: Any) -> Region:
+def _renamed(path: Path, number: int, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise UnisalError(f"{path}: box {number}: not an object with {', '.join(_SIDES)}")
+        raise UnisalError(f"{path}: box {number}: not an object with {', '.join(SIDES)}")
+    renamed: dict[str, Any] = {_OTHER_NAMES.get(key) or key: value for key, value in row.items()}
+    if len(renamed) < len(row):
+        twice = next(key for key, name in _OTHER_NAMES.items() if key in row and name in row)
+        raise UnisalError(f"{path}: box {number}: both {twice!r} and {_OTHER_NAMES[twice]!r}")
+    return renamed
+
+
+def is_given(row: dict[str, Any], column: str) -> bool:
+    """Whether a row of a file of boxes has a value there."""
+    return row.get(column) not in (None, "")
+
+
+def name_of(path: Path, number: int, row: dict[str, Any]) -> str:
+    """The name of a row's box, which may be its number.
+
+    Raises:
+      UnisalError: it is not text.
+    """
     name = row.get("name", "")
     if not isinstance(name, str | int | float | None):
         raise UnisalError(f"{path}: box {number}: its name is not text")
-    name = str(number if name is None or name == "" else name)
+    return str(number if name is None or name == "" else name)
+
+
+def region_of(path: Path, number: int, row: dict[str, Any]) -> Region:
+    """The region of a row, the `number`-th of its file.
+
+    Raises:
+      UnisalError: a side is missing or not a whole number of pixels, the box is empty, or has a bad name.
+    """
+    name = name_of(path, number, row)
     values: list[int] = []
-    for side in _SIDES:
+    for side in SIDES:
         value = row.get(side, "")
-        if value is None or value == "":
+        if not is_given(row, side):
             raise UnisalError(f"{path}: box {name!r}: no {side}")
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_PIXELS:
             raise UnisalError(
-                f"{path}: box {name!r}: {side} is {_short(value)}, not a whole number of pixels"
+                f"{path}: box {name!r}: {side} is {shortened(value)}, not a whole number of pixels"
             )
         values.append(value)
     box = Box(*values)
@@ -186,7 +244,14 @@ def _region(path: Path, number: int, row: Any) -> Region:
     return Region(name, box)
 
 
-def _short(value: Any) -> str:
-    """As it is in the file, unless it is long."""
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Raises UnisalError if two boxes of a file have one name."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UnisalError(f"{path}: two boxes are called {twice[0]!r}")
+
+
+def shortened(value: Any) -> str:
+    """A value as it is in the file, for messages; the beginning of a long one."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

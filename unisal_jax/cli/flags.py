@@ -139,6 +139,11 @@ def load_model(args: argparse.Namespace) -> "SaliencyModel":
     return load(args.weights, args.dtype, args.engine)
 
 
+def printable(text: str) -> str:
+    """A name in one line, whatever it holds, for a table that is printed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def input_size(text: str) -> Size:
     """HxW in multiples of 32, as 224x384."""
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)

@@ -1,12 +1,20 @@
-"""`unisal score-regions`: how much attention boxes in a picture or a video get."""
+"""`unisal score-regions`: how much attention boxes in an image or a video get, over time as well."""
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unisal_jax.cli import checks, flags
 from unisal_jax.documents import write_json
+from unisal_jax.errors import UnisalError
+
+if TYPE_CHECKING:
+    from unisal_jax.apps.curves import RegionCurves
+    from unisal_jax.media.sources import Source
+
+_PLOTS = (".png", ".svg")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +29,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".json (a list of objects) or .csv (with a header): left, top, width, height in pixels, name",
+        help=".json (a list of objects) or .csv (with a header): name, left, top, width, height (or x, y, w, "
+        "h) in pixels; for boxes that move also frame (from 1) or seconds",
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores to this file")
+    parser.add_argument(
+        "--csv", type=Path, metavar="OUT", help="of a video: write each box's attention in each frame"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT",
+        help="of a video: draw each box's attention over time (.png or .svg; extra analysis)",
+    )
     parser.set_defaults(check=check, run=run)
 
 
@@ -31,52 +49,120 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs([args.input, str(args.boxes)])
     checks.check_network(args.weights, args.domain)
-    if args.json:
-        checks.check_file_to_write(args.json)
+    outputs = _outputs(args)
+    for path in outputs:
+        checks.check_file_to_write(path)
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise UnisalError("--json, --csv and --plot: two have one name")
+    if args.plot:
+        if args.plot.suffix.lower() not in _PLOTS:
+            raise UnisalError(f"{args.plot}: a plot is a {' or '.join(_PLOTS)} file")
+        checks.check_extra("--plot", "analysis", "matplotlib")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predicts, scores every box and prints a table, largest share first."""
-    from unisal_jax.apps.regions import check_regions, mean_density, read_regions, score_regions
-    from unisal_jax.errors import UnisalError
     from unisal_jax.files import keep_inputs
-    from unisal_jax.media.images import read_image
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.media.video import open_video
     from unisal_jax.weights.sources import files_of
 
-    regions = read_regions(args.boxes)
     found = find_inputs([args.input], args.video)
-    sources = found.sources
-    if len(sources) != 1:
-        raise UnisalError(f"{args.input}: {len(sources)} pictures; name one, or give --video for frames")
-    (source,) = sources
+    if len(found.sources) != 1:
+        raise UnisalError(
+            f"{args.input}: {len(found.sources)} images; name one, or give --video to take them as frames"
+        )
+    (source,) = found.sources
+    keep_inputs(_outputs(args), [*source.files(), args.boxes, *files_of(args.weights)])
+    score = _score_image if source.kind == "image" else _score_video
+    content, notes = score(args, source)
+    content["about"] |= {"boxes": args.boxes.name, "input": Path(source.path).name}
     if args.json:
-        keep_inputs([args.json], [*source.files(), args.boxes, *files_of(args.weights)])
-
-    about: dict[str, Any] = {"boxes": args.boxes.name, "input": Path(source.path).name}
-    if source.kind == "image":
-        image = read_image(source.path)
-        check_regions(regions, image.shape[:2])
-        model = flags.load_model(args)
-        domain = model.domain(args.domain, video=False)
-        density = model.predict(image, domain, args.input_size)
-    else:
-        with open_video(source.path) as reader:
-            check_regions(regions, reader.size)
-            model = flags.load_model(args)
-            domain = model.domain(args.domain, video=True)
-            predicted = model.predict_video(reader, domain, args.input_size)
-            density, about["frames"] = mean_density(each for _, each in predicted)
-    scores = score_regions(density, regions)
-    about |= {"domain": domain.name, "size": list(density.shape)}
-    if args.json:
-        write_json(args.json, {"about": about, "regions": [score.to_json() for score in scores]})
-    for line in found.notes:
+        write_json(args.json, content)
+    for line in [*found.notes, *notes]:
         print(f"unisal score-regions: note: {line}", file=sys.stderr)
-    print("rank  attention  over uniform  box")
-    for score in sorted(scores, key=lambda score: score.rank):
-        # A line a box, whatever a name holds.
-        name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in score.name)
-        print(f"{score.rank:4}  {score.attention:8.1%}  {score.relative:12.2f}  {name}")
+    _print_table(content["regions"])
     return 0
+
+
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    return [path for path in (args.json, args.csv, args.plot) if path]
+
+
+def _score_image(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+    """What JSON says of an image, and notes."""
+    from unisal_jax.apps.regions import check_regions, read_regions, score_regions
+    from unisal_jax.media.images import read_image
+
+    for flag, path in (("--csv", args.csv), ("--plot", args.plot)):
+        if path:
+            raise UnisalError(f"{flag}: shows attention over time, and {args.input} is an image; use --json")
+    regions = read_regions(args.boxes)
+    image = read_image(source.path)
+    check_regions(regions, image.shape[:2])
+    model = flags.load_model(args)
+    domain = model.domain(args.domain, video=False)
+    density = model.predict(image, domain, args.input_size)
+    scores = score_regions(density, regions)
+    about = {"domain": domain.name, "size": list(density.shape)}
+    return {"about": about, "regions": [score.to_json() for score in scores]}, []
+
+
+def _score_video(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+    """What JSON says of a video, and notes; writes the CSV file and the plot."""
+    from unisal_jax.apps.curves import RegionCurves, curves_table, known_time
+    from unisal_jax.apps.moving import check_moving_regions, read_moving_regions
+    from unisal_jax.apps.regions import MeanDensity, Region, score_regions
+    from unisal_jax.media.video import open_video
+
+    regions = read_moving_regions(args.boxes)
+    still = [region for region in regions if isinstance(region, Region)]
+    curves, mean = RegionCurves(regions), MeanDensity()
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_video(source.path))
+        check_moving_regions(regions, reader.size)
+        table = stack.enter_context(curves_table(args.csv)) if args.csv else None
+        model = flags.load_model(args)
+        domain = model.domain(args.domain, video=True)
+        predicted = model.predict_video(reader, domain, args.input_size)
+        for number, (_, density) in enumerate(predicted, 1):
+            seconds = known_time(reader.times[number - 1])
+            scores = curves.add(density, seconds)
+            if still:
+                mean.add(density)
+            if table:
+                table.write(number, seconds, scores)
+        size = list(reader.size)
+    if args.plot:
+        _plot(args.plot, curves)
+    found = {entry["name"]: entry for entry in curves.summary()}
+    # A still box is scored on the mean density, which has a peak.
+    for score in score_regions(mean.density(), still) if still else []:
+        found[score.name] = {**score.to_json(), "rank": found[score.name]["rank"]}
+    about = {"domain": domain.name, "frames": len(curves.times), "size": size}
+    notes = [
+        f"box {name!r} is in none of the {len(curves.times)} frames"
+        for name, entry in found.items()
+        if entry["attention"] is None
+    ]
+    return {"about": about, "frames": curves.frames_json(), "regions": list(found.values())}, notes
+
+
+def _plot(path: Path, curves: "RegionCurves") -> None:
+    from unisal_jax.analysis.region_curves import draw_curves
+    from unisal_jax.analysis.results import save_figure
+
+    save_figure(path, draw_curves(curves.times, curves.attention))
+
+
+def _print_table(regions: list[dict[str, Any]]) -> None:
+    moving = any("frames" in region for region in regions)
+    print(f"rank  attention  over uniform  {'frames  ' if moving else ''}box")
+    for region in sorted(regions, key=lambda region: region["rank"]):
+        none = region["attention"] is None
+        attention, relative = (
+            ("-", "-") if none else (f"{region['attention']:.1%}", f"{region['relative']:.2f}")
+        )
+        frames = f"{region.get('frames', 'all'):>6}  " if moving else ""
+        print(
+            f"{region['rank']:4}  {attention:>9}  {relative:>12}  {frames}{flags.printable(region['name'])}"
+        )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
-from unisal_jax.media.formats import IMAGE_SUFFIXES, unread_by_suffix, unread_line
+from unisal_jax.media.formats import IMAGE_SUFFIXES, extra_line, unread_by_suffix, unread_line
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
 from unisal_jax.media.listing import VIDEO_SUFFIXES, camera_number, list_images
@@ -21,7 +21,7 @@ Kind = Literal["image", "video"]
 NAME_BYTES = 250
 """Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
 
-_ANIMATED = frozenset({".gif", ".png", ".webp"})
+_ANIMATED = frozenset({".gif", ".png", ".webp", ".avif", ".avifs"})
 _EXAMPLES = 5
 
 
@@ -195,7 +195,7 @@ def _no_images(folder: Path) -> str:
         return f"{folder}: holds videos but no images; name the videos, or a glob such as {_glob_of(videos)}"
     unread = sorted({name for entry in entries if (name := unread_by_suffix(entry.suffix))})
     if unread:
-        return f"{folder}: holds {', '.join(unread)} images, which are not read; convert them to JPEG or PNG"
+        return unread_line(folder, unread[0], "holds")
     return f"{folder}: holds no images"
 
 
@@ -227,6 +227,8 @@ def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
         parts.append(f"{_count(len(files), 'other file')} ({shown})")
     whole = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
     cure = f"; name the videos too, as {_glob_of(videos)}" if videos else ""
+    unread = sorted({name for path in files if (name := unread_by_suffix(path.suffix))})
+    cure += "".join(f"; {line}" for name in unread if (line := extra_line(name)))
     return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} left out{cure}"]
 
 

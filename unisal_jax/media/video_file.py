@@ -31,6 +31,7 @@ from unisal_jax.media.animated_frames import (
     read_animation,
     without_png_metadata,
 )
+from unisal_jax.media.box_images import is_box_still
 from unisal_jax.media.containers import is_cut_off, packed_index_size
 from unisal_jax.media.images import open_image, read_image
 from unisal_jax.media.video_source import TimedFrame, VideoFile
@@ -67,6 +68,8 @@ def open_video_file(path: Path) -> VideoFile:
     animation = read_animation(path)
     if animation is not None:
         return _open_animation(path, animation)
+    if is_box_still(path):
+        return _open_still(path)
     if packed_index_size(path) > MAX_INDEX_BYTES:
         raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
@@ -134,6 +137,8 @@ def _open_track(path: Path, container: InputContainer) -> VideoFile:
     # A music file's cover is a picture track too, and so are a film's thumbnails.
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     tracks = [s for s in container.streams.video if not s.disposition & pictures]
+    # Of an animated AVIF the first frame is there as an image too.
+    tracks = [s for s in tracks if s.frames != 1] or tracks
     if not tracks:
         cut_off = ", the file is cut off" if is_cut_off(path) else ""
         raise UnisalError(f"{path}: holds no video track{cut_off}")

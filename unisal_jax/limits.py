@@ -68,6 +68,12 @@ MAX_CONTAINER_BLOCKS = 500_000
 MAX_OPEN_SECONDS = 15.0
 """Seconds that opening a video file may take."""
 
+MAX_ANSWER_SECONDS = 15.0
+"""Seconds until a video on the network has to be open."""
+
+MAX_SILENT_SECONDS = 15.0
+"""Seconds that a video on the network may send nothing."""
+
 SMALL_UNPACKED_BYTES = 4 << 20
 MAX_UNPACKED_RATIO = 50
 """A compressed table beyond the first size may unpack to so many times its own: text does not shrink more."""

@@ -17,8 +17,10 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         nargs="+",
-        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
+        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N, "
+        "and with --allow-network rtsp://, http:// and https:// addresses of videos",
     )
+    add_allow_network(parser)
     parser.add_argument(
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
@@ -33,6 +35,15 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         choices=("fail", "skip"),
         default="fail",
         help="at a bad input, stop (default), or go on with the others",
+    )
+
+
+def add_allow_network(parser: argparse.ArgumentParser) -> None:
+    """Adds --allow-network."""
+    parser.add_argument(
+        "--allow-network",
+        action="store_true",
+        help="let inputs be addresses on the network, which are opened",
     )
 
 

@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
+    flags.add_allow_network(parser)
     flags.add_network(parser)
     parser.add_argument(
         "--boxes",
@@ -29,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_inputs([args.input, str(args.boxes)])
+    checks.check_inputs([args.input], args.allow_network)
+    checks.check_inputs([str(args.boxes)])
     checks.check_network(args.weights, args.domain)
     if args.json:
         checks.check_file_to_write(args.json)
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.weights.sources import files_of
 
     regions = read_regions(args.boxes)
-    found = find_inputs([args.input], args.video)
+    found = find_inputs([args.input], args.video, allow_network=args.allow_network)
     sources = found.sources
     if len(sources) != 1:
         raise UnisalError(f"{args.input}: {len(sources)} pictures; name one, or give --video for frames")

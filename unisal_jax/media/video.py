@@ -11,6 +11,7 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FPS, MIN_FPS
+from unisal_jax.media.addresses import Address
 from unisal_jax.media.frame_times import Steps, steps_of
 from unisal_jax.media.images import read_image
 from unisal_jax.media.listing import VIDEO_SUFFIXES as VIDEO_SUFFIXES
@@ -94,7 +95,7 @@ def open_video(source: str | Path) -> VideoReader:
     several default ones or none the largest. Formats that play other files (playlists) are refused.
 
     Args:
-        source: a path, or "camera:N".
+        source: a path, "camera:N", or an `Address`.
 
     Raises:
         UnisalError: missing or empty file, not a video, a file without a picture track, no frames, frames
@@ -104,6 +105,10 @@ def open_video(source: str | Path) -> VideoReader:
     number = camera_number(str(source))
     if number is not None:
         return VideoReader(f"camera_{number}", _open_camera(number))
+    if isinstance(source, Address):
+        from unisal_jax.media.network_sources import open_address  # late, as below
+
+        return VideoReader(source.name, open_address(source))
     path = Path(source)
     if path.is_dir():
         return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path))

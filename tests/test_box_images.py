@@ -109,6 +109,18 @@ def test_odd_sizes_alpha_and_grey(tmp_path, form):
     assert samples.shape == (64, 128) and lossy
 
 
+@pytest.mark.skipif(not HEIF, reason="pillow-heif is not installed")
+def test_deep_grey_and_tiles(tmp_path):
+    """Pillow has a mode of 16 bits for grey alone. Phones store large images in tiles."""
+    encoded("heic")
+    Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 257).save(tmp_path / "a.heic", quality=95)
+    close(read_image(tmp_path / "a.heic"), PICTURE)
+    large = PICTURE.repeat(4, 0).repeat(4, 1)
+    path = written(tmp_path, "heic", encoded("heic", large, tile_size=128, exif=exif(6)))
+    assert b"grid" in path.read_bytes()
+    close(read_image(path), upright(large, 6))
+
+
 @each_form
 def test_the_profile_is_kept(tmp_path, form):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -11,6 +11,8 @@ import io
 import json
 import sys
 
+from PIL import Image, ImageOps
+
 _THREADS = 4  # each takes address space
 _STRIP_PIXELS = 1 << 22
 
@@ -37,14 +39,10 @@ def main() -> None:
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        if strip.mode in ("RGBa", "La"):
-            strip = strip.convert("RGBA")
-        sys.stdout.buffer.write(strip.convert("RGB").tobytes())
+        sys.stdout.buffer.write(_rgb(strip).tobytes())
 
 
-def _decoded(form: str, data: bytes):
-    from PIL import Image, ImageOps
-
+def _decoded(form: str, data: bytes) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # the size was looked at before
     if form == "AVIF":
         from PIL import AvifImagePlugin
@@ -62,6 +60,15 @@ def _decoded(form: str, data: bytes):
     image.info.pop("xmp", None)
     image.load()
     return ImageOps.exif_transpose(image) if form == "AVIF" else image
+
+
+def _rgb(strip: Image.Image) -> Image.Image:
+    if strip.mode.startswith("I;16"):
+        # Pillow's own conversion would clip at 255: the upper bytes, of little-endian pairs.
+        strip = Image.frombytes("L", strip.size, strip.tobytes()[1::2])
+    elif strip.mode in ("RGBa", "La"):
+        strip = strip.convert("RGBA")
+    return strip.convert("RGB")
 
 
 def _send(line: bytes) -> None:

@@ -1,5 +1,6 @@
 """Formats of images: the suffixes that are read, and by name the common ones that are not."""
 
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 _HEIC_SUFFIXES, _AVIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"}), frozenset({".avif", ".avifs"})
@@ -10,7 +11,9 @@ if find_spec("pillow_heif") is None:
     _MISSING |= dict.fromkeys(
         ("HEIC", "HEIF"), "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
     )
-if find_spec("PIL._avif") is None:  # a Pillow that was built without
+_pillow = find_spec("PIL")
+# Looked for without importing Pillow: to find inputs takes no codec.
+if _pillow is None or PathFinder.find_spec("PIL._avif", _pillow.submodule_search_locations) is None:
     _MISSING["AVIF"] = "need a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
 
 IMAGE_SUFFIXES = frozenset(

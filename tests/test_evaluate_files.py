@@ -296,7 +296,7 @@ def test_one_name_in_two_splits(tmp_path, rng):
 
 
 def test_what_matches_nothing_is_counted(scored, images, tmp_path):
-    for path in ("maps/x.png", "fixations/x.mat", "fixations/y.png", "images/p.avif", "images/notes.txt"):
+    for path in ("maps/x.png", "fixations/x.mat", "fixations/y.png", "images/p.jxl", "images/notes.txt"):
         (images / path).write_bytes(b"?")
     for name in ("e.png", "readme.txt", "._a.png", "Thumbs.db"):
         (tmp_path / "maps" / name).write_bytes(b"?")
@@ -304,7 +304,7 @@ def test_what_matches_nothing_is_counted(scored, images, tmp_path):
         (images / part / "._a.png").write_bytes(b"?")
     found, out = scored(images, tmp_path / "maps", "--html", tmp_path / "r.html")
     lines = [
-        "2 files beside the images, in no format that is read (images/notes.txt, images/p.avif)",
+        "2 files beside the images, in no format that is read (images/notes.txt, images/p.jxl)",
         "3 files of maps or fixations that belong to no image (maps/x.png, fixations/x.mat, fixations/y.png)",
         "2 files of predictions that belong to no image (e.png, readme.txt)",
     ]

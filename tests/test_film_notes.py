@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from tests.test_video_files import TIMES, add_sound, pictures, video, write
+from unisal_jax.media.video import open_video
 
 
 @pytest.fixture
@@ -93,3 +94,33 @@ def test_a_rate_that_is_none(command, golden_file, tmp_path):
     status, _, err = command("predict", path, "--save", "overlay", "--out", tmp_path / "out", *network)
     told = f"{path}: its frames come 200 s apart; the overlay shows 25 of them a second"
     assert (status, err) == (0, f"unisal predict: note: {told}\n")
+
+
+def test_animations_as_films(command, golden_file, tmp_path):
+    """GIF, WebP, APNG and AVIF with uneven durations and alpha, through both commands."""
+    durations, seconds = [100, 400, 30, 200], [0, 0.1, 0.5, 0.53]
+    first, *rest = (Image.fromarray(picture).convert("RGBA") for picture in pictures(4))
+    for each in (first, *rest):
+        each.putalpha(Image.linear_gradient("L").resize(each.size))
+    suffixes = ("gif", "png", "webp", *(["avif"] if features.check("avif") else []))
+    for suffix in suffixes:
+        first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=rest, duration=durations)
+    inputs = [tmp_path / f"a.{suffix}" for suffix in suffixes]
+    network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3", "--video")
+    out = ("--out", tmp_path / "out")
+    status, said, err = command("predict", *inputs, *network, *out, "--save", "json,overlay")
+    assert status == 0 and f"{len(suffixes)} videos ({4 * len(suffixes)} frames) predicted" in said, err
+    assert err.count("its frames come at uneven times (0.03 to 0.4 s apart)") == len(suffixes)
+    for suffix in suffixes:
+        content = json.loads((tmp_path / f"out/json/a_{suffix}.json").read_text())
+        assert [frame["seconds"] for frame in content["frames"]] == seconds
+        assert content["about"]["fps"] == round(3 / 0.53, 5)
+        with open_video(tmp_path / f"out/overlay/a_{suffix}.mp4") as film:
+            assert len(list(film)) == 4 and film.size == (48, 64)
+    crop = ("--out", tmp_path / "crops", "--aspect", "1:1", "--save", "json,crop")
+    assert command("crop", *inputs, *network, *crop)[0] == 0
+    for suffix in suffixes:
+        content = json.loads((tmp_path / f"crops/json/a_{suffix}.json").read_text())
+        assert [frame["seconds"] for frame in content["frames"]] == seconds
+        with open_video(tmp_path / f"crops/crop/a_{suffix}.mp4") as film:
+            assert len(list(film)) == 4 and film.size == (48, 48)

@@ -4,6 +4,7 @@ Seeds are fixed, so that a failure comes back; its message says which input it w
 """
 
 import gzip
+import importlib.util
 import io
 import json
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image
+from PIL import Image, features
 
 from tests.fuzzing import EACH, Guard, counted, mutated
 from tests.prepared_data import make_clip, write_prepared
@@ -31,6 +32,7 @@ from unisal_jax.weights import pth, store
 pytestmark = pytest.mark.fuzz
 
 PICTURES = ("jpg", "png", "bmp", "tif", "webp", "gif", "ppm")
+IN_BOXES = {"avif": features.check("avif"), "heic": importlib.util.find_spec("pillow_heif") is not None}
 TABLE = b"stimulus,observer,x,y,frame\nclip,1,10.5,20,3\nclip,2,11,21.25,4\nother,2,1,2,\n"
 
 
@@ -56,6 +58,33 @@ def test_pictures(picture, tmp_path, suffix):
     file = io.BytesIO()
     picture.save(file, Image.registered_extensions()[f".{suffix}"])
     damage(suffix, file.getvalue(), tmp_path / f"a.{suffix}", read_image)
+
+
+@pytest.mark.parametrize("suffix", IN_BOXES)
+def test_pictures_in_boxes(picture, tmp_path, suffix):
+    if not IN_BOXES[suffix]:
+        pytest.skip("what reads it is not installed")
+    if suffix == "heic":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    file = io.BytesIO()
+    picture.save(file, Image.registered_extensions()[f".{suffix}"])
+    # Each starts a process.
+    damage(suffix, file.getvalue(), tmp_path / f"a.{suffix}", read_image, EACH // 4)
+
+
+@pytest.mark.skipif(not IN_BOXES["avif"], reason="a Pillow without AVIF")
+def test_animated_avif(picture, tmp_path):
+    file = io.BytesIO()
+    picture.save(file, "AVIF", save_all=True, append_images=[picture.rotate(180)], duration=100)
+
+    def read(path: Path) -> None:
+        with open_video(path) as frames:
+            for _ in frames:
+                pass
+
+    damage("animated avif", file.getvalue(), tmp_path / "a.avif", read)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mpg"])

@@ -236,8 +236,7 @@ def test_strips_make_the_same_image(tmp_path, monkeypatch, orientation):
 
 def test_formats_that_are_not_read_are_named(tmp_path):
     for name, data in {
-        "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0mif1avif" + bytes(100),
-        "HEIC": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100),
+        "JPEG 2000": b"\xff\x4f\xff\x51" + bytes(100),
         "JPEG XL": b"\xff\x0a" + bytes(100),
     }.items():
         (tmp_path / "a.jpg").write_bytes(data)

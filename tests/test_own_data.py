@@ -267,11 +267,11 @@ def test_a_name_that_fits_two_files_is_refused(tmp_path):
 
 def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
     (stimuli / "notes.txt").write_text("x")
-    (stimuli / "photo.heic").write_text("x")
+    (stimuli / "photo.jxl").write_text("x")
     (stimuli / "more").mkdir()
     text = "stimulus,observer,x,y\nim0.png,1,5,5\nim0.png,1,1e300,5\nim0.png,2,5,-1\n"
     _, prepared = _counts(stimuli, tmp_path, text)
-    assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.heic)")
+    assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.jxl)")
     assert "0.3 fixations a frame, 2 outside of the picture left out; 2 of 3 without any" in describe(
         prepared.manifest
     )

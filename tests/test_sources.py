@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from unisal_jax import errors
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import Source, expand_inputs, find_inputs
+
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def test_links_that_loop(tmp_path, monkeypatch):
         (folder / "a_me").symlink_to(".")
         (folder / "a_up").symlink_to("..")
         (folder / "a_top").symlink_to(tmp_path)
-        (folder / "a.heic").touch()
+        (folder / "a.jxl").touch()
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     monkeypatch.chdir(tmp_path)
     for pattern in ("**/*.png", "**/*", "**", "**/**/*.png", "d0/**/d?/**/*.png", "*/a_me/**/*.png"):
@@ -182,7 +184,7 @@ def test_links_that_loop(tmp_path, monkeypatch):
         assert sorted(path.split("/")[-1] for path in paths) == [f"{depth}.png" for depth in range(8)]
     for pattern in ("**/*", "**"):
         (note,) = find_inputs([pattern]).notes
-        assert note == f"{pattern}: 9 other files (.heic, .png) were left out"
+        assert note == f"{pattern}: 9 other files (.jxl, .png) were left out"
     # Under their own paths, and so by their own names.
     assert found("**/*.png")[1] == ("image", "d0/d1/1.png", "1")
 
@@ -220,7 +222,7 @@ def test_what_is_left_out_is_told(tree):
         "mix/1.png",
         "mix/a.mp4",
         "mix/b.MOV",
-        "mix/c.HEIC",
+        "mix/c.JXL",
         "mix/d.txt",
         "mix/.e.txt",
         "mix/s/2.png",
@@ -230,21 +232,21 @@ def test_what_is_left_out_is_told(tree):
     (tree / "mix" / "empty").mkdir()
     (note,) = find_inputs(["mix"]).notes
     assert note.startswith(
-        "mix: 2 videos, 1 folder with images or videos and 2 other files (.heic, .txt) were left out; "
+        "mix: 2 videos, 1 folder with images or videos and 2 other files (.jxl, .txt) were left out; "
     )
     (pasted,) = shlex.split(note.partition(" as ")[2])
     everything = find_inputs([pasted])
     assert [source.kind for source in everything.sources].count("video") == 2
     assert len(everything.sources) == 4 and everything.notes == [
-        "mix/*: 2 other files (.heic, .txt) were left out"
+        "mix/*: 2 other files (.jxl, .txt) were left out"
     ]
     assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
-    with pytest.raises(UnisalError, match="HEIC images, which are not read; convert them"):
-        (tree / "empty" / "a.heic").touch()
+    with pytest.raises(UnisalError, match="JPEG XL images, which are not read; convert them"):
+        (tree / "empty" / "a.jxl").touch()
         expand_inputs(["empty"])
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", pytest.param("avif", marks=needs_avif)])
 def test_animations(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 6), (40 * n, 0, 0)) for n in range(4)]
     moving, still = tmp_path / f"moving.{suffix}", tmp_path / f"still.{suffix}"
@@ -257,7 +259,7 @@ def test_animations(tmp_path, suffix):
     assert find_inputs(inputs).notes == [
         f"{moving}: 3 frames after the first left out; --video takes all frames"
     ]
-    moving.write_bytes(moving.read_bytes()[:20])
+    moving.write_bytes(moving.read_bytes()[: 60 if suffix == "avif" else 20])
     assert count_frames(moving) == 1
 
 

@@ -11,13 +11,17 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.media import open_video
 from unisal_jax.media.frame_times import steps_of
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video_writer import VideoWriter
+
+AVIF = pytest.param(
+    "avif", marks=pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
+)
 
 
 def pictures(count, height=48, width=64):
@@ -170,10 +174,11 @@ def test_which_track_is_read(tmp_path, tracks, size, number):
 
 def animation(path, durations):
     first, *rest = (Image.fromarray(each) for each in pictures(len(durations)))
-    first.save(path, save_all=True, append_images=rest, duration=durations, lossless=True)
+    options = {"quality": 100} if path.suffix == ".avif" else {"lossless": True}
+    first.save(path, save_all=True, append_images=rest, duration=durations, **options)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", AVIF])
 def test_animations(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     animation(path, [100] * 4)
@@ -229,7 +234,7 @@ def test_a_png_animation_with_more_behind_its_end(tmp_path):
     assert len(list(open_video(path))) == 3
 
 
-@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"])
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp", AVIF])
 def test_still_ones(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     picture = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 100 * 100

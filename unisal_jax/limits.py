@@ -37,6 +37,15 @@ MAX_IMAGE_BLOCKS = 1 << 20
 MAX_READ_SECONDS = 15.0
 """Seconds of processor time that reading one image may take. One of `MAX_PIXELS` takes 3 to 6."""
 
+MAX_BOX_FILE_BYTES = 256 << 20
+"""Bytes of an AVIF or HEIC file, which is held in memory."""
+
+MAX_BOX_TABLE_BYTES = 4 << 20
+"""Bytes of the tables of an AVIF or HEIC file, which say what lies where."""
+
+MAX_BOX_SECONDS = 120.0
+"""Seconds that the process which decodes an AVIF or HEIC image may run, on however busy a machine."""
+
 MAX_METADATA_BYTES = 1 << 20
 """Bytes of an image's EXIF, XMP or ICC profile, unpacked; longer ones are passed over, as Pillow would refuse
 the PNG that holds them."""
@@ -58,6 +67,12 @@ MAX_CONTAINER_BLOCKS = 500_000
 
 MAX_OPEN_SECONDS = 15.0
 """Seconds that opening a video file may take."""
+
+MAX_ANSWER_SECONDS = 15.0
+"""Seconds until a video on the network has to be open."""
+
+MAX_SILENT_SECONDS = 15.0
+"""Seconds that a video on the network may send nothing."""
 
 SMALL_UNPACKED_BYTES = 4 << 20
 MAX_UNPACKED_RATIO = 50

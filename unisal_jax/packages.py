@@ -40,6 +40,7 @@ EXTRAS = {
     "docs": (("mkdocs-material", "mkdocstrings", "ruff"), "make docs: the documentation as a site"),
     "export": (("flatbuffers",), "unisal export --format stablehlo"),
     "gcs": (("gcsfs",), "unisal train --workdir gs://bucket/folder"),
+    "heif": (("pillow-heif",), "HEIC images, as phones take them"),
     "hub": (("huggingface_hub",), "weights on the Hugging Face Hub: hf://owner/name, and pushing"),
     "ray": (("ray",), "unisal predict --ray: inputs shared out over a cluster"),
     "submit": (("h5py",), "unisal submit mit300 and cat2000: HDF5 submissions"),

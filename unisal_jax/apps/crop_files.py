@@ -19,7 +19,7 @@ from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import camera_number, open_video
+from unisal_jax.media.video import open_video
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at
@@ -62,7 +62,7 @@ class CropFiles:
     def check(self, sources: list[Source]) -> None:
         """Raises UnisalError for a source that cannot be read twice, where that would be needed."""
         for source in sources:
-            if "crop" in self.kinds and camera_number(str(source.path)) is not None:
+            if "crop" in self.kinds and source.is_live:
                 raise UnisalError(f"{source.path}: cannot be seen twice, to be cropped; save json alone")
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:

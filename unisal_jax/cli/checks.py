@@ -14,11 +14,15 @@ from pathlib import Path
 from unisal_jax.domains import find_domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import new_folders
+from unisal_jax.media.addresses import allowed, is_network
 
 
-def check_inputs(inputs: Iterable[str]) -> None:
-    """Refuses inputs (`flags.add_inputs`) that are neither there nor a glob nor a camera."""
+def check_inputs(inputs: Iterable[str], allow_network: bool = False) -> None:
+    """Refuses inputs (`flags.add_inputs`) that are neither there, a glob, a camera nor an allowed address."""
     for text in inputs:
+        if is_network(text):
+            allowed(text, allow_network)
+            continue
         if not (os.path.exists(text) or glob.has_magic(text) or text.startswith("camera:")):
             raise UnisalError(f"{Path(text)}: no such file or folder")
 

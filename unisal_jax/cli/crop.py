@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_inputs(args.input)
+    checks.check_inputs(args.input, args.allow_network)
     checks.check_network(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
 
-    found = find_inputs(args.input, args.video, name_bytes(args.out, args.save))
+    found = find_inputs(args.input, args.video, name_bytes(args.out, args.save), args.allow_network)
     sources = found.sources
 
     from unisal_jax.apps.crop_files import CropFiles

@@ -20,8 +20,10 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         nargs="+",
-        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N",
+        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N, "
+        "and with --allow-network rtsp://, http:// and https:// addresses of videos",
     )
+    add_allow_network(parser)
     parser.add_argument(
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
@@ -66,7 +68,7 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
         choices=PRESETS,
         metavar="NAME",
         default=DEFAULT_ENCODING.preset,
-        help=f"of x264, for films that are written: {', '.join(PRESETS)} (default: {DEFAULT_ENCODING.preset})",
+        help=f"how films are encoded: {', '.join(PRESETS)} (default: {DEFAULT_ENCODING.preset})",
     )
     parser.add_argument(
         "--quality",
@@ -87,6 +89,15 @@ def part(args: argparse.Namespace) -> Part:
     if args.end is not None and args.end <= args.start:
         raise UnisalError(f"--end: {args.end:g} s is not after --start, {args.start:g} s")
     return Part(args.start, args.end, args.every)
+
+
+def add_allow_network(parser: argparse.ArgumentParser) -> None:
+    """Adds --allow-network."""
+    parser.add_argument(
+        "--allow-network",
+        action="store_true",
+        help="let inputs be addresses on the network, which are opened",
+    )
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

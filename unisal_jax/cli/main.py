@@ -134,6 +134,11 @@ def _check_on_disk(argv: list[str], args: argparse.Namespace) -> None:
         for name, start in _ADDRESSES.items()
         if isinstance(value := getattr(args, name, None), str) and value.startswith(start)
     }
+    if hasattr(args, "allow_network"):  # whose command looks at the flag itself
+        from unisal_jax.media.addresses import is_network
+
+        inputs = [args.input] if isinstance(args.input, str) else args.input
+        allowed |= {text for text in inputs if is_network(text)}
     for arg in argv:
         value = arg.partition("=")[2] if arg.startswith("--") and "=" in arg else arg
         if value not in allowed and not (arg.startswith("--config.") and value.startswith("hf://")):

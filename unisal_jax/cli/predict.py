@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
     flags.part(args)
     if args.ray and args.show:
         raise UnisalError("--show: a cluster has no screen")
-    checks.check_inputs(args.input)
+    checks.check_inputs(args.input, args.allow_network)
     checks.check_network(args.weights, args.domain)
     if args.out is not None:
         checks.check_folder_to_write(args.out)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     out, kinds = args.out or Path(), args.save if args.out is not None else ()
     if args.ray:  # whose workers have working folders of their own
         out = out.absolute()
-    found = find_inputs(args.input, args.video, name_bytes(out, kinds))
+    found = find_inputs(args.input, args.video, name_bytes(out, kinds), args.allow_network)
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
         raise UnisalError("--show: is for video; name --out for pictures")
 

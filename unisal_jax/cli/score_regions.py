@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
+    flags.add_allow_network(parser)
     flags.add_network(parser)
     parser.add_argument(
         "--boxes",
@@ -47,7 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_inputs([args.input, str(args.boxes)])
+    checks.check_inputs([args.input], args.allow_network)
+    checks.check_inputs([str(args.boxes)])
     checks.check_network(args.weights, args.domain)
     outputs = _outputs(args)
     for path in outputs:
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
 
-    found = find_inputs([args.input], args.video)
+    found = find_inputs([args.input], args.video, allow_network=args.allow_network)
     if len(found.sources) != 1:
         raise UnisalError(
             f"{args.input}: {len(found.sources)} images; name one, or give --video to take them as frames"

@@ -13,9 +13,7 @@ from typing import BinaryIO
 
 from unisal_jax.limits import MAX_CONTAINER_BLOCKS
 
-_MP4_BOXES = frozenset(
-    [b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"free", b"skip", b"wide", b"uuid"]
-)
+_MP4_BOXES = frozenset(b"ftyp styp meta moov mdat moof mfra sidx free skip wide uuid".split())
 _EBML_HEADER, _EBML_SEGMENT, _EBML_VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
 # How it is packed, and after four bytes of a size and a name how large it is.

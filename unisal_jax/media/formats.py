@@ -1,20 +1,39 @@
 """Formats of images: the suffixes that are read, and by name the common ones that are not."""
 
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+
+_HEIC_SUFFIXES, _AVIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"}), frozenset({".avif", ".avifs"})
+
+# What a container's images need to be read, where it is missing.
+_MISSING: dict[str, str] = {}
+if find_spec("pillow_heif") is None:
+    _MISSING |= dict.fromkeys(
+        ("HEIC", "HEIF"), "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
+    )
+_pillow = find_spec("PIL")
+# Looked for without importing Pillow: to find inputs takes no codec.
+if _pillow is None or PathFinder.find_spec("PIL._avif", _pillow.submodule_search_locations) is None:
+    _MISSING["AVIF"] = "need a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+    {
+        *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(() if "AVIF" in _MISSING else _AVIF_SUFFIXES),
+        *(() if "HEIC" in _MISSING else _HEIC_SUFFIXES),
+    }
 )
-"""Suffixes of image files, in lower case."""
+"""Suffixes of image files, in lower case; of HEIC where pillow-heif is installed."""
 
 # Pillow knows some fifty formats. The rest are rare, and some of them run other programs.
-READ = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+BY_PILLOW = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+IN_BOXES = ("AVIF", "HEIC", "HEIF")
+READ = (*BY_PILLOW, *IN_BOXES)
 
 _UNREAD_SUFFIXES = {
-    ".avif": "AVIF",
-    ".avifs": "AVIF",
-    ".heic": "HEIC",
-    ".heics": "HEIC",
-    ".heif": "HEIF",
-    ".hif": "HEIF",
+    **dict.fromkeys(_AVIF_SUFFIXES - IMAGE_SUFFIXES, "AVIF"),
+    **dict.fromkeys(_HEIC_SUFFIXES - IMAGE_SUFFIXES, "HEIC"),
+    ".heics": "HEIC sequence",
     ".j2k": "JPEG 2000",
     ".jp2": "JPEG 2000",
     ".jxl": "JPEG XL",
@@ -49,14 +68,33 @@ def unread_by_start(start: bytes) -> str | None:
     Args:
         start: the first 64 bytes or more.
     """
-    if start[4:8] == b"ftyp":
-        end = min(int.from_bytes(start[:4], "big"), len(start))
-        brands = [start[8:12], *(start[at : at + 4] for at in range(16, end, 4))]
-        names = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
-        return next((name for name in names if name != "HEIF"), names[0] if names else None)
+    in_boxes = box_format(start)
+    if in_boxes is not None:
+        return in_boxes if in_boxes in _MISSING else None
     return next((name for begin, name in _UNREAD_STARTS.items() if start.startswith(begin)), None)
 
 
-def unread_line(path: object, name: str) -> str:
-    """What to tell of a file of a format that is not read."""
-    return f"{path}: {name} images are not read; convert it to JPEG or PNG"
+def box_format(start: bytes) -> str | None:
+    """ "AVIF", "HEIC" or "HEIF" for a file that begins as such a container; None for any other.
+
+    Args:
+        start: the first 64 bytes or more.
+    """
+    if start[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(start[:4], "big"), len(start))
+    brands = [start[8:12], *(start[at : at + 4] for at in range(16, end, 4))]
+    names = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return next((name for name in names if name != "HEIF"), names[0] if names else None)
+
+
+def extra_line(name: str) -> str | None:
+    """What is to be installed for a format that is not read; None where nothing helps."""
+    return f"{name} images {_MISSING[name]}" if name in _MISSING else None
+
+
+def unread_line(what: object, name: str, verb: str = "") -> str:
+    """What to tell of a file, or of a folder that `verb` it, of a format that is not read."""
+    which = f"{verb} {name} images, which" if verb else f"{name} images"
+    cure = _MISSING.get(name, f"are not read; convert {'them' if verb else 'it'} to JPEG or PNG")
+    return f"{what}: {which} {cure}"

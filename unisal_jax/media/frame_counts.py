@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unisal_jax.limits import MAX_IMAGE_BLOCKS
+from unisal_jax.media.boxes import count_shown
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
 def count_frames(path: str | Path) -> int:
-    """The frames of an animated GIF, PNG or WebP file; 1 for any other, and for one that cannot be read.
+    """The frames of an animated GIF, PNG, WebP or AVIF file; 1 for any other, and one that cannot be read.
 
     Only the sizes of the file's blocks are read, each once; what comes after `MAX_IMAGE_BLOCKS` does not
     count.
@@ -26,6 +27,8 @@ def count_frames(path: str | Path) -> int:
             if start[:6] in _GIF:
                 file.seek(6)
                 return _gif_frames(file)
+            if start[4:12] == b"ftypavis":
+                return count_shown(file)
     except (OSError, struct.error, IndexError):
         pass  # cut off: what is there is read, or refused, as an image
     return 1

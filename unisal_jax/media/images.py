@@ -20,6 +20,7 @@ from unisal_jax.limits import (
     MAX_SIDE,
 )
 from unisal_jax.media import formats, screening
+from unisal_jax.media.box_images import BoxImage, open_box_image
 from unisal_jax.media.formats import IMAGE_SUFFIXES
 from unisal_jax.media.listing import list_images
 
@@ -41,7 +42,7 @@ __all__ = [
     "write_png",
 ]
 
-_KINDS = "JPEG, PNG, BMP, TIFF, WebP, GIF or PPM"
+_KINDS = "JPEG, PNG, BMP, TIFF, WebP, GIF, PPM, AVIF or HEIC"
 
 # EXIF orientation -> what turns the stored image upright.
 _TURNS = {
@@ -153,7 +154,7 @@ def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) ->
 
     Args:
         name: what errors call it.
-        kinds: the formats that it may have, by Pillow's names.
+        kinds: the formats that it may have, of `formats.READ`.
     """
     with _opened(name, io.BytesIO(data), MAX_PIXELS, kinds) as image:
         yield image
@@ -170,7 +171,13 @@ def _opened(
         unread = formats.unread_by_start(start)
         if unread:
             raise UnisalError(formats.unread_line(name, unread))
-        with _open(name, file, max_pixels, kinds) as image:
+        form = formats.box_format(start)
+        if form is not None and form in kinds:
+            image: Image.Image = open_box_image(name, file, form)
+            _check_size(name, image, max_pixels)
+        else:
+            image = _open(name, file, max_pixels, kinds)
+        with image:
             yield image
     except UnisalError:
         raise
@@ -190,7 +197,8 @@ def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str
         # Our own bound speaks below, with the name; the other warnings are about metadata.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(screened, formats=kinds)  # type: ignore[arg-type]
+            by_pillow = [kind for kind in kinds if kind not in formats.IN_BOXES]
+            image = Image.open(screened, formats=by_pillow)  # type: ignore[arg-type]
         except Image.UnidentifiedImageError:
             raise UnisalError(f"{name}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
         except Image.DecompressionBombError:
@@ -198,16 +206,7 @@ def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str
     if 0 < metadata.scan_layers < len(image.getbands()):
         # A scan for each layer: libjpeg decodes it as it does a progressive file.
         image.info["progressive"] = 1
-    size = f"{image.width}x{image.height}"
-    if image.width * image.height > max_pixels:
-        raise UnisalError(f"{name}: {size} is larger than {max_pixels / 1e6:g} megapixels")
-    if max(image.size) > MAX_SIDE:
-        raise UnisalError(f"{name}: {size} has a side of more than {MAX_SIDE:,} pixels")
-    if (needed := _decoding_bytes(image)) > MAX_HELD_BYTES:
-        raise UnisalError(
-            f"{name}: decoding {size} in this format takes {needed / 1e9:.1f} GB, above the limit of "
-            f"{MAX_HELD_BYTES / 1e9:.1f}; save it smaller, or as a PNG or baseline JPEG"
-        )
+    _check_size(name, image, max_pixels)
     if image.format == "TIFF":
         _check_tiff_blocks(image, screened)
     screened.end_of_header()
@@ -218,8 +217,29 @@ def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str
     return image
 
 
+def _check_size(name: str | Path, image: Image.Image, max_pixels: int) -> None:
+    size = f"{image.width}x{image.height}"
+    if _pixels(image) > max_pixels:
+        raise UnisalError(f"{name}: {size} is larger than {max_pixels / 1e6:g} megapixels")
+    if max(image.size) > MAX_SIDE:
+        raise UnisalError(f"{name}: {size} has a side of more than {MAX_SIDE:,} pixels")
+    if (needed := _decoding_bytes(image)) > MAX_HELD_BYTES:
+        raise UnisalError(
+            f"{name}: decoding {size} in this format takes {needed / 1e9:.1f} GB, above the limit of "
+            f"{MAX_HELD_BYTES / 1e9:.1f}; save it smaller, or as a PNG or baseline JPEG"
+        )
+
+
+def _pixels(image: Image.Image) -> int:
+    """Pixels that are decoded; a crop may show fewer."""
+    return image.coded_pixels if isinstance(image, BoxImage) else image.width * image.height
+
+
 def _decoding_bytes(image: Image.Image) -> int:
     """Bytes at the peak of decoding an open image to RGB."""
+    if isinstance(image, BoxImage):
+        # Its process holds the image in the decoder's form, as bytes and as Pillow's, and this one as bytes.
+        return 13 * image.coded_pixels + 2 * image.file_bytes
     pixels = image.width * image.height
     # Pillow's own image, and the RGB made of it.
     each = 4 + 3
@@ -313,9 +333,9 @@ def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation of an open image, 1 to 8; 1 (upright) when there is none that can be read.
 
-    A TIFF has 1: Pillow turns it when it decodes.
+    A TIFF has 1, as have AVIF and HEIC: decoding turns them.
     """
-    if image.format == "TIFF":
+    if image.format == "TIFF" or isinstance(image, BoxImage):
         return 1
     exif, xmp = (image.info.get(key) or b"" for key in ("exif", "xmp"))
     return screening.orientation_of(exif, xmp)

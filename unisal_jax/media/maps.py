@@ -11,6 +11,7 @@ from PIL import Image, TiffImagePlugin
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_MAP_PIXELS
+from unisal_jax.media.formats import IN_BOXES
 from unisal_jax.media.images import open_image, turn_upright
 
 # Formats whose colour samples may have 16 bits, of which Pillow keeps 8.
@@ -45,6 +46,8 @@ def read_map_image(path: str | Path) -> np.ndarray:
         if grey is not None:
             return grey
         rgb = np.asarray(_to_rgb(upright))
+        if image.format in IN_BOXES:  # which OpenCV would decode without a limit
+            return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     data = np.frombuffer(path.read_bytes(), np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) if found is None or found.shape != rgb.shape[:2] else found
@@ -55,7 +58,7 @@ def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
 
     Returns:
       (the brightest sample of each pixel, [H, W], dtypes as of `read_map_image`; whether the file's
-      format loses detail, so that pixels beside a mark are not 0: JPEG and lossy WebP).
+      format loses detail, so that pixels beside a mark are not 0: JPEG, AVIF, HEIC and lossy WebP).
     Raises:
       UnisalError: as `read_map_image`.
     """
@@ -76,7 +79,7 @@ def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
         if deep is not None and deep.dtype == np.uint16 and deep.shape[:2] == samples.shape:
             samples = deep.max(axis=2)
     with path.open("rb") as file:
-        lossy = form == "JPEG" or (form == "WEBP" and _LOSSY_WEBP in file.read(64))
+        lossy = form in ("JPEG", *IN_BOXES) or (form == "WEBP" and _LOSSY_WEBP in file.read(64))
     return samples, lossy
 
 

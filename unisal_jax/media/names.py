@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from unisal_jax.files import name_limit
+from unisal_jax.media.addresses import Address
 
 # Names of a folder of frames that say nothing of its video.
 _FRAME_FOLDERS = ("frames", "images")
@@ -72,6 +73,8 @@ def _harmless(name: str) -> str:
 
 def _candidates(path: str | Path) -> list[str]:
     """Names for a path from the shortest to the longest."""
+    if isinstance(path, Address):
+        return [path.name]
     if isinstance(path, str):
         return [path.replace(":", "_")]
     # Not resolve(): a link has the name that the user sees.

@@ -10,7 +10,8 @@ from typing import Literal
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder
-from unisal_jax.media.formats import IMAGE_SUFFIXES, unread_by_suffix, unread_line
+from unisal_jax.media.addresses import Address, allowed, is_network
+from unisal_jax.media.formats import IMAGE_SUFFIXES, extra_line, unread_by_suffix, unread_line
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.globs import match
 from unisal_jax.media.listing import VIDEO_SUFFIXES, camera_number, list_images
@@ -21,7 +22,7 @@ Kind = Literal["image", "video"]
 NAME_BYTES = 250
 """Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
 
-_ANIMATED = frozenset({".gif", ".png", ".webp"})
+_ANIMATED = frozenset({".gif", ".png", ".webp", ".avif", ".avifs"})
 _EXAMPLES = 5
 
 
@@ -31,13 +32,18 @@ class Source:
 
     Attributes:
         kind: "image" (for `read_image`) or "video" (for `open_video`).
-        path: a file; for a video also a folder of frames, or the text "camera:N".
+        path: a file; for a video also a folder of frames, the text "camera:N", or an `Address`.
         name: a stem for output files, unique in its list.
     """
 
     kind: Kind
     path: str | Path
     name: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a camera or on the network: a user may end it, and it is not seen twice."""
+        return isinstance(self.path, str)
 
     def files(self) -> list[str | Path]:
         """What is read: the path and, of a folder of frames, the frames."""
@@ -70,12 +76,15 @@ def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[Source]:
     return find_inputs(inputs, video).sources
 
 
-def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NAME_BYTES) -> Found:
+def find_inputs(
+    inputs: Sequence[str], video: bool = False, name_bytes: int = NAME_BYTES, allow_network: bool = False
+) -> Found:
     """Finds the images and videos that the inputs name, in the order given, each once.
 
     An input is an image or video file (told by its suffix, in any case), a folder of images, a glob
-    (in natural order, `**` for any depth) or "camera:N". In folders and globs, hidden files and files
-    of other kinds are passed over. A file that links lead to as well is taken once.
+    (in natural order, `**` for any depth), "camera:N", or a video's address (rtsp, http, https). In
+    folders and globs, hidden files and files of other kinds are passed over. A file that links lead to as
+    well is taken once.
 
     A source's name is its file's stem ("x" for a/x.jpg); a folder of frames has its own name, or its
     parent's if it is called `images` or `frames`. Where two would be the same (upper and lower case
@@ -85,16 +94,18 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
 
     Args:
         video: a folder of images is one video, and so is an animated image.
+        allow_network: addresses may be opened; no address is looked for in a file.
 
     Raises:
-        UnisalError: no such file, a kind of file that is not read, a folder without images, a glob
-            without a match.
+        UnisalError: no such file, an address that is not allowed, a kind of file that is not read, a folder
+            without images, a glob without a match.
     """
-    listed = [_expand(text, video) for text in inputs]
+    listed = [_expand(text, video, allow_network) for text in inputs]
     real: dict[str, tuple[Kind, str | Path]] = {}
     links: set[str] = set()
     for kind, path in (entry for each in listed for entry in each.taken):
-        place = path if isinstance(path, str) else os.path.realpath(path)
+        place = path.url if isinstance(path, Address) else path
+        place = place if isinstance(place, str) else os.path.realpath(place)
         _, first = real.setdefault(place, (kind, path))
         if os.path.abspath(first) != os.path.abspath(path):
             # Of links to whole folders, which may loop, there is nothing to tell.
@@ -118,7 +129,9 @@ def find_inputs(inputs: Sequence[str], video: bool = False, name_bytes: int = NA
     return Found(sources, [*dict.fromkeys(notes), *_still(sources)])
 
 
-def _expand(text: str, video: bool) -> _Listed:
+def _expand(text: str, video: bool, allow_network: bool) -> _Listed:
+    if is_network(text):
+        return _Listed([("video", allowed(text, allow_network))], [])
     if camera_number(text) is not None:
         return _Listed([("video", text)], [])
     # A file whose name holds brackets is a file first.
@@ -195,7 +208,7 @@ def _no_images(folder: Path) -> str:
         return f"{folder}: holds videos but no images; name the videos, or a glob such as {_glob_of(videos)}"
     unread = sorted({name for entry in entries if (name := unread_by_suffix(entry.suffix))})
     if unread:
-        return f"{folder}: holds {', '.join(unread)} images, which are not read; convert them to JPEG or PNG"
+        return unread_line(folder, unread[0], "holds")
     return f"{folder}: holds no images"
 
 
@@ -227,6 +240,8 @@ def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
         parts.append(f"{_count(len(files), 'other file')} ({shown})")
     whole = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
     cure = f"; name the videos too, as {_glob_of(videos)}" if videos else ""
+    unread = sorted({name for path in files if (name := unread_by_suffix(path.suffix))})
+    cure += "".join(f"; {line}" for name in unread if (line := extra_line(name)))
     return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} left out{cure}"]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FPS, MIN_FPS
+from unisal_jax.media.addresses import Address
 from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.frame_times import Steps, steps_of
 from unisal_jax.media.frames import Frame, RgbFrame
@@ -152,7 +153,7 @@ def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     several default ones or none the largest. Formats that play other files (playlists) are refused.
 
     Args:
-        source: a path, or "camera:N".
+        source: a path, "camera:N", or an `Address`.
         part: what of it to read; seconds only of a source that knows when its frames are shown.
 
     Raises:
@@ -163,6 +164,10 @@ def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     number = camera_number(str(source))
     if number is not None:
         return VideoReader(f"camera_{number}", _open_camera(number), part)
+    if isinstance(source, Address):
+        from unisal_jax.media.network_sources import open_address  # late, as below
+
+        return VideoReader(source.name, open_address(source), part)
     path = Path(source)
     if path.is_dir():
         return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path), part)

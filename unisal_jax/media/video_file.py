@@ -22,6 +22,7 @@ from unisal_jax.limits import (
     MAX_TRACKS,
     MIN_FPS,
 )
+from unisal_jax.media.addresses import Address
 from unisal_jax.media.animated_frames import (
     animation_frames,
     by_ffmpeg,
@@ -29,6 +30,7 @@ from unisal_jax.media.animated_frames import (
     read_animation,
     without_png_metadata,
 )
+from unisal_jax.media.box_images import is_box_still
 from unisal_jax.media.companions import NAMES, left_out
 from unisal_jax.media.containers import is_cut_off, packed_index_size
 from unisal_jax.media.decoded import DecodedFrame, Layout
@@ -37,7 +39,7 @@ from unisal_jax.media.images import open_image, read_image
 from unisal_jax.media.video_source import VideoFile
 
 # PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
-_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # FFmpeg's readers of files that hold all they play: those of VIDEO_SUFFIXES, bare streams, animations, and
 # sound, to say that there is no picture. Others open the files that a text names (playlists, lists of parts)
@@ -48,13 +50,16 @@ _FORMATS = (
     *("yuv4mpegpipe", "gif", "apng", "rm", "wtv", "gxf", "mp3", "flac", "wav", "aac"),
     *_BARE,
 )
-_OPTIONS = {
+OPTIONS = {
     "format_whitelist": ",".join(_FORMATS),
     "protocol_whitelist": "file",
     "max_streams": str(MAX_TRACKS),
     # For the decoders that look for a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
+SILENT = "it does not answer in time"
+"""What is said of a source that keeps its reader waiting."""
+
 # PNG has any fraction of a second, WebP milliseconds.
 _ANIMATION_TICK = Fraction(1, 1000)
 # FFmpeg's numbers of the transfer curves of HDR: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
@@ -70,24 +75,27 @@ def open_video_file(path: Path, start: float = 0.0) -> VideoFile:
     animation = read_animation(path)
     if animation is not None:
         return _open_animation(path, animation)
+    if is_box_still(path):
+        return _open_still(path)
     if packed_index_size(path) > MAX_INDEX_BYTES:
         raise UnisalError(f"{path}: its index unpacks to more than {MAX_INDEX_BYTES >> 20} MiB")
     try:
-        container = open_container(path)
+        container = open_with_ffmpeg(path)
     except av.error.FFmpegError as error:
         if _is_image(path):
             return _open_still(path)
         raise UnisalError(f"{path}: not a video, or cut off ({reason_of(error)})") from error
-    return _open_container(path, container, start)
+    return open_container(path, container, start)
 
 
-def open_container(path: Path) -> InputContainer:
+def open_with_ffmpeg(path: Path) -> InputContainer:
     """Opens a film's file with FFmpeg, whose errors it raises."""
     # "file:" keeps a colon in a name from being read as a protocol.
-    return av.open(f"file:{path}", options=_OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **_METADATA)
+    return av.open(f"file:{path}", options=OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **METADATA)
 
 
-def _open_container(path: Path, container: InputContainer, start: float = 0.0) -> VideoFile:
+def open_container(path: Path | Address, container: InputContainer, start: float = 0.0) -> VideoFile:
+    """The video in an open container, which is closed with the frames. Errors as for `open_video`."""
     try:
         return _open_track(path, container, start)
     except BaseException:
@@ -105,10 +113,10 @@ def _open_animation(path: Path, data: bytes) -> VideoFile:
     if not by_ffmpeg(data):
         return VideoFile(_drawn(path, data, durations), fps, len(durations), _ANIMATION_TICK)
     try:
-        container = av.open(io.BytesIO(data), format="apng", options=_OPTIONS, **_METADATA)
+        container = av.open(io.BytesIO(data), format="apng", options=OPTIONS, **METADATA)
     except av.error.FFmpegError as error:
         raise UnisalError(f"{path}: not an animation, or cut off ({reason_of(error)})") from error
-    found = _open_container(path, container)
+    found = open_container(path, container)
     return VideoFile(_retimed(found.frames, durations), fps, len(durations), _ANIMATION_TICK)
 
 
@@ -145,12 +153,14 @@ def _open_still(path: Path) -> VideoFile:
     return VideoFile(frames(), None, 1)
 
 
-def _open_track(path: Path, container: InputContainer, start: float) -> VideoFile:
+def _open_track(path: Path | Address, container: InputContainer, start: float) -> VideoFile:
     # A music file's cover is a picture track too, and so are a film's thumbnails.
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     tracks = [s for s in container.streams.video if not s.disposition & pictures]
+    # Of an animated AVIF the first frame is there as an image too.
+    tracks = [s for s in tracks if s.frames != 1] or tracks
     if not tracks:
-        cut_off = ", the file is cut off" if is_cut_off(path) else ""
+        cut_off = ", the file is cut off" if _is_cut_off(path) else ""
         raise UnisalError(f"{path}: holds no video track{cut_off}")
     stream = max(tracks, key=_rank)
     if stream.codec_context is None:
@@ -184,11 +194,16 @@ def _open_track(path: Path, container: InputContainer, start: float) -> VideoFil
         frame_count=declared,
         tick=stream.time_base if timed else None,
         beside=tuple(sorted(found)),
-        left_out=tuple(sorted(left_out(container))),
+        # An address is read once.
+        left_out=tuple(sorted(found if isinstance(path, Address) else left_out(container))),
         notes=tuple(notes),
-        path=path,
+        path=None if isinstance(path, Address) else path,
         first=first,
     )
+
+
+def _is_cut_off(path: Path | Address) -> bool:
+    return isinstance(path, Path) and is_cut_off(path)
 
 
 def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
@@ -200,11 +215,11 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
 
 
 def _frames(
-    path: Path, container: InputContainer, stream: VideoStream, declared: int | None
+    path: Path | Address, container: InputContainer, stream: VideoStream, declared: int | None
 ) -> Generator[Frame, None, None]:
     """All good frames, then UnisalError if there should have been more."""
     with container:
-        cut_off = is_cut_off(path)
+        cut_off = _is_cut_off(path)
         # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
         torn = cut_off and container.format.name in ("gif", "apng")
         if torn:
@@ -286,4 +301,6 @@ def _without_metadata(packet: av.Packet) -> av.Packet:
 
 def reason_of(error: av.error.FFmpegError) -> str:
     """What FFmpeg says of an error, in one line."""
+    if isinstance(error, av.error.ExitError):
+        return SILENT
     return " ".join(str(error.strerror or type(error).__name__).split())

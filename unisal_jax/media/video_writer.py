@@ -21,7 +21,7 @@ from unisal_jax.media.companions import Companions
 from unisal_jax.media.decoded import frame_of_planes, planes_of_rgb
 from unisal_jax.media.film_options import DEFAULT_ENCODING, REAL_TIME, Encoding
 from unisal_jax.media.frames import Planes
-from unisal_jax.media.video_file import open_container, reason_of
+from unisal_jax.media.video_file import open_with_ffmpeg, reason_of
 from unisal_jax.media.video_source import FilmInfo
 
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
@@ -140,7 +140,7 @@ def _encoding(
             context.sample_aspect_ratio = film.look.pixel_aspect
         companions = None
         if film.origin is not None and film.origin.path is not None:
-            source = stack.enter_context(open_container(film.origin.path))
+            source = stack.enter_context(open_with_ffmpeg(film.origin.path))
             companions = Companions(film.origin, container, source)
         # Opens the file, so that a folder that cannot be written is known before any work is done.
         container.start_encoding()

@@ -262,7 +262,7 @@ def _predict_video(
                 summary.frames += 1
             except KeyboardInterrupt:
                 # The only way for a camera to end without a window; what it has given is kept.
-                if not str(source.path).startswith("camera:"):
+                if not source.is_live:
                     raise
             except UnisalError as error:
                 # A video that breaks off has good frames before: to skip is to go on from there.

@@ -41,13 +41,13 @@ class Record:
 
 def place(source: Source) -> str:
     """An input's path as records have it."""
-    return source.path if isinstance(source.path, str) else os.path.realpath(source.path)
+    return str(source.path) if isinstance(source.path, str) else os.path.realpath(source.path)
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
     """The state of an input: a file's size and time, or a digest of those of a folder's frames.
 
-    A camera has none, and equals no other, not even itself.
+    A camera has none, and what comes over the network: it equals no other, not even itself.
     """
     if isinstance(source.path, str):
         return {"camera": os.urandom(8).hex()}

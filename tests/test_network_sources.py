@@ -18,7 +18,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media import network_sources, open_video
 from unisal_jax.media.addresses import Address
 from unisal_jax.media.sources import Source, find_inputs
-from unisal_jax.predict.outputs import VideoOutputs
+from unisal_jax.predict.video_outputs import VideoOutputs
 
 FOLLOWS = av.library_versions["libavformat"] < network_sources._FOLLOWS_NO_REDIRECT
 needs_new = pytest.mark.skipif(FOLLOWS, reason="an FFmpeg that cannot be kept from following redirects")

@@ -24,8 +24,8 @@ from unisal_jax.media.video import open_video
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.models import layers
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
+from unisal_jax.predict.facts import summarise
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.outputs import summarise
 
 FOLDER = GOLDEN / "folder"
 META = json.loads((FOLDER / "meta.json").read_text())

@@ -12,6 +12,7 @@ from PIL import Image
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import new_folders
+from unisal_jax.media.film_options import Drawing
 from unisal_jax.media.frames import RgbFrame
 from unisal_jax.media.sources import expand_inputs
 from unisal_jax.media.video_source import FilmInfo
@@ -39,7 +40,7 @@ def picture(path, seed=0):
 
 def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacity=0.7, **settings):
     """As `unisal predict` without a network -> (names of what was predicted, how many were there already)."""
-    files = PredictionFiles(out, kinds, opacity, settings={"domain": None, "stride": None, **settings})
+    files = PredictionFiles(out, kinds, Drawing(opacity), {"domain": None, "stride": None, **settings})
     planned = plan(files, expand_inputs([str(each) for each in inputs], video), resume=resume)
     make_folders(out, kinds)
     image, log_density = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.float32)

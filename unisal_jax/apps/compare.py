@@ -14,7 +14,7 @@ from unisal_jax.documents import rounded
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.arrays import as_density
-from unisal_jax.predict.outputs import summarise
+from unisal_jax.predict.facts import summarise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ from unisal_jax.media.sources import Source
 from unisal_jax.media.video import camera_number, open_video
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.model import SaliencyModel
-from unisal_jax.predict.outputs import DEFAULT_FPS
+from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
 # Frames are at equal times if these differ by no more than this share of a step.
 _SAME_TIME = 0.5

@@ -21,9 +21,10 @@ from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
 from unisal_jax.media.video import open_video
 from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.predict.facts import shown_at
 from unisal_jax.predict.film import Predicted
-from unisal_jax.predict.outputs import DEFAULT_FPS, shown_at
 from unisal_jax.predict.records import forget
+from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
 KINDS = ("json", "crop")
 
@@ -81,7 +82,9 @@ class CropFiles:
         yield track
         crops = track.finish()
         if "crop" in self.kinds:
-            from unisal_jax.media.video_writer import VideoWriter  # late: images need no FFmpeg
+            # Late: images need no FFmpeg.
+            from unisal_jax.media.decoded import planes_of
+            from unisal_jax.media.video_writer import VideoWriter
 
             target = self.out / "crop" / f"{source.name}.mp4"
             with (
@@ -90,7 +93,7 @@ class CropFiles:
             ):
                 for crop, frame in zip(crops, reader.frames(), strict=False):
                     box = crop.box
-                    part = frame.planes().part(box.top, box.left, box.height, box.width)
+                    part = planes_of(frame).part(box.top, box.left, box.height, box.width)
                     writer.write_planes(part, frame.seconds, frame.duration)
         mean = rounded(float(np.mean([crop.attention for crop in crops])))
         frames_json = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unisal_jax.cli import checks, flags
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.film_options import MAPS
 
 # Not asked of `predict.outputs`, whose import takes a while: `--help` is to be quick.
 KINDS = ("map", "overlay", "raw", "json")
@@ -29,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--opacity", type=flags.fraction, default=0.7, help="of the overlay, 0 to 1 (default: 0.7)"
+    )
+    parser.add_argument(
+        "--map-format",
+        choices=MAPS,
+        default=MAPS[0],
+        help="a film's maps as grey images (default), as a grey .mp4 (video), or as a grey .mkv of 10 bits "
+        "without loss (video10)",
     )
     flags.add_encoding(parser)
     parser.add_argument(
@@ -61,7 +69,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts every input; 0 if all went well, or those left out were to be skipped."""
     from unisal_jax.files import new_folders
-    from unisal_jax.media.film_options import Encoding
+    from unisal_jax.media.film_options import Drawing, Encoding
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
 
@@ -87,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
         "stride": args.stride,
         "weights": weights_state(args.weights),
     }
+    drawing = Drawing(args.opacity, Encoding(args.preset, args.quality), args.map_format)
     planned = plan(
-        PredictionFiles(out, kinds, args.opacity, Encoding(args.preset, args.quality), settings),
+        PredictionFiles(out, kinds, drawing, settings),
         found.sources,
         files_of(args.weights),
         resume=args.resume,

@@ -20,6 +20,8 @@ import numpy as np
 from PIL import Image
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.media.decoded import planes_of
+from unisal_jax.media.film_options import Drawing
 from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, write_png
 from unisal_jax.media.overlay import overlay
 from unisal_jax.media.sources import Source, expand_inputs
@@ -29,7 +31,8 @@ from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.batch import Options, predict_sources
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.model import SaliencyModel, Stream
-from unisal_jax.predict.outputs import DEFAULT_FPS, FrameResults, PredictionFiles, make_folders
+from unisal_jax.predict.outputs import FrameResults, PredictionFiles, make_folders
+from unisal_jax.predict.video_outputs import DEFAULT_FPS
 from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip, photograph_path
 
 _RATE_OVER_FRAMES = 30
@@ -181,7 +184,7 @@ class Desk:
                 raise Stopped
             tell(done, total)
 
-        files = _Shown(PredictionFiles(out, kinds, opacity), view, self.max_seconds, watch)
+        files = _Shown(PredictionFiles(out, kinds, Drawing(opacity)), view, self.max_seconds, watch)
         summary = predict_sources(self.model, [source], files, Options(domain, skip_errors=True))
         if not summary.done or (not image and summary.frames == 0):
             raise UnisalError(summary.errors[0])
@@ -344,6 +347,6 @@ class _Until:
             raise UnisalError(f"stopped after {self.seconds:g} seconds, the limit of this page")
         self.results.write(predicted, seconds)
         frame = predicted.frame
-        self.view.write_planes(frame.planes(), frame.seconds, frame.duration)
+        self.view.write_planes(planes_of(frame), frame.seconds, frame.duration)
         self.done += 1
         self.watch(self.done)

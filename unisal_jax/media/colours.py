@@ -6,7 +6,9 @@ from fractions import Fraction
 import numpy as np
 
 # FFmpeg's numbers, which are those of ITU-T H.273.
-_BT709, _BT601, _LIMITED, _FULL = 1, 5, 1, 2
+_BT709, _BT601, _LIMITED = 1, 5, 1
+FULL_RANGE = 2
+"""FFmpeg's number of the range 0 to 255 of the luma."""
 # What red and blue count for in the luma, by the matrix.
 _LUMA = {
     _BT709: (0.2126, 0.0722),
@@ -61,6 +63,6 @@ def yuv_of_rgb(rgb: np.ndarray, colours: Colours, height: int) -> np.ndarray:
     red, green, blue = np.moveaxis(rgb / 255.0, -1, 0)
     luma = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
     chroma = (blue - luma) / (2 - 2 * blue_share), (red - luma) / (2 - 2 * red_share)
-    if colours.range == _FULL:
+    if colours.range == FULL_RANGE:
         return np.stack([255 * luma, *(128 + 255 * each for each in chroma)], -1).clip(0, 255)
     return np.stack([16 + 219 * luma, *(128 + 224 * each for each in chroma)], -1)

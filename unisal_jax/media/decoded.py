@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 
 from unisal_jax.domains import Size
 from unisal_jax.media.colours import DEFAULT_LOOK, Colours, Look
-from unisal_jax.media.frames import Planes
+from unisal_jax.media.frames import Frame, Planes
 from unisal_jax.media.lanczos import resize_planes
 
 _PLANAR = ("yuv420p", "yuvj420p")
@@ -113,7 +113,7 @@ class DecodedFrame:
         return resize_planes([self.layout.upright(plane) for plane in (red, green, blue)], size)
 
     def planes(self) -> Planes:
-        """See `Frame`."""
+        """See `planes_of`."""
         stored = self.stored
         if stored.format.name in _PLANAR and (stored.width, stored.height) == self._stored_size:
             y, u, v = (_pixels(plane) for plane in stored.planes)
@@ -133,6 +133,11 @@ class DecodedFrame:
 
 def _is_rgb(frame: av.VideoFrame) -> bool:
     return frame.format.is_rgb or frame.format.has_palette
+
+
+def planes_of(frame: Frame) -> Planes:
+    """A frame in YUV 4:2:0, by its `look.colours`; views of what the frame holds, not to be changed."""
+    return frame.planes() if isinstance(frame, DecodedFrame) else planes_of_rgb(frame.rgb())
 
 
 def planes_of_rgb(image: np.ndarray) -> Planes:

@@ -51,3 +51,24 @@ PRESETS = (
     "veryslow",
 )
 DEFAULT_ENCODING = Encoding()
+
+MAPS = ("images", "video", "video10")
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """How what is drawn of a prediction looks.
+
+    Attributes:
+        opacity: of the overlay, 0 to 1.
+        encoding: of a film's overlay.
+        maps: of a film, of MAPS: grey images in a folder; a grey .mp4 of 8 bits; or a grey .mkv of 10 bits,
+            without loss.
+    """
+
+    opacity: float = 0.7
+    encoding: Encoding = DEFAULT_ENCODING
+    maps: str = "images"
+
+
+DEFAULT_DRAWING = Drawing()

@@ -79,9 +79,6 @@ class Frame(Protocol):
     def resized(self, size: Size) -> np.ndarray:
         """uint8 RGB [h, w, 3] of this (height, width), by `resize_planes`."""
 
-    def planes(self) -> Planes:
-        """The picture in YUV 4:2:0, by `look.colours`; views of what the frame holds, not to be changed."""
-
 
 @dataclasses.dataclass(frozen=True)
 class RgbFrame:
@@ -104,12 +101,6 @@ class RgbFrame:
     def resized(self, size: Size) -> np.ndarray:
         """See `Frame`."""
         return resize_rgb(self.pixels, size)
-
-    def planes(self) -> Planes:
-        """See `Frame`."""
-        from unisal_jax.media.decoded import planes_of_rgb  # late: images need no FFmpeg
-
-        return planes_of_rgb(self.pixels)
 
 
 def resize_rgb(frame: np.ndarray, size: Size) -> np.ndarray:

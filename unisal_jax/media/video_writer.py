@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Self, cast
 
 import av
 import numpy as np
@@ -24,6 +25,7 @@ from unisal_jax.media.frames import Planes
 from unisal_jax.media.video_file import open_with_ffmpeg, reason_of
 from unisal_jax.media.video_source import FilmInfo
 
+_HALVED = "yuv420p"
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
 # MPEG-4 part 2 counts time in parts of a second, of which there are at most so many.
 _MAX_MPEG4_TICKS = 65535
@@ -57,6 +59,8 @@ class VideoWriter:
         fps: float | Fraction,
         film: FilmInfo | None = None,
         encoding: Encoding = DEFAULT_ENCODING,
+        *,
+        coding: "_Coding | None" = None,
     ):
         if not MIN_FPS <= fps <= MAX_FPS:
             raise UnisalError(f"fps: {fps} is not in {MIN_FPS:g} to {MAX_FPS:g}")
@@ -67,9 +71,12 @@ class VideoWriter:
         tick = self._origin.tick if self._origin is not None else None
         self._tick = tick or 1 / rate
         self._last = -1
-        self._context = _encoding(self._path, size, rate, self._tick, film or FilmInfo(size), encoding)
+        film, coding = film or FilmInfo(size), coding or _coding(encoding)
+        if coding.codec == "mpeg4" and self._tick.denominator > _MAX_MPEG4_TICKS:
+            self._tick = Fraction(1, _MAX_MPEG4_TICKS)
+        self._context = _encoding(self._path, size, rate, self._tick, film, coding)
 
-    def __enter__(self) -> "VideoWriter":
+    def __enter__(self) -> Self:
         self._container, self._stream, self._companions = self._context.__enter__()
         return self
 
@@ -101,7 +108,9 @@ class VideoWriter:
         """
         if planes.size != self._size:
             raise UnisalError(f"frame of size {planes.size} for a video of {self._size}")
-        frame = frame_of_planes(planes)
+        self._encode(frame_of_planes(planes), seconds, duration)
+
+    def _encode(self, frame: av.VideoFrame, seconds: float | None, duration: float | None) -> None:
         begins = self._origin.begins if self._origin is not None else 0.0
         at = self._last + 1 if seconds is None else round((seconds - begins) / self._tick)
         # Times that stand still or go back are none that a player could show.
@@ -115,21 +124,51 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
 
 
+class GreyWriter(VideoWriter):
+    """Writes grey frames of 10 bits without loss, as Matroska (FFV1). Arguments as for `VideoWriter`."""
+
+    def __init__(self, path: str | Path, size: tuple[int, int], fps: float | Fraction, film: FilmInfo):
+        super().__init__(
+            path, size, fps, film, coding=_Coding("matroska", "ffv1", {"level": "3"}, "gray10le")
+        )
+
+    def write_grey(self, levels: np.ndarray, seconds: float | None, duration: float | None) -> None:
+        """Appends a frame, uint16 [H, W] in 0..1023; times as for `write_planes`."""
+        height, width = self._size
+        frame = av.VideoFrame(width, height, "gray10le")
+        (plane,) = frame.planes
+        target = np.frombuffer(memoryview(plane), "<u2").reshape(height, plane.line_size // 2)
+        target[:, :width] = levels
+        self._encode(frame, seconds, duration)
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """FFmpeg's names of a container, a codec with its options, and a pixel format."""
+
+    container: str
+    codec: str
+    options: dict[str, str]
+    pixels: str
+
+
 @contextmanager
 def _encoding(
-    path: Path, size: tuple[int, int], fps: Fraction, tick: Fraction, film: FilmInfo, encoding: Encoding
+    path: Path, size: tuple[int, int], fps: Fraction, tick: Fraction, film: FilmInfo, coding: _Coding
 ) -> Iterator[tuple[OutputContainer, VideoStream, Companions | None]]:
     height, width = size
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         stack.enter_context(_write_errors(path))
         # The index goes to the front, so that a browser can play the file while it loads.
-        options = {"movflags": "+faststart"}
-        container = stack.enter_context(av.open(f"file:{temporary}", "w", format="mp4", options=options))
-        codec, codec_options = _codec(encoding)
-        stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=codec_options))
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
+        options = {"movflags": "+faststart"} if coding.container == "mp4" else {}
+        container = stack.enter_context(
+            av.open(f"file:{temporary}", "w", format=coding.container, options=options)
+        )
+        stream = cast(VideoStream, container.add_stream(coding.codec, rate=fps, options=coding.options))
+        if coding.pixels == _HALVED:
+            height, width = height + height % 2, width + width % 2
+        stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
         context = stream.codec_context
         stream.time_base = context.time_base = tick
         # Untagged, players guess the matrix from the height and shift the colours.
@@ -152,15 +191,16 @@ def _encoding(
             raise UnisalError(f"{path}: no frames to write")
 
 
-def _codec(encoding: Encoding) -> tuple[str, dict[str, str]]:
-    """The encoder's name and its options."""
+def _coding(encoding: Encoding) -> _Coding:
+    """H.264, or what this build of FFmpeg has."""
     if "libx264" in av.codecs_available:
         options = {"crf": f"{encoding.quality:g}", "preset": encoding.preset}
         if encoding.preset == REAL_TIME:
             options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1"}
-        return "libx264", options
+        return _Coding("mp4", "libx264", options, _HALVED)
     # Builds of FFmpeg without GPL parts have no x264.
-    return "mpeg4", {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}
+    quality = {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}
+    return _Coding("mp4", "mpeg4", quality, _HALVED)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from unisal_jax.files import check_name, keep_inputs, list_folder
 from unisal_jax.media.names import name_bytes, number
 from unisal_jax.media.sources import Source
 from unisal_jax.predict import records
-from unisal_jax.predict.outputs import PredictionFiles, check_replaceable
+from unisal_jax.predict.outputs import PredictionFiles
 from unisal_jax.predict.records import Record, place
+from unisal_jax.predict.video_outputs import check_replaceable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,5 +173,5 @@ def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
 
 
 def _check_maps(files: PredictionFiles, source: Source, written: int) -> None:
-    if source.kind == "video" and "map" in files.kinds:
+    if source.kind == "video" and files.has_map_folder:
         check_replaceable(files.paths(source)["map"], written)

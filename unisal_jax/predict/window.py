@@ -83,7 +83,7 @@ class Windows:
     def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Shown"]:
         """Opens a video's files and its window."""
         with (
-            contextlib.closing(Window(source.name, self.files.opacity)) as window,
+            contextlib.closing(Window(source.name, self.files.drawing.opacity)) as window,
             self.files.video(source, film, about) as written,
         ):
             yield _Shown(window, written)

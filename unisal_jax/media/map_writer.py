@@ -1,0 +1,61 @@
+"""Maps as a grey film, for encoders that weight their bits by it and for editors."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from unisal_jax.media.colours import FULL_RANGE, Colours, Look
+from unisal_jax.media.film_options import Encoding
+from unisal_jax.media.frames import Planes
+from unisal_jax.media.images import map_to_grey
+from unisal_jax.media.video_source import FilmInfo, Origin
+from unisal_jax.media.video_writer import GreyWriter, VideoWriter
+
+# Few bits are saved on smooth maps, and steps between their levels would show.
+_ENCODING = Encoding("veryfast", 8.0)
+_LEVELS_OF_10_BITS = 1023
+_NO_COLOUR = 128
+
+
+class MapFilm:
+    """Maps of 8 bits: H.264, each map scaled to its peak as in the images of maps."""
+
+    def __init__(self, writer: VideoWriter):
+        self._writer = writer
+
+    def write_map(self, density: np.ndarray, seconds: float | None, duration: float | None) -> None:
+        """Appends a density, float [height, width]; times as for `VideoWriter.write_planes`."""
+        grey = map_to_grey(density)
+        half = np.full([-(-side // 2) for side in grey.shape], _NO_COLOUR, np.uint8)
+        self._writer.write_planes(Planes(grey, half, half), seconds, duration)
+
+
+class DeepMapFilm:
+    """Maps of 10 bits without loss: FFV1, each map scaled to its peak."""
+
+    def __init__(self, writer: GreyWriter):
+        self._writer = writer
+
+    def write_map(self, density: np.ndarray, seconds: float | None, duration: float | None) -> None:
+        """As of `MapFilm`."""
+        peak = float(density.max())
+        scale = _LEVELS_OF_10_BITS / peak if peak > 0 else 0.0
+        self._writer.write_grey((density * scale).astype(np.uint16), seconds, duration)
+
+
+@contextlib.contextmanager
+def open_maps(path: Path, film: FilmInfo, fps: float) -> Iterator[MapFilm | DeepMapFilm]:
+    """Opens a film of maps, with the times of the film that they are of: .mp4 of 8 bits, or .mkv of 10."""
+    origin = film.origin
+    if origin is not None:
+        origin = Origin(None, origin.begins, origin.ends, origin.tick)
+    look = Look(Colours(range=FULL_RANGE), film.look.pixel_aspect)
+    grey = FilmInfo(film.size, film.fps, look, origin)
+    if path.suffix == ".mkv":
+        with GreyWriter(path, film.size, fps, grey) as deep:
+            yield DeepMapFilm(deep)
+    else:
+        with VideoWriter(path, film.size, fps, grey, _ENCODING) as writer:
+            yield MapFilm(writer)

@@ -79,10 +79,14 @@ class PlanesHeat:
 
     def __init__(self, colours: Colours, height: int, opacity: float):
         weight = opacity * _weights()
-        heat = yuv_of_rgb(_HEAT, colours, height) * weight[:, None]
         self._kept = np.rint(255 * (1 - weight)).astype(np.uint8)
-        self._heat = np.rint(heat).astype(np.uint8).T.copy()
-        # Levels at which every plane stays as it is.
+        heat = yuv_of_rgb(_HEAT, colours, height)
+        # Where weights are small, what is rounded shows as rings on a plain background. So what is added
+        # makes up for the rounding there: on white.
+        plain = yuv_of_rgb(np.full((1, 3), 255, np.uint8), colours, height)
+        wanted = np.rint(plain * (1 - weight[:, None]) + heat * weight[:, None])
+        dimmed = np.rint(np.rint(plain) * self._kept[:, None] / 255)
+        self._heat = np.clip(wanted - dimmed, 0, 255).astype(np.uint8).T.copy()
         self._seen = (self._kept < 255) | (self._heat > 0).any(0)
         self._work: list[_Work] = []
 
@@ -91,27 +95,29 @@ class PlanesHeat:
 
         Args:
             planes: of the frame.
-            levels: uint8 [h, w] of any size (`density_levels`), whose weights and colours are enlarged.
+            levels: uint8 [h, w] of any size (`density_levels`), enlarged here.
         Returns:
             The frame with heat, which is good until the next call: its memory is used again.
         """
         if not self._work or self._work[0].laid.shape != planes.y.shape:
-            self._work = [_Work(*(np.empty(plane.shape, np.uint8) for _ in range(3))) for plane in planes]
+            self._work = [_Work(*(np.empty(plane.shape, np.uint8) for _ in range(4))) for plane in planes]
         seen = self._seen[levels]
-        kept = self._kept[levels]
         for plane, work, heat in zip(planes, self._work, self._heat, strict=True):
             np.copyto(work.laid, plane)
             # Where nobody looks the picture stays as it is.
-            there = [_reach(seen.any(1 - axis), plane.shape[axis]) for axis in (0, 1)]
-            if all(len(reach.small) for reach in there):
-                small = tuple(slice(reach.small.start, reach.small.stop) for reach in there)
-                full = tuple(slice(reach.full.start, reach.full.stop) for reach in there)
-                laid, dimmed, added = (each[full] for each in (work.laid, work.kept, work.heat))
-                size = laid.shape[::-1]
-                cv2.resize(kept[small], size, dst=dimmed, interpolation=cv2.INTER_LINEAR)
-                cv2.resize(heat[levels[small]], size, dst=added, interpolation=cv2.INTER_LINEAR)
-                cv2.multiply(laid, dimmed, dst=laid, scale=1 / 255)
-                cv2.add(laid, added, dst=laid)
+            rows, columns = (_reach(seen.any(1 - axis), plane.shape[axis]) for axis in (0, 1))
+            if not rows.small or not columns.small:
+                continue
+            full = _slice(rows.full), _slice(columns.full)
+            laid, enlarged, kept, added = (
+                each[full] for each in (work.laid, work.levels, work.kept, work.heat)
+            )
+            small = levels[_slice(rows.small), _slice(columns.small)]
+            cv2.resize(small, laid.shape[::-1], dst=enlarged, interpolation=cv2.INTER_LINEAR)
+            cv2.LUT(enlarged, self._kept, dst=kept)
+            cv2.LUT(enlarged, heat, dst=added)
+            cv2.multiply(laid, kept, dst=laid, scale=1 / 255)
+            cv2.add(laid, added, dst=laid)
         return Planes(*(work.laid for work in self._work))
 
 
@@ -120,8 +126,13 @@ class _Work:
     """Memory of a plane's size. Taking it anew for each frame would cost more than the work itself."""
 
     laid: np.ndarray
+    levels: np.ndarray
     kept: np.ndarray
     heat: np.ndarray
+
+
+def _slice(places: range) -> slice:
+    return slice(places.start, places.stop)
 
 
 class _Reach(NamedTuple):

@@ -239,6 +239,8 @@ def _predict_video(
             "stride": stride,
             "stride_from": _stride_from(options, domain, reader.fps),
         }
+        if options.part != WHOLE:
+            about |= dataclasses.asdict(options.part)
         if not options.across_cuts:
             about["cuts"] = []
         predicted = model.predict_film(reader, domain, input_size, stride, options.across_cuts)

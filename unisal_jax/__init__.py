@@ -7,8 +7,9 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
-    from unisal_jax.apps.crop import best_crop, crop_video
+    from unisal_jax.apps.crop import best_crop
     from unisal_jax.apps.regions import Region, score_regions
+    from unisal_jax.apps.shots import crop_video
     from unisal_jax.predict.model import SaliencyModel, load
 
 __all__ = [
@@ -26,7 +27,7 @@ _MODULES = {
     "Region": "unisal_jax.apps.regions",
     "SaliencyModel": "unisal_jax.predict.model",
     "best_crop": "unisal_jax.apps.crop",
-    "crop_video": "unisal_jax.apps.crop",
+    "crop_video": "unisal_jax.apps.shots",
     "load": "unisal_jax.predict.model",
     "score_regions": "unisal_jax.apps.regions",
 }

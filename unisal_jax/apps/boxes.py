@@ -36,6 +36,15 @@ class Box:
             and self.top + self.height <= size[0]
         )
 
+    def holds(self, other: "Box") -> bool:
+        """True if no part of the other box is outside."""
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and other.left + other.width <= self.left + self.width
+            and other.top + other.height <= self.top + self.height
+        )
+
     def to_json(self) -> dict[str, int]:
         """The four numbers by name."""
         return dataclasses.asdict(self)

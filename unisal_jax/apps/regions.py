@@ -144,7 +144,7 @@ def read_regions(path: str | Path) -> list[Region]:
     if suffix not in (".json", ".csv"):
         raise UnisalError(f"{path}: boxes are a .json or .csv file")
     rows = _read_json(path) if suffix == ".json" else read_table(path, "a list of boxes", _SIDES)
-    regions = [_region(path, number, row) for number, row in enumerate(rows, 1)]
+    regions = [region_of(path, number, row) for number, row in enumerate(rows, 1)]
     if not regions:
         raise UnisalError(f"{path}: holds no boxes")
     twice = [name for name, count in Counter(region.name for region in regions).items() if count > 1]
@@ -161,7 +161,8 @@ def _read_json(path: Path) -> list[Any]:
     return rows
 
 
-def _region(path: Path, number: int, row: Any) -> Region:
+def region_of(path: Path, number: int, row: Any) -> Region:
+    """The region that a row of a file says; without a name it is called by the row's number."""
     if not isinstance(row, dict):
         raise UnisalError(f"{path}: box {number}: not an object with {', '.join(_SIDES)}")
     name = row.get("name", "")

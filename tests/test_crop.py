@@ -1,27 +1,19 @@
-"""Crops: exact against loops over all places, gentle and near the best path in video, and as files."""
+"""Crops of pictures, exact against loops over all places, and what `unisal crop` writes."""
 
 import itertools
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from unisal_jax.apps import track
 from unisal_jax.apps.boxes import Box, integral, share
-from unisal_jax.apps.crop import VideoCrops, best_crop, crop_size, crop_video
-from unisal_jax.apps.track import BestPath, Smoothed
+from unisal_jax.apps.crop import best_crop, crop_size, window_shares
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video
 from unisal_jax.media.video_writer import VideoWriter
-
-
-def blob(size, row, column, spread=8.0):
-    """A Gaussian density, float32 [height, width], that sums to 1."""
-    rows, columns = np.indices(size)
-    density = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * spread**2))
-    return (density / density.sum()).astype(np.float32)
 
 
 @pytest.mark.parametrize("size", [(23, 31), (31, 23), (1, 9), (12, 12)])
@@ -66,6 +58,29 @@ def test_equal_places_go_to_the_middle():
     assert best_crop(density, (1, 1), 0.5).box == Box(20, 10, 20, 20)
 
 
+def test_boxes_to_keep_come_before_attention(rng):
+    density = rng.random((40, 80), np.float32)
+    density[:, 60:] *= 20
+    assert best_crop(density, (1, 1)).box.left == 40
+    assert best_crop(density, (1, 1), boxes=[Box(35, 5, 10, 10)]).box.left == 35
+    # Of two that do not fit together the one with more attention is held, and the other is not cut.
+    left, right = Box(2, 5, 10, 10), Box(66, 5, 10, 10)
+    assert best_crop(density, (1, 1), boxes=[left, right]).box.left == 40
+    assert best_crop(density, (1, 1), boxes=[left, Box(38, 0, 5, 5), right]).box.left == 38
+    # One that cannot be held whole: as much of it as can be.
+    assert 10 <= best_crop(density, (1, 1), boxes=[Box(10, 0, 50, 40)]).box.left <= 20
+
+
+def test_shares_of_a_density_of_another_size(rng):
+    """Those of the density with each value repeated."""
+    small = rng.random((6, 8))
+    large = small.repeat(5, 0).repeat(5, 1)
+    tops, lefts = np.arange(0, 20, 3), np.arange(0, 24, 2)
+    got = window_shares(integral(small), (30, 40), (10, 16), tops, lefts)
+    want = [[share(integral(large), Box(left, top, 16, 10)) for left in lefts] for top in tops]
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "density, says",
     [
@@ -80,130 +95,6 @@ def test_what_is_no_density(density, says):
     with pytest.raises(UnisalError, match="density: ") as error:
         best_crop(density, (1, 1))
     assert says in str(error.value)
-
-
-def brute_force_path(scores, row_prices, column_prices):
-    """The largest sum of scores less prices over all paths."""
-    shape = scores[0].shape
-    best = {}
-    for frame in scores:
-        new = {}
-        for place in itertools.product(*map(range, shape)):
-            into = [0.0] if not best else []
-            for came, total in best.items():
-                moves = abs(place[0] - came[0]), abs(place[1] - came[1])
-                if moves[0] < len(row_prices) and moves[1] < len(column_prices):
-                    into.append(total - row_prices[moves[0]] - column_prices[moves[1]])
-            new[place] = max(into) + frame[place]
-        best = new
-    return max(best.values())
-
-
-def value(path, scores, row_prices, column_prices):
-    """The sum of scores less prices along a path."""
-    total = sum(frame[row, column] for (row, column, _), frame in zip(path, scores, strict=True))
-    for (row, column, _), (next_row, next_column, _) in itertools.pairwise(path):
-        total -= row_prices[abs(next_row - row)] + column_prices[abs(next_column - column)]
-    return total
-
-
-@pytest.mark.parametrize("foresight", [6, 256])
-def test_the_best_of_all_paths(rng, monkeypatch, foresight):
-    """In one piece, and settled block by block with enough foresight for these prices."""
-    monkeypatch.setattr(track, "FORESIGHT", foresight)
-    prices = 0.1 * np.arange(3) ** 2, 0.2 * np.arange(4) ** 2
-    scores = list(rng.random((40, 4, 5)))
-    finder = BestPath(*prices)
-    settled = [place for frame in scores for place in finder.add(frame)]
-    assert len(settled) == (0 if foresight == 256 else 30)
-    path = settled + finder.finish()
-    assert all(kept is frame for (_, _, kept), frame in zip(path, scores, strict=True))
-    assert value(path, scores, *prices) == pytest.approx(brute_force_path(scores, *prices), abs=1e-6)
-
-
-def test_blocks_join(rng, monkeypatch):
-    """With hardly any foresight the path is not the best one, yet makes only moves that can be made."""
-    monkeypatch.setattr(track, "FORESIGHT", 1)
-    prices = np.array([0.0, 0.3]), np.array([0.0, 0.3])
-    finder = BestPath(*prices)
-    scores = list(rng.random((50, 6, 6)))
-    path = [place for frame in scores for place in finder.add(frame)] + finder.finish()
-    assert len(path) == 50
-    value(path, scores, *prices)  # an IndexError for a longer move
-
-
-def test_smoothing_keeps_lines_and_places(rng):
-    line = [(2.0 * n, 7.0 - n, np.array(n)) for n in range(30)]
-    smoother = Smoothed(4)
-    got = [each for placed in line for each in smoother.add(placed)] + smoother.finish()
-    assert [int(scores) for _, _, scores in got] == list(range(30))
-    np.testing.assert_allclose(
-        [each[:2] for each in got[4:-4]], [each[:2] for each in line[4:-4]], atol=1e-12
-    )
-    still = Smoothed(4)
-    assert [each for n in range(3) for each in still.add((5.0, n % 1, np.array(n)))] == []
-    np.testing.assert_allclose([each[:2] for each in still.finish()], [(5.0, 0.0)] * 3)
-
-
-def moving(frames, size=(90, 160), jitter=None):
-    """Densities of a blob that stays left, then moves to the right; with a jitter in pixels."""
-    for n in range(frames):
-        at = 30 + 100 * np.clip((n - frames / 3) / (frames / 3), 0, 1)
-        shake = jitter.normal(0, 5) if jitter is not None else 0
-        yield blob(size, 45, at + shake)
-
-
-def lefts(crops):
-    return np.array([crop.box.left for crop in crops])
-
-
-def test_a_video_is_followed_without_shaking(rng):
-    densities = list(moving(90, jitter=rng))
-    crops = list(crop_video(densities, (9, 16), fps=30))
-    shaken = list(crop_video(densities, (9, 16), fps=30, smoothness=0))
-    assert len(crops) == len(shaken) == 90
-    assert lefts(crops)[0] < 20 and lefts(crops)[-1] > 90
-    # Smoothness is worth a little attention and takes nine tenths of the shaking.
-    second = [np.abs(np.diff(lefts(each), 2)).mean() for each in (crops, shaken)]
-    assert second[0] < second[1] / 10
-    kept = [np.mean([crop.attention for crop in each]) for each in (crops, shaken)]
-    assert 0.85 < kept[0] <= kept[1]
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-@pytest.mark.parametrize("size", [(90, 160), (270, 480)])
-def test_shares_of_a_video_are_those_of_its_boxes(rng, scale, size):
-    densities = [blob(size, 0.5 * size[0], c * size[1], 0.08 * size[1]) for c in np.linspace(0.2, 0.8, 40)]
-    crops = list(crop_video(densities, (9, 16), scale, fps=20))
-    assert {(crop.box.height, crop.box.width) for crop in crops} == {crop_size(size, (9, 16), scale, 2)}
-    for crop, density in zip(crops, densities, strict=True):
-        assert crop.box.fits(size)
-        assert crop.attention == pytest.approx(share(integral(density), crop.box), abs=1e-4)
-
-
-def test_memory_of_a_long_video_is_bounded():
-    crops = VideoCrops((90, 160), (9, 16))
-    density = blob((90, 160), 45, 100)
-    behind = []
-    for n in range(4 * track.FORESIGHT):
-        behind.append(n + 1 - len(crops.add(density)) - (n - behind[-1] if behind else 0))
-        assert len(crops._path._held) < 2 * track.FORESIGHT and len(crops._smoothed._held) <= 26
-    assert len(crops.finish()) < 2 * track.FORESIGHT + 26
-
-
-def test_bad_arguments():
-    density = blob((20, 20), 10, 10)
-    for call, says in (
-        (lambda: best_crop(density, (0, 1)), "aspect"),
-        (lambda: best_crop(density, (1, 1), 1.5), "scale"),
-        (lambda: list(crop_video([density], (1, 1), fps=0)), "fps"),
-        (lambda: list(crop_video([density], (1, 1), smoothness=-1)), "smoothness"),
-        (lambda: list(crop_video([density, density[1:]], (1, 1))), "[19, 20] among frames of [20, 20]"),
-    ):
-        with pytest.raises(UnisalError) as error:
-            call()
-        assert says in str(error.value)
-    assert list(crop_video([], (1, 1))) == []
 
 
 @pytest.fixture
@@ -270,6 +161,83 @@ def test_bad_input_leaves_nothing(crop, inputs, tmp_path):
     assert "crop/clip.mp4" in written(tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Three shots of 9, 6 and 8 frames at 10 a second, and the pictures they show."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    rng = np.random.default_rng(4)
+    pictures = [cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (144, 80)) for _ in range(3)]
+    with VideoWriter(path, (80, 120), 10) as writer:
+        for picture, count in zip(pictures, (9, 6, 8), strict=True):
+            for n in range(count):
+                writer.write(picture[:, n : n + 120])
+    return path
+
+
+def test_a_film_of_shots(crop, film, tmp_path):
+    keep = tmp_path / "keep.csv"
+    keep.write_text("frame,name,left,top,width,height\n1,a,4,10,12,12\n9,a,84,10,12,12\n12,,60,0,20,20\n")
+    args = (
+        "--aspect",
+        "9:16,1:1,2:1",
+        "--save",
+        "json,crop",
+        "--poster",
+        "--layout",
+        "split",
+        "--keep",
+        keep,
+    )
+    status, _, err = crop(film, *args)
+    assert status == 0, err
+    names = [f"film_{aspect}" for aspect in ("1x1", "2x1", "9x16")]
+    files = [f"crop/{name}.mp4" for name in names] + [f"json/{name}.json" for name in names]
+    assert written(tmp_path / "out") == [*files, "poster/film.png"]
+    for name, size in zip(names, ((80, 80), (60, 120), (80, 44)), strict=True):
+        facts = json.loads((tmp_path / "out/json" / f"{name}.json").read_text())
+        shots = facts["shots"]
+        assert [(shot["first_frame"], shot["last_frame"]) for shot in shots] == [(1, 9), (10, 15), (16, 23)]
+        assert [shot["first_seconds"] for shot in shots] == [0, 0.9, 1.5]
+        assert {shot["path"] for shot in shots} <= {"still", "pan", "follow"}
+        for shot in shots:
+            within = facts["frames"][shot["first_frame"] - 1 : shot["last_frame"]]
+            kept = np.mean([frame["attention"] for frame in within])
+            assert shot["attention"] == pytest.approx(kept, abs=1e-5)
+            assert all(("boxes" in frame) == (shot["layout"] == "split") for frame in within)
+        with open_video(tmp_path / "out/crop" / f"{name}.mp4") as reader:
+            assert reader.size == size and len(list(reader)) == 23
+        poster = facts["poster"]
+        if shots[0]["layout"] == "single" and size[1] < 120:
+            # The box that must be kept moves evenly from the first to the ninth frame; one frame has another.
+            for number, (left, width) in {0: (4, 12), 4: (44, 12), 8: (84, 12), 11: (60, 20)}.items():
+                box = Box(**facts["frames"][number]["box"])
+                assert box.left <= left and left + width <= box.left + box.width
+    with open_video(film) as reader:
+        frame = list(reader)[poster["frame"] - 1]
+    np.testing.assert_array_equal(read_image(tmp_path / "out/poster/film.png"), frame)
+    assert poster["seconds"] == pytest.approx((poster["frame"] - 1) / 10)
+
+
+def test_a_picture_in_several_aspects_with_a_box(crop, inputs, tmp_path):
+    keep = tmp_path / "keep.csv"
+    keep.write_text("left,top,width,height\n2,2,10,10\n")
+    picture = inputs / "picture.png"
+    assert crop(picture, "--aspect", "9:16,1:1", "--save", "json,crop,poster", "--keep", keep)[0] == 0
+    assert written(tmp_path / "out") == [
+        "crop/picture_1x1.png",
+        "crop/picture_9x16.png",
+        "json/picture_1x1.json",
+        "json/picture_9x16.json",
+    ]
+    box = json.loads((tmp_path / "out/json/picture_9x16.json").read_text())["box"]
+    assert box["left"] <= 2
+    status, _, err = crop(*inputs.iterdir(), "--aspect", "1:1", "--keep", keep)
+    assert status == 1 and "--keep" in err and "not of 2" in err
+    keep.write_text("left,top,width,height\n75,2,10,10\n")
+    status, _, err = crop(picture, "--aspect", "1:1", "--keep", keep)
+    assert status == 1 and "keep.csv" in err and "leave the picture" in err
+
+
 @pytest.mark.parametrize(
     "args, parts",
     [
@@ -278,8 +246,13 @@ def test_bad_input_leaves_nothing(crop, inputs, tmp_path):
         (["--aspect", "0:9"], ["--aspect", "'0:9'"]),
         (["--aspect", "1:1", "--scale", "0"], ["--scale", "'0'"]),
         (["--aspect", "1:1", "--smoothness", "inf"], ["--smoothness", "'inf'"]),
-        (["--aspect", "1:1", "--save", "map"], ["--save", "json,crop"]),
+        (["--aspect", "1:1", "--save", "map"], ["--save", "json,crop,poster"]),
+        (["--aspect", "1:1,2"], ["--aspect", "'2'"]),
+        (["--aspect", "1:1", "--layout", "three"], ["--layout", "'three'"]),
+        (["--aspect", "1:1", "--keep", "none.csv"], ["none.csv", "No such file"]),
+        (["--aspect", "1:1", "--keep-faces", "no.onnx"], ["no.onnx", "github.com/opencv/opencv_zoo"]),
         (["--aspect", "1:1", "--save", "crop", "--", "camera:0"], ["camera:0", "twice"]),
+        (["--aspect", "1:1", "--poster", "--", "camera:0"], ["camera:0", "twice"]),
     ],
 )
 def test_bad_flags(crop, inputs, tmp_path, args, parts):

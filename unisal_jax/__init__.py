@@ -8,9 +8,10 @@ from unisal_jax.version import __version__
 
 if TYPE_CHECKING:
     from unisal_jax.apps.compare import compare
-    from unisal_jax.apps.crop import best_crop, crop_video
+    from unisal_jax.apps.crop import best_crop
     from unisal_jax.apps.curves import region_curves
     from unisal_jax.apps.regions import Region, score_regions
+    from unisal_jax.apps.shots import crop_video
     from unisal_jax.predict.model import SaliencyModel, load
 
 __all__ = [
@@ -31,7 +32,7 @@ _MODULES = {
     "SaliencyModel": "unisal_jax.predict.model",
     "best_crop": "unisal_jax.apps.crop",
     "compare": "unisal_jax.apps.compare",
-    "crop_video": "unisal_jax.apps.crop",
+    "crop_video": "unisal_jax.apps.shots",
     "load": "unisal_jax.predict.model",
     "region_curves": "unisal_jax.apps.curves",
     "score_regions": "unisal_jax.apps.regions",

@@ -42,6 +42,15 @@ class Box:
         right, bottom = min(self.left + self.width, size[1]), min(self.top + self.height, size[0])
         return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
 
+    def holds(self, other: "Box") -> bool:
+        """True if no part of the other box is outside."""
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and other.left + other.width <= self.left + self.width
+            and other.top + other.height <= self.top + self.height
+        )
+
     def to_json(self) -> dict[str, int]:
         """The four numbers by name."""
         return dataclasses.asdict(self)

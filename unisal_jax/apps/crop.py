@@ -1,38 +1,37 @@
-"""Crops of a given aspect ratio that keep the most attention: of a picture, and along a video.
+"""The crop of a picture that keeps the most attention: the best of all places of the window.
 
-A picture's crop is the best of all places of the window, by an integral image. A video's is the path of
-the window that keeps the most attention less a price for its speed, found by dynamic programming
-(`track.py`), and then smoothed by a filter without delay.
+Crops of a video are in `shots.py`.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
 from unisal_jax.apps.boxes import Box, integral, share
-from unisal_jax.apps.track import BestPath, Placed, Smoothed, best_place
+from unisal_jax.apps.camera import box_scores
+from unisal_jax.apps.track import best_place
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.arrays import as_density
 
 Aspect = tuple[float, float]  # width : height
 
-# Places of the window along a video: so many over the picture's longer side.
-_GRID = 128
-# The window's greatest speed, in longer sides a second: fast enough to cross the picture in a second.
-_MAX_SPEED = 1.0
-# Half the width of the filter that makes steps from place to place a glide, in seconds.
-_FILTER_SECONDS = 0.5
-
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Where to cut, and what share of the attention lies inside, 0 to 1."""
+    """Where to cut, and what share of the attention lies inside, 0 to 1.
+
+    Attributes:
+      box: the window.
+      attention: inside, of two windows in either.
+      second: the other window of a frame that is shown in two (`split.py`).
+    """
 
     box: Box
     attention: float
+    second: Box | None = None
 
 
 def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1) -> Size:
@@ -61,13 +60,14 @@ def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1)
     return rows, columns
 
 
-def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0) -> Crop:
+def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Sequence[Box] = ()) -> Crop:
     """The window of an aspect ratio that holds the largest share of a density, of all its places.
 
     Args:
       density: float [H, W] >= 0 of any scale.
       aspect: (width, height) of the window, in any unit, such as (9, 16).
       scale: side of the window over that of the largest that fits, above 0, at most 1.
+      boxes: to be kept whole, in pixels of the density: of all places those that hold the most of them.
     Returns:
       The crop. Of places that hold the same (within 1e-9) the one nearest to the picture's middle.
     Raises:
@@ -85,125 +85,31 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0) -> Crop:
             density, across = density.sum(1, np.float64, keepdims=True), (across[0], 1)
     sums = integral(density)
     tops, lefts = (np.arange(side - part + 1) for side, part in zip(density.shape, across, strict=True))
-    top, left = best_place(_shares(sums, across, tops, lefts))
+    scores = window_shares(sums, (density.shape[0], density.shape[1]), across, tops, lefts)
+    if boxes:
+        # Along a side that the window spans whole the one place holds all that there is.
+        scores += box_scores(boxes, (height, width), tops, lefts)
+    top, left = best_place(scores)
     return Crop(Box(left, top, width, height), share(sums, Box(left, top, across[1], across[0])))
 
 
-def crop_video(
-    densities: Iterable[np.ndarray],
-    aspect: Aspect,
-    scale: float = 1.0,
-    fps: float = 25.0,
-    smoothness: float = 0.3,
-) -> Iterator[Crop]:
-    """The crops of a video's frames, with a window that moves gently: see `VideoCrops`.
+def window_shares(
+    sums: np.ndarray, size: Size, window: Size, tops: np.ndarray, lefts: np.ndarray
+) -> np.ndarray:
+    """Shares of attention in a window at places, float64 [tops, lefts].
 
     Args:
-      densities: float [H, W] >= 0 of any scale, all of one size.
-      aspect, scale, fps, smoothness: as for `VideoCrops`.
-    Yields:
-      A crop a frame, some hundred frames behind the densities.
-    Raises:
-      UnisalError: as `VideoCrops`.
+      sums: of a density of any size, as `integral` gives.
+      size: (height, width) of the picture, in whose pixels the window and the places are.
     """
-    crops = None
-    for density in map(as_density, densities):
-        crops = crops or VideoCrops((density.shape[0], density.shape[1]), aspect, scale, fps, smoothness)
-        yield from crops.add(density)
-    if crops is not None:
-        yield from crops.finish()
+    bands = _sums_at(sums, tops + window[0], size[0]) - _sums_at(sums, tops, size[0])
+    columns = bands.T
+    return (_sums_at(columns, lefts + window[1], size[1]) - _sums_at(columns, lefts, size[1])).T
 
 
-class VideoCrops:
-    """Takes a video's densities one by one and returns its crops, with a window that moves gently.
-
-    The window's path maximises the sum over frames of its share of attention less `smoothness` times its
-    speed squared, in the picture's longer sides a second. It is found by Viterbi's algorithm over a grid of
-    at most 129 places a side, and then averaged over half a second to both sides. Memory is bounded: a
-    place is settled with at least 256 frames of foresight, and densities are not kept. Cuts are not looked
-    for: the window glides from one shot's place to the next one's.
-
-    Args:
-      size: (height, width) of the frames.
-      aspect, scale: as for `best_crop`; the sides are even, as those of video files.
-      fps: frames a second.
-      smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
-        attention. 0: each frame's best place on the grid, unsmoothed.
-    Raises:
-      UnisalError: an argument is out of its range; from `add`, as `best_crop`, or another size.
-    """
-
-    def __init__(
-        self, size: Size, aspect: Aspect, scale: float = 1.0, fps: float = 25.0, smoothness: float = 0.3
-    ):
-        if not (fps > 0 and math.isfinite(fps)):
-            raise UnisalError(f"fps: {fps} is not above 0")
-        if not (smoothness >= 0 and math.isfinite(smoothness)):
-            raise UnisalError(f"smoothness: {smoothness} is not 0 or above")
-        self._size = size
-        self.window = crop_size(size, aspect, scale, multiple=2)
-        free = size[0] - self.window[0], size[1] - self.window[1]
-        self._tops, self._lefts = (_grid(side, max(size)) for side in free)
-        prices = [_prices(places, max(size), fps, smoothness) for places in (self._tops, self._lefts)]
-        self._path = BestPath(*prices)
-        self._smoothed = Smoothed(round(_FILTER_SECONDS * fps) if smoothness > 0 else 0)
-
-    def add(self, density: np.ndarray) -> list[Crop]:
-        """Takes the next frame's density, float [H, W]; returns the crops that this settles, in order.
-
-        A crop's share of attention is exact on the grid. Between, it is a cubic's through the nearest
-        places, for densities as smooth as the network's within 1e-4.
-        """
-        density = as_density(density)
-        sums = integral(density)
-        if density.shape != self._size:
-            raise UnisalError(f"density: size {list(density.shape)} among frames of {list(self._size)}")
-        shares = _shares(sums, self.window, self._tops, self._lefts).astype(np.float32)
-        return self._crops(self._path.add(shares))
-
-    def finish(self) -> list[Crop]:
-        """The crops of the frames that are left, once the last one was added."""
-        crops = self._crops(self._path.finish())
-        return crops + [self._crop(*placed) for placed in self._smoothed.finish()]
-
-    def _crops(self, settled: list[Placed]) -> list[Crop]:
-        return [self._crop(*placed) for each in settled for placed in self._smoothed.add(each)]
-
-    def _crop(self, row: float, column: float, shares: np.ndarray) -> Crop:
-        top, left = (
-            round(float(np.interp(at, np.arange(len(places)), places)))
-            for at, places in ((row, self._tops), (column, self._lefts))
-        )
-        attention = float(_weights(top, self._tops) @ shares @ _weights(left, self._lefts))
-        return Crop(Box(left, top, self.window[1], self.window[0]), min(max(attention, 0.0), 1.0))
-
-
-def _shares(sums: np.ndarray, window: Size, tops: np.ndarray, lefts: np.ndarray) -> np.ndarray:
-    """Shares of attention in the window at all these places, float64 [tops, lefts]."""
-    bands = sums[tops + window[0]] - sums[tops]
-    return bands[:, lefts + window[1]] - bands[:, lefts]
-
-
-def _grid(free: int, longest: int) -> np.ndarray:
-    """Evenly spaced places from 0 to `free`, in whole pixels."""
-    step = math.ceil(longest / _GRID)
-    return np.linspace(0, free, math.ceil(free / step) + 1).round().astype(int)
-
-
-def _prices(places: np.ndarray, longest: int, fps: float, smoothness: float) -> np.ndarray:
-    """What it costs to move by 0, 1, 2, ... places from a frame to the next."""
-    most = len(places) - 1
-    step = places[-1] / max(most, 1) / longest
-    reach = most if smoothness == 0 or most == 0 else min(most, math.ceil(_MAX_SPEED / (step * fps)))
-    return smoothness * (np.arange(reach + 1) * step * fps) ** 2
-
-
-def _weights(at: int, places: np.ndarray) -> np.ndarray:
-    """What each place counts for a value between them: a cubic through the four nearest (Lagrange's)."""
-    first = int(np.clip(np.searchsorted(places, at) - 2, 0, max(len(places) - 4, 0)))
-    near = slice(first, first + 4)
-    weights = np.zeros(len(places))
-    gaps = places[near, None] - places[None, near] + np.eye(len(places[near]))
-    steps = np.where(np.eye(len(gaps), dtype=bool), 1, at - places[None, near])
-    weights[near] = (steps / gaps).prod(1)
-    return weights
+def _sums_at(sums: np.ndarray, places: np.ndarray, side: int) -> np.ndarray:
+    """Cumulative sums [n + 1, m] at places 0 to `side`, where n is the side: between, they are linear."""
+    at = np.asarray(places) * ((len(sums) - 1) / side)
+    first = np.minimum(at.astype(int), len(sums) - 2)
+    part = (at - first)[:, None]
+    return sums[first] if not part.any() else sums[first] * (1 - part) + sums[first + 1] * part

@@ -1,7 +1,8 @@
-"""What `unisal crop` leaves behind: boxes as JSON, cropped pictures and videos, whole or not at all.
+"""What `unisal crop` leaves behind: boxes as JSON, cropped pictures and videos, posters, whole or not at all.
 
-`json/NAME.json` for both, `crop/NAME.png` for a picture, `crop/NAME.mp4` for a video. A video's boxes are
-settled long after its frames have gone by, so it is read a second time to be cropped.
+`json/NAME.json` for both, `crop/NAME.png` for a picture, `crop/NAME.mp4` for a video, `poster/NAME.png` for a
+video's poster. With several aspects the names of boxes and crops end in them, as in `crop/NAME_9x16.mp4`. A
+video's boxes are settled long after its frames have gone by, so it is read a second time to be cropped.
 """
 
 import contextlib
@@ -12,21 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from unisal_jax.apps.crop import Aspect, Crop, VideoCrops, best_crop
+from unisal_jax.apps.boxes import Box
+from unisal_jax.apps.crop import Aspect, Crop, best_crop
+from unisal_jax.apps.crop_film import Film, Still, write_films
+from unisal_jax.apps.keep import Faces, KeepBoxes
+from unisal_jax.apps.poster import Poster
+from unisal_jax.apps.shots import Shot, VideoCrops
 from unisal_jax.documents import rounded, write_json
+from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.densities import resize_log_density
-from unisal_jax.media.film_options import WHOLE, Part
+from unisal_jax.media.film_options import DEFAULT_ENCODING, WHOLE, Encoding, Part
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
-from unisal_jax.media.video import open_video
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import shown_at
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.records import forget
 from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
-KINDS = ("json", "crop")
+KINDS = ("json", "crop", "poster")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +42,26 @@ class CropFiles:
     Attributes:
       out: the folder of the folders, which `files.new_folders` has made.
       kinds: of KINDS.
-      aspect: (width, height), in any unit.
+      aspects: (width, height) of each window, in any unit.
       scale: side of the window over that of the largest that fits, above 0, at most 1.
       smoothness: of a video's path, see `VideoCrops`.
+      split: shots with two far-apart subjects get two windows.
+      keep: boxes not to be cut, of the one input.
+      face_model: YuNet's file, to find faces that are not to be cut.
       part: of a video.
+      encoding: of the films.
     """
 
     out: Path
     kinds: tuple[str, ...]
-    aspect: Aspect
+    aspects: tuple[Aspect, ...]
     scale: float = 1.0
     smoothness: float = 0.3
+    split: bool = False
+    keep: KeepBoxes | None = None
+    face_model: Path | None = None
     part: Part = WHOLE
+    encoding: Encoding = DEFAULT_ENCODING
 
     @property
     def film(self) -> str | None:
@@ -56,79 +70,175 @@ class CropFiles:
 
     def paths(self, source: Source) -> list[Path]:
         """The files that an input's results go to."""
-        crop = f"{source.name}.{'png' if source.kind == 'image' else 'mp4'}"
-        files = {"json": f"{source.name}.json", "crop": crop}
-        return [self.out / kind / files[kind] for kind in self.kinds]
+        paths = [
+            path
+            for aspect in self.aspects
+            for kind, path in self._files(source, aspect).items()
+            if kind in self.kinds
+        ]
+        if "poster" in self.kinds and source.kind == "video":
+            paths.append(self._poster(source))
+        return paths
 
     def check(self, sources: list[Source]) -> None:
-        """Raises UnisalError for a source that cannot be read twice, where that would be needed."""
+        """Raises UnisalError for what cannot be done with these sources.
+
+        That is a source that cannot be read twice, where that would be needed, and boxes of one input for
+        several.
+        """
         for source in sources:
-            if "crop" in self.kinds and source.is_live:
+            if {"crop", "poster"} & set(self.kinds) and source.is_live:
                 raise UnisalError(f"{source.path}: cannot be seen twice, to be cropped; save json alone")
+        if self.keep is not None and len(sources) != 1:
+            raise UnisalError(f"--keep: boxes are those of one input, not of {len(sources)}")
+        if self.face_model is not None:
+            Faces(self.face_model, DEFAULT_FPS)
 
     def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Writes a picture's box and its crop."""
-        crop = best_crop(np.exp(log_density, out=log_density), self.aspect, self.scale)
-        if "crop" in self.kinds:
-            profile = read_profile(source.path)
-            write_png(self.out / "crop" / f"{source.name}.png", crop.box.of(image), profile)
-        self._write_json(source, {"about": self._about(about), **_facts(crop)})
+        """Writes a picture's boxes and its crops."""
+        density = np.exp(log_density, out=log_density)
+        boxes = self._boxes(image.shape[:2], DEFAULT_FPS).add(image, 0, None, False)
+        for aspect in self.aspects:
+            crop = best_crop(density, aspect, self.scale, boxes)
+            if "crop" in self.kinds:
+                profile = read_profile(source.path)
+                write_png(self._files(source, aspect)["crop"], crop.box.of(image), profile)
+            self._write_json(source, aspect, {"about": self._about(about, aspect), **_facts(crop)})
 
     @contextlib.contextmanager
     def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
         """Takes a video's predictions; at the end writes its boxes and crops it."""
-        fps = film.fps or DEFAULT_FPS
-        track = _Track(VideoCrops(film.size, self.aspect, self.scale, fps, self.smoothness))
+        fps, size = film.fps or DEFAULT_FPS, film.size
+        squeeze = float(film.look.pixel_aspect)
+        windows = [
+            VideoCrops(size, (wide / squeeze, high), self.scale, fps, self.smoothness, self.split)
+            for wide, high in self.aspects
+        ]
+        poster = Poster() if "poster" in self.kinds else None
+        track = _Track(windows, self._boxes(size, fps), poster)
         yield track
         crops = track.finish()
-        if "crop" in self.kinds:
-            # Late: images need no FFmpeg.
-            from unisal_jax.media.decoded import planes_of
-            from unisal_jax.media.video_writer import VideoWriter
-
-            target = self.out / "crop" / f"{source.name}.mp4"
-            with (
-                open_video(source.path, self.part) as reader,
-                VideoWriter(target, track.window, fps, film) as writer,
-            ):
-                for crop, frame in zip(crops, reader.frames(), strict=False):
-                    box = crop.box
-                    part = planes_of(frame).part(box.top, box.left, box.height, box.width)
-                    writer.write_planes(part, frame.seconds, frame.duration)
-        mean = rounded(float(np.mean([crop.attention for crop in crops])))
-        frames_json = [
-            {"frame": number, **shown_at(seconds), **_facts(crop)}
-            for number, (crop, seconds) in enumerate(zip(crops, track.times, strict=True), 1)
+        films = [
+            Film(self._files(source, aspect)["crop"], window.window, each)
+            for aspect, window, each in zip(self.aspects, windows, crops, strict=True)
+            if "crop" in self.kinds
         ]
-        about = {**self._about(about), "smoothness": self.smoothness}
-        self._write_json(source, {"about": about, "frames": frames_json, "mean_attention": mean})
+        best = poster.best() if poster is not None else None
+        still = Still(self._poster(source), best[0]) if best is not None else None
+        if films or still is not None:
+            write_films(source.path, self.part, film, fps, self.encoding, films, still)
+        about = {**about, "smoothness": self.smoothness}
+        for aspect, window, each in zip(self.aspects, windows, crops, strict=True):
+            content = {
+                "about": self._about(about, aspect),
+                "frames": [
+                    {"frame": number, **shown_at(seconds), **_facts(crop)}
+                    for number, (crop, seconds) in enumerate(zip(each, track.times, strict=True), 1)
+                ],
+                "mean_attention": rounded(float(np.mean([crop.attention for crop in each]))),
+                "shots": [_shot(shot, track.times) for shot in window.shots],
+            }
+            if best is not None:
+                number, focus = best
+                seconds = track.times[number]
+                content["poster"] = {"focus": rounded(focus), "frame": number + 1, **shown_at(seconds)}
+            self._write_json(source, aspect, content)
 
-    def _about(self, about: dict) -> dict:
-        return {**about, "aspect": list(self.aspect), "scale": self.scale}
+    def _boxes(self, size: Size, fps: float) -> "_MustKeep":
+        if self.keep is not None:
+            self.keep.check(size)
+        faces = Faces(self.face_model, fps) if self.face_model is not None else None
+        return _MustKeep(self.keep, faces, fps)
 
-    def _write_json(self, source: Source, content: dict) -> None:
+    def _about(self, about: dict, aspect: Aspect) -> dict:
+        return {**about, "aspect": list(aspect), "scale": self.scale}
+
+    def _stem(self, source: Source, aspect: Aspect) -> str:
+        return source.name if len(self.aspects) == 1 else source.name + aspect_suffix(aspect)
+
+    def _files(self, source: Source, aspect: Aspect) -> dict[str, Path]:
+        stem = self._stem(source, aspect)
+        crop = f"{stem}.{'png' if source.kind == 'image' else 'mp4'}"
+        return {"json": self.out / "json" / f"{stem}.json", "crop": self.out / "crop" / crop}
+
+    def _poster(self, source: Source) -> Path:
+        return self.out / "poster" / f"{source.name}.png"
+
+    def _write_json(self, source: Source, aspect: Aspect, content: dict) -> None:
         if "json" in self.kinds:
-            forget(self.out, source.name, "json")  # `unisal predict` writes a file of this name
-            write_json(self.out / "json" / f"{source.name}.json", content)
+            forget(
+                self.out, self._stem(source, aspect), "json"
+            )  # `unisal predict` writes a file of this name
+            write_json(self._files(source, aspect)["json"], content)
+
+
+def aspect_suffix(aspect: Aspect) -> str:
+    """What the names of files end in where there are several aspects: "_9x16"."""
+    return "_" + "x".join(f"{side:.12g}" for side in aspect)
+
+
+class _MustKeep:
+    """The must-keep boxes of frame after frame."""
+
+    def __init__(self, keep: KeepBoxes | None, faces: Faces | None, fps: float):
+        self._keep, self._faces, self._step = keep, faces, 1 / fps
+
+    @property
+    def looks(self) -> bool:
+        """Whether it needs to see the frames."""
+        return self._faces is not None
+
+    def add(self, frame: np.ndarray | None, number: int, seconds: float | None, cut: bool) -> tuple[Box, ...]:
+        boxes: tuple[Box, ...] = ()
+        if self._keep is not None:
+            shown = number * self._step if seconds is None else seconds
+            boxes += self._keep.at(number, shown, self._step)
+        if self._faces is not None and frame is not None:
+            boxes += self._faces.add(frame, cut)
+        return boxes
 
 
 class _Track:
     """Collects the crops of a video: a few numbers a frame."""
 
-    def __init__(self, crops: VideoCrops):
-        self._crops = crops
-        self._settled: list[Crop] = []
+    def __init__(self, windows: list[VideoCrops], boxes: _MustKeep, poster: Poster | None):
+        self._windows, self._boxes, self._poster = windows, boxes, poster
+        self._settled: list[list[Crop]] = [[] for _ in windows]
         self.times: list[float | None] = []
-        self.window = crops.window
 
     def write(self, predicted: Predicted, seconds: float | None = None) -> None:
+        frame, cut = predicted.frame, predicted.begins_shot
+        log_density = resize_log_density(predicted.log_density, frame.size)
+        density = np.exp(log_density, out=log_density)
+        rgb = frame.rgb() if self._boxes.looks or self._poster is not None else None
+        boxes = self._boxes.add(rgb, len(self.times), seconds, cut)
         self.times.append(seconds)
-        log_density = resize_log_density(predicted.log_density, predicted.frame.size)
-        self._settled += self._crops.add(np.exp(log_density, out=log_density))
+        if self._poster is not None and rgb is not None:
+            self._poster.add(rgb, density, cut)
+        for window, settled in zip(self._windows, self._settled, strict=True):
+            settled += window.add(density, cut, boxes)
 
-    def finish(self) -> list[Crop]:
-        return self._settled + self._crops.finish()
+    def finish(self) -> list[list[Crop]]:
+        for window, settled in zip(self._windows, self._settled, strict=True):
+            settled += window.finish()
+        return self._settled
 
 
 def _facts(crop: Crop) -> dict[str, Any]:
-    return {"attention": rounded(crop.attention), "box": crop.box.to_json()}
+    facts: dict[str, Any] = {"attention": rounded(crop.attention)}
+    if crop.second is None:
+        return {**facts, "box": crop.box.to_json()}
+    return {**facts, "boxes": [crop.box.to_json(), crop.second.to_json()]}
+
+
+def _shot(shot: Shot, times: list[float | None]) -> dict[str, Any]:
+    facts = {
+        "attention": rounded(shot.attention),
+        "first_frame": shot.first + 1,
+        "last_frame": shot.last + 1,
+        "layout": "split" if shot.split else "single",
+        "path": shot.path,
+    }
+    for end, number in (("first", shot.first), ("last", shot.last)):
+        facts |= {f"{end}_{name}": value for name, value in shown_at(times[number]).items()}
+    return facts

@@ -8,15 +8,20 @@ from pathlib import Path
 from unisal_jax.cli import checks, flags
 
 # Not asked of `apps.crop_files`, whose import takes a second: `--help` is to be quick.
-KINDS = ("json", "crop")
+KINDS = ("json", "crop", "poster")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
+    flags.add_film(parser)
     flags.add_network(parser)
     parser.add_argument(
-        "--aspect", type=flags.aspect, required=True, metavar="W:H", help="width to height, such as 9:16"
+        "--aspect",
+        type=flags.aspects,
+        required=True,
+        metavar="W:H",
+        help="width to height, such as 9:16; several with commas (9:16,1:1,4:5)",
     )
     parser.add_argument(
         "--scale",
@@ -32,6 +37,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="what speed of the window costs in a video; 0: each frame on its own (default: 0.3)",
     )
+    parser.add_argument(
+        "--layout",
+        choices=("single", "split"),
+        default="single",
+        help="split: shots of a video with two far-apart subjects show them in two windows (default: single)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="CSV",
+        help="boxes not to be cut: left, top, width, height in pixels; for a video also frame (from 1) "
+        "or seconds",
+    )
+    parser.add_argument(
+        "--keep-faces",
+        type=Path,
+        metavar="ONNX",
+        help="find faces with OpenCV's YuNet, whose file this is, and do not cut them",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
         "--save",
@@ -39,8 +63,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=("json",),
         metavar="KINDS",
         help="comma-separated: json (boxes and the share of attention kept), crop (cropped pictures, and "
-        ".mp4 for videos) (default: json)",
+        ".mp4 for videos), poster (as --poster) (default: json)",
     )
+    parser.add_argument(
+        "--poster",
+        action="store_true",
+        help="save the frame of each video with the strongest single focus, whole",
+    )
+    flags.add_encoding(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -49,6 +79,7 @@ def check(args: argparse.Namespace) -> None:
     checks.check_inputs(args.input, args.allow_network)
     checks.check_network(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
+    flags.part(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,21 +89,46 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
 
-    found = find_inputs(args.input, args.video, name_bytes(args.out, args.save), args.allow_network)
+    kinds = (*args.save, "poster") if args.poster and "poster" not in args.save else args.save
+
+    from unisal_jax.apps.crop_files import CropFiles, aspect_suffix
+    from unisal_jax.apps.keep import KeepBoxes
+    from unisal_jax.media.film_options import Encoding
+
+    longest = max(len(aspect_suffix(aspect)) for aspect in args.aspect)
+    limit = name_bytes(args.out, kinds) - (longest if len(args.aspect) > 1 else 0)
+    found = find_inputs(args.input, args.video, limit, args.allow_network)
     sources = found.sources
-
-    from unisal_jax.apps.crop_files import CropFiles
-
-    files = CropFiles(args.out, args.save, args.aspect, args.scale, args.smoothness)
+    files = CropFiles(
+        args.out,
+        kinds,
+        args.aspect,
+        args.scale,
+        args.smoothness,
+        split=args.layout == "split",
+        keep=KeepBoxes(args.keep) if args.keep is not None else None,
+        face_model=args.keep_faces,
+        part=flags.part(args),
+        encoding=Encoding(args.preset, args.quality),
+    )
     files.check(sources)
     read = (path for source in sources for path in source.files())
+    beside = [path for path in (args.keep, args.keep_faces) if path is not None]
     keep_inputs(
-        (path for source in sources for path in files.paths(source)), chain(read, files_of(args.weights))
+        (path for source in sources for path in files.paths(source)),
+        chain(read, beside, files_of(args.weights)),
     )
     from unisal_jax.predict.batch import Options, predict_sources
 
-    options = Options(args.domain, args.input_size, args.stride, skip_errors=args.on_error == "skip")
-    with new_folders([args.out / kind for kind in args.save]):
+    options = Options(
+        domain=args.domain,
+        input_size=args.input_size,
+        stride=args.stride,
+        part=flags.part(args),
+        across_cuts=args.across_cuts,
+        skip_errors=args.on_error == "skip",
+    )
+    with new_folders([args.out / kind for kind in kinds]):
         summary = predict_sources(flags.load_model(args), sources, files, options)
     summary.notes = [*found.notes, *summary.notes]
     for line in summary.lines():

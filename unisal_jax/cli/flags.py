@@ -246,6 +246,11 @@ def aspect(text: str) -> tuple[float, float]:
     return float(match[1]), float(match[2])
 
 
+def aspects(text: str) -> tuple[tuple[float, float], ...]:
+    """Aspects, separated by commas, without repeats."""
+    return tuple(dict.fromkeys(aspect(part.strip()) for part in text.split(",")))
+
+
 def choices(allowed: tuple[str, ...]):
     """A comma-separated list of some of `allowed`, without repeats, in their order."""
 

@@ -241,8 +241,7 @@ def _predict_video(
         }
         if options.part != WHOLE:
             about |= dataclasses.asdict(options.part)
-        if not options.across_cuts:
-            about["cuts"] = []
+        about["cuts"] = []
         predicted = model.predict_film(reader, domain, input_size, stride, options.across_cuts)
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.

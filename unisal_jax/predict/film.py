@@ -48,11 +48,13 @@ class _Group:
     Attributes:
       frames: as they came.
       small: resized, uint8 [count, height, width, 3].
-      ages: how many frames of its shot came before each, int [count].
+      cuts: whether each begins a new shot.
+      ages: how many frames came before each since its recurrence last started anew, int [count].
     """
 
     frames: list[Frame]
     small: np.ndarray
+    cuts: list[bool]
     ages: np.ndarray
 
 
@@ -63,6 +65,7 @@ def predicted(
     input_size: Size | None,
     stride: int,
     finish: Callable[[Predicted], _Finished],
+    detector: CutDetector | None,
     across_cuts: bool,
 ) -> Iterator[_Finished]:
     """The frames of a film with their predictions, as `finish` makes of them, in order.
@@ -74,6 +77,7 @@ def predicted(
       input_size: (height, width) that the network sees; None for the domain's rule.
       stride: frames from one to the next of a recurrence, which all run side by side.
       finish: runs in a thread of its own.
+      detector: finds cuts; None: there are none.
       across_cuts: the recurrences go on from shot to shot; else they start anew at each cut.
     """
     first = next(frames, None)
@@ -87,8 +91,8 @@ def predicted(
     # frames the next one's maps are brought to full size, the device works on the one after that,
     # and a fourth is read. So the slowest stage alone sets the pace.
     stage = ahead if side_by_side else _in_turn
-    detector = None if across_cuts else CutDetector()
-    groups = stage(_resized_groups(_with_first([first], frames), input_size, count, detector))
+    with_first = _with_first([first], frames)
+    groups = stage(_resized_groups(with_first, input_size, count, detector, across_cuts))
     del first
     running = stage(_dispatch(engine, groups, domain, count, together // count))
     finished = stage(_finished_groups(running, finish))
@@ -159,26 +163,25 @@ def _with_first(first: list[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _resized_groups(
-    frames: Iterable[Frame], input_size: Size, count: int, detector: CutDetector | None
+    frames: Iterable[Frame], input_size: Size, count: int, detector: CutDetector | None, across_cuts: bool
 ) -> Generator[_Group, None, None]:
     age = -1
     for group in _groups(frames, count):
         # The last group is filled up, so that one program does; what that adds is dropped.
         small, ages = np.zeros((count, *input_size, 3), np.uint8), np.zeros(count, int)
+        cuts = []
         for number, frame in enumerate(group):
             small[number] = frame.resized(input_size)
-            age = 0 if detector is not None and detector.add(small[number]) else age + 1
+            cuts.append(detector is not None and detector.add(small[number]))
+            age = 0 if cuts[-1] and not across_cuts else age + 1
             ages[number] = age
         ages[len(group) :] = age
-        yield _Group(group, small, ages)
+        yield _Group(group, small, cuts, ages)
 
 
 def _finished_groups(
     running: Iterable[tuple[_Group, Any]], finish: Callable[[Predicted], _Finished]
 ) -> Generator[list[_Finished], None, None]:
-    before = 0
     for group, maps in running:
-        shots = [age == 0 and before + number > 0 for number, age in enumerate(group.ages)]
-        before += len(group.frames)
-        each = zip(group.frames, np.asarray(maps), shots, strict=False)
+        each = zip(group.frames, np.asarray(maps), group.cuts, strict=False)
         yield [finish(Predicted(*parts)) for parts in each]

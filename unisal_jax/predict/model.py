@@ -19,6 +19,7 @@ from unisal_jax.domains import (
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, Engine, EngineName, open_engine
 from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.cuts import CutDetector
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.frames import Frame, RgbFrame, resize_rgb
 from unisal_jax.media.images import resize_frame
@@ -178,7 +179,8 @@ class SaliencyModel:
             return made.frame.rgb(), _finished(made.log_density, made.frame.size, log)
 
         frames = _own_frames(video)
-        yield from predicted(self.engine, frames, chosen, input_size, count, finish, across_cuts)
+        detector = None if across_cuts else CutDetector()
+        yield from predicted(self.engine, frames, chosen, input_size, count, finish, detector, across_cuts)
 
     def predict_film(
         self, reader: VideoReader, domain: Domain, input_size: Size, stride: int, across_cuts: bool
@@ -189,7 +191,9 @@ class SaliencyModel:
         `across_cuts`, the recurrences start anew at each cut.
         """
         frames = reader.frames()
-        yield from predicted(self.engine, frames, domain, input_size, stride, _as_it_is, across_cuts)
+        yield from predicted(
+            self.engine, frames, domain, input_size, stride, _as_it_is, CutDetector(), across_cuts
+        )
 
     def stream(
         self,

@@ -1,0 +1,192 @@
+"""Crops along a video: shot by shot, as a camera operator would move the window (`camera.py`)."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+
+import numpy as np
+
+from unisal_jax.apps.boxes import Box, integral
+from unisal_jax.apps.camera import KINDS, Camera, Frame
+from unisal_jax.apps.crop import Aspect, Crop, crop_size, window_shares
+from unisal_jax.apps.split import Kept, Split, find_split, keep
+from unisal_jax.domains import Size
+from unisal_jax.errors import UnisalError
+from unisal_jax.media.arrays import as_density
+
+# Frames of foresight, at least, before a place is settled.
+FORESIGHT = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """How a shot is cropped.
+
+    Attributes:
+      first, last: its first and last frame, from 0.
+      path: "still", "pan" (even), "follow", or "free" where nothing is smoothed; of two windows the one that
+        moves more.
+      attention: the mean share that is kept, 0 to 1.
+      split: whether it is shown in two windows.
+    """
+
+    first: int
+    last: int
+    path: str
+    attention: float
+    split: bool = False
+
+
+def crop_video(
+    densities: Iterable[np.ndarray],
+    aspect: Aspect,
+    scale: float = 1.0,
+    fps: float = 25.0,
+    smoothness: float = 0.3,
+    cuts: Iterable[bool] | None = None,
+) -> Iterator[Crop]:
+    """The crops of a video's frames, with a window that moves gently: see `VideoCrops`.
+
+    Args:
+      densities: float [H, W] >= 0 of any scale, all of one size.
+      aspect, scale, fps, smoothness: as for `VideoCrops`; the frames have the size of the densities.
+      cuts: whether each frame begins a new shot, such as `unisal_jax.media.cuts.CutDetector` says. None: all
+        frames are one shot, and at a cut the window glides from one shot's place to the next one's.
+    Yields:
+      A crop a frame, up to some hundred frames behind the densities.
+    Raises:
+      UnisalError: as `VideoCrops`.
+    """
+    crops = None
+    # Not strict: an endless iterable of cuts will do. The cuts come second, so that none is taken in vain.
+    for each, cut in zip(densities, repeat(False) if cuts is None else cuts, strict=False):
+        density = as_density(each)
+        crops = crops or VideoCrops((density.shape[0], density.shape[1]), aspect, scale, fps, smoothness)
+        yield from crops.add(density, bool(cut))
+    if crops is not None:
+        yield from crops.finish()
+
+
+class VideoCrops:
+    """Takes a video's densities one by one and returns its crops, with a window that moves gently.
+
+    In each shot the window stands still, pans evenly, or follows the attention: `camera.py` has the rule.
+    What is followed is the path that maximises the sum over frames of its share of attention less
+    `smoothness` times its speed squared, in the picture's longer sides a second; it is found by Viterbi's
+    algorithm over a grid of at most 129 places a side. In each second the window's speed changes by at most
+    1.5 longer sides a second. Memory is bounded: in long shots a place is settled with at least 256 frames of
+    foresight, and densities are not kept.
+
+    Attributes:
+      window: (height, width) of the crops.
+      shots: those that are settled.
+
+    Args:
+      size: (height, width) of the frames.
+      aspect, scale: as for `best_crop`; the sides are even, as those of video files.
+      fps: frames a second.
+      smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
+        attention. 0: each frame's best place on the grid, unsmoothed.
+      split: shots with two far-apart subjects get two windows, see `Split`.
+    Raises:
+      UnisalError: an argument is out of its range; from `add`, as `best_crop`, or another size.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        aspect: Aspect,
+        scale: float = 1.0,
+        fps: float = 25.0,
+        smoothness: float = 0.3,
+        split: bool = False,
+    ):
+        if not (fps > 0 and math.isfinite(fps)):
+            raise UnisalError(f"fps: {fps} is not above 0")
+        if not (smoothness >= 0 and math.isfinite(smoothness)):
+            raise UnisalError(f"smoothness: {smoothness} is not 0 or above")
+        self.window = crop_size(size, aspect, scale, multiple=2)
+        self.shots: list[Shot] = []
+        self._size, self._aspect, self._scale = size, aspect, scale
+        self._fps, self._smoothness = fps, smoothness
+        self._camera = Camera(size, self.window, fps, smoothness)
+        self._may_split = split and self.window != size
+        self._density_size: tuple[int, ...] | None = None
+        self._begin_shot(0)
+
+    def add(self, density: np.ndarray, cut: bool = False, boxes: tuple[Box, ...] = ()) -> list[Crop]:
+        """Takes the next frame; returns the crops that this settles, in order.
+
+        Args:
+          density: float [H, W] >= 0 of any scale; of the frames' size or another, the same for all.
+          cut: the frame begins a new shot.
+          boxes: not to be cut in this frame where the window can hold them whole, in pixels of the frame.
+        """
+        density = as_density(density)
+        sums = integral(density)
+        if density.shape != (self._density_size or density.shape):
+            raise UnisalError(
+                f"density: size {list(density.shape)} among frames of {list(self._density_size or ())}"
+            )
+        self._density_size = density.shape
+        settled = []
+        if cut and self._frames:
+            settled = self._end_shot()
+        camera = self._camera
+        shares = window_shares(sums, self._size, self.window, camera.tops, camera.lefts)
+        self._frames.append(Frame(shares.astype(np.float32), boxes))
+        if self._may_split:
+            self._kept.append(keep(density, boxes))
+        if len(self._frames) == 2 * FORESIGHT:
+            settled += self._settle(FORESIGHT)
+        return settled
+
+    def finish(self) -> list[Crop]:
+        """The crops of the frames that are left, once the last one was added."""
+        return self._end_shot() if self._frames else []
+
+    def _begin_shot(self, first: int) -> None:
+        self._camera.cut()
+        self._frames: list[Frame] = []
+        self._kept: list[Kept] = []
+        self._split: Split | None = None
+        self._first, self._count, self._sum, self._kind = first, 0, 0.0, KINDS[0]
+
+    def _end_shot(self) -> list[Crop]:
+        crops = self._settle(len(self._frames))
+        last = self._first + self._count - 1
+        split = self._split is not None
+        self.shots.append(Shot(self._first, last, self._kind, self._sum / self._count, split))
+        self._begin_shot(last + 1)
+        return crops
+
+    def _settle(self, count: int) -> list[Crop]:
+        """The crops of the first frames that are held."""
+        if self._may_split and self._count == 0:
+            self._split = self._find_split()
+        if self._split is not None:
+            crops, kind = self._split.plan(self._kept, count)
+        else:
+            path, kind = self._camera.plan(self._frames, count)
+            crops = [
+                self._crop(frame, int(top), int(left))
+                for frame, (top, left) in zip(self._frames[:count], path.round(), strict=True)
+            ]
+        del self._frames[:count], self._kept[:count]
+        self._count += count
+        self._sum += sum(crop.attention for crop in crops)
+        self._kind = max(self._kind, kind, key=KINDS.index)
+        return crops
+
+    def _crop(self, frame: Frame, top: int, left: int) -> Crop:
+        height, width = self.window
+        return Crop(Box(left, top, width, height), self._camera.attention(frame, top, left))
+
+    def _find_split(self) -> Split | None:
+        shares = [part / side for part, side in zip(self.window, self._size, strict=True)]
+        axis = 0 if shares[0] < shares[1] else 1
+        apart = find_split(self._kept, axis, shares[axis])
+        if apart is None:
+            return None
+        return Split(self._size, self._aspect, self._scale, self._fps, self._smoothness, axis, apart)

@@ -1,0 +1,162 @@
+"""Two far-apart subjects in one shot: whether there are, and the window of each.
+
+A tall crop shows the two windows one above the other, a wide one side by side; each has half of the output.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from unisal_jax.apps.boxes import Box, integral
+from unisal_jax.apps.camera import KINDS, Camera, Frame
+from unisal_jax.apps.crop import Aspect, Crop, crop_size, window_shares
+from unisal_jax.domains import Size
+
+# Densities are kept until their shot is settled, at this length of the longer side.
+_KEPT_SIDE = 96
+# The attention along the picture is smoothed by this share of its length before subjects are counted.
+_SMOOTHED = 0.03
+# Each of two subjects has this share of the attention or more, with less than this share of the lower of
+# their peaks between them, in so many of a shot's frames.
+_SUBJECT, _VALLEY, _FRAMES = 0.25, 0.5, 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What is kept of a frame: a small density, float [height, width], and its must-keep boxes."""
+
+    density: np.ndarray
+    boxes: tuple[Box, ...] = ()
+
+
+def keep(density: np.ndarray, boxes: tuple[Box, ...]) -> Kept:
+    """What is kept of a frame; arguments as for `VideoCrops.add`."""
+    share = min(1.0, _KEPT_SIDE / max(density.shape))
+    height, width = (max(2, round(side * share)) for side in density.shape)
+    return Kept(cv2.resize(density, (width, height), interpolation=cv2.INTER_AREA), boxes)
+
+
+class Split:
+    """Two windows through one shot, for the subject at the left or top and the one at the right or bottom.
+
+    Args:
+      size: (height, width) of the frames.
+      aspect: (width, height) of both windows together.
+      scale, fps, smoothness: as for `VideoCrops`.
+      axis: that the subjects are apart along: 0 for rows, 1 for columns.
+      apart: how far, as a share of the side.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        aspect: Aspect,
+        scale: float,
+        fps: float,
+        smoothness: float,
+        axis: int,
+        apart: float,
+    ):
+        half = half_aspect(aspect)
+        # Windows as large as the subjects are apart show each subject once.
+        side = crop_size(size, half, scale)[axis]
+        fits = min(0.5, apart) * size[axis] / side
+        window = crop_size(size, half, scale * min(1.0, fits), multiple=2)
+        self._size, self._axis = size, axis
+        self._cameras = [Camera(size, window, fps, smoothness) for _ in range(2)]
+        self._divider = 0.5
+
+    def plan(self, frames: Sequence[Kept], count: int) -> tuple[list[Crop], str]:
+        """The crops of the first frames of a stretch, and what kind of path they have; as `Camera.plan`."""
+        found = [two_subjects(frame.density, self._axis, 0.0) for frame in frames]
+        known = [number for number, each in enumerate(found) if each is not None]
+        places = [each[0] for each in found if each is not None] or [self._divider]
+        dividers = np.interp(np.arange(len(frames)), known or [0], places)
+        self._divider = float(dividers[count - 1])
+        sides = [
+            [self._side(frame, divider, second) for frame, divider in zip(frames, dividers, strict=True)]
+            for second in (False, True)
+        ]
+        planned = [camera.plan(each, count) for camera, each in zip(self._cameras, sides, strict=True)]
+        (first, kind), (second, other_kind) = planned
+        boxes = zip(frames[:count], first.round().astype(int), second.round().astype(int), strict=True)
+        return [self._crop(*each) for each in boxes], max(kind, other_kind, key=KINDS.index)
+
+    def _side(self, frame: Kept, divider: float, second: bool) -> Frame:
+        """A frame of which one window sees only what is on its side of the divider."""
+        density = frame.density.astype(np.float64)
+        density /= density.sum()
+        at = round(divider * density.shape[self._axis])
+        # A view: what is set through it is set in the density.
+        other = np.moveaxis(density, self._axis, 0)
+        other[slice(None, at) if second else slice(at, None)] = 0
+        camera = self._cameras[second]
+        shares = window_shares(cv2.integral(density), self._size, camera.window, camera.tops, camera.lefts)
+        middle = divider * self._size[self._axis]
+
+        def mine(box: Box) -> bool:
+            centre = box.left + box.width / 2 if self._axis else box.top + box.height / 2
+            return (centre >= middle) == second
+
+        return Frame(shares.astype(np.float32), tuple(box for box in frame.boxes if mine(box)))
+
+    def _crop(self, frame: Kept, first: np.ndarray, second: np.ndarray) -> Crop:
+        height, width = self._cameras[0].window
+        one, two = (Box(int(left), int(top), width, height) for top, left in (first, second))
+        sums = integral(frame.density)
+
+        def share(top: int, left: int, rows: int, columns: int) -> float:
+            if rows <= 0 or columns <= 0:
+                return 0.0
+            place = np.array([top]), np.array([left])
+            return float(window_shares(sums, self._size, (rows, columns), *place)[0, 0])
+
+        both = share(
+            max(one.top, two.top),
+            max(one.left, two.left),
+            height - abs(one.top - two.top),
+            width - abs(one.left - two.left),
+        )
+        inside = sum(share(box.top, box.left, height, width) for box in (one, two)) - both
+        return Crop(one, min(max(inside, 0.0), 1.0), two)
+
+
+def half_aspect(aspect: Aspect) -> Aspect:
+    """The aspect of each of two windows: one above the other in a tall crop, side by side in another."""
+    wide, high = aspect
+    return (wide, high / 2) if wide < high else (wide / 2, high)
+
+
+def find_split(frames: Sequence[Kept], axis: int, window: float) -> float | None:
+    """How far apart the two subjects of a shot are, as a share of the side; None if it has not two.
+
+    Args:
+      frames: of the shot's beginning.
+      axis: that the window can move along most.
+      window: its side along that axis, as a share; subjects that are less apart are no two.
+    """
+    found = [two_subjects(frame.density, axis, window) for frame in frames]
+    apart = [each[1] for each in found if each is not None]
+    return float(np.median(apart)) if len(apart) >= _FRAMES * len(frames) else None
+
+
+def two_subjects(density: np.ndarray, axis: int, window: float) -> tuple[float, float] | None:
+    """Where attention is lowest between two subjects, and how far they are apart, as shares of the side."""
+    profile = density.sum(1 - axis, dtype=np.float64)
+    profile /= profile.sum()
+    smooth = gaussian_filter1d(profile, _SMOOTHED * len(profile), mode="nearest")
+    padded = np.pad(smooth, 1, constant_values=-1)
+    peaks = np.flatnonzero((smooth > padded[:-2]) & (smooth >= padded[2:]))
+    pairs = [(one, two) for one in peaks for two in peaks if two - one > window * len(profile)]
+    if not pairs:
+        return None
+    one, two = max(pairs, key=lambda pair: min(smooth[pair[0]], smooth[pair[1]]))
+    valley = one + int(smooth[one:two].argmin())
+    before = profile[:valley].sum()
+    apart = smooth[valley] < _VALLEY * min(smooth[one], smooth[two])
+    if not apart or not _SUBJECT <= before <= 1 - _SUBJECT:
+        return None
+    return valley / len(profile), (two - one) / len(profile)

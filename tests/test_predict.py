@@ -153,6 +153,21 @@ def test_huge_frames_go_in_smaller_groups(model, frames, monkeypatch, pixels, mo
         np.testing.assert_allclose(log_density, wanted, atol=1e-4)
 
 
+def test_recurrences_start_anew_at_a_cut(model):
+    """What comes after a cut is predicted as if it were a film of its own."""
+    rng = np.random.default_rng(3)
+    shots = [rng.integers(0, 255, (12, 16, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(2)]
+    frames = [np.roll(shots[0], n, 1) for n in range(5)] + [np.roll(shots[1], n, 1) for n in range(7)]
+    options = {"input_size": (96, 128), "stride": 3, "log": True}
+    through, anew, alone = (
+        [log for _, log in model.predict_video(given, across_cuts=across, **options)]
+        for given, across in ((frames, True), (frames, False), (frames[5:], True))
+    )
+    np.testing.assert_allclose(anew[:5], through[:5], atol=1e-5)
+    np.testing.assert_allclose(anew[5:], alone, atol=1e-4)
+    assert np.abs(anew[5] - through[5]).max() > 1e-2
+
+
 def test_one_buffer_for_all_frames(model, frames):
     """As cameras' libraries fill it; what comes out is the caller's, to keep and to change."""
     buffer = np.empty_like(frames[0])

@@ -1,151 +1,189 @@
-"""Frames a second of a whole 1080p file, and which stage limits.
+"""Frames a second of a whole film, from its file to an overlay with sound, and what each stage costs.
 
-    python -m benchmarks.pipeline [--frames 90] [--size 1080x1920] [--json benchmarks/results/pipeline.json]
+    python -m benchmarks.pipeline [--size 1080x1920] [--frames 150] [--json benchmarks/results/pipeline.json]
 
-First each stage alone on the same frames (milliseconds a frame, in one thread where the stage has one):
-reading, resizing, the network, its maps brought to full size, drawing the overlay, encoding. Then the
-whole of `unisal predict FILE --save overlay`, in which reading, the network and the finishing of its maps
-have threads beside the one that draws and encodes. The slowest of the four alone would set the pace on a
-machine with a core for each; `bound_fps` is that.
+The film: the sample photograph, panned and zoomed, with grain over it, H.264 at 30 frames a second, and a
+sound track. First the stages one after the other in one thread, each frame through all of them (wall clock
+and processor time, in milliseconds a frame; decoders and encoders have threads of their own, whose time falls
+to whoever waits for them). Then `unisal predict FILE --save overlay` as processes of their own, on this film
+and on one ten times as long: frames a second by the command's own count, without its start, and peak memory.
 """
 
 import argparse
+import contextlib
 import json
+import os
+import re
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import av
+import cv2
 import numpy as np
 
 import unisal_jax
 from unisal_jax.benchmark import measure
+from unisal_jax.domains import Size
 from unisal_jax.files import atomic_path
-from unisal_jax.media.densities import resize_log_density
-from unisal_jax.media.images import resize_frame
-from unisal_jax.media.overlay import overlay
-from unisal_jax.media.sources import Source
+from unisal_jax.media.cuts import CutDetector
+from unisal_jax.media.decoded import planes_of
+from unisal_jax.media.overlay import PlanesHeat, density_levels
 from unisal_jax.media.video import open_video
 from unisal_jax.media.video_writer import VideoWriter
-from unisal_jax.predict.batch import Options, predict_sources
-from unisal_jax.predict.outputs import PredictionFiles, make_folders
+from unisal_jax.samples import moving_clip
 
-FPS = 30
-
-
-def moving_noise(count: int, size: tuple[int, int]):
-    """Frames of a texture that drifts: neither still nor beyond what a codec can predict."""
-    texture = np.random.default_rng(0).integers(0, 256, (size[0] // 8, size[1] // 8, 3), np.uint8)
-    texture = np.ascontiguousarray(texture.repeat(8, 0).repeat(8, 1))
-    for number in range(count):
-        yield np.roll(texture, (2 * number, 5 * number), (0, 1))
+FPS, SAMPLE_RATE = 30, 48_000
+# Frames of the moving photograph; after them it begins again, as a cut.
+CLIP_FRAMES = 60
+LONGER = 10
 
 
-def stage_ms(work: Callable[[], Any], frames: int) -> float:
-    """Milliseconds a frame of work on that many frames, after a run that does not count."""
-    work()
-    start = time.perf_counter()
-    work()
-    return round(1e3 * (time.perf_counter() - start) / frames, 2)
+def write_film(path: Path, size: Size, frames: int) -> None:
+    """The film of the benchmark; the same one each time."""
+    rng = np.random.default_rng(0)
+    grain = rng.normal(0, 3, (size[0] + 64, size[1] + 64)).astype(np.int16)[..., None]
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "medium"})
+        video.height, video.width = size
+        video.pix_fmt = "yuv420p"
+        sound = container.add_stream("aac", rate=SAMPLE_RATE)
+        for number in range(frames):
+            if number % CLIP_FRAMES == 0:
+                clip = moving_clip(CLIP_FRAMES)
+            picture = cv2.resize(next(clip), size[::-1], interpolation=cv2.INTER_CUBIC)
+            top, left = rng.integers(0, 64, 2)
+            noisy = picture + grain[top : top + size[0], left : left + size[1]]
+            frame = av.VideoFrame.from_ndarray(noisy.clip(0, 255).astype(np.uint8), format="rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        wave = np.sin(np.arange(SAMPLE_RATE * frames // FPS) / 20).astype(np.float32)[None]
+        samples = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        samples.sample_rate = SAMPLE_RATE
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
 
 
-def stages(model: unisal_jax.SaliencyModel, clip: Path, folder: Path) -> dict[str, float]:
-    """Milliseconds a frame of each stage alone."""
-    with open_video(clip) as reader:
-        frames = [frame for frame, _ in zip(reader, range(20), strict=False)]
-        size, fps = reader.size, reader.fps
-    count = len(frames)
-    domain = model.domain(None, video=True)
-    input_size = domain.video_input_size(size)
-    small = np.stack([resize_frame(frame, input_size) for frame in frames])
+class Costs:
+    """Adds up what stages cost, in seconds."""
 
-    def read() -> None:
-        with open_video(clip) as reader:
-            for _ in zip(reader, range(count), strict=False):
-                pass
+    def __init__(self) -> None:
+        self.wall: dict[str, float] = defaultdict(float)
+        self.cpu: dict[str, float] = defaultdict(float)
 
-    def network() -> list[np.ndarray]:
-        state, maps = model.engine.zero_state(domain, domain.stride, input_size), []
-        for start in range(0, count, domain.stride):
-            out, state = model.engine.frames(small[start : start + domain.stride], domain, state)
-            maps.extend(np.asarray(out))
-        return maps
+    @contextlib.contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Counts what the block costs to a stage."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall[stage] += time.perf_counter() - wall
+        self.cpu[stage] += time.process_time() - cpu
 
-    log_densities = network()
-    densities = [np.exp(resize_log_density(each, size)) for each in log_densities]
+    def to_json(self, frames: int) -> dict[str, dict[str, float]]:
+        """Milliseconds a frame."""
+        return {
+            stage: {
+                "cpu_ms": round(1e3 * self.cpu[stage] / frames, 2),
+                "wall_ms": round(1e3 * wall / frames, 2),
+            }
+            for stage, wall in self.wall.items()
+        }
 
-    def draw() -> list[np.ndarray]:
-        return [overlay(frame, each, 0.7) for frame, each in zip(frames, densities, strict=True)]
 
-    drawn = draw()
+def stages(model: unisal_jax.SaliencyModel, film: Path, target: Path) -> dict[str, dict[str, float]]:
+    """What each stage costs a frame, without threads between them."""
+    costs, count = Costs(), 0
+    domain, detector = model.domain(None, video=True), CutDetector()
+    with open_video(film) as reader, VideoWriter(target, reader.size, FPS, reader.info) as writer:
+        size, stride = domain.video_input_size(reader.size), domain.video_stride(reader.fps)
+        heat = PlanesHeat(reader.info.look.colours, reader.size[0], 0.7)
+        state = model.engine.zero_state(domain, stride, size)
+        frames = reader.frames()
+        while True:
+            group, small = [], np.zeros((stride, *size, 3), np.uint8)
+            for number in range(stride):
+                with costs.of("decode"):
+                    frame = next(frames, None)
+                if frame is None:
+                    return costs.to_json(count)
+                with costs.of("resize"):
+                    small[number] = frame.resized(size)
+                with costs.of("find cuts"):
+                    detector.add(small[number])
+                group.append(frame)
+            with costs.of("network"):
+                maps, state = model.engine.frames(small, domain, state)
+                maps = np.asarray(maps)
+            for frame, log_density in zip(group, maps, strict=True):
+                with costs.of("draw"):
+                    laid = heat.lay(planes_of(frame), density_levels(np.exp(log_density)))
+                with costs.of("encode"):
+                    writer.write_planes(laid, frame.seconds, frame.duration)
+                count += 1
 
-    def encode() -> None:
-        with VideoWriter(folder / "stage.mp4", size, fps or FPS) as writer:
-            for frame in drawn:
-                writer.write(frame)
 
-    return {
-        "read": stage_ms(read, count),
-        "resize": stage_ms(lambda: [resize_frame(frame, input_size) for frame in frames], count),
-        "network": stage_ms(network, count),
-        "finish": stage_ms(lambda: [np.exp(resize_log_density(each, size)) for each in log_densities], count),
-        "overlay": stage_ms(
-            lambda: [overlay(f, d, 0.7) for f, d in zip(frames, densities, strict=True)], count
-        ),
-        "encode": stage_ms(encode, count),
-    }
+def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
+    """Runs `unisal predict` -> (frames a second, processor milliseconds a frame, peak MB)."""
+    command = [sys.executable, "-m", "unisal_jax", "predict", str(film), "--out", str(out)]
+    command += ["--weights", weights, "--save", "overlay"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    said, _ = process.stdout.read(), process.stdout.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    found = re.search(r"\((\d+) frames\).* in ([0-9.]+) s", said)
+    if os.waitstatus_to_exitcode(status) != 0 or found is None:
+        raise SystemExit(f"{' '.join(command)}: failed")
+    frames, seconds = int(found[1]), float(found[2])
+    return frames / seconds, 1e3 * (usage.ru_utime + usage.ru_stime) / frames, usage.ru_maxrss / 1024
 
 
 def main() -> None:
-    """Prints the stages, the whole, and the pace of the slowest thread."""
+    """Prints the stages, the whole, and its memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--size", default="1080x1920", metavar="HxW")
+    parser.add_argument("--repeats", type=int, default=3, help="of the whole; the median counts")
+    parser.add_argument("--longer", action="store_true", help="also ten times the length, for its memory")
     parser.add_argument("--weights", default="unisal")
-    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    parser.add_argument("--json", type=Path, help="also write the result to this file, by size")
     args = parser.parse_args()
     height, width = map(int, args.size.split("x"))
     model = unisal_jax.load(args.weights)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = folder / "clip.mp4"
-        with VideoWriter(clip, (height, width), FPS) as writer:
-            for frame in moving_noise(args.frames, (height, width)):
-                writer.write(frame)
-        alone = stages(model, clip, folder)
-        make_folders(folder / "out", ("overlay",))
-        files = PredictionFiles(folder / "out", ("overlay",))
-        summary = predict_sources(model, [Source("video", clip, "clip")], files, Options())
-    threads = {
-        "read and resize": alone["read"] + alone["resize"],
-        "network": alone["network"],
-        "finish": alone["finish"],
-        "overlay and encode": alone["overlay"] + alone["encode"],
-    }
-    slowest = max(threads, key=threads.__getitem__)
-    result = {
-        "alone_ms": alone,
-        "bound_fps": round(1e3 / threads[slowest], 1),
-        "engine": model.engine.name,
-        "fps": round(summary.frames / summary.seconds, 2),
-        "frames": summary.frames,
-        "machine": measure.machine(),
-        "one_after_the_other_fps": round(1e3 / sum(alone.values()), 2),
-        "peak_mb": measure.peak_megabytes(),
-        "size": [height, width],
-        "slowest": slowest,
-    }
-    for stage, ms in alone.items():
-        print(f"{stage:8s} {ms:8.2f} ms a frame, alone")
-    print(
-        f"whole: {result['fps']} frames a second; stages one after the other "
-        f"{result['one_after_the_other_fps']}, the slowest thread ({slowest}) alone {result['bound_fps']}; "
-        f"peak {result['peak_mb']:.0f} MB"
-    )
+        film, long_film = folder / "film.mp4", folder / "long.mp4"
+        write_film(film, (height, width), args.frames)
+        stages(model, film, folder / "stages.mp4")
+        costs = stages(model, film, folder / "stages.mp4")
+        runs = [whole(film, folder / "out", args.weights) for _ in range(args.repeats)]
+        fps, cpu_ms, peak = (statistics.median(each) for each in zip(*runs, strict=True))
+        result = {
+            "cpu_ms_a_frame": round(cpu_ms, 1),
+            "engine": model.engine.name,
+            "fps": round(fps, 1),
+            "fps_of_runs": [round(run[0], 1) for run in runs],
+            "frames": args.frames,
+            "machine": measure.machine(),
+            "peak_mb": round(peak),
+            "stages": costs,
+        }
+        if args.longer:
+            write_film(long_film, (height, width), LONGER * args.frames)
+            long_fps, _, long_peak = whole(long_film, folder / "out", args.weights)
+            result |= {"longer_fps": round(long_fps, 1), "longer_peak_mb": round(long_peak)}
+    for stage, cost in costs.items():
+        print(f"{stage:10s} {cost['ms']:7.2f} ms a frame, {cost['cpu_ms']:7.2f} of processor time")
+    print(f"whole: {result['fps']} frames a second, {result['cpu_ms_a_frame']} ms of processor time a frame")
+    print(f"peak {result['peak_mb']} MB, ten times as long {result.get('longer_peak_mb', '(--longer)')}")
     if args.json:
+        known = json.loads(args.json.read_text()) if args.json.exists() else {}
         with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+            text = json.dumps({**known, args.size: result}, indent=1, sort_keys=True)
+            temporary.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_no_part_of_what_has_no_times(tmp_path):
 
 
 def test_a_track_that_mp4_cannot_hold_is_told(tmp_path):
-    film = made_film(tmp_path / "film.mkv", sound=("pcm_mulaw",))
+    film = made_film(tmp_path / "film.mov", sound=("pcm_mulaw",))
     with open_video(film) as reader:
         assert reader.left_out == ("sound",)
     copied(film, tmp_path / "copy.mp4")
@@ -157,6 +157,7 @@ def test_a_turned_film_with_wide_pixels(tmp_path):
     film = made_film(tmp_path / "film.mp4", sound=(), rotation=90, sample_aspect_ratio=Fraction(4, 3))
     with open_video(film) as reader:
         assert reader.size == (64, 48) and reader.info.look.pixel_aspect == Fraction(3, 4)
+        assert reader.info.look.shown(reader.size) == (64, 36)
         frame = next(reader.frames())
         small = frame.resized((32, 32))
         rgb = frame.rgb()

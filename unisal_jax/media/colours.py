@@ -5,6 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from unisal_jax.domains import Size
+
 # FFmpeg's numbers, which are those of ITU-T H.273.
 _BT709, _BT601, _LIMITED = 1, 5, 1
 FULL_RANGE = 2
@@ -43,6 +45,10 @@ class Look:
 
     colours: Colours = Colours()
     pixel_aspect: Fraction = Fraction(1)
+
+    def shown(self, size: Size) -> Size:
+        """The (height, width) in square pixels of frames that are stored in this one."""
+        return size[0], max(round(size[1] * self.pixel_aspect), 1)
 
 
 DEFAULT_LOOK = Look()

@@ -228,7 +228,8 @@ def _predict_video(
     domain = model.domain(options.domain, video=True)
     summary.domains.add(domain.name)
     with open_video(source.path, options.part) as reader:
-        input_size = options.input_size or domain.video_input_size(reader.size)
+        shown = reader.info.look.shown(reader.size)
+        input_size = options.input_size or domain.video_input_size(shown)
         stride = options.stride or domain.video_stride(reader.fps)
         about: dict[str, Any] = {
             "domain": domain.name,

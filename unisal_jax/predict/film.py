@@ -84,7 +84,7 @@ def predicted(
     if first is None:
         return
     size = first.size
-    input_size = input_size or domain.video_input_size(size)
+    input_size = input_size or domain.video_input_size(first.look.shown(size))
     together = stride if engine.config.has_recurrence(domain.static) else _STATIC_VIDEO_BATCH
     count, side_by_side = _plan(size, together)
     # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of

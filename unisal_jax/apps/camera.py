@@ -30,9 +30,9 @@ MAX_ACCELERATION = 1.5
 # Holding a must-keep box in a frame is worth as much as all attention of a hundred; cutting one costs half.
 _BOX_HELD, _BOX_CUT = 100.0, 50.0
 # The band that a path keeps within: places that hold the followed path's attention less this share of all.
-_BAND = 0.05
-# A calmer path may keep less attention than following does: by this on the mean, and in the worst second.
-_LESS, _LESS_IN_A_SECOND = 0.03, 0.1
+_BAND = 0.03
+# A calmer path may keep less attention than the path that is followed: on the mean, and in the worst second.
+_LESS, _LESS_IN_A_SECOND = 0.02, 0.06
 # An even pan is looked for between so many places along each axis.
 _PAN_ENDS = 24
 # Positions before a stretch that its path continues.
@@ -101,7 +101,7 @@ class Camera:
         if len(frames) <= _BEFORE and self._path is None:
             return target, (targets[:1] if still is None else still).repeat(len(frames), 0), STILL
         follow = self._follow(frames, scores, target, last)
-        held, kept = self._held(frames, follow), self._along(scores, follow)
+        held, kept = self._held(frames, follow), self._along(scores, targets)
         second = min(len(frames), math.ceil(self._fps))
 
         def will_do(path: np.ndarray) -> bool:
@@ -160,22 +160,25 @@ class Camera:
         every = np.arange(len(frames))
         along = scores[every, target[:, 0], :], scores[every, :, target[:, 1]]
         bands = {1: _band(along[0], target[:, 1], self.lefts), 0: _band(along[1], target[:, 0], self.tops)}
-        boxed = np.zeros(len(frames), bool)
+        whole = np.array([[0, 0], [self.tops[-1], self.lefts[-1]]])
+        ranges = np.tile(whole[None], (len(frames), 1, 1)).astype(np.float64)
         for number, frame in enumerate(frames):
             at = self.tops[target[number, 0]], self.lefts[target[number, 1]]
-            held = self._boxes_at(frame, *at)
-            boxed[number] = bool(held)
-            for box in held:
-                least, most = self._range(box)
-                for axis, band in bands.items():
-                    band[number] = np.clip(band[number], least[axis], most[axis])
+            for box in self._boxes_at(frame, *at):
+                ranges[number] = np.clip(ranges[number], *self._range(box))
         paths = []
         for axis, places in enumerate((self.tops, self.lefts)):
             before = np.empty(0) if self._path is None else self._path[:, axis]
             acceleration = MAX_ACCELERATION / self._fps**2
-            band = np.clip(bands[axis], 0, places[-1]) / self._longest
-            free = places[-1] / self._longest
-            path = steady_path(band, boxed, free, self._fps, acceleration, before / self._longest, not last)
+            path = steady_path(
+                bands[axis] / self._longest,
+                ranges[:, :, axis] / self._longest,
+                places[-1] / self._longest,
+                self._fps,
+                acceleration,
+                before / self._longest,
+                not last,
+            )
             paths.append(path * self._longest)
         return np.clip(np.stack(paths, -1), 0, [self.tops[-1], self.lefts[-1]])
 

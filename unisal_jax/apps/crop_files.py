@@ -16,7 +16,8 @@ import numpy as np
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.crop import Aspect, Crop, best_crop
 from unisal_jax.apps.crop_film import Film, Still, write_films
-from unisal_jax.apps.keep import Faces, KeepBoxes
+from unisal_jax.apps.faces import Faces
+from unisal_jax.apps.keep import KeepBoxes
 from unisal_jax.apps.poster import Poster
 from unisal_jax.apps.shots import Shot, VideoCrops
 from unisal_jax.documents import rounded, write_json

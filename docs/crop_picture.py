@@ -17,10 +17,11 @@ from unisal_jax.samples import CLIP_FPS, CLIP_SIZE, moving_clip, photograph_path
 GAP, RED = 6, (230, 30, 30)
 
 photograph = read_image(photograph_path())
-# A second shot: the camera moves to the right, and its subject to the left.
-height, width = 203, 360
-starts = np.linspace(0, photograph.shape[1] - width, 60).round().astype(int)
-pan = [resize_frame(photograph[20 : 20 + height, left : left + width], CLIP_SIZE) for left in starts]
+# A second shot: the camera moves to the right, where the wall goes on, and its subject to the left.
+height, width, way = 270, 480, 200
+wall = cv2.copyMakeBorder(photograph, 0, 0, 0, width + way - photograph.shape[1], cv2.BORDER_REPLICATE)
+starts = np.linspace(0, way, 60).round().astype(int)
+pan = [resize_frame(wall[20 : 20 + height, left : left + width], CLIP_SIZE) for left in starts]
 model = unisal_jax.load()
 detector = CutDetector()
 cuts, frames, densities = [], [], []

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unisal_jax.apps.boxes import Box, integral, share
-from unisal_jax.apps.crop import best_crop, crop_size, window_shares
+from unisal_jax.apps.boxes import Box, integral, share, window_shares
+from unisal_jax.apps.crop import best_crop, crop_size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video

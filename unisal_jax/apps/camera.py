@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unisal_jax.apps.boxes import Box
+from unisal_jax.apps.boxes import Box, window_shares
 from unisal_jax.apps.steady import steady_path
 from unisal_jax.apps.track import best_path, best_place
 from unisal_jax.domains import Size
@@ -26,13 +26,16 @@ _GRID = 128
 # The window's greatest speed, in longer sides a second: fast enough to cross the picture in a second.
 _MAX_SPEED = 1.0
 # The greatest change of speed, in longer sides a second squared.
-MAX_ACCELERATION = 1.5
+MAX_ACCELERATION = 2.0
 # Holding a must-keep box in a frame is worth as much as all attention of a hundred; cutting one costs half.
 _BOX_HELD, _BOX_CUT = 100.0, 50.0
 # The band that a path keeps within: places that hold the followed path's attention less this share of all.
-_BAND = 0.05
-# A calmer path may keep less attention than following does: by this on the mean, and in the worst second.
-_LESS, _LESS_IN_A_SECOND = 0.03, 0.1
+_BAND = 0.03
+# What lies in the middle of the window, so much of its sides, counts double: an operator leaves room around a
+# subject, and a subject on the rim is cut.
+_MIDDLE = 0.6
+# A calmer path may keep less attention than the path that is followed: on the mean, and in the worst second.
+_LESS, _LESS_IN_A_SECOND = 0.02, 0.04
 # An even pan is looked for between so many places along each axis.
 _PAN_ENDS = 24
 # Positions before a stretch that its path continues.
@@ -40,10 +43,17 @@ _BEFORE = 3
 
 
 class Frame(NamedTuple):
-    """A frame: shares of attention in the window at all places, [rows, columns], and its must-keep boxes."""
+    """What a camera knows of a frame.
+
+    Attributes:
+      attention: shares of attention in the window at all its places, float32 [rows, columns].
+      framed: the same, less where attention is near the window's rim.
+      boxes: not to be cut.
+    """
 
     attention: np.ndarray
-    boxes: tuple[Box, ...] = ()
+    framed: np.ndarray
+    boxes: tuple[Box, ...]
 
 
 class Camera:
@@ -61,7 +71,7 @@ class Camera:
     """
 
     def __init__(self, size: Size, window: Size, fps: float, smoothness: float):
-        self.window = window
+        self.window, self._size = window, size
         self._longest, self._fps, self._smoothness = max(size), fps, smoothness
         self.tops, self.lefts = (
             _grid(side - part, self._longest) for side, part in zip(size, window, strict=True)
@@ -69,6 +79,22 @@ class Camera:
         self._prices = self._price(self.tops), self._price(self.lefts)
         self._path: np.ndarray | None = None
         self._place: tuple[int, int] | None = None
+
+    def frame(self, sums: np.ndarray, boxes: tuple[Box, ...]) -> Frame:
+        """What is kept of a frame, from the sums of its density, of any size (`integral`), and its boxes."""
+        attention = window_shares(sums, self._size, self.window, self.tops, self.lefts)
+        # Along a side that the window spans whole there is no rim.
+        middle = [
+            part if part == side else max(1, round(part * _MIDDLE))
+            for part, side in zip(self.window, self._size, strict=True)
+        ]
+        tops, lefts = (
+            places + (part - inner) // 2
+            for places, part, inner in zip((self.tops, self.lefts), self.window, middle, strict=True)
+        )
+        inside = window_shares(sums, self._size, (middle[0], middle[1]), tops, lefts)
+        framed = (attention + inside) / 2
+        return Frame(attention.astype(np.float32), framed.astype(np.float32), boxes)
 
     def cut(self) -> None:
         """The next stretch begins a new shot."""
@@ -101,7 +127,7 @@ class Camera:
         if len(frames) <= _BEFORE and self._path is None:
             return target, (targets[:1] if still is None else still).repeat(len(frames), 0), STILL
         follow = self._follow(frames, scores, target, last)
-        held, kept = self._held(frames, follow), self._along(scores, follow)
+        held, kept = self._held(frames, follow), self._along(scores, targets)
         second = min(len(frames), math.ceil(self._fps))
 
         def will_do(path: np.ndarray) -> bool:
@@ -135,10 +161,10 @@ class Camera:
         return self._smoothness * (np.arange(reach + 1) * step * self._fps) ** 2
 
     def _scores(self, frame: Frame) -> np.ndarray:
-        """Attention, and what boxes are worth, at all places."""
+        """What is framed, and what boxes are worth, at all places."""
         if not frame.boxes:
-            return frame.attention
-        return frame.attention + box_scores(frame.boxes, self.window, self.tops, self.lefts)
+            return frame.framed
+        return frame.framed + box_scores(frame.boxes, self.window, self.tops, self.lefts)
 
     def _still(self, frames: Sequence[Frame], scores: np.ndarray) -> np.ndarray | None:
         """The best place [1, 2] to stand still at; None where the camera is moving."""
@@ -160,22 +186,25 @@ class Camera:
         every = np.arange(len(frames))
         along = scores[every, target[:, 0], :], scores[every, :, target[:, 1]]
         bands = {1: _band(along[0], target[:, 1], self.lefts), 0: _band(along[1], target[:, 0], self.tops)}
-        boxed = np.zeros(len(frames), bool)
+        whole = np.array([[0, 0], [self.tops[-1], self.lefts[-1]]])
+        ranges = np.tile(whole[None], (len(frames), 1, 1)).astype(np.float64)
         for number, frame in enumerate(frames):
             at = self.tops[target[number, 0]], self.lefts[target[number, 1]]
-            held = self._boxes_at(frame, *at)
-            boxed[number] = bool(held)
-            for box in held:
-                least, most = self._range(box)
-                for axis, band in bands.items():
-                    band[number] = np.clip(band[number], least[axis], most[axis])
+            for box in self._boxes_at(frame, *at):
+                ranges[number] = np.clip(ranges[number], *self._range(box))
         paths = []
         for axis, places in enumerate((self.tops, self.lefts)):
             before = np.empty(0) if self._path is None else self._path[:, axis]
             acceleration = MAX_ACCELERATION / self._fps**2
-            band = np.clip(bands[axis], 0, places[-1]) / self._longest
-            free = places[-1] / self._longest
-            path = steady_path(band, boxed, free, self._fps, acceleration, before / self._longest, not last)
+            path = steady_path(
+                bands[axis] / self._longest,
+                ranges[:, :, axis] / self._longest,
+                places[-1] / self._longest,
+                self._fps,
+                acceleration,
+                before / self._longest,
+                not last,
+            )
             paths.append(path * self._longest)
         return np.clip(np.stack(paths, -1), 0, [self.tops[-1], self.lefts[-1]])
 

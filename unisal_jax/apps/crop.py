@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unisal_jax.apps.boxes import Box, integral, share
+from unisal_jax.apps.boxes import Box, integral, share, window_shares
 from unisal_jax.apps.camera import box_scores
 from unisal_jax.apps.track import best_place
 from unisal_jax.domains import Size
@@ -91,25 +91,3 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Se
         scores += box_scores(boxes, (height, width), tops, lefts)
     top, left = best_place(scores)
     return Crop(Box(left, top, width, height), share(sums, Box(left, top, across[1], across[0])))
-
-
-def window_shares(
-    sums: np.ndarray, size: Size, window: Size, tops: np.ndarray, lefts: np.ndarray
-) -> np.ndarray:
-    """Shares of attention in a window at places, float64 [tops, lefts].
-
-    Args:
-      sums: of a density of any size, as `integral` gives.
-      size: (height, width) of the picture, in whose pixels the window and the places are.
-    """
-    bands = _sums_at(sums, tops + window[0], size[0]) - _sums_at(sums, tops, size[0])
-    columns = bands.T
-    return (_sums_at(columns, lefts + window[1], size[1]) - _sums_at(columns, lefts, size[1])).T
-
-
-def _sums_at(sums: np.ndarray, places: np.ndarray, side: int) -> np.ndarray:
-    """Cumulative sums [n + 1, m] at places 0 to `side`, where n is the side: between, they are linear."""
-    at = np.asarray(places) * ((len(sums) - 1) / side)
-    first = np.minimum(at.astype(int), len(sums) - 2)
-    part = (at - first)[:, None]
-    return sums[first] if not part.any() else sums[first] * (1 - part) + sums[first + 1] * part

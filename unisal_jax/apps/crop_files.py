@@ -16,13 +16,13 @@ import numpy as np
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.crop import Aspect, Crop, best_crop
 from unisal_jax.apps.crop_film import Film, Still, write_films
-from unisal_jax.apps.keep import Faces, KeepBoxes
+from unisal_jax.apps.faces import Faces
+from unisal_jax.apps.keep import KeepBoxes
 from unisal_jax.apps.poster import Poster
 from unisal_jax.apps.shots import Shot, VideoCrops
 from unisal_jax.documents import rounded, write_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.film_options import DEFAULT_ENCODING, WHOLE, Encoding, Part
 from unisal_jax.media.images import read_profile, write_png
 from unisal_jax.media.sources import Source
@@ -208,8 +208,8 @@ class _Track:
 
     def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         frame, cut = predicted.frame, predicted.begins_shot
-        log_density = resize_log_density(predicted.log_density, frame.size)
-        density = np.exp(log_density, out=log_density)
+        # At the size that the network saw: smooth enough for windows, and much less to add up.
+        density = np.exp(predicted.log_density)
         rgb = frame.rgb() if self._boxes.looks or self._poster is not None else None
         boxes = self._boxes.add(rgb, len(self.times), seconds, cut)
         self.times.append(seconds)

@@ -1,26 +1,16 @@
-"""Must-keep boxes: from a table, and faces found by OpenCV's YuNet."""
+"""Must-keep boxes from a table."""
 
 import re
 from collections import defaultdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.regions import Region, check_regions, region_of
 from unisal_jax.domains import Size
-from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.errors import UnisalError
 from unisal_jax.tables import read_table
-
-FACE_MODEL_ADVICE = (
-    "get face_detection_yunet_2023mar.onnx (MIT licence) from OpenCV Zoo: "
-    "https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
-)
-# Faces are looked for in frames of this longer side, so many times a second, and kept with a margin: YuNet's
-# boxes end at the chin and the hairline, and a face moves until it is looked for again.
-_FACE_SIDE, _FACE_RATE, _FACE_MARGIN = 640, 8.0, 0.15
-_FACE_SCORE = 0.7
 
 
 class KeepBoxes:
@@ -89,59 +79,3 @@ def _between(track: dict[float, Box], time: float, half: float) -> Box | None:
         [[getattr(track[each], side) for side in ("left", "top", "width", "height")] for each in times]
     )
     return Box(*(round(float(np.interp(time, times, side))) for side in sides.T))
-
-
-class Faces:
-    """Finds faces in frames, every few of them; between, they stay where they were.
-
-    Args:
-      model: YuNet's file.
-      fps: frames a second.
-    Raises:
-      UnisalError: the file is not there, or not such a model.
-    """
-
-    def __init__(self, model: Path, fps: float):
-        if not model.is_file():
-            raise UnisalError(f"{model}: no such file; {FACE_MODEL_ADVICE}")
-        try:
-            self._detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), _FACE_SCORE)
-        except cv2.error as error:
-            reason = one_line(error)
-            raise UnisalError(
-                f"{model}: not a model that finds faces ({reason}); {FACE_MODEL_ADVICE}"
-            ) from error
-        self._model = model
-        self._every = max(1, round(fps / _FACE_RATE))
-        self._age = 0
-        self._faces: tuple[Box, ...] = ()
-
-    def add(self, frame: np.ndarray, cut: bool = False) -> tuple[Box, ...]:
-        """The faces in the next frame, uint8 RGB [height, width, 3]; `cut`: it begins a new shot."""
-        if cut or self._age % self._every == 0:
-            self._age = 0
-            self._faces = self._find(frame)
-        self._age += 1
-        return self._faces
-
-    def _find(self, frame: np.ndarray) -> tuple[Box, ...]:
-        height, width = frame.shape[:2]
-        share = min(1.0, _FACE_SIDE / max(height, width))
-        size = max(1, round(width * share)), max(1, round(height * share))
-        small = cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
-        try:
-            self._detector.setInputSize(size)
-            _, found = self._detector.detect(small)
-        except cv2.error as error:
-            reason = one_line(error)
-            raise UnisalError(
-                f"{self._model}: not a model that finds faces ({reason}); {FACE_MODEL_ADVICE}"
-            ) from error
-        boxes = []
-        for left, top, wide, high in found[:, :4] / share if found is not None else ():
-            across, down = _FACE_MARGIN * wide, _FACE_MARGIN * high
-            first = round(max(left - across, 0)), round(max(top - down, 0))
-            last = round(min(left + wide + across, width)), round(min(top + high + down, height))
-            if last[0] > first[0] and last[1] > first[1]:
-                boxes.append(Box(*first, last[0] - first[0], last[1] - first[1]))
-        return tuple(boxes)

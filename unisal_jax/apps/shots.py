@@ -9,7 +9,7 @@ import numpy as np
 
 from unisal_jax.apps.boxes import Box, integral
 from unisal_jax.apps.camera import KINDS, Camera, Frame
-from unisal_jax.apps.crop import Aspect, Crop, crop_size, window_shares
+from unisal_jax.apps.crop import Aspect, Crop, crop_size
 from unisal_jax.apps.split import Kept, Split, find_split, keep
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
@@ -72,11 +72,11 @@ class VideoCrops:
     """Takes a video's densities one by one and returns its crops, with a window that moves gently.
 
     In each shot the window stands still, pans evenly, or follows the attention: `camera.py` has the rule.
-    What is followed is the path that maximises the sum over frames of its share of attention less
-    `smoothness` times its speed squared, in the picture's longer sides a second; it is found by Viterbi's
-    algorithm over a grid of at most 129 places a side. In each second the window's speed changes by at most
-    1.5 longer sides a second. Memory is bounded: in long shots a place is settled with at least 256 frames of
-    foresight, and densities are not kept.
+    What is followed is the path that maximises the sum over frames of its share of attention, in which the
+    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the picture's
+    longer sides a second. It is found by Viterbi's algorithm over a grid of at most 129 places a side. The
+    window's speed changes by at most two longer sides a second in each second. Memory is bounded: in long
+    shots a place is settled with at least 256 frames of foresight, and densities are not kept.
 
     Attributes:
       window: (height, width) of the crops.
@@ -133,9 +133,7 @@ class VideoCrops:
         settled = []
         if cut and self._frames:
             settled = self._end_shot()
-        camera = self._camera
-        shares = window_shares(sums, self._size, self.window, camera.tops, camera.lefts)
-        self._frames.append(Frame(shares.astype(np.float32), boxes))
+        self._frames.append(self._camera.frame(sums, boxes))
         if self._may_split:
             self._kept.append(keep(density, boxes))
         if len(self._frames) == 2 * FORESIGHT:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from unisal_jax.apps.boxes import Box, integral
+from unisal_jax.apps.boxes import Box, integral, window_shares
 from unisal_jax.apps.camera import KINDS, Camera, Frame
-from unisal_jax.apps.crop import Aspect, Crop, crop_size, window_shares
+from unisal_jax.apps.crop import Aspect, Crop, crop_size
 from unisal_jax.domains import Size
 
 # Densities are kept until their shot is settled, at this length of the longer side.
@@ -93,15 +93,14 @@ class Split:
         # A view: what is set through it is set in the density.
         other = np.moveaxis(density, self._axis, 0)
         other[slice(None, at) if second else slice(at, None)] = 0
-        camera = self._cameras[second]
-        shares = window_shares(cv2.integral(density), self._size, camera.window, camera.tops, camera.lefts)
         middle = divider * self._size[self._axis]
 
         def mine(box: Box) -> bool:
             centre = box.left + box.width / 2 if self._axis else box.top + box.height / 2
             return (centre >= middle) == second
 
-        return Frame(shares.astype(np.float32), tuple(box for box in frame.boxes if mine(box)))
+        boxes = tuple(box for box in frame.boxes if mine(box))
+        return self._cameras[second].frame(cv2.integral(density), boxes)
 
     def _crop(self, frame: Kept, first: np.ndarray, second: np.ndarray) -> Crop:
         height, width = self._cameras[0].window

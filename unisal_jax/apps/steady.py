@@ -26,7 +26,7 @@ def steady_path(
 
     Args:
       band: (lowest, highest) position wanted in each frame, float [frames, 2].
-      strict: where being outside of the band costs most, bool [frames].
+      strict: the same, for what is wanted above all.
       free: the path stays between 0 and this.
       fps: frames a second.
       most: the greatest second difference of the path.
@@ -37,34 +37,41 @@ def steady_path(
     """
     if free == 0:
         return np.zeros(len(band))
-    known = len(before)
-    count = known + len(band)
+    known, count = len(before), len(before) + len(band)
     differences = [sparse.identity(count, format="csr")]
     for order in range(min(len(_WEIGHTS), count - 1)):
         step = sparse.diags([-1.0, 1.0], [0, 1], shape=(count - order - 1, count - order))
         differences.append(step @ differences[-1])
-    # Variables: the positions, how far each is outside, and the absolute values of the differences.
-    blocks = [[differences[0], -differences[0]], [-differences[0], -differences[0]]]
-    outside = np.concatenate([np.zeros(known), np.where(strict, _OUTSIDE_STRICT, _OUTSIDE)])
-    prices = [np.zeros(count), outside * _RATE / fps]
-    most_of = [np.full(count, free), np.full(count, np.inf)]
+    # Variables: the positions, how far each is outside of both bands, and the absolute values of differences.
+    # (left, above, below): left @ positions - above and below - left @ positions bound such a variable.
+    positions = sparse.identity(count)
+    blocks, prices, greatest = [], [np.zeros(count)], [np.full(count, free)]
+    for wanted, price in ((band, _OUTSIDE), (strict, _OUTSIDE_STRICT)):
+        low, high = (np.concatenate([before, wanted[:, side]]) for side in (0, 1))
+        blocks.append((positions, high, low))
+        prices.append(np.full(count, price * _RATE / fps))
+        greatest.append(np.full(count, np.inf))
     for order, each in enumerate(differences[1:], 1):
         rows = each.shape[0]
-        padding = [None] * order
-        for sign in (1.0, -1.0):
-            blocks.append([sign * each, *padding, -sparse.identity(rows)])
+        blocks.append((each, np.zeros(rows), np.zeros(rows)))
         prices.append(np.full(rows, _WEIGHTS[order - 1] * (fps / _RATE) ** order))
-        most_of.append(np.full(rows, most if order == 2 else np.inf))
-    if rest:
-        most_of[2][-1] = 0
-    width = len(differences) + 1
-    matrix = sparse.bmat([row + [None] * (width - len(row)) for row in blocks], format="csc")
-    low, high = (np.concatenate([before, band[:, side]]) for side in (0, 1))
-    limits = np.concatenate([high, -low, np.zeros(matrix.shape[0] - 2 * count)])
-    least, greatest = np.zeros(matrix.shape[1]), np.concatenate(most_of)
-    least[:known] = greatest[:known] = before
+        greatest.append(np.full(rows, most if order == 2 else np.inf))
+        if rest and order == 1:
+            greatest[-1][-1] = 0
+    table, limits = [], []
+    for number, (left, above, below) in enumerate(blocks):
+        other = [None] * len(blocks)
+        other[number] = -sparse.identity(left.shape[0])
+        table += [[left, *other], [-left, *other]]
+        limits += [above, -below]
+    bounds = np.stack([np.zeros(sum(map(len, greatest))), np.concatenate(greatest)], -1)
+    bounds[:known] = before[:, None]
     solved = linprog(
-        np.concatenate(prices), matrix, limits, bounds=np.stack([least, greatest], -1), method="highs-ds"
+        np.concatenate(prices),
+        sparse.bmat(table, format="csc"),
+        np.concatenate(limits),
+        bounds=bounds,
+        method="highs-ds",
     )
     if solved.x is None:
         raise UnisalError(f"the window's path: {solved.message}")

@@ -9,17 +9,15 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.crop import Aspect, Crop, best_crop
-from unisal_jax.apps.crop_film import Film, Still, write_films
 from unisal_jax.apps.faces import Faces
 from unisal_jax.apps.keep import KeepBoxes
 from unisal_jax.apps.poster import Poster
-from unisal_jax.apps.shots import Shot, VideoCrops
 from unisal_jax.documents import rounded, write_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
@@ -33,6 +31,9 @@ from unisal_jax.predict.records import forget
 from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
 KINDS = ("json", "crop", "poster")
+
+if TYPE_CHECKING:
+    from unisal_jax.apps.shots import Shot, VideoCrops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,10 @@ class CropFiles:
     @contextlib.contextmanager
     def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
         """Takes a video's predictions; at the end writes its boxes and crops it."""
+        # Late: images need neither FFmpeg nor SciPy, whose imports take half a second.
+        from unisal_jax.apps.crop_film import Film, Still, write_films
+        from unisal_jax.apps.shots import VideoCrops
+
         fps, size = film.fps or DEFAULT_FPS, film.size
         squeeze = float(film.look.pixel_aspect)
         windows = [
@@ -201,7 +206,7 @@ class _MustKeep:
 class _Track:
     """Collects the crops of a video: a few numbers a frame."""
 
-    def __init__(self, windows: list[VideoCrops], boxes: _MustKeep, poster: Poster | None):
+    def __init__(self, windows: "list[VideoCrops]", boxes: _MustKeep, poster: Poster | None):
         self._windows, self._boxes, self._poster = windows, boxes, poster
         self._settled: list[list[Crop]] = [[] for _ in windows]
         self.times: list[float | None] = []
@@ -231,7 +236,7 @@ def _facts(crop: Crop) -> dict[str, Any]:
     return {**facts, "boxes": [crop.box.to_json(), crop.second.to_json()]}
 
 
-def _shot(shot: Shot, times: list[float | None]) -> dict[str, Any]:
+def _shot(shot: "Shot", times: list[float | None]) -> dict[str, Any]:
     facts = {
         "attention": rounded(shot.attention),
         "first_frame": shot.first + 1,

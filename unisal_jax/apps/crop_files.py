@@ -153,7 +153,7 @@ class CropFiles:
         if self.keep is not None:
             self.keep.check(size)
         faces = Faces(self.face_model, fps) if self.face_model is not None else None
-        return _MustKeep(self.keep, faces, fps)
+        return _MustKeep(self.keep, faces, size)
 
     def _about(self, about: dict, aspect: Aspect) -> dict:
         return {**about, "aspect": list(aspect), "scale": self.scale}
@@ -185,8 +185,8 @@ def aspect_suffix(aspect: Aspect) -> str:
 class _MustKeep:
     """The must-keep boxes of frame after frame."""
 
-    def __init__(self, keep: KeepBoxes | None, faces: Faces | None, fps: float):
-        self._keep, self._faces, self._step = keep, faces, 1 / fps
+    def __init__(self, keep: KeepBoxes | None, faces: Faces | None, size: Size):
+        self._keep, self._faces, self._size = keep, faces, size
 
     @property
     def looks(self) -> bool:
@@ -196,8 +196,7 @@ class _MustKeep:
     def add(self, frame: np.ndarray | None, number: int, seconds: float | None, cut: bool) -> tuple[Box, ...]:
         boxes: tuple[Box, ...] = ()
         if self._keep is not None:
-            shown = number * self._step if seconds is None else seconds
-            boxes += self._keep.at(number, shown, self._step)
+            boxes += self._keep.at(number + 1, seconds, self._size)
         if self._faces is not None and frame is not None:
             boxes += self._faces.add(frame, cut)
         return boxes

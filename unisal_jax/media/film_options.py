@@ -21,8 +21,8 @@ WHOLE = Part()
 
 
 REAL_TIME = "realtime"
-"""x264's "veryfast" with the quickest search for motion and whole blocks: on two films, one with grain and
-one without, 41 and 52% less processor time for 7% more and 3% less size, at 0.2 dB less."""
+"""x264's "veryfast" with the quickest search for motion, whole blocks and no B-frames: on two films, one with
+grain and one without, 57% less processor time for 48 and 18% more size, at PSNRs within 0.2 dB."""
 
 
 @dataclasses.dataclass(frozen=True)

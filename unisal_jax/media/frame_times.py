@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: whether they come at equal steps, as what we write shows them."""
+"""When the frames of a video are shown: whether they come at equal steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -197,6 +197,7 @@ def _coding(encoding: Encoding) -> _Coding:
         options = {"crf": f"{encoding.quality:g}", "preset": encoding.preset}
         if encoding.preset == REAL_TIME:
             options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1", "partitions": "none"}
+            options |= {"bf": "0", "weightp": "none"}
         return _Coding("mp4", "libx264", options, _HALVED)
     # Builds of FFmpeg without GPL parts have no x264.
     quality = {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}

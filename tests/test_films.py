@@ -130,6 +130,87 @@ def test_a_part_of_a_film(tmp_path):
     assert got["chapters"] == [(0.0, {"title": "One"}), (pytest.approx(0.32), {"title": "Two"})]
 
 
+@pytest.mark.parametrize("name", ["film.ts", "film.mpg", "film.flv", "film.mkv"])
+def test_a_part_begins_at_its_frame_in_any_format(tmp_path, name):
+    """Some formats do not know their key frames: what is decoded after a seek may begin too late.
+
+    And H.264 in MPEG-PS has a time for some frames alone.
+    """
+    film = made_film(tmp_path / name, range(0, 2400, 40), sound=(), time_base=Fraction(1, 25))
+    with open_video(film) as reader:
+        frames = list(reader)
+    assert len(frames) == 60
+    for start in (0.1, 1.2, 2.3):
+        with open_video(film, Part(start)) as reader:
+            rest = list(reader)
+            assert reader.times[0] == pytest.approx(-(-start // 0.04) * 0.04, abs=1e-6)
+        assert len(rest) == 60 - round(reader.times[0] / 0.04)
+        for one, other in zip(rest, frames[-len(rest) :], strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(UnisalError, match=r"no frame is shown from 2\.5 s on"):
+        open_video(film, Part(2.5))
+
+
+def test_a_recording_whose_clock_does_not_begin_at_0(tmp_path):
+    """A film that is made of it begins at once, also where the clock passes its last number."""
+    ticks_a_wrap = 2**33 / 90
+    for start in (10_000, round(ticks_a_wrap) - 300):
+        film = made_film(tmp_path / "film.ts", times=[start + time for time in TIMES], sound=())
+        copied(film, tmp_path / "copy.mp4")
+        assert facts(tmp_path / "copy.mp4")["times"] == pytest.approx(
+            [time / 1000 for time in TIMES], abs=1e-4
+        )
+
+
+def test_recordings_that_were_joined(tmp_path):
+    """The clock of the second one begins anew; pictures and sound go on."""
+    shown = range(0, 800, 40)
+    one = made_film(tmp_path / "one.ts", shown, sound=("ac3",))
+    (tmp_path / "two.ts").write_bytes(2 * one.read_bytes())
+    times = copied(tmp_path / "two.ts", tmp_path / "copy.mp4")
+    assert times == pytest.approx([time / 1000 for time in range(0, 1600, 40)], abs=1e-4)
+    got, sound = facts(tmp_path / "copy.mp4"), facts(one)["sound"][0]
+    assert np.diff(got["times"]) == pytest.approx(np.diff(times), abs=1e-4)
+    (both,) = got["sound"]
+    assert [data for _, data in both] == 2 * [data for _, data in sound]
+    assert np.diff([time for time, _ in both]) == pytest.approx(both[1][0] - both[0][0], abs=1e-4)
+
+
+def test_sound_whose_times_stand_still(tmp_path):
+    """FFmpeg refuses a packet that is decoded no later than the one before."""
+    film, broken = made_film(tmp_path / "film.mkv", sound=("aac",)), tmp_path / "broken.mkv"
+    with av.open(str(film)) as source, av.open(str(broken), "w") as target:
+        tracks = {each.index: target.add_stream_from_template(each) for each in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream_index]
+                if packet.stream.type == "audio" and packet.dts > 100:
+                    packet.dts = packet.pts = packet.pts // 100 * 100 + packet.pts % 100 // 50
+                target.mux(packet)
+    copied(broken, tmp_path / "copy.mp4")
+    (before,), (after,) = facts(broken)["sound"], facts(tmp_path / "copy.mp4")["sound"]
+    assert len({time for time, _ in before}) < len(before)
+    assert [data for _, data in after] == [data for _, data in before]
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("png", "rgb24"), ("png", "gray"), ("libx264rgb", "rgb24")])
+def test_rgb_and_grey_that_are_tagged_as_full_range(tmp_path, codec, pixels):
+    rows, columns = np.indices(SIZE)
+    image = np.stack([rows * 5, columns * 3, 200 - rows] if pixels != "gray" else [columns * 3] * 3, -1)
+    with av.open(str(tmp_path / "film.mov"), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = pixels
+        frame = av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24").reformat(format=pixels)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    copied(tmp_path / "film.mov", tmp_path / "copy.mp4")
+    with open_video(tmp_path / "copy.mp4") as reader:
+        colours = reader.info.look.colours
+        assert np.abs(next(reader).astype(int) - image).mean() < 3
+    assert (colours.matrix, colours.range) == ((2, 2) if pixels == "gray" else (1, 1))
+
+
 @pytest.mark.parametrize(("part", "says"), [(Part(9.0), "from 9 s on"), (Part(1.0, 2.0), "before 2 s")])
 def test_a_part_that_is_not_there(tmp_path, part, says):
     film = made_film(tmp_path / "film.mp4", sound=())

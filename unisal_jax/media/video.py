@@ -72,9 +72,12 @@ class VideoReader:
         self.size = self._first.size
         origin = None
         if source.path is not None or source.tick is not None:
-            begins = (self._start or 0.0) + part.start if part.start > 0 else 0.0
-            ends = None if part.end is None else (self._start or 0.0) + part.end
-            origin = Origin(source.path, begins, ends, source.tick)
+            start = self._start or 0.0
+            begins = start + part.start if part.start > 0 else None
+            # Sound before the first frame is kept; a clock that shows less than 0 has been wrapped around.
+            zero = min(max(source.clock, 0.0), start) if begins is None else begins
+            ends = None if part.end is None else start + part.end
+            origin = Origin(source.path, zero, begins, ends, source.tick)
         self.info = FilmInfo(self.size, self.fps, first.look, origin)
 
     def __iter__(self) -> Iterator[np.ndarray]:

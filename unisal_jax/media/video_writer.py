@@ -74,6 +74,7 @@ class VideoWriter:
         film, coding = film or FilmInfo(size), coding or _coding(encoding)
         if coding.codec == "mpeg4" and self._tick.denominator > _MAX_MPEG4_TICKS:
             self._tick = Fraction(1, _MAX_MPEG4_TICKS)
+        self._step = max(round(1 / (rate * self._tick)), 1)
         self._context = _encoding(self._path, size, rate, self._tick, film, coding)
 
     def __enter__(self) -> Self:
@@ -111,8 +112,11 @@ class VideoWriter:
         self._encode(frame_of_planes(planes), seconds, duration)
 
     def _encode(self, frame: av.VideoFrame, seconds: float | None, duration: float | None) -> None:
-        begins = self._origin.begins if self._origin is not None else 0.0
-        at = self._last + 1 if seconds is None else round((seconds - begins) / self._tick)
+        zero = self._origin.zero if self._origin is not None else 0.0
+        if seconds is not None:
+            at = round((seconds - zero) / self._tick)
+        else:
+            at = self._last + self._step if self._last >= 0 else 0
         # Times that stand still or go back are none that a player could show.
         self._last = frame.pts = max(at, self._last + 1)
         frame.time_base = self._tick

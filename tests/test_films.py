@@ -16,7 +16,7 @@ from unisal_jax.media.film_options import Drawing, Encoding, Part
 from unisal_jax.media.frames import Planes
 from unisal_jax.media.lanczos import resize_planes
 from unisal_jax.media.overlay import PlanesHeat, density_levels, overlay
-from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.media.video_source import FilmInfo, Origin
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.video_outputs import VideoOutputs
@@ -211,10 +211,17 @@ def test_rgb_and_grey_that_are_tagged_as_full_range(tmp_path, codec, pixels):
     assert (colours.matrix, colours.range) == ((2, 2) if pixels == "gray" else (1, 1))
 
 
+def test_a_part_after_the_sound_has_ended(tmp_path):
+    film = made_film(tmp_path / "film.mp4", range(0, 1200, 40), sound=("aac",))
+    assert len(copied(film, tmp_path / "copy.mp4", Part(start=0.9))) == 7
+    got = facts(tmp_path / "copy.mp4")
+    assert len(got["times"]) == 7 and not any(got["sound"])
+
+
 @pytest.mark.parametrize(("part", "says"), [(Part(9.0), "from 9 s on"), (Part(1.0, 2.0), "before 2 s")])
 def test_a_part_that_is_not_there(tmp_path, part, says):
     film = made_film(tmp_path / "film.mp4", sound=())
-    with pytest.raises(UnisalError, match=rf"film: no frame is shown.*{says}"):
+    with pytest.raises(UnisalError, match=rf"film\.mp4: no frame is shown.*{says}"):
         open_video(film, part)
 
 
@@ -349,6 +356,24 @@ def test_times_that_stand_still(tmp_path):
         for seconds in (0.0, 0.04, 0.04, 0.0, 0.2):
             writer.write_planes(planes, seconds)
     assert facts(tmp_path / "film.mp4")["times"] == pytest.approx([0, 0.04, 0.08, 0.12, 0.2])
+
+
+def test_the_finest_of_ticks(tmp_path):
+    """Matroska may count in nanoseconds, of which an MP4 file cannot hold a gap of 5 seconds."""
+    info = FilmInfo(SIZE, origin=Origin(None, 0.0, None, None, Fraction(1, 10**9)))
+    planes = planes_of_rgb(np.zeros((*SIZE, 3), np.uint8))
+    with VideoWriter(tmp_path / "film.mp4", SIZE, 25, info) as writer:
+        for seconds in (0.0, 0.04, 5.0):
+            writer.write_planes(planes, seconds)
+    assert facts(tmp_path / "film.mp4")["times"] == pytest.approx([0, 0.04, 5.0])
+
+
+def test_maps_as_a_film_are_resumed(command, golden_file, tmp_path):
+    film = made_film(tmp_path / "film.mp4", sound=())
+    args = ("predict", film, "--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
+    for kept in ("", ", 1 there already"):
+        status, out, err = command(*args, "--save", "map", "--map-format", "video10", "--resume")
+        assert status == 0 and out.rstrip().endswith(kept), err
 
 
 def test_the_command(command, golden_file, tmp_path):

@@ -59,6 +59,7 @@ class VideoReader:
         self.left_out = source.left_out
         self.notes = source.notes
         self.times: array[float] = array("d")
+        self._place = source.path or name
         self._tick = float(source.tick or 0)
         self._source = source.frames
         # Headers lie about sizes and leave rotation out: the first frame decides.
@@ -68,7 +69,7 @@ class VideoReader:
         self._first: Frame | None = next(self._frames, None)
         if self._first is None:
             self._source.close()
-            raise UnisalError(f"{name}: no frame is shown from {part.start:g} s on{_before(part)}")
+            raise UnisalError(f"{self._place}: no frame is shown from {part.start:g} s on{_before(part)}")
         self.size = self._first.size
         origin = None
         if source.path is not None or source.tick is not None:
@@ -128,7 +129,7 @@ class VideoReader:
         if frame.seconds is not None and self._start is not None:
             return frame.seconds - self._start
         if part.start > 0 or part.end is not None:
-            raise UnisalError(f"{self.name}: does not say when its frames are shown; take all of it")
+            raise UnisalError(f"{self._place}: does not say when its frames are shown; take all of it")
         return 0.0
 
     def steps(self) -> Steps | None:

@@ -27,7 +27,7 @@ TIMES = [0, 40, 80, 120, 160, 500, 540, 580, 620, 700, 740, 780]
 SHOWN_AT = Fraction(1, 1000)
 
 
-def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
+def made_film(path, times=TIMES, sound=("aac", "ac3"), rate=48000, rotation=0, **tags):
     """A film of drifting noise with two sound tracks, two chapters, a title and tags."""
     texture = np.random.default_rng(0).integers(40, 220, (*SIZE, 3), np.uint8)
     with av.open(str(path), "w") as container:
@@ -41,7 +41,7 @@ def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
             setattr(video.codec_context, name, value)
         tracks = []
         for number, codec in enumerate(sound):
-            tracks.append(container.add_stream(codec, rate=48000))
+            tracks.append(container.add_stream(codec, rate=rate))
             tracks[-1].metadata["language"] = ("deu", "fra")[number]
         container.metadata["title"] = "Two tracks"
         container.set_chapters(
@@ -56,9 +56,9 @@ def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         for track in tracks:
-            wave = np.sin(np.arange(38400) / 9).astype(np.float32)[None]
+            wave = np.sin(np.arange(rate * 4 // 5) / 9).astype(np.float32)[None]
             samples = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-            samples.sample_rate = 48000
+            samples.sample_rate = rate
             container.mux(track.encode(samples))
             container.mux(track.encode(None))
     return path
@@ -239,6 +239,20 @@ def test_a_track_that_mp4_cannot_hold_is_told(tmp_path):
         assert reader.left_out == ("sound",)
     copied(film, tmp_path / "copy.mp4")
     assert facts(tmp_path / "copy.mp4")["sound"] == []
+
+
+def test_sound_of_old_files(tmp_path):
+    """PCM in AVI, which does not say which channels it has, is kept; MP3 of 8 kHz is told to be left out."""
+    film = made_film(
+        tmp_path / "film.avi", range(0, 800, 40), sound=("pcm_s16le",), time_base=Fraction(1, 25)
+    )
+    copied(film, tmp_path / "copy.mp4")
+    (before,), (after,) = facts(film)["sound"], facts(tmp_path / "copy.mp4")["sound"]
+    assert b"".join(data for _, data in after) == b"".join(data for _, data in before)
+    film = made_film(tmp_path / "film.mkv", sound=("libmp3lame",), rate=8000)
+    with open_video(film) as reader:
+        assert reader.left_out == ("sound",)
+    copied(film, tmp_path / "copy.mp4")
 
 
 def test_a_turned_film_with_wide_pixels(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
@@ -56,7 +57,7 @@ class Companions:
         self._earliest: dict[int, int] = {}
         for stream in source.streams:
             if stream.type in NAMES and _held(stream):
-                track = container.add_stream_from_template(stream)
+                track = _track_like(stream, container)
                 copy_texts(stream, track)
                 track.disposition = stream.disposition
                 self._tracks[stream.index] = track
@@ -127,7 +128,25 @@ class Companions:
 def _held(stream: Stream) -> bool:
     """Whether an MP4 file can hold a track as it is."""
     context = stream.codec_context
-    return context is not None and context.codec.canonical_name in _mp4_codecs()
+    if context is None or context.codec.canonical_name not in _mp4_codecs():
+        return False
+    # Some formats are refused for what they hold, such as MP3 of 8 kHz.
+    try:
+        with av.open(io.BytesIO(), "w", format="mp4") as container:
+            _track_like(stream, container)
+            container.start_encoding()
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def _track_like(stream: Stream, container: OutputContainer) -> Stream:
+    """A new track for the packets of another file's."""
+    track = container.add_stream_from_template(stream)
+    if isinstance(track, AudioStream) and track.layout.name == f"{track.channels} channels":
+        # Of PCM in AVI the number alone is known. MP4 must say which these are: the usual ones.
+        track.codec_context.layout = f"{track.channels}c"
+    return track
 
 
 @functools.cache

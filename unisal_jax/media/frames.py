@@ -56,7 +56,7 @@ class Frame(Protocol):
 
     Attributes:
         size: (height, width).
-        seconds: when it is shown, by the file's own clock; None where the file does not say.
+        seconds: when it is shown, by the file's own clock (`SteadyClock`); None where the file does not say.
         duration: how long, in seconds; None where the file does not say.
         look: how its pixels are shown.
     """

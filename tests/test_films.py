@@ -16,7 +16,7 @@ from unisal_jax.media.film_options import Drawing, Encoding, Part
 from unisal_jax.media.frames import Planes
 from unisal_jax.media.lanczos import resize_planes
 from unisal_jax.media.overlay import PlanesHeat, density_levels, overlay
-from unisal_jax.media.video_source import FilmInfo
+from unisal_jax.media.video_source import FilmInfo, Origin
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.video_outputs import VideoOutputs
@@ -27,7 +27,7 @@ TIMES = [0, 40, 80, 120, 160, 500, 540, 580, 620, 700, 740, 780]
 SHOWN_AT = Fraction(1, 1000)
 
 
-def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
+def made_film(path, times=TIMES, sound=("aac", "ac3"), rate=48000, rotation=0, **tags):
     """A film of drifting noise with two sound tracks, two chapters, a title and tags."""
     texture = np.random.default_rng(0).integers(40, 220, (*SIZE, 3), np.uint8)
     with av.open(str(path), "w") as container:
@@ -41,7 +41,7 @@ def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
             setattr(video.codec_context, name, value)
         tracks = []
         for number, codec in enumerate(sound):
-            tracks.append(container.add_stream(codec, rate=48000))
+            tracks.append(container.add_stream(codec, rate=rate))
             tracks[-1].metadata["language"] = ("deu", "fra")[number]
         container.metadata["title"] = "Two tracks"
         container.set_chapters(
@@ -56,9 +56,9 @@ def made_film(path, times=TIMES, sound=("aac", "ac3"), rotation=0, **tags):
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         for track in tracks:
-            wave = np.sin(np.arange(38400) / 9).astype(np.float32)[None]
+            wave = np.sin(np.arange(rate * 4 // 5) / 9).astype(np.float32)[None]
             samples = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-            samples.sample_rate = 48000
+            samples.sample_rate = rate
             container.mux(track.encode(samples))
             container.mux(track.encode(None))
     return path
@@ -130,10 +130,98 @@ def test_a_part_of_a_film(tmp_path):
     assert got["chapters"] == [(0.0, {"title": "One"}), (pytest.approx(0.32), {"title": "Two"})]
 
 
+@pytest.mark.parametrize("name", ["film.ts", "film.mpg", "film.flv", "film.mkv"])
+def test_a_part_begins_at_its_frame_in_any_format(tmp_path, name):
+    """Some formats do not know their key frames: what is decoded after a seek may begin too late.
+
+    And H.264 in MPEG-PS has a time for some frames alone.
+    """
+    film = made_film(tmp_path / name, range(0, 2400, 40), sound=(), time_base=Fraction(1, 25))
+    with open_video(film) as reader:
+        frames = list(reader)
+    assert len(frames) == 60
+    for start in (0.1, 1.2, 2.3):
+        with open_video(film, Part(start)) as reader:
+            rest = list(reader)
+            assert reader.times[0] == pytest.approx(-(-start // 0.04) * 0.04, abs=1e-6)
+        assert len(rest) == 60 - round(reader.times[0] / 0.04)
+        for one, other in zip(rest, frames[-len(rest) :], strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(UnisalError, match=r"no frame is shown from 2\.5 s on"):
+        open_video(film, Part(2.5))
+
+
+def test_a_recording_whose_clock_does_not_begin_at_0(tmp_path):
+    """A film that is made of it begins at once, also where the clock passes its last number."""
+    ticks_a_wrap = 2**33 / 90
+    for start in (10_000, round(ticks_a_wrap) - 300):
+        film = made_film(tmp_path / "film.ts", times=[start + time for time in TIMES], sound=())
+        copied(film, tmp_path / "copy.mp4")
+        assert facts(tmp_path / "copy.mp4")["times"] == pytest.approx(
+            [time / 1000 for time in TIMES], abs=1e-4
+        )
+
+
+def test_recordings_that_were_joined(tmp_path):
+    """The clock of the second one begins anew; pictures and sound go on."""
+    shown = range(0, 800, 40)
+    one = made_film(tmp_path / "one.ts", shown, sound=("ac3",))
+    (tmp_path / "two.ts").write_bytes(2 * one.read_bytes())
+    times = copied(tmp_path / "two.ts", tmp_path / "copy.mp4")
+    assert times == pytest.approx([time / 1000 for time in range(0, 1600, 40)], abs=1e-4)
+    got, sound = facts(tmp_path / "copy.mp4"), facts(one)["sound"][0]
+    assert np.diff(got["times"]) == pytest.approx(np.diff(times), abs=1e-4)
+    (both,) = got["sound"]
+    assert [data for _, data in both] == 2 * [data for _, data in sound]
+    assert np.diff([time for time, _ in both]) == pytest.approx(both[1][0] - both[0][0], abs=1e-4)
+
+
+def test_sound_whose_times_stand_still(tmp_path):
+    """FFmpeg refuses a packet that is decoded no later than the one before."""
+    film, broken = made_film(tmp_path / "film.mkv", sound=("aac",)), tmp_path / "broken.mkv"
+    with av.open(str(film)) as source, av.open(str(broken), "w") as target:
+        tracks = {each.index: target.add_stream_from_template(each) for each in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream_index]
+                if packet.stream.type == "audio" and packet.dts > 100:
+                    packet.dts = packet.pts = packet.pts // 100 * 100 + packet.pts % 100 // 50
+                target.mux(packet)
+    copied(broken, tmp_path / "copy.mp4")
+    (before,), (after,) = facts(broken)["sound"], facts(tmp_path / "copy.mp4")["sound"]
+    assert len({time for time, _ in before}) < len(before)
+    assert [data for _, data in after] == [data for _, data in before]
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("png", "rgb24"), ("png", "gray"), ("libx264rgb", "rgb24")])
+def test_rgb_and_grey_that_are_tagged_as_full_range(tmp_path, codec, pixels):
+    rows, columns = np.indices(SIZE)
+    image = np.stack([rows * 5, columns * 3, 200 - rows] if pixels != "gray" else [columns * 3] * 3, -1)
+    with av.open(str(tmp_path / "film.mov"), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = pixels
+        frame = av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24").reformat(format=pixels)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    copied(tmp_path / "film.mov", tmp_path / "copy.mp4")
+    with open_video(tmp_path / "copy.mp4") as reader:
+        colours = reader.info.look.colours
+        assert np.abs(next(reader).astype(int) - image).mean() < 3
+    assert (colours.matrix, colours.range) == ((2, 2) if pixels == "gray" else (1, 1))
+
+
+def test_a_part_after_the_sound_has_ended(tmp_path):
+    film = made_film(tmp_path / "film.mp4", range(0, 1200, 40), sound=("aac",))
+    assert len(copied(film, tmp_path / "copy.mp4", Part(start=0.9))) == 7
+    got = facts(tmp_path / "copy.mp4")
+    assert len(got["times"]) == 7 and not any(got["sound"])
+
+
 @pytest.mark.parametrize(("part", "says"), [(Part(9.0), "from 9 s on"), (Part(1.0, 2.0), "before 2 s")])
 def test_a_part_that_is_not_there(tmp_path, part, says):
     film = made_film(tmp_path / "film.mp4", sound=())
-    with pytest.raises(UnisalError, match=rf"film: no frame is shown.*{says}"):
+    with pytest.raises(UnisalError, match=rf"film\.mp4: no frame is shown.*{says}"):
         open_video(film, part)
 
 
@@ -151,6 +239,20 @@ def test_a_track_that_mp4_cannot_hold_is_told(tmp_path):
         assert reader.left_out == ("sound",)
     copied(film, tmp_path / "copy.mp4")
     assert facts(tmp_path / "copy.mp4")["sound"] == []
+
+
+def test_sound_of_old_files(tmp_path):
+    """PCM in AVI, which does not say which channels it has, is kept; MP3 of 8 kHz is told to be left out."""
+    film = made_film(
+        tmp_path / "film.avi", range(0, 800, 40), sound=("pcm_s16le",), time_base=Fraction(1, 25)
+    )
+    copied(film, tmp_path / "copy.mp4")
+    (before,), (after,) = facts(film)["sound"], facts(tmp_path / "copy.mp4")["sound"]
+    assert b"".join(data for _, data in after) == b"".join(data for _, data in before)
+    film = made_film(tmp_path / "film.mkv", sound=("libmp3lame",), rate=8000)
+    with open_video(film) as reader:
+        assert reader.left_out == ("sound",)
+    copied(film, tmp_path / "copy.mp4")
 
 
 def test_a_turned_film_with_wide_pixels(tmp_path):
@@ -268,6 +370,24 @@ def test_times_that_stand_still(tmp_path):
         for seconds in (0.0, 0.04, 0.04, 0.0, 0.2):
             writer.write_planes(planes, seconds)
     assert facts(tmp_path / "film.mp4")["times"] == pytest.approx([0, 0.04, 0.08, 0.12, 0.2])
+
+
+def test_the_finest_of_ticks(tmp_path):
+    """Matroska may count in nanoseconds, of which an MP4 file cannot hold a gap of 5 seconds."""
+    info = FilmInfo(SIZE, origin=Origin(None, 0.0, None, None, Fraction(1, 10**9)))
+    planes = planes_of_rgb(np.zeros((*SIZE, 3), np.uint8))
+    with VideoWriter(tmp_path / "film.mp4", SIZE, 25, info) as writer:
+        for seconds in (0.0, 0.04, 5.0):
+            writer.write_planes(planes, seconds)
+    assert facts(tmp_path / "film.mp4")["times"] == pytest.approx([0, 0.04, 5.0])
+
+
+def test_maps_as_a_film_are_resumed(command, golden_file, tmp_path):
+    film = made_film(tmp_path / "film.mp4", sound=())
+    args = ("predict", film, "--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
+    for kept in ("", ", 1 there already"):
+        status, out, err = command(*args, "--save", "map", "--map-format", "video10", "--resume")
+        assert status == 0 and out.rstrip().endswith(kept), err
 
 
 def test_the_command(command, golden_file, tmp_path):

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
+from unisal_jax.media.frame_times import SteadyClock
 from unisal_jax.media.video_source import Origin
 
 # What may lie beside the frames, by FFmpeg's name and by ours.
@@ -51,9 +53,11 @@ class Companions:
     def __init__(self, origin: Origin, container: OutputContainer, source: InputContainer):
         self._origin, self._container, self._source = origin, container, source
         self._tracks: dict[int, Stream] = {}
+        # By track, from where on the next packet may be decoded, in the ticks of the source.
+        self._earliest: dict[int, int] = {}
         for stream in source.streams:
             if stream.type in NAMES and _held(stream):
-                track = container.add_stream_from_template(stream)
+                track = _track_like(stream, container)
                 copy_texts(stream, track)
                 track.disposition = stream.disposition
                 self._tracks[stream.index] = track
@@ -77,35 +81,46 @@ class Companions:
         streams = [self._source.streams[index] for index in self._tracks]
         if not streams:
             return
-        begins = self._origin.begins
+        zero, begins = self._origin.zero, self._origin.begins
         ends = math.inf if self._origin.ends is None else self._origin.ends
-        if begins > 0:
-            self._source.seek(int(begins * av.time_base))
+        if begins is not None and begins - _OUT_OF_STEP > (self._source.start_time or 0) / av.time_base:
+            with contextlib.suppress(av.error.FFmpegError):
+                self._source.seek(int((begins - _OUT_OF_STEP) * av.time_base))
+        clocks = {index: SteadyClock() for index in self._tracks}
         # What is damaged ends the copy: the frames' reader tells of it.
         with contextlib.suppress(av.error.FFmpegError):
             for packet in self._source.demux(streams):
                 if packet.dts is None or packet.pts is None or packet.time_base is None:
                     continue
-                seconds = float(packet.dts * packet.time_base)
+                duration = float((packet.duration or 0) * packet.time_base)
+                read = float(packet.dts * packet.time_base)
+                seconds = clocks[packet.stream_index].at(read, duration) or 0.0
                 if seconds >= ends + _OUT_OF_STEP:
                     return
-                if seconds < ends and (seconds >= begins or begins <= 0):
-                    shift = round(begins / packet.time_base) if begins > 0 else 0
+                if seconds < ends and (begins is None or seconds >= begins):
+                    shift = round((zero + read - seconds) / packet.time_base)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     yield packet, seconds
 
     def _write(self, packet: av.Packet) -> None:
-        packet.stream = self._tracks[packet.stream_index]
+        index = packet.stream_index
+        packet.stream = self._tracks[index]
+        if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+            # Where two packets have one time, as in damaged files, FFmpeg would refuse the second.
+            packet.dts = max(packet.dts, self._earliest.get(index, packet.dts))
+            packet.pts = max(packet.pts, packet.dts)
+            tick = packet.stream.time_base or packet.time_base
+            self._earliest[index] = packet.dts + math.ceil(tick / packet.time_base)
         self._container.mux(packet)
 
     def _chapters(self) -> Iterator[Any]:
-        begins, ends = self._origin.begins, self._origin.ends
+        zero, ends = self._origin.zero, self._origin.ends
         for chapter in self._source.chapters():
             unit = chapter["time_base"]
             if unit is None:
                 continue
-            start, end = chapter["start"] * unit - begins, chapter["end"] * unit - begins
-            start, end = max(start, 0), end if ends is None else min(end, ends - begins)
+            start, end = chapter["start"] * unit - zero, chapter["end"] * unit - zero
+            start, end = max(start, 0), end if ends is None else min(end, ends - zero)
             if start < end:
                 yield {**chapter, "start": round(start / unit), "end": round(end / unit)}
 
@@ -113,7 +128,25 @@ class Companions:
 def _held(stream: Stream) -> bool:
     """Whether an MP4 file can hold a track as it is."""
     context = stream.codec_context
-    return context is not None and context.codec.canonical_name in _mp4_codecs()
+    if context is None or context.codec.canonical_name not in _mp4_codecs():
+        return False
+    # Some formats are refused for what they hold, such as MP3 of 8 kHz.
+    try:
+        with av.open(io.BytesIO(), "w", format="mp4") as container:
+            _track_like(stream, container)
+            container.start_encoding()
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def _track_like(stream: Stream, container: OutputContainer) -> Stream:
+    """A new track for the packets of another file's."""
+    track = container.add_stream_from_template(stream)
+    if isinstance(track, AudioStream) and track.layout.name == f"{track.channels} channels":
+        # Of PCM in AVI the number alone is known. MP4 must say which these are: the usual ones.
+        track.codec_context.layout = f"{track.channels}c"
+    return track
 
 
 @functools.cache

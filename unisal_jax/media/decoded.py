@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.sidedata.sidedata import SideData
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from unisal_jax.domains import Size
@@ -14,7 +15,10 @@ from unisal_jax.media.frames import Frame, Planes
 from unisal_jax.media.lanczos import resize_planes
 
 _PLANAR = ("yuv420p", "yuvj420p")
-_BT709 = "ITU709"
+# FFmpeg's numbers of matrices.
+_RGB_TAG, _UNKNOWN = 0, 2
+# Of RGB, as DEFAULT_LOOK says: some codecs tag it as full range, which FFmpeg would keep.
+_OF_RGB = Colorspace.ITU709, ColorRange.MPEG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,9 @@ class Layout:
         matrix = tuple(np.frombuffer(bytes(data), np.int32).tolist()) if isinstance(data, SideData) else None
         context = stream.codec_context
         # What is RGB is turned to what RGB's planes are by default.
-        colours = Colours(context.colorspace, context.color_primaries, context.color_trc, context.color_range)
+        # Grey may be tagged as RGB, as in PNG; of planes that would mean other colours.
+        tag = _UNKNOWN if context.colorspace == _RGB_TAG else context.colorspace
+        colours = Colours(tag, context.color_primaries, context.color_trc, context.color_range)
         look = DEFAULT_LOOK if _is_rgb(first) else Look(colours)
         layout = cls(first.width, first.height, matrix, look)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
@@ -118,16 +124,20 @@ class DecodedFrame:
         if stored.format.name in _PLANAR and (stored.width, stored.height) == self._stored_size:
             y, u, v = (_pixels(plane) for plane in stored.planes)
         else:
-            y, u, v = self._planes("yuv420p", _BT709 if _is_rgb(stored) else None)
+            y, u, v = self._planes("yuv420p", *(_OF_RGB if _is_rgb(stored) else ()))
         return Planes(*(self.layout.upright(plane) for plane in (y, u, v)))
 
     @property
     def _stored_size(self) -> tuple[int, int]:
         return self.layout.width, self.layout.height
 
-    def _planes(self, form: str, matrix: str | None = None) -> list[np.ndarray]:
+    def _planes(
+        self, form: str, matrix: Colorspace | None = None, span: ColorRange | None = None
+    ) -> list[np.ndarray]:
         width, height = self._stored_size
-        converted = self.stored.reformat(width=width, height=height, format=form, dst_colorspace=matrix)
+        converted = self.stored.reformat(
+            width=width, height=height, format=form, dst_colorspace=matrix, dst_color_range=span
+        )
         return [_pixels(plane) for plane in converted.planes]
 
 
@@ -143,7 +153,8 @@ def planes_of(frame: Frame) -> Planes:
 def planes_of_rgb(image: np.ndarray) -> Planes:
     """uint8 RGB [H, W, 3] in YUV 4:2:0 by BT.709, limited range."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    converted = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
+    matrix, span = _OF_RGB
+    converted = frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=span)
     return Planes(*(_pixels(plane) for plane in converted.planes))
 
 

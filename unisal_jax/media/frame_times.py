@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: whether they come at equal steps."""
+"""When the frames of a video are shown: a clock that never begins anew, and whether steps are equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from unisal_jax.documents import rounded
 
 # Steps that differ by no more are equal: containers round times, some of them to a millisecond.
 _TICKS, _SECONDS, _SHARE = 2.0, 0.0015, 0.1
+# Seconds: a clock that goes back by more begins anew, as where recordings were joined.
+_ANEW = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,36 @@ class Steps:
             "mean_step": rounded(self.mean),
             "shortest_step": rounded(self.shortest),
         }
+
+
+class SteadyClock:
+    """The times of a track, which go on where the file's own clock begins anew, or says nothing."""
+
+    def __init__(self) -> None:
+        self._shift = 0.0
+        self._last: float | None = None
+        self._next: float | None = None
+
+    def at(self, seconds: float | None, duration: float | None) -> float | None:
+        """The time of the next frame or packet, in seconds; None where it cannot be told.
+
+        Args:
+            seconds: its time by the file's clock; H.264 in MPEG-PS says it of some frames alone.
+            duration: how long it is shown or heard, in seconds, where that is known.
+        """
+        if seconds is not None:
+            shown = seconds + self._shift
+            if self._next is not None and shown < self._next - _ANEW:
+                self._shift += self._next - shown
+                shown = self._next
+        elif self._next is not None:
+            shown = self._next
+        else:
+            return None
+        # Without a duration, the last step stands for it.
+        step = 0.0 if self._last is None else max(shown - self._last, 0.0)
+        self._last, self._next = shown, shown + (duration or step)
+        return shown
 
 
 def steps_of(times: Sequence[float], tick: float) -> Steps | None:

@@ -33,11 +33,11 @@ class Planes:
         return self.y.shape[0], self.y.shape[1]
 
     def part(self, top: int, left: int, height: int, width: int) -> "Planes":
-        """A rectangle of even sides, as views where it begins at an even row and column.
+        """A rectangle, as views where it begins at an even row and column.
 
         Where it does not, its colours are means of the neighbours that they lie between.
         """
-        rows, columns = height // 2, width // 2
+        rows, columns = -(-height // 2), -(-width // 2)
 
         def colours(plane: np.ndarray) -> np.ndarray:
             if top % 2:
@@ -56,7 +56,7 @@ class Frame(Protocol):
 
     Attributes:
         size: (height, width).
-        seconds: when it is shown, by the file's own clock; None where the file does not say.
+        seconds: when it is shown, by the file's own clock (`SteadyClock`); None where the file does not say.
         duration: how long, in seconds; None where the file does not say.
         look: how its pixels are shown.
     """

@@ -1,6 +1,7 @@
 """Maps as a grey film, for encoders that weight their bits by it and for editors."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from unisal_jax.media.colours import FULL_RANGE, Colours, Look
 from unisal_jax.media.film_options import Encoding
 from unisal_jax.media.frames import Planes
 from unisal_jax.media.images import map_to_grey
-from unisal_jax.media.video_source import FilmInfo, Origin
+from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.media.video_writer import GreyWriter, VideoWriter
 
 # Few bits are saved on smooth maps, and steps between their levels would show.
@@ -50,7 +51,7 @@ def open_maps(path: Path, film: FilmInfo, fps: float) -> Iterator[MapFilm | Deep
     """Opens a film of maps, with the times of the film that they are of: .mp4 of 8 bits, or .mkv of 10."""
     origin = film.origin
     if origin is not None:
-        origin = Origin(None, origin.begins, origin.ends, origin.tick)
+        origin = dataclasses.replace(origin, path=None)
     look = Look(Colours(range=FULL_RANGE), film.look.pixel_aspect)
     grey = FilmInfo(film.size, film.fps, look, origin)
     if path.suffix == ".mkv":

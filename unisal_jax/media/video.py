@@ -59,6 +59,7 @@ class VideoReader:
         self.left_out = source.left_out
         self.notes = source.notes
         self.times: array[float] = array("d")
+        self._place = source.path or name
         self._tick = float(source.tick or 0)
         self._source = source.frames
         # Headers lie about sizes and leave rotation out: the first frame decides.
@@ -68,13 +69,16 @@ class VideoReader:
         self._first: Frame | None = next(self._frames, None)
         if self._first is None:
             self._source.close()
-            raise UnisalError(f"{name}: no frame is shown from {part.start:g} s on{_before(part)}")
+            raise UnisalError(f"{self._place}: no frame is shown from {part.start:g} s on{_before(part)}")
         self.size = self._first.size
         origin = None
         if source.path is not None or source.tick is not None:
-            begins = (self._start or 0.0) + part.start if part.start > 0 else 0.0
-            ends = None if part.end is None else (self._start or 0.0) + part.end
-            origin = Origin(source.path, begins, ends, source.tick)
+            start = self._start or 0.0
+            begins = start + part.start if part.start > 0 else None
+            # Sound before the first frame is kept; a clock that shows less than 0 has been wrapped around.
+            zero = min(max(source.clock, 0.0), start) if begins is None else begins
+            ends = None if part.end is None else start + part.end
+            origin = Origin(source.path, zero, begins, ends, source.tick)
         self.info = FilmInfo(self.size, self.fps, first.look, origin)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -125,7 +129,7 @@ class VideoReader:
         if frame.seconds is not None and self._start is not None:
             return frame.seconds - self._start
         if part.start > 0 or part.end is not None:
-            raise UnisalError(f"{self.name}: does not say when its frames are shown; take all of it")
+            raise UnisalError(f"{self._place}: does not say when its frames are shown; take all of it")
         return 0.0
 
     def steps(self) -> Steps | None:

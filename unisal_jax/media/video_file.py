@@ -34,6 +34,7 @@ from unisal_jax.media.box_images import is_box_still
 from unisal_jax.media.companions import NAMES, left_out
 from unisal_jax.media.containers import is_cut_off, packed_index_size
 from unisal_jax.media.decoded import DecodedFrame, Layout
+from unisal_jax.media.frame_times import SteadyClock
 from unisal_jax.media.frames import Frame, RgbFrame
 from unisal_jax.media.images import open_image, read_image
 from unisal_jax.media.video_source import VideoFile
@@ -60,6 +61,8 @@ OPTIONS = {
 SILENT = "it does not answer in time"
 """What is said of a source that keeps its reader waiting."""
 
+# Seconds to seek back at first where decoding begins late.
+_BACK = 1.0
 # PNG has any fraction of a second, WebP milliseconds.
 _ANIMATION_TICK = Fraction(1, 1000)
 # FFmpeg's numbers of the transfer curves of HDR: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
@@ -183,13 +186,14 @@ def _open_track(path: Path | Address, container: InputContainer, start: float) -
         found.add("chapters")
     declared = stream.frames if stream.frames > 0 else None
     timed = _has_times(container, stream)
-    first = None
-    if start > 0 and timed and stream.start_time is not None and stream.time_base is not None:
-        first = float(stream.start_time * stream.time_base)
-        container.seek(stream.start_time + int(start / stream.time_base), stream=stream)
+    first, place = None, None
+    if start > 0 and timed and isinstance(path, Path):
+        first, place = _place_before(path, stream.index, start)
+    if place is not None:
+        container.seek(place, stream=stream)
         declared = None
     return VideoFile(
-        frames=_frames(path, container, stream, declared),
+        frames=_frames(path, container, stream, declared, sought=place is not None),
         fps=rate if MIN_FPS <= rate <= MAX_FPS else None,
         frame_count=declared,
         tick=stream.time_base if timed else None,
@@ -198,8 +202,54 @@ def _open_track(path: Path | Address, container: InputContainer, start: float) -
         left_out=tuple(sorted(found if isinstance(path, Address) else left_out(container))),
         notes=tuple(notes),
         path=None if isinstance(path, Address) else path,
+        clock=(container.start_time or 0) / av.time_base,
         first=first,
     )
+
+
+def _place_before(path: Path, index: int, start: float) -> tuple[float | None, int | None]:
+    """Where to seek so that a frame before `start` seconds, or at it, is the first one that is decoded.
+
+    Some formats (MPEG-TS, MPEG-PS, FLV) do not say which frames are key frames, or when these are shown:
+    what is decoded after a seek may begin late. So it is tried.
+
+    Args:
+        path: the file, which is opened once more for this.
+        index: of the stream.
+        start: from its first frame on.
+    Returns:
+        When the first frame of all is shown, by the file's clock, and the place for `seek` in the stream's
+        time base. None: not known, or there is nothing but to read from the beginning.
+    """
+    with contextlib.suppress(av.error.FFmpegError), open_with_ffmpeg(path) as container:
+        stream = container.streams[index]
+        if not isinstance(stream, VideoStream) or stream.time_base is None:
+            return None, None
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        first = _next_time(container, stream)
+        if first is None:
+            return None, None
+        wanted, back = first + start, 0.0
+        if container.duration is not None:
+            wanted = min(wanted, ((container.start_time or 0) + container.duration) / av.time_base)
+        while wanted - back > first:
+            place = int((wanted - back) / stream.time_base)
+            try:
+                container.seek(place, stream=stream)
+                found = _next_time(container, stream)
+            except av.error.FFmpegError:
+                return first, None
+            if found is not None and found <= wanted:
+                return first, place
+            back = max(2 * back, _BACK)
+        return first, None
+    return None, None
+
+
+def _next_time(container: InputContainer, stream: VideoStream) -> float | None:
+    """When the next frame that can be decoded, and has a time, is shown; None if there is none."""
+    times = (frame.time for frame in _decode(container, stream, cut_off=False))
+    return next((time for time in times if time is not None), None)
 
 
 def _is_cut_off(path: Path | Address) -> bool:
@@ -215,9 +265,12 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
 
 
 def _frames(
-    path: Path | Address, container: InputContainer, stream: VideoStream, declared: int | None
+    path: Path | Address, container: InputContainer, stream: VideoStream, declared: int | None, sought: bool
 ) -> Generator[Frame, None, None]:
-    """All good frames, then UnisalError if there should have been more."""
+    """All good frames, then UnisalError if there should have been more.
+
+    Where they are `sought` in the middle of a file, they begin with the first one that has a time.
+    """
     with container:
         cut_off = _is_cut_off(path)
         # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
@@ -225,22 +278,24 @@ def _frames(
         if torn:
             declared = None
         stream.thread_type = "AUTO"
-        timed = _has_times(container, stream)
         count = 0
         layout = None
+        clock = SteadyClock() if _has_times(container, stream) else None
         suspect = None
         reason = "the file is cut off or damaged"
         try:
             for frame in _decode(container, stream, cut_off):
+                if sought and layout is None and frame.time is None:
+                    continue
                 layout = layout or Layout.of(frame, stream)
                 # A frame that the decoder had to mend passes when others follow it, as in a recording
                 # of a broadcast. As the last frame it is the torn end of the file.
                 if suspect is not None:
-                    yield _framed(suspect, layout, timed)
+                    yield _framed(suspect, layout, clock)
                     count += 1
                 suspect = frame if frame.is_corrupt or torn else None
                 if suspect is None:
-                    yield _framed(frame, layout, timed)
+                    yield _framed(frame, layout, clock)
                     count += 1
             ends_early = suspect is not None or (cut_off and (declared is None or count < declared))
         except av.error.FFmpegError as error:
@@ -254,11 +309,11 @@ def _frames(
         raise UnisalError(f"{path}: holds no frames")
 
 
-def _framed(frame: av.VideoFrame, layout: Layout, timed: bool) -> DecodedFrame:
-    if not timed or frame.time_base is None:
+def _framed(frame: av.VideoFrame, layout: Layout, clock: SteadyClock | None) -> DecodedFrame:
+    if clock is None or frame.time_base is None:
         return DecodedFrame(frame, layout, None, None)
     duration = float(frame.duration * frame.time_base) if frame.duration else None
-    return DecodedFrame(frame, layout, frame.time, duration)
+    return DecodedFrame(frame, layout, clock.at(frame.time, duration), duration)
 
 
 def _has_times(container: InputContainer, stream: VideoStream) -> bool:

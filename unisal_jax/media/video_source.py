@@ -16,13 +16,15 @@ class Origin:
 
     Attributes:
         path: the file, for what it holds beside its frames; None where that is nothing.
-        begins: when the part that was read begins, in seconds by the file's clock.
+        zero: the time by the file's clock, in seconds, that is 0 in the film that is made.
+        begins: when the part that was read begins, by the same clock; None at the file's beginning.
         ends: when it ends; None at the file's end.
         tick: what times are multiples of, in seconds; None where the file does not say when frames are shown.
     """
 
     path: Path | None
-    begins: float
+    zero: float
+    begins: float | None
     ends: float | None
     tick: Fraction | None
 
@@ -55,6 +57,8 @@ class VideoFile:
         left_out: which of these a film that is made of it does not keep.
         notes: what a user should know of how the file is read, a line each.
         path: of a file that holds more than its frames.
+        clock: what the file's clock shows when its first track begins, in seconds: recordings of broadcasts
+            begin at any time.
         first: when the film's first frame is shown, by the file's clock; None if `frames` begin with it.
     """
 
@@ -66,4 +70,5 @@ class VideoFile:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None
+    clock: float = 0.0
     first: float | None = None

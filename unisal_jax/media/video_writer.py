@@ -27,8 +27,9 @@ from unisal_jax.media.video_source import FilmInfo
 
 _HALVED = "yuv420p"
 _QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
-# MPEG-4 part 2 counts time in parts of a second, of which there are at most so many.
-_MAX_MPEG4_TICKS = 65535
+# Parts of a second that time is counted in, at most. MP4 holds steps of up to 2^31 of them; MPEG-4 part 2 has
+# a limit of its own.
+_MAX_TICKS, _MAX_MPEG4_TICKS = 1_000_000, 65535
 
 
 class VideoWriter:
@@ -72,8 +73,10 @@ class VideoWriter:
         self._tick = tick or 1 / rate
         self._last = -1
         film, coding = film or FilmInfo(size), coding or _coding(encoding)
-        if coding.codec == "mpeg4" and self._tick.denominator > _MAX_MPEG4_TICKS:
-            self._tick = Fraction(1, _MAX_MPEG4_TICKS)
+        most = _MAX_MPEG4_TICKS if coding.codec == "mpeg4" else _MAX_TICKS
+        if self._tick.denominator > most:
+            self._tick = Fraction(1, most)
+        self._step = max(round(1 / (rate * self._tick)), 1)
         self._context = _encoding(self._path, size, rate, self._tick, film, coding)
 
     def __enter__(self) -> Self:
@@ -86,6 +89,10 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
+        if kind is None and self._last < 0:
+            error = UnisalError(f"{self._path}: no frames to write")
+            self._context.__exit__(UnisalError, error, None)
+            raise error
         return self._context.__exit__(kind, error, trace)
 
     def write(self, frame: np.ndarray) -> None:
@@ -111,8 +118,11 @@ class VideoWriter:
         self._encode(frame_of_planes(planes), seconds, duration)
 
     def _encode(self, frame: av.VideoFrame, seconds: float | None, duration: float | None) -> None:
-        begins = self._origin.begins if self._origin is not None else 0.0
-        at = self._last + 1 if seconds is None else round((seconds - begins) / self._tick)
+        zero = self._origin.zero if self._origin is not None else 0.0
+        if seconds is not None:
+            at = round((seconds - zero) / self._tick)
+        else:
+            at = self._last + self._step if self._last >= 0 else 0
         # Times that stand still or go back are none that a player could show.
         self._last = frame.pts = max(at, self._last + 1)
         frame.time_base = self._tick
@@ -187,8 +197,6 @@ def _encoding(
         container.mux(stream.encode(None))
         if companions is not None:
             companions.finish()
-        if stream.frames == 0:
-            raise UnisalError(f"{path}: no frames to write")
 
 
 def _coding(encoding: Encoding) -> _Coding:

@@ -145,8 +145,13 @@ def _is_finished(files: PredictionFiles, record: Record, source: Source, state: 
         bool(paths)
         and all(record.outputs.get(kind) == made for kind, made in files.made_with(named, state).items())
         and all(path.exists() for path in paths.values())
-        and ("map" not in paths or source.kind == "image" or len(list_folder(paths["map"])) >= record.maps)
+        and (not _in_folder(files, source) or len(list_folder(paths["map"])) >= record.maps)
     )
+
+
+def _in_folder(files: PredictionFiles, source: Source) -> bool:
+    """Whether the source's maps are the images of a folder."""
+    return source.kind == "video" and files.has_map_folder
 
 
 def _is_free(files: PredictionFiles, source: Source) -> bool:
@@ -173,5 +178,5 @@ def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
 
 
 def _check_maps(files: PredictionFiles, source: Source, written: int) -> None:
-    if source.kind == "video" and files.has_map_folder:
+    if _in_folder(files, source):
         check_replaceable(files.paths(source)["map"], written)

@@ -126,6 +126,7 @@ class InvertedResidual(nn.Module):
       dense: a dense 3x3 convolution in place of the depthwise one.
       form: of the depthwise convolution.
       kernel_init: of the kernels.
+      recompute: keep only the maps for the backward pass, which computes the values between them anew.
     """
 
     features: int
@@ -136,22 +137,26 @@ class InvertedResidual(nn.Module):
     dense: bool = False
     form: DepthwiseForm = "auto"
     kernel_init: Callable[..., jax.Array] = fan_out_init
+    recompute: bool = False
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
         """Maps as for `Pointwise` (one only if expansion is 1) -> [..., height, width, features]."""
 
-        def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
-            return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
+        def block(self: InvertedResidual, *maps: jax.Array) -> jax.Array:
+            def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
+                return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
 
-        init, x = self.kernel_init, maps[-1]
-        if self.expansion != 1:
-            hidden = self.expansion * sum(m.shape[-1] for m in maps)
-            x = relu6(normed(Pointwise(hidden, kernel_init=init, name="expand"), *maps))
-        spatial = Conv3x3(x.shape[-1], self.stride, self.dense, self.form, init, name="spatial")
-        x = relu6(normed(spatial, x))
-        x = normed(Pointwise(self.features, kernel_init=init, name="project"), x)
-        return x + maps[-1] if self.residual else x
+            init, x = self.kernel_init, maps[-1]
+            if self.expansion != 1:
+                hidden = self.expansion * sum(m.shape[-1] for m in maps)
+                x = relu6(normed(Pointwise(hidden, kernel_init=init, name="expand"), *maps))
+            spatial = Conv3x3(x.shape[-1], self.stride, self.dense, self.form, init, name="spatial")
+            x = relu6(normed(spatial, x))
+            x = normed(Pointwise(self.features, kernel_init=init, name="project"), x)
+            return x + maps[-1] if self.residual else x
+
+        return (nn.remat(block) if self.recompute else block)(self, *maps)
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:

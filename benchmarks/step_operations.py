@@ -8,6 +8,7 @@ their number is the paper's. Nothing is compiled.
 
 import argparse
 import collections
+import functools
 import re
 from typing import Any
 
@@ -54,6 +55,7 @@ def operations(
         step = train_step(config, DHF1K, OptimizerConfig(idle="momentum"), frozen=False, dtype=dtype)
         state = jax.eval_shape(lambda variables: create(config, variables), variables)
         key = jax.eval_shape(lambda: jax.random.key(0))
+        step = functools.partial(step, for_tpu=platform == "tpu")
         traced = jax.jit(step).trace(state, jax.ShapeDtypeStruct((), jnp.float32), batch, key)
     else:
         traced = jax.jit(eval_step(config, DHF1K, dtype=dtype)).trace(variables, batch)

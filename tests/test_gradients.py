@@ -106,3 +106,13 @@ def test_upsampling(rng, size):
 
     with jax.enable_x64(True):
         assert_same_gradients(upsample2x, plain, rng, jnp.asarray(rng.standard_normal((2, *size, 3))))
+
+
+@pytest.mark.parametrize("size", [(9, 4), (5, 16)])
+def test_resizing(rng, size):
+    def plain(x):
+        return jax.image.resize(x, (2, *size), "bilinear", antialias=False)
+
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.standard_normal((2, 5, 7)))
+        assert_same_gradients(lambda x: resize_bilinear(x, size), plain, rng, x)

@@ -1,5 +1,6 @@
 """Every fast form against the plain one it stands for, value and gradient; every module alone."""
 
+import functools
 import inspect
 
 import jax
@@ -147,6 +148,33 @@ def test_a_scaled_convolution(rng, conv):
         variables = conv.init(jax.random.key(0), jnp.asarray(x))
         plain = conv.apply(variables, x)
         np.testing.assert_allclose(conv.apply(variables, x, scale=scale), plain * scale, atol=1e-12)
+
+
+def test_a_block_that_is_computed_anew(rng):
+    """Its backward pass keeps the input alone; variables, values, statistics and gradients are the same."""
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.standard_normal((2, 3, 2, 3, 4)))
+        blocks = [layers.InvertedResidual(4, 2, BatchNorm, residual=True, recompute=r) for r in (True, False)]
+        given = {"domain": DHF1K, "train": True}
+
+        @jax.jit
+        def both(key, x):
+            variables = blocks[0].init(key, x, **given)
+
+            def probed(block, params):
+                changing = variables | {"params": params}
+                out, statistics = block.apply(changing, x, **given, mutable=["batch_stats"])
+                return jnp.sum(jnp.sin(out)), statistics
+
+            return [
+                jax.value_and_grad(functools.partial(probed, block), has_aux=True)(variables["params"])
+                for block in blocks
+            ]
+
+        traced = both.trace(jax.random.key(0), x)
+        assert "remat" in str(traced.jaxpr)
+        (anew, kept) = traced.lower().compile()(jax.random.key(0), x)
+        jax.tree.map(lambda ours, plain: np.testing.assert_allclose(ours, plain, 1e-12, 1e-12), anew, kept)
 
 
 DOMAINS = (DHF1K, SALICON)

@@ -306,6 +306,24 @@ def test_a_step(small, rng):
     assert not changed(started.variables, stopped.variables) | changed(started.momentum, stopped.momentum)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "frozen"), [("sgd", False), ("adamw", True)])
+def test_a_step_for_tpus_is_the_same(small, rng, name, frozen):
+    """The encoder's gradient by way of blocks computed anew, and an average, large arrays apart."""
+    config, before = small
+    config = dataclasses.replace(config, depthwise="grouped")
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, before.variables)
+        started = state.create(config, variables, averaged=True, adamw=name == "adamw")
+        step = train_step(config, DHF1K, OptimizerConfig(name), frozen, average_decay=0.5, dtype=jnp.float64)
+        arrays, _ = uint8_batch(rng, 2, 2)
+        given = started, jnp.asarray(0.01), arrays, jax.random.key(1)
+        want, found = (jax.jit(functools.partial(step, for_tpu=tpu))(*given) for tpu in (False, True))
+        assert (want[1]["gradient_norm_encoder"] == 0) == frozen
+        assert changed(started.variables, want[0].variables)
+        jax.tree.map(lambda ours, plain: np.testing.assert_allclose(ours, plain, 1e-9, 1e-12), found, want)
+
+
 def test_a_domains_own_parameters_alone(small, rng):
     """What the domains share stays, its running statistics too; the average follows what moves."""
     config, before = small
@@ -396,6 +414,12 @@ def test_parts_as_vectors():
     assert sum(vector.size for vector in values.values()) == trainable
     back = state.replaced(variables, mine | idle, values)
     assert not changed(variables, back)
+    encoder = {state.ENCODER: mine[state.ENCODER]}
+    apart = state.vectors(encoder, large_apart=True)
+    assert {state.part_of(name) for name in apart} == {state.ENCODER}
+    assert {value.ndim for value in apart.values()} == {1, 2} and len(apart) == 1 + 14
+    assert sum(value.size for value in apart.values()) == values[state.ENCODER].size
+    assert not changed(variables, state.replaced(variables, encoder, apart))
     doubled = state.replaced(variables, mine, {"domain_recurrence": 2 * values["domain_recurrence"]})
     assert changed(variables, doubled) == {"salicon/rnn", "salicon/post_rnn_norm"}
     # A dynamic domain uses the recurrence; a static one never trains its own.

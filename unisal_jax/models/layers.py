@@ -126,6 +126,7 @@ class InvertedResidual(nn.Module):
       dense: a dense 3x3 convolution in place of the depthwise one.
       form: of the depthwise convolution.
       kernel_init: of the kernels.
+      recompute: keep only the maps for the backward pass, which computes the values between them anew.
     """
 
     features: int
@@ -136,40 +137,70 @@ class InvertedResidual(nn.Module):
     dense: bool = False
     form: DepthwiseForm = "auto"
     kernel_init: Callable[..., jax.Array] = fan_out_init
+    recompute: bool = False
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
         """Maps as for `Pointwise` (one only if expansion is 1) -> [..., height, width, features]."""
 
-        def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
-            return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
+        def block(self: InvertedResidual, *maps: jax.Array) -> jax.Array:
+            def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
+                return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
 
-        init, x = self.kernel_init, maps[-1]
-        if self.expansion != 1:
-            hidden = self.expansion * sum(m.shape[-1] for m in maps)
-            x = relu6(normed(Pointwise(hidden, kernel_init=init, name="expand"), *maps))
-        spatial = Conv3x3(x.shape[-1], self.stride, self.dense, self.form, init, name="spatial")
-        x = relu6(normed(spatial, x))
-        x = normed(Pointwise(self.features, kernel_init=init, name="project"), x)
-        return x + maps[-1] if self.residual else x
+            init, x = self.kernel_init, maps[-1]
+            if self.expansion != 1:
+                hidden = self.expansion * sum(m.shape[-1] for m in maps)
+                x = relu6(normed(Pointwise(hidden, kernel_init=init, name="expand"), *maps))
+            spatial = Conv3x3(x.shape[-1], self.stride, self.dense, self.form, init, name="spatial")
+            x = relu6(normed(spatial, x))
+            x = normed(Pointwise(self.features, kernel_init=init, name="project"), x)
+            return x + maps[-1] if self.residual else x
+
+        return (nn.remat(block) if self.recompute else block)(self, *maps)
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Bilinear resize with half-pixel centres and no antialiasing, as PyTorch's `interpolate`.
 
+    On a TPU by one product with a constant matrix an axis: there the gradient of a gather, a scatter, moves
+    several times as many bytes.
+
     Args:
       x: [..., height, width].
       size: (height, width) out.
     """
+    by_products = functools.partial(_resized_by_products, size=size)
+    return jax.lax.platform_dependent(
+        x, tpu=by_products, default=functools.partial(_resized_by_gathers, size=size)
+    )
+
+
+def _resized_by_gathers(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     for axis, out in ((x.ndim - 2, size[0]), (x.ndim - 1, size[1])):
-        length = x.shape[axis]
-        if out == length:
+        if out == x.shape[axis]:
             continue
-        at = np.clip((np.arange(out) + 0.5) * (length / out) - 0.5, 0, length - 1)
-        low = np.floor(at).astype(np.int32)
-        high = np.minimum(low + 1, length - 1)
+        low, high, share = _neighbours(x.shape[axis], out)
         shape = [1] * x.ndim
         shape[axis] = out
-        weight = jnp.asarray((at - low).reshape(shape), x.dtype)
+        weight = jnp.asarray(share.reshape(shape), x.dtype)
         x = jnp.take(x, low, axis) * (1 - weight) + jnp.take(x, high, axis) * weight
     return x
+
+
+def _resized_by_products(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    for product, length, out in zip(("...hw,Hh->...Hw", "...hw,Ww->...hW"), x.shape[-2:], size, strict=True):
+        if out == length:
+            continue
+        low, high, share = _neighbours(length, out)
+        matrix = np.zeros((out, length))
+        np.add.at(matrix, (np.arange(out), low), 1 - share)
+        np.add.at(matrix, (np.arange(out), high), share)
+        x = jnp.einsum(product, x, jnp.asarray(matrix, x.dtype), precision="highest")
+    return x
+
+
+def _neighbours(length: int, out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `out` pixels the one before and the one after, of `length`, and the latter's share."""
+    at = np.clip((np.arange(out) + 0.5) * (length / out) - 0.5, 0, length - 1)
+    low = np.floor(at).astype(np.int32)
+    return low, np.minimum(low + 1, length - 1), at - low

@@ -25,9 +25,15 @@ class Features(NamedTuple):
 
 
 class MobileNetV2(nn.Module):
-    """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32."""
+    """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32.
+
+    Attributes:
+      form: of the depthwise convolutions.
+      recompute: as of `layers.InvertedResidual`.
+    """
 
     form: layers.DepthwiseForm = "auto"
+    recompute: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> Features:
@@ -44,6 +50,7 @@ class MobileNetV2(nn.Module):
                 stride=1 if tapped else block.stride,
                 residual=block.residual,
                 form=self.form,
+                recompute=self.recompute,
                 name=f"block_{number}",
             )(x, domain=domain, train=False)
             if tapped:

@@ -30,10 +30,14 @@ class Unisal(nn.Module):
     Attributes:
       config: what it is made of.
       axis_name: mapped axis (devices) over which batch norms take their statistics in training.
+      recompute: the backward pass computes the values inside the encoder's blocks anew. Variables and
+        results are the same. The decoder's blocks keep theirs: by the TPU compiler's estimate computing them
+        anew takes longer.
     """
 
     config: UnisalConfig = UnisalConfig()
     axis_name: str | None = None
+    recompute: bool = False
 
     # Full float32 precision: by default GPUs and TPUs round the inputs of products and convolutions.
     @jax.default_matmul_precision("highest")
@@ -73,7 +77,7 @@ class Unisal(nn.Module):
             )
         static = domain.static if static is None else static
 
-        at_8, at_16, at_32 = MobileNetV2(config.depthwise, name="encoder")(x, domain)
+        at_8, at_16, at_32 = MobileNetV2(config.depthwise, self.recompute, name="encoder")(x, domain)
         self.sow("intermediates", "encoder_8", at_8)
         self.sow("intermediates", "encoder_16", at_16)
         self.sow("intermediates", "encoder_32", at_32)

@@ -11,7 +11,7 @@ import optax
 
 from unisal_jax.domains import Domain
 from unisal_jax.train.config import OptimizerConfig
-from unisal_jax.train.state import ENCODER, MEAN, SQUARE, UPDATES, Vectors
+from unisal_jax.train.state import ENCODER, MEAN, SQUARE, UPDATES, Vectors, part_of
 
 # Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does: optax's clipping
 # has nothing there, which is a difference of 5e-7 in each clipped step.
@@ -43,7 +43,7 @@ def updated(
     Args:
       config: the optimizer's.
       lr: scalar, see `learning_rate`.
-      gradients: of what the batch uses, one vector for each part of it (see `state.vectors`); the clipping
+      gradients: of what the batch uses, as `state.vectors` makes them of its parts; the clipping
         norm is over all of it.
       parameters: any parts; those that have a momentum move.
       momentum: of the same parts as the gradients, and of idle ones. An idle part without any momentum was
@@ -89,10 +89,12 @@ def updated_by_adamw(
     moved: Vectors = {}
     new: dict[str, Vectors] = {name: {} for name in moments}
     for part, gradient in gradients.items():
-        mean, square, updates = (moments[name][part] for name in (MEAN, SQUARE, UPDATES))
+        mean, square = moments[MEAN][part], moments[SQUARE][part]
+        # One for each array, and so all of a part in its vector.
+        updates = moments[UPDATES][part_of(part)]
         direction, after = adam.update(factor * gradient, optax.ScaleByAdamState(updates[0], mean, square))
         new[MEAN][part], new[SQUARE][part] = after.mu, after.nu
-        new[UPDATES][part] = jnp.full_like(updates, after.count)
+        new[UPDATES][part_of(part)] = jnp.full_like(updates, after.count)
         decay, scale = _decay_and_scale(config, part)
         moved[part] = parameters[part] - lr * scale * (direction + decay * parameters[part])
     return moved, new, norm
@@ -100,14 +102,20 @@ def updated_by_adamw(
 
 def clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, jax.Array | float]:
     """The norm of all gradients, and what to multiply them by."""
-    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
+    norm = jnp.sqrt(sum(map(square_sum, gradients.values())))
     return norm, 1.0 if config.clip_norm is None else jnp.minimum(
         1, config.clip_norm / (norm + _NORM_EPSILON)
     )
 
 
+@jax.jit
+def square_sum(values: jax.Array) -> jax.Array:
+    """Sum of squares; one function of the program for all arrays of a shape."""
+    return jnp.sum(jnp.square(values))
+
+
 def _decay_and_scale(config: OptimizerConfig, part: str) -> tuple[float, float]:
     """Weight decay of a part, and its factor on the learning rate."""
-    if part == ENCODER:
+    if part_of(part) == ENCODER:
         return config.encoder_weight_decay, config.encoder_lr_scale
     return config.weight_decay, 1.0

@@ -14,8 +14,11 @@ from unisal_jax.models.architecture import RNN_MODULES
 from unisal_jax.models.config import UnisalConfig
 
 Tree = dict[str, Any]
-# Part of the state -> its arrays as one vector.
+# Part of the state -> its arrays as one vector; or a large array apart, see `vectors`.
 Vectors = dict[str, jax.Array]
+
+# Arrays of so many values may stand apart: of the network's parameters nine tenths, in 27 arrays.
+_LARGE = 1 << 15
 
 # The mapped axis of training over several devices.
 AXIS = "batch"
@@ -141,24 +144,46 @@ def idle(tree: Tree, config: UnisalConfig, domain: Domain, domain_only: bool = F
     return others | parts({"params": recurrence}, domain)
 
 
-def vectors(pieces: Mapping[str, Tree]) -> Vectors:
-    """Each piece's arrays, in the order of its leaves, as one vector: hundreds of operations become one."""
+def vectors(pieces: Mapping[str, Tree], large_apart: bool = False) -> Vectors:
+    """Each piece's arrays, in the order of its leaves, as one vector: hundreds of operations become one.
 
-    return {
-        name: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(piece)])
-        for name, piece in pieces.items()
-    }
+    With `large_apart` the large ones among them are left as they are, each under a name of its own.
+    """
+    found: Vectors = {}
+    for name, piece in pieces.items():
+        joined = []
+        for number, leaf in enumerate(jax.tree.leaves(piece)):
+            if large_apart and leaf.size >= _LARGE:
+                found[_apart(name, number)] = leaf
+            else:
+                joined.append(jnp.ravel(leaf))
+        if joined:
+            found[name] = jnp.concatenate(joined)
+    return found
 
 
 def replaced(tree: Tree, pieces: Mapping[str, Tree], values: Vectors) -> Tree:
     """The tree with the arrays of its `pieces` taken from `values`; the inverse of `vectors`."""
-    for name, vector in values.items():
+    for name in dict.fromkeys(map(part_of, values)):
         leaves, structure = jax.tree.flatten(pieces[name])
-        cuts = np.cumsum([leaf.size for leaf in leaves])[:-1]
-        cut = jnp.split(vector, cuts)
-        new = [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(cut, leaves, strict=True)]
-        tree = merged(tree, jax.tree.unflatten(structure, new))
+        joined = [n for n in range(len(leaves)) if _apart(name, n) not in values]
+        new = {n: values[_apart(name, n)] for n in range(len(leaves)) if n not in joined}
+        if joined:
+            cuts = np.cumsum([leaves[n].size for n in joined])[:-1]
+            new |= zip(joined, jnp.split(values[name], cuts), strict=True)
+        shaped = [new[n].reshape(leaf.shape).astype(leaf.dtype) for n, leaf in enumerate(leaves)]
+        tree = merged(tree, jax.tree.unflatten(structure, shaped))
     return tree
+
+
+def part_of(name: str) -> str:
+    """The part that a name in `Vectors` belongs to."""
+    return name.partition("/")[0]
+
+
+def _apart(part: str, number: int) -> str:
+    """The name of a part's leaf of that number, if it is not in the part's vector."""
+    return f"{part}/{number}"
 
 
 def merged(tree: Tree, part: Tree) -> Tree:

@@ -1,7 +1,8 @@
 """One step of one domain: pure, for one device or, with `axis_name`, for one of several."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
-from unisal_jax.train.optimizer import OptimizerConfig, clipping, updated, updated_by_adamw
+from unisal_jax.train.optimizer import OptimizerConfig, clipping, square_sum, updated, updated_by_adamw
 from unisal_jax.train.state import (
     AXIS,
     TrainState,
@@ -21,14 +22,30 @@ from unisal_jax.train.state import (
     idle,
     merged,
     moving,
+    part_of,
     parts,
     replaced,
     vectors,
 )
 
 Metrics = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, jax.Array, Arrays | DeviceBatch, jax.Array], tuple[TrainState, Metrics]]
 EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
+
+
+class TrainStep(Protocol):
+    """What `train_step` makes."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        lr: jax.Array,
+        batch: Arrays | DeviceBatch,
+        dropout_key: jax.Array,
+        *,
+        for_tpu: bool = False,
+    ) -> tuple[TrainState, Metrics]:
+        """The state after the step, and its metrics."""
+
 
 # The moving average follows at once at first: a long memory would keep the start in it for ever in a
 # short training. After so many times ten steps the given decay alone decides.
@@ -73,20 +90,27 @@ def train_step(
       average_decay: of the state's moving average, if it keeps one: average += (1 - decay) * (variable -
         average), of what the step changes; at step t at most (1 + t) / (10 + t).
     Returns:
-      step(state, lr, batch, dropout_key) -> (state, metrics), where lr is a scalar, the batch is
-      [batch, time, ...] (uint8 `Arrays`, or floats) and dropout_key is the run's: the step's own is
-      made of it and the step count. The metrics are scalars: `loss`, `kld`, `cc`, `nss`,
+      step(state, lr, batch, dropout_key, for_tpu=False) -> (state, metrics), where lr is a scalar, the
+      batch is [batch, time, ...] (uint8 `Arrays`, or floats) and dropout_key is the run's: the step's own
+      is made of it and the step count. The metrics are scalars: `loss`, `kld`, `cc`, `nss`,
       `gradient_norm` (before clipping, of what moves), `gradient_norm_encoder`, `_shared` and `_domain`
       (0 for what does not move), `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and
-      the bool `finite`.
+      the bool `finite`. With for_tpu, which `pmapped` sets, results are the same and a TPU moves fewer bytes:
+      the backward pass computes the encoder's blocks anew, and large arrays are updated one by one. On a CPU
+      the former only adds arithmetic; on GPUs it has not been measured.
     """
-    network = Unisal(config, axis_name if sync_norm else None)
     domain_only = optimizer.domain_only
     moves = (config, domain, frozen, domain_only)
 
     def step(
-        state: TrainState, lr: jax.Array, batch: Arrays | DeviceBatch, dropout_key: jax.Array
+        state: TrainState,
+        lr: jax.Array,
+        batch: Arrays | DeviceBatch,
+        dropout_key: jax.Array,
+        *,
+        for_tpu: bool = False,
     ) -> tuple[TrainState, Metrics]:
+        network = Unisal(config, axis_name if sync_norm else None, recompute=for_tpu)
         examples = _floats(batch, dtype)
         key = jax.random.fold_in(dropout_key, state.step)
         if axis_name is not None:
@@ -108,8 +132,9 @@ def train_step(
             return loss, (terms, _moving_statistics(statistics))
 
         (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-        # From here on each part of the state is one long vector.
-        gradient = vectors(parts(gradients, domain))
+        # From here on each part of the state is one long vector; for a TPU large arrays stand apart from it.
+        differentiated = parts(gradients, domain)
+        gradient = vectors(differentiated, for_tpu)
         measured = vectors({_STATISTICS: statistics})
         if axis_name is not None:
             gradient = jax.lax.pmean(gradient, axis_name)
@@ -123,22 +148,22 @@ def train_step(
         if optimizer.idle == "momentum":
             others = idle(state.variables, config, domain, domain_only)
             kinds[_MOMENTUM] |= idle(state.momentum, config, domain, domain_only)
-        parameters = vectors(mine | others)
-        moments = {kind: vectors(pieces) for kind, pieces in kinds.items()}
+        parameters = vectors(mine | others, for_tpu)
+        moments = {kind: vectors(pieces, for_tpu) for kind, pieces in kinds.items()}
         norm, _ = clipping(optimizer, gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
         def changing(tree: Tree) -> dict[str, Tree]:
             everything = parts(tree, domain) | idle(tree, config, domain, domain_only)
-            moving_too = {n: piece for n, piece in everything.items() if n in gradient or n in others}
+            moving_too = {n: piece for n, piece in everything.items() if n in differentiated or n in others}
             return moving_too | {
                 _STATISTICS: {c: {m: tree[c][m] for m in part} for c, part in statistics.items()}
             }
 
         pieces = changing(state.variables)
-        changed = {name: vector for name, vector in parameters.items() if name in pieces}
+        changed = {name: vector for name, vector in parameters.items() if part_of(name) in pieces}
         changed |= vectors({_STATISTICS: pieces[_STATISTICS]})
-        averages = None if state.average is None else vectors(changing(state.average))
+        averages = None if state.average is None else vectors(changing(state.average), for_tpu)
         before = changed, moments, averages
 
         def update(before: _Changing) -> _Changing:
@@ -158,7 +183,11 @@ def train_step(
 
         # Chosen in the step: the old state is donated to it, so nobody could go back later. By a branch, into
         # which XLA cannot fuse: it would compile the whole update anew for each array that is cut out of it.
-        changed, moments, averages = jax.lax.cond(finite, update, lambda before: before, before)
+        after = jax.lax.cond(finite, update, lambda before: before, before)
+        if for_tpu:
+            # Its compiler would move what follows, the cutting of each vector, into the branches.
+            after = jax.lax.optimization_barrier(after)
+        changed, moments, averages = after
         variables = replaced(state.variables, pieces, changed)
         average = state.average
         if average is not None and averages is not None:
@@ -168,7 +197,7 @@ def train_step(
             **terms,
             "gradient_norm": norm,
             **_norms("gradient_norm", gradient),
-            **_norms("parameter_norm", {name: parameters[name] for name in mine}),
+            **_norms("parameter_norm", {n: value for n, value in parameters.items() if part_of(n) in mine}),
             "finite": finite,
         }
         new_held = {kind: replaced(tree, kinds[kind], moments[kind]) for kind, tree in held.items()}
@@ -209,8 +238,11 @@ def pmapped(step: TrainStep, devices: Sequence[jax.Device] | None = None) -> Any
     """A train step (made with `axis_name=state.AXIS`) over `devices`, by default all of all processes.
 
     It takes a state placed by `state.replicate`, which it uses up, and a batch [local devices, batch
-    / devices, time, ...]; state and metrics come back without a device axis.
+    / devices, time, ...]; state and metrics come back without a device axis. The devices, which need not be
+    there, decide whether the step is the one for TPUs.
     """
+    platform = jax.default_backend() if devices is None else devices[0].platform
+    step = functools.partial(step, for_tpu=platform == "tpu")
     return jax.pmap(
         step, AXIS, in_axes=(None, None, 0, None), out_axes=None, donate_argnums=0, devices=devices
     )
@@ -245,5 +277,5 @@ def _norms(name: str, values: Vectors) -> Metrics:
     """Norms of the encoder's, the other shared and the domain's vectors (`state.parts`); 0 without one."""
     squares = {"encoder": jnp.zeros(()), "shared": jnp.zeros(()), "domain": jnp.zeros(())}
     for part, vector in values.items():
-        squares[part.removesuffix("_recurrence")] += jnp.sum(jnp.square(vector))
+        squares[part_of(part).removesuffix("_recurrence")] += square_sum(vector)
     return {f"{name}_{group}": jnp.sqrt(total) for group, total in squares.items()}

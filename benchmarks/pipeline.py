@@ -89,7 +89,7 @@ class Costs:
         return {
             stage: {
                 "cpu_ms": round(1e3 * self.cpu[stage] / frames, 2),
-                "wall_ms": round(1e3 * wall / frames, 2),
+                "ms": round(1e3 * wall / frames, 2),
             }
             for stage, wall in self.wall.items()
         }

@@ -176,7 +176,7 @@ def film(tmp_path_factory):
 
 def test_a_film_of_shots(crop, film, tmp_path):
     keep = tmp_path / "keep.csv"
-    keep.write_text("frame,name,left,top,width,height\n1,a,4,10,12,12\n9,a,84,10,12,12\n12,,60,0,20,20\n")
+    keep.write_text("frame,name,left,top,width,height\n1,a,4,10,12,12\n9,a,84,10,12,12\n12,b,60,0,20,20\n")
     args = (
         "--aspect",
         "9:16,1:1,2:1",

@@ -23,56 +23,31 @@ def table(tmp_path):
     return write
 
 
+SIZE = (50, 100)
+
+
 def test_boxes_without_a_time_hold_always(table):
     keep = KeepBoxes(table("left,top,width,height", "1,2,3,4", "5,6,7,8"))
-    assert keep.at(0, 0.0, 0.04) == keep.at(99, 3.9, 0.04) == (Box(1, 2, 3, 4), Box(5, 6, 7, 8))
+    assert keep.at(1, None, SIZE) == keep.at(99, 3.9, SIZE) == (Box(1, 2, 3, 4), Box(5, 6, 7, 8))
 
 
-def test_boxes_by_frame(table):
-    keep = KeepBoxes(
-        table("Frame; name; left; top; width; height", "3;;1;2;3;4", "11;a;20;0;10;10", "1;a;0;10;20;10")
-    )
-    first, second = Box(0, 10, 20, 10), Box(20, 0, 10, 10)
-    assert keep.at(0, 0.0, 0.04) == (first,)
-    assert keep.at(2, 0.0, 0.04) == (Box(1, 2, 3, 4), Box(4, 8, 18, 10))
-    assert keep.at(5, 0.0, 0.04) == (Box(10, 5, 15, 10),)
-    assert keep.at(10, 0.0, 0.04) == (second,) and keep.at(11, 0.0, 0.04) == ()
+def test_boxes_that_move_come_and_go(table):
+    """As `score-regions` reads them; what leaves the frame cannot be kept."""
+    rows = "3;b;1;2;3;4", "11;a;20;0;10;10", "1;a;-4;10;20;10"
+    keep = KeepBoxes(table("Frame; name; x; y; w; h", *rows))
+    keep.check(SIZE)
+    assert keep.at(1, 0.0, SIZE) == (Box(0, 10, 16, 10),)
+    assert keep.at(3, 0.1, SIZE) == (Box(1, 2, 3, 4), Box(1, 8, 18, 10))
+    assert keep.at(11, 0.4, SIZE) == (Box(20, 0, 10, 10),) and keep.at(12, 0.5, SIZE) == ()
 
 
-def test_boxes_by_seconds(table):
-    keep = KeepBoxes(
-        table("seconds,name,left,top,width,height", "1,a,0,0,10,10", "2.0,a,10,0,10,10", "3,,5,5,5,5")
-    )
-    at = {n: keep.at(n, n / 10, 0.1) for n in range(40)}
-    assert at[9] == at[31] == () and at[10] == (Box(0, 0, 10, 10),) and at[15] == (Box(5, 0, 10, 10),)
-    # A row without a name holds for the frame that is nearest.
-    assert [n for n in range(25, 40) if at[n]] == [30]
-
-
-@pytest.mark.parametrize(
-    "lines, says",
-    [
-        (["left,top,width", "1,2,3"], "no column 'height'"),
-        (["left,top,width,height"], "holds no boxes"),
-        (["left,top,width,height", "1,2,0,4"], "0x4 is empty"),
-        (["left,top,width,height", "1,2,x,4"], "width is 'x'"),
-        (["frame,left,top,width,height", "0,1,2,3,4"], "frame is '0', not a whole number from 1"),
-        (["frame,left,top,width,height", ",1,2,3,4"], "frame is ''"),
-        (["seconds,left,top,width,height", "-1,1,2,3,4"], "seconds is '-1', not a number of 0 or above"),
-        (["frame,name,left,top,width,height", "1,a,1,2,3,4", "1,a,1,2,3,4"], "one time"),
-    ],
-)
-def test_bad_tables(table, lines, says):
-    with pytest.raises(UnisalError, match=r"keep\.csv: ") as error:
-        KeepBoxes(table(*lines))
-    assert says in str(error.value)
-
-
-def test_boxes_outside_of_the_picture(table):
+def test_boxes_that_no_frame_holds(table):
     keep = KeepBoxes(table("left,top,width,height,name", "90,2,20,4,logo"))
     keep.check((50, 110))
     with pytest.raises(UnisalError, match=r"keep\.csv: box 'logo': .* leave the picture of 100x50"):
-        keep.check((50, 100))
+        keep.check(SIZE)
+    with pytest.raises(UnisalError, match=r"keep\.csv: no column 'height'"):
+        KeepBoxes(table("left,top,width", "1,2,3"))
 
 
 @pytest.fixture(scope="module")

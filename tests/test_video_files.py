@@ -45,11 +45,12 @@ def add_video(container, frames, times=None, codec="libx264", pix_fmt="yuv420p")
     return stream, mux
 
 
-def add_sound(container):
-    stream = container.add_stream("aac", rate=8000)
+def add_sound(container, codec="aac", form="fltp"):
+    stream = container.add_stream(codec, rate=8000)
 
     def mux():
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        silence = np.zeros((1, 8000), np.float32 if form == "fltp" else np.int16)
+        sound = av.AudioFrame.from_ndarray(silence, format=form, layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))

@@ -9,17 +9,15 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.crop import Aspect, Crop, best_crop
-from unisal_jax.apps.crop_film import Film, Still, write_films
 from unisal_jax.apps.faces import Faces
 from unisal_jax.apps.keep import KeepBoxes
 from unisal_jax.apps.poster import Poster
-from unisal_jax.apps.shots import Shot, VideoCrops
 from unisal_jax.documents import rounded, write_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
@@ -33,6 +31,9 @@ from unisal_jax.predict.records import forget
 from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
 KINDS = ("json", "crop", "poster")
+
+if TYPE_CHECKING:
+    from unisal_jax.apps.shots import Shot, VideoCrops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,10 @@ class CropFiles:
     @contextlib.contextmanager
     def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
         """Takes a video's predictions; at the end writes its boxes and crops it."""
+        # Late: images need neither FFmpeg nor SciPy, whose imports take half a second.
+        from unisal_jax.apps.crop_film import Film, Still, write_films
+        from unisal_jax.apps.shots import VideoCrops
+
         fps, size = film.fps or DEFAULT_FPS, film.size
         squeeze = float(film.look.pixel_aspect)
         windows = [
@@ -148,7 +153,7 @@ class CropFiles:
         if self.keep is not None:
             self.keep.check(size)
         faces = Faces(self.face_model, fps) if self.face_model is not None else None
-        return _MustKeep(self.keep, faces, fps)
+        return _MustKeep(self.keep, faces, size)
 
     def _about(self, about: dict, aspect: Aspect) -> dict:
         return {**about, "aspect": list(aspect), "scale": self.scale}
@@ -180,8 +185,8 @@ def aspect_suffix(aspect: Aspect) -> str:
 class _MustKeep:
     """The must-keep boxes of frame after frame."""
 
-    def __init__(self, keep: KeepBoxes | None, faces: Faces | None, fps: float):
-        self._keep, self._faces, self._step = keep, faces, 1 / fps
+    def __init__(self, keep: KeepBoxes | None, faces: Faces | None, size: Size):
+        self._keep, self._faces, self._size = keep, faces, size
 
     @property
     def looks(self) -> bool:
@@ -191,8 +196,7 @@ class _MustKeep:
     def add(self, frame: np.ndarray | None, number: int, seconds: float | None, cut: bool) -> tuple[Box, ...]:
         boxes: tuple[Box, ...] = ()
         if self._keep is not None:
-            shown = number * self._step if seconds is None else seconds
-            boxes += self._keep.at(number, shown, self._step)
+            boxes += self._keep.at(number + 1, seconds, self._size)
         if self._faces is not None and frame is not None:
             boxes += self._faces.add(frame, cut)
         return boxes
@@ -201,7 +205,7 @@ class _MustKeep:
 class _Track:
     """Collects the crops of a video: a few numbers a frame."""
 
-    def __init__(self, windows: list[VideoCrops], boxes: _MustKeep, poster: Poster | None):
+    def __init__(self, windows: "list[VideoCrops]", boxes: _MustKeep, poster: Poster | None):
         self._windows, self._boxes, self._poster = windows, boxes, poster
         self._settled: list[list[Crop]] = [[] for _ in windows]
         self.times: list[float | None] = []
@@ -231,7 +235,7 @@ def _facts(crop: Crop) -> dict[str, Any]:
     return {**facts, "boxes": [crop.box.to_json(), crop.second.to_json()]}
 
 
-def _shot(shot: Shot, times: list[float | None]) -> dict[str, Any]:
+def _shot(shot: "Shot", times: list[float | None]) -> dict[str, Any]:
     facts = {
         "attention": rounded(shot.attention),
         "first_frame": shot.first + 1,

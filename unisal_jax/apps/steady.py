@@ -1,8 +1,6 @@
 """Paths of least motion within a band, by linear programming: see `camera.py`."""
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import linprog
 
 from unisal_jax.errors import UnisalError
 
@@ -37,6 +35,10 @@ def steady_path(
     """
     if free == 0:
         return np.zeros(len(band))
+    # Late: pictures need none of it, and it takes a quarter of a second.
+    from scipy import sparse
+    from scipy.optimize import linprog
+
     known, count = len(before), len(before) + len(band)
     differences = [sparse.identity(count, format="csr")]
     for order in range(min(len(_WEIGHTS), count - 1)):

@@ -47,8 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=Path,
         metavar="CSV",
-        help="boxes not to be cut: left, top, width, height in pixels; for a video also frame (from 1) "
-        "or seconds",
+        help="boxes not to be cut: left, top, width, height in pixels; in a video also name and frame "
+        "(from 1) or seconds",
     )
     parser.add_argument(
         "--keep-faces",

@@ -21,8 +21,8 @@ WHOLE = Part()
 
 
 REAL_TIME = "realtime"
-"""x264's "veryfast" with the quickest search for motion: on a film of a billiard table that took a third less
-time for the same size and quality."""
+"""x264's "veryfast" with the quickest search for motion and whole blocks: on two films, one with grain and
+one without, 41 and 52% less processor time for 7% more and 3% less size, at 0.2 dB less."""
 
 
 @dataclasses.dataclass(frozen=True)

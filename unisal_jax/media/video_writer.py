@@ -204,7 +204,7 @@ def _coding(encoding: Encoding) -> _Coding:
     if "libx264" in av.codecs_available:
         options = {"crf": f"{encoding.quality:g}", "preset": encoding.preset}
         if encoding.preset == REAL_TIME:
-            options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1"}
+            options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1", "partitions": "none"}
         return _Coding("mp4", "libx264", options, _HALVED)
     # Builds of FFmpeg without GPL parts have no x264.
     quality = {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}

@@ -6,10 +6,12 @@ import math
 import queue
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -247,6 +249,7 @@ def _predict_video(
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.
         with (
+            _one_opencv_thread(),
             contextlib.closing(predicted),
             results.video(source, reader.info, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,
@@ -277,6 +280,21 @@ def _predict_video(
         left_out = reader.left_out if results.film is not None else ()
         notes = [*reader.notes, *(_left_out(track, results.film) for track in left_out)]
         summary.notes += [f"{source.path}: {note}" for note in notes]
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV works in the caller's thread alone.
+
+    A frame's planes are so small that waking others up takes more than twice the processor time, which the
+    network and the encoder beside it need.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _stride_from(options: Options, domain: Domain, fps: float | None) -> str:

@@ -132,13 +132,19 @@ def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
     command = [sys.executable, "-m", "unisal_jax", "predict", str(film), "--out", str(out)]
     command += ["--weights", weights, "--save", "overlay"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said, _ = process.stdout.read(), process.stdout.close()
+    peak = 0.0
+    while (status := Path(f"/proc/{process.pid}/status").read_text()) and "VmHWM" in status:
+        # What the kernel counts for a finished process has this one's memory in it, which began it.
+        peak = max(peak, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
+        time.sleep(0.1)
     _, status, usage = os.wait4(process.pid, 0)
+    said = process.stdout.read()
+    process.stdout.close()
     found = re.search(r"\((\d+) frames\).* in ([0-9.]+) s", said)
     if os.waitstatus_to_exitcode(status) != 0 or found is None:
         raise SystemExit(f"{' '.join(command)}: failed")
     frames, seconds = int(found[1]), float(found[2])
-    return frames / seconds, 1e3 * (usage.ru_utime + usage.ru_stime) / frames, usage.ru_maxrss / 1024
+    return frames / seconds, 1e3 * (usage.ru_utime + usage.ru_stime) / frames, peak
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Pillow's Lanczos resizing of 8-bit planes, bit for bit, in less than half its time.
+"""Pillow's Lanczos resizing of 8-bit planes, bit for bit, in about half its time.
 
 The same filter and the same order as `PIL.Image.resize(size, LANCZOS)`: along rows first, rounded to 8 bits,
 then along columns. Pillow sums whole numbers; here sums are products of float32 matrices, and the few that

@@ -118,11 +118,13 @@ def predict_sources(
     if images:
         summary.domains.add(image_domain.name)
         _predict_images(model, images, image_domain, results, options, summary)
-    if len(videos) > 1 and len(model.engine.devices) > 1:
-        _spread_videos(model, videos, results, options, summary)
-    else:
-        for source in videos:
-            _try_video(model, source, results, options, summary)
+    # Around all videos: those of several devices go through side by side, and the number is the process's.
+    with _one_opencv_thread():
+        if len(videos) > 1 and len(model.engine.devices) > 1:
+            _spread_videos(model, videos, results, options, summary)
+        else:
+            for source in videos:
+                _try_video(model, source, results, options, summary)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -249,7 +251,6 @@ def _predict_video(
         # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
         # own threads, which would then wait for itself.
         with (
-            _one_opencv_thread(),
             contextlib.closing(predicted),
             results.video(source, reader.info, about) as outputs,
             tqdm(total=reader.frame_count, desc=source.name, unit="frame", disable=None) as progress,

@@ -217,8 +217,8 @@ def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str
         domain that is no released one, if there is just one, is taken to be it.
     """
     domains = tuple(domains)
-    new = {domain.name for domain in domains} - {domain.name for domain in RELEASED_DOMAINS}
-    moved = set(trained) if trained is not None else new if len(new) == 1 else set()
+    new = new_domains(domains)
+    moved = set(likely_trained(domains) if trained is None else trained)
     usual = DHF1K.name if video else SALICON.name
 
     def rank(domain: Domain) -> tuple[bool, ...]:
@@ -227,3 +227,14 @@ def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str
         return not (chosen and domain.name in new), not chosen, domain.name != usual, not of_kind
 
     return min(domains, key=rank)
+
+
+def new_domains(domains: Iterable[Domain]) -> set[str]:
+    """Names of those that are no released ones."""
+    return {domain.name for domain in domains} - {domain.name for domain in RELEASED_DOMAINS}
+
+
+def likely_trained(domains: Iterable[Domain]) -> set[str]:
+    """What the last training moved, where it is unknown: the only domain that is no released one, or none."""
+    new = new_domains(domains)
+    return new if len(new) == 1 else set()

@@ -96,6 +96,9 @@ MAX_CHUNK_BYTES = 64 << 20
 MAX_WEIGHTS_BYTES = 256 << 20
 """Bytes of a .pth or .safetensors file of weights: sixteen times those of the released ones."""
 
+MAX_PACK_BYTES = 1 << 20
+"""Bytes of a domain pack: nine times those of one of the released networks."""
+
 MAX_PICKLE_STEPS = 2_000_000
 """Opcodes of a pickle in a .pth file, of which one byte can make a dict. The released weights have 30,000."""
 

@@ -29,7 +29,7 @@ Domains = tuple[Domain, ...]
 
 def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
     """The shape of every variable of a network, all float32: by collection, nested dicts of tuples."""
-    return unflatten(dict(_network(config)))
+    return unflatten(dict(_network(config, config.has_rnn)))
 
 
 def encoder_shapes() -> dict[str, Any]:
@@ -37,7 +37,19 @@ def encoder_shapes() -> dict[str, Any]:
     return unflatten(dict(_encoder()))
 
 
-def _network(config: UnisalConfig) -> Shapes:
+def domain_shapes(config: UnisalConfig, recurrence: bool) -> dict[str, Any]:
+    """The same of the variables that the config's first domain has for itself, in its two collections.
+
+    Args:
+      config: of the network, with that domain alone.
+      recurrence: whether the network has the RNN; other domains may need it where this one does not.
+    """
+    domain = config.domains[0]
+    shapes = unflatten(dict(_network(config, recurrence)))
+    return {name: shapes.get(name, {}) for name in (domain.name, domain.stats)}
+
+
+def _network(config: UnisalConfig, recurrence: bool) -> Shapes:
     def owners(adaptive: bool) -> Domains:
         return config.domains if adaptive else ()
 
@@ -49,7 +61,7 @@ def _network(config: UnisalConfig) -> Shapes:
         features += PRIORS
     # Its batch norm is shared by all domains, and it is never dense.
     yield from _inverted_residual("post_cnn", features, 1, HIDDEN_FEATURES)
-    if config.has_rnn:
+    if recurrence:
         for gate in GATES:
             yield f"params/rnn/{gate}_bias", (HIDDEN_FEATURES,)
             yield from _gate(f"rnn/{gate}_input", norms, dense)

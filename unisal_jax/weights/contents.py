@@ -19,6 +19,8 @@ from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.trees import flatten, unflatten
 
 FORMAT = "unisal-jax"
+PACK_FORMAT = "unisal-jax-pack"
+"""Of a .safetensors file with one domain's own arrays, see `packs`."""
 EXTRAS = "extras"
 """The part of a .safetensors file's names, and of a checkpoint, that holds the extras."""
 TRAINED = "trained_domains"
@@ -66,6 +68,12 @@ class Weights:
         """
         return tensors_sha256(tensors_of(self))
 
+    @functools.cached_property
+    def shared_sha256(self) -> str:
+        """The checksum of the tensors that all domains share; hashed once. A domain's own belong to these."""
+        shared = {name: self.variables.get(name, {}) for name in ("params", "batch_stats")}
+        return tensors_sha256({name: np.asarray(array) for name, array in flatten(shared).items()})
+
     @classmethod
     def checked(
         cls,
@@ -88,7 +96,11 @@ def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) 
       variables: by collection, nested, or flat by path.
       config: of the network.
     """
-    want, have = flatten(variable_shapes(config)), flatten(variables)
+    check_names_and_shapes(flatten(variable_shapes(config)), flatten(variables), file)
+
+
+def check_names_and_shapes(want: Mapping[str, tuple[int, ...]], have: Mapping[str, Any], file: str) -> None:
+    """The same for flat tensors, and their shapes by name."""
     for what, missing in (("lacks", want.keys() - have.keys()), ("has unknown", have.keys() - want.keys())):
         if missing:
             raise UnisalError(f"{file}: {what} tensors, {sorted(missing)[0][:100]} among {len(missing)}")

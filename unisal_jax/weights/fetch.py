@@ -38,6 +38,7 @@ class Released:
       wheel_member: its place in the wheel of WHEEL_REQUIREMENT.
       description: one line for people.
       is_network: a whole network that can predict, not the encoder alone.
+      shared_sha256: of a network, `Weights.shared_sha256`, by which a domain pack names it.
     """
 
     name: str
@@ -48,13 +49,15 @@ class Released:
     wheel_member: str
     description: str
     is_network: bool
+    shared_sha256: str | None
 
 
 def _released(
-    name: str, path: str, size: int, sha256: str, description: str, is_network: bool = True
+    name: str, path: str, size: int, sha256: str, description: str, shared_sha256: str | None = None
 ) -> Released:
     url, member = f"{_REPOSITORY}/{path}", f"{_WHEEL_FOLDER}/{path}"
-    return Released(name, path.rsplit("/", 1)[-1], size, sha256, url, member, description, is_network)
+    filename, is_network = path.rsplit("/", 1)[-1], shared_sha256 is not None
+    return Released(name, filename, size, sha256, url, member, description, is_network, shared_sha256)
 
 
 RELEASED: dict[str, Released] = {
@@ -66,6 +69,7 @@ RELEASED: dict[str, Released] = {
             15368928,
             "4a9157411f1741d588b15670d15295e998805648b8b6348599fe447298338481",
             "UNISAL trained on DHF1K, Hollywood-2, UCF Sports and SALICON",
+            "b6de3a14e069148edd064f35a097e5e0bdee66416f839712d8b221756e4ac6e1",
         ),
         _released(
             "unisal-mit1003",
@@ -73,6 +77,7 @@ RELEASED: dict[str, Released] = {
             15387271,
             "a6de8ea27d812cfc3fbc2b8cab59862a8e48aaf4d512e670468d3b6972a81262",
             "the same, fine-tuned on MIT1003",
+            "7e99a1fbd05deeb795621f60c7b7ac515eaf45f51fcc60cd5fb9237c5df72625",
         ),
         _released(
             "mobilenet_v2",
@@ -80,7 +85,6 @@ RELEASED: dict[str, Released] = {
             14205652,
             "ecbe2b568c8602549fa9e1d5833c63848f490a48d92e5d224d1eb2063e152cf8",
             "the encoder's start for training: MobileNet V2 trained on ImageNet",
-            is_network=False,
         ),
     )
 }

@@ -21,6 +21,7 @@ from unisal_jax.weights import fetch, names, pth
 from unisal_jax.weights.contents import (
     CONVERTED,
     EXTRAS,
+    PACK_FORMAT,
     Weights,
     as_float32,
     check_shapes,
@@ -155,7 +156,7 @@ def read_state(path: Path) -> dict[str, np.ndarray] | None:
     if path.suffix.lower() in PTH_SUFFIXES:
         return pth.read_pth(path)
     if path.suffix.lower() == ".safetensors":
-        metadata, tensors = _open_safetensors(path)
+        metadata, tensors = open_safetensors(path)
         return None if metadata.get("format") == _FORMAT else tensors
     return None
 
@@ -184,13 +185,19 @@ def _write_safetensors(path: Path, weights: Weights) -> None:
         save_file(tensors, temporary, metadata)
 
 
-def _open_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """(metadata, tensors by name) of any .safetensors file."""
+def open_safetensors(
+    path: Path, limit: int = MAX_WEIGHTS_BYTES
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """(metadata, tensors by name) of any .safetensors file of at most `limit` bytes.
+
+    Raises:
+      UnisalError: it cannot be read, or is damaged or larger.
+    """
     from safetensors import SafetensorError, deserialize, safe_open
 
     try:
-        if path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise UnisalError(f"{path}: larger than {MAX_WEIGHTS_BYTES >> 20} MiB, so not UNISAL weights")
+        if path.stat().st_size > limit:
+            raise UnisalError(f"{path}: larger than {limit >> 20} MiB, so not UNISAL weights")
         with safe_open(path, "numpy") as file:
             metadata = dict(file.metadata() or {})
         # Not by `safe_open`, which cannot give bfloat16 to numpy.
@@ -209,8 +216,13 @@ def _tensor(about: dict[str, Any]) -> np.ndarray:
 
 
 def _read_safetensors(path: Path) -> Weights:
-    metadata, tensors = _open_safetensors(path)
+    metadata, tensors = open_safetensors(path)
     if metadata.get("format") != _FORMAT:
+        if metadata.get("format") == PACK_FORMAT:
+            raise UnisalError(
+                f"{path}: a domain pack, which holds one domain alone; `unisal weights add` it, and give its "
+                "name as the domain"
+            )
         if any(name.endswith(names.NETWORK_ANCHOR) for name in tensors):
             return _from_state(path, tensors)
         raise UnisalError(

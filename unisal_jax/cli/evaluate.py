@@ -136,13 +136,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace) -> Iterator[Path]:
     """The files that are read; older reports, which may lie beside the data, are not among them."""
-    from unisal_jax.data.prepared import SIDECAR
+    from unisal_jax.data.prepared import SIDECAR, divided
     from unisal_jax.files import files_below
     from unisal_jax.weights.sources import files_of
 
     for folder in (args.data, args.predictions):
         if folder is not None:
             for path in files_below(folder):
+                if path.name == SIDECAR and (source := divided(path.parent)) is not None:
+                    yield from files_below(source)
                 # JSON is read of prepared data alone.
                 if path.suffix.lower() not in (".json", ".csv", ".html") or (path.parent / SIDECAR).exists():
                     yield path

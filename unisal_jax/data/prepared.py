@@ -2,26 +2,30 @@
 
 It is what `unisal prepare` leaves: a tensorflow-datasets folder of array_record files, in which the
 frames of a video follow each other, and `videos.json`, which says where each video begins. An image
-is a video of one frame.
+is a video of one frame. A folder with `videos.json` alone may divide such a dataset into other splits
+(`write_division`).
 """
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from unisal_jax.data.stored import open_stored
-from unisal_jax.documents import read_json
+from unisal_jax.documents import read_json, write_json
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError, one_line
-from unisal_jax.files import check_on_disk, check_utf8
+from unisal_jax.files import check_on_disk, check_utf8, write_errors
 from unisal_jax.limits import MAX_PIXELS
 from unisal_jax.media.images import open_encoded
 
 SIDECAR = "videos.json"
+
+# Key of a sidecar that divides another dataset: that one's folder.
+_DIVISION = "division_of"
 
 Resolution = Literal["full", "input"]
 """How frames for training are stored: as released, or already at the network's input size. A test
@@ -109,7 +113,7 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     """Opens one split of a prepared dataset.
 
     Args:
-      path: the folder that holds `dataset_info.json` and `videos.json`.
+      path: the folder that holds `dataset_info.json` and `videos.json`, or divides such a one.
     Raises:
       UnisalError: the folder holds no prepared dataset, its table of videos is missing, damaged or
         does not fit the records, or there is no such split.
@@ -119,6 +123,8 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     if not path.is_dir():
         raise UnisalError(f"{path}: no such folder; `unisal prepare` makes it")
     check_utf8(path, "data")
+    if (source := divided(path)) is not None:
+        return _open_part(path / SIDECAR, source, split)
     stored = open_stored(path)
     table = _read_table(path / SIDECAR, split)
     records = stored.records(split)
@@ -139,6 +145,47 @@ def split_names(path: str | Path) -> tuple[str, ...]:
       UnisalError: its table of videos is missing or damaged.
     """
     return tuple(_read_splits(Path(path) / SIDECAR)["splits"])
+
+
+def frame_rate(path: str | Path) -> float | None:
+    """Frames a second of a prepared dataset's videos; None where it is not known.
+
+    Raises:
+      UnisalError: its table of videos is missing or damaged.
+    """
+    fps = _read_splits(Path(path) / SIDECAR).get("fps")
+    return float(fps) if isinstance(fps, int | float) and fps > 0 else None
+
+
+def divided(path: str | Path) -> Path | None:
+    """The dataset that this folder divides into other splits; None if it holds records of its own.
+
+    Raises:
+      UnisalError: its table of videos is damaged.
+    """
+    file = Path(path) / SIDECAR
+    if not file.exists():  # told by what reads it
+        return None
+    source = _read_splits(file).get(_DIVISION)
+    if source is not None and not isinstance(source, str):
+        raise UnisalError(f"{file}: damaged ({_DIVISION} is no folder)")
+    return None if source is None else Path(source)
+
+
+def write_division(folder: Path, source: Path, splits: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """Divides a prepared dataset into other splits, without a copy of its records.
+
+    Args:
+      folder: is made; `open_prepared` takes it.
+      source: the prepared dataset.
+      splits: by name of the new split, (split of the dataset, ids of its videos).
+    Raises:
+      UnisalError: the file cannot be written.
+    """
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: {"split": old, "ids": list(ids)} for name, (old, ids) in splits.items()}
+    write_json(folder / SIDECAR, {_DIVISION: str(source.resolve()), "splits": parts})
 
 
 def cross_validation(prepared: Prepared, fold: int) -> tuple[Prepared, Prepared]:
@@ -262,6 +309,29 @@ def _read_splits(path: Path) -> dict[str, Any]:
         return content
     except (UnisalError, TypeError, KeyError) as error:
         raise UnisalError(f"{path}: damaged ({one_line(error)}); prepare the dataset again") from error
+
+
+def _open_part(path: Path, source: Path, split: str) -> Prepared:
+    """A split of the division that the sidecar `path` tells; its `path` is that of the records."""
+    parts = _read_splits(path)["splits"]
+    if split not in parts:
+        raise UnisalError(f"{path}: no split {split!r}, only {', '.join(parts)}")
+    try:
+        old, ids = parts[split]["split"], parts[split]["ids"]
+        if not isinstance(old, str) or not isinstance(ids, list) or len(set(ids)) < len(ids):
+            raise ValueError(f"split {split!r}")
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnisalError(f"{path}: damaged ({one_line(error)})") from error
+    if not source.is_dir():
+        raise UnisalError(f"{path}: divides the dataset in {source}, which is not there")
+    if divided(source) is not None:
+        raise UnisalError(f"{path}: divides {source}, which is a division itself")
+    whole = open_prepared(source, old)
+    wanted = frozenset(ids)
+    videos = tuple(video for video in whole.videos if video.id in wanted)
+    if len(videos) < len(ids):
+        raise UnisalError(f"{path}: names {len(ids) - len(videos)} videos that {source} does not have")
+    return dataclasses.replace(whole, split=split, videos=videos, folds=())
 
 
 def _read_table(path: Path, split: str) -> _Table:

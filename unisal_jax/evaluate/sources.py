@@ -115,7 +115,7 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
     root = Path(path)
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")
-    prepared = _find_prepared(root)
+    prepared = find_prepared(root)
     notes: tuple[str, ...] = ()
     if prepared is not None:
         name, splits = _prepared_splits(prepared)
@@ -143,8 +143,12 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
     return ScoringData(name, split or chosen[0], "image" if static else "video", groups, notes)
 
 
-def _find_prepared(root: Path) -> Path | None:
-    """The folder itself, or the only one below it (name/variant/version/) that is a prepared dataset."""
+def find_prepared(root: Path) -> Path | None:
+    """The folder itself, or the only one below it (name/variant/version/) that is a prepared dataset.
+
+    Raises:
+      UnisalError: several are; names one.
+    """
     level = [root]
     for _ in range(4):
         found = [folder for folder in level if (folder / SIDECAR).is_file()]
@@ -208,8 +212,9 @@ def _prepared_splits(folder: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
     for split in split_names(folder):
         prepared = open_prepared(folder, split)
         # Own data all have one builder; the collection's own name is its folder's.
-        name = prepared.name if prepared.name in DATASETS else folder.parent.name
-        has_truth = bool(prepared.videos) and read_frames(prepared, [0])[0].truth is not None
+        name = prepared.name if prepared.name in DATASETS else prepared.path.parent.name
+        first = read_frames(prepared, [video.start for video in prepared.videos[:1]])
+        has_truth = any(frame.truth is not None for frame in first)
         splits[split] = tuple(_prepared_group(prepared, video) for video in prepared.videos if has_truth)
     return name, splits
 

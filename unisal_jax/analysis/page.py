@@ -9,7 +9,7 @@ from typing import Any
 from unisal_jax.analysis.results import RESULTS
 from unisal_jax.data.prepared import check_id
 from unisal_jax.errors import UnisalError
-from unisal_jax.evaluate.report_html import STYLE
+from unisal_jax.evaluate.html_parts import STYLE
 from unisal_jax.files import write_text
 
 PAGE = "index.html"

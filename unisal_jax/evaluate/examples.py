@@ -47,26 +47,26 @@ def choose_examples(
             image = next((frame for number, frame in enumerate(frames, 1) if number == row.frame), None)
         if image is None:
             raise UnisalError(f"{group.id}: has no frame {row.frame}, but ground truth for it")
-        image = _shrunk(image)
+        image = shrunk(image)
         pred = next(each for number, each in enumerate(maps(group), 1) if number == row.frame)
         if isinstance(pred, UnisalError):
             raise pred
         truth, pred = (
-            _resized(each, (image.shape[0], image.shape[1]))
+            resized_density(each, (image.shape[0], image.shape[1]))
             for each in (group.truth(row.frame - 1).map, pred)
         )
         examples.append(Example(title, row.group, row.frame, row.scores, image, truth, pred))
     return tuple(examples)
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
+def shrunk(image: np.ndarray) -> np.ndarray:
     """uint8 RGB [H, W, 3], no longer than an example is shown."""
     shrink = min(1.0, _EXAMPLE_SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
 
 
-def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+def resized_density(pixels: np.ndarray, size: Size) -> np.ndarray:
     """A map of any size as a density, [*size]: it lies over an image of another size."""
     density = to_density(pixels)
     if density.shape != size:

@@ -23,7 +23,7 @@ def histogram_svg(values: Sequence[float], mean: float, noun: str) -> str:
     """
     low, high = min(values), max(values)
     span = (high - low) or 0.1 * abs(low) or 0.1
-    step = _round_step(span / _BINS)
+    step = round_step(span / _BINS)
     first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
     edges = np.arange(first, last + 1) * step
     # Rounding of an edge must not push the extreme values out.
@@ -46,7 +46,7 @@ def histogram_svg(values: Sequence[float], mean: float, noun: str) -> str:
                 "</title></rect>"
             )
     parts.append(f'<path class="axis" d="M{_LEFT} {floor}H{_WIDTH - _RIGHT}"/>')
-    tick_step = _round_step(span / _TICKS)
+    tick_step = round_step(span / _TICKS)
     for number in range(math.ceil(edges[0] / tick_step), math.floor(edges[-1] / tick_step) + 1):
         at = number * tick_step
         text = f"{at:.{max(0, -math.floor(math.log10(tick_step)))}f}"
@@ -65,7 +65,7 @@ def histogram_svg(values: Sequence[float], mean: float, noun: str) -> str:
     return "".join(parts) + "</svg>"
 
 
-def _round_step(rough: float) -> float:
+def round_step(rough: float) -> float:
     """The least of 1, 2 or 5 times a power of ten that is not below `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))

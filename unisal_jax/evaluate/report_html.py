@@ -1,69 +1,18 @@
 """An evaluation as one HTML page that needs no other file: style, charts and pictures are inside it."""
 
-import base64
-import io
 import math
 from collections.abc import Mapping
-from html import escape
 from types import MappingProxyType
 
-import cv2
-import numpy as np
-from PIL import Image
-
+from unisal_jax.evaluate import html_parts as parts
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.histogram import histogram_svg
 from unisal_jax.evaluate.protocols import get_protocol
 from unisal_jax.evaluate.results import Evaluation, Example, MethodScores
 from unisal_jax.media.overlay import overlay
 
-# Three pictures side by side on a desktop screen of twice the usual density.
-_PICTURE_SIDE = 640
-_JPEG_QUALITY = 85
 # Shown at once; a reader with more of them wants the CSV.
 _MAX_SKIPPED = 200
-
-STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --text: #1d2330; --quiet: #5d6677; --line: #dfe3ea;
-  --card: #f5f7fa; --bar: #4c7dd9; --mean: #c4452f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171d; --text: #e6e9ef; --quiet: #9aa4b5;
-  --line: #2e3440; --card: #1d222b; --bar: #6f9cf0; --mean: #ff8a70; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; background: var(--ground);
-  color: var(--text); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-p { margin: .25rem 0; }
-.quiet { color: var(--quiet); font-size: .875rem; }
-.tiles, .charts { display: grid; gap: .75rem; margin-top: 1rem; }
-.tiles { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
-.charts { grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); }
-.tile, .chart { background: var(--card); border-radius: .5rem; padding: .75rem; }
-.tile b { display: block; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .4rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; }
-td small { display: block; color: var(--quiet); }
-th[scope="row"] { font-weight: 400; }
-.first td, .first th[scope="row"], .facts th[scope="row"] { font-weight: 600; }
-.first small { font-weight: 400; }
-.facts th, .facts td { text-align: left; white-space: normal; }
-.facts th { width: 9rem; }
-svg { display: block; width: 100%; height: auto; }
-.bar { fill: var(--bar); }
-.axis { stroke: var(--quiet); fill: none; }
-.mean { stroke: var(--mean); stroke-width: 1.5; stroke-dasharray: 4 3; fill: none; }
-.tick, .mean-label { font: 11px system-ui, sans-serif; fill: var(--quiet); }
-.mean-label { fill: var(--mean); }
-.row { display: grid; grid-template-columns: repeat(3, 1fr); gap: .5rem; }
-@media (max-width: 40rem) { .row { grid-template-columns: 1fr; } }
-figure { margin: 0; }
-img { display: block; width: 100%; height: auto; border-radius: .25rem; }
-code { display: block; padding: .75rem; border-radius: .5rem; background: var(--card); }
-"""
 
 
 def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -89,8 +38,8 @@ def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({}))
         or evaluation.protocol
     )
     sections = [
-        f"<h1>{_text(headline)}</h1>",
-        f'<p class="quiet">Saliency evaluation, protocol <b>{_text(evaluation.protocol)}</b>, '
+        f"<h1>{parts.text(headline)}</h1>",
+        f'<p class="quiet">Saliency evaluation, protocol <b>{parts.text(evaluation.protocol)}</b>, '
         f"{wording.extent(evaluation)}</p>",
         _tiles(evaluation),
         _table(evaluation),
@@ -100,13 +49,7 @@ def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({}))
         _definitions(evaluation),
         _made_by(facts, evaluation.about.get("command")),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(headline)}: saliency evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
-    )
+    return parts.document(f"{headline}: saliency evaluation", sections)
 
 
 def _tiles(evaluation: Evaluation) -> str:
@@ -138,7 +81,9 @@ def _table(evaluation: Evaluation) -> str:
             for name in names
         )
         mark = ' class="first"' if method is evaluation.methods[0] else ""
-        rows.append(f'<tr{mark}><th scope="row">{_text(wording.method_title(method.name))}</th>{cells}</tr>')
+        rows.append(
+            f'<tr{mark}><th scope="row">{parts.text(wording.method_title(method.name))}</th>{cells}</tr>'
+        )
     averaging = wording.averaging(get_protocol(evaluation.protocol), evaluation.kind)
     return (
         f'<h2>Scores and baselines</h2><div class="wide"><table><tr><th scope="col">method</th>{head}</tr>'
@@ -185,58 +130,42 @@ def _example(example: Example, in_video: bool) -> str:
         "ground truth": overlay(example.image, example.truth),
         "prediction": overlay(example.image, example.prediction),
     }
-    figures = "".join(
-        f'<figure><img src="{_data_uri(picture)}" alt="{what}, {_text(name)}">'
-        f'<figcaption class="quiet">{what}</figcaption></figure>'
-        for what, picture in pictures.items()
-    )
     return (
-        f'<h3>{_text(example.title.capitalize())}: {_text(name)}</h3><p class="quiet">{scores}</p>'
-        f'<div class="row">{figures}</div>'
+        f'<h3>{parts.text(example.title.capitalize())}: {parts.text(name)}</h3><p class="quiet">{scores}</p>'
+        f"{parts.figures(pictures, name)}"
     )
 
 
 def _left_out(evaluation: Evaluation) -> str:
     """Frames with something amiss, and inputs that could not be scored."""
-    noted = [_text(line) for line in wording.noted_lines(evaluation)]
-    skipped = [_text(line) for line in evaluation.skipped[:_MAX_SKIPPED]]
+    noted = [parts.text(line) for line in wording.noted_lines(evaluation)]
+    skipped = [parts.text(line) for line in evaluation.skipped[:_MAX_SKIPPED]]
     if len(evaluation.skipped) > _MAX_SKIPPED:
         skipped.append(f"and {len(evaluation.skipped) - _MAX_SKIPPED:,} more")
-    parts = []
+    found = []
     if noted:
-        parts.append(_list(noted))
+        found.append(parts.listed(noted))
     if skipped:
-        parts.append(
-            f"<h3>Skipped: {wording.number_of(len(evaluation.skipped), 'input')}</h3>{_list(skipped)}"
+        found.append(
+            f"<h3>Skipped: {wording.number_of(len(evaluation.skipped), 'input')}</h3>{parts.listed(skipped)}"
         )
-    return "<h2>Left out and noted</h2>" + ("".join(parts) or '<p class="quiet">Nothing.</p>')
+    return "<h2>Left out and noted</h2>" + ("".join(found) or '<p class="quiet">Nothing.</p>')
 
 
 def _definitions(evaluation: Evaluation) -> str:
     definitions = wording.definitions(get_protocol(evaluation.protocol))
     rows = {wording.SCORE_TITLES[name]: definitions[name] for name in wording.columns(evaluation)}
-    return f"<h2>The scores as protocol {_text(evaluation.protocol)} defines them</h2>{_facts(rows)}"
+    return (
+        f"<h2>The scores as protocol {parts.text(evaluation.protocol)} defines them</h2>{parts.facts(rows)}"
+    )
 
 
 def _made_by(facts: dict[str, str], command: object) -> str:
-    line = f"<code>{_text(command)}</code>" if command else ""
-    rows = _facts({name.replace("_", " "): value for name, value in sorted(facts.items())}) if facts else ""
-    return f"<h2>How this was made</h2>{line}{rows}" if line or rows else ""
-
-
-def _facts(rows: dict[str, str]) -> str:
-    cells = "".join(
-        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows.items()
+    line = f"<code>{parts.text(command)}</code>" if command else ""
+    rows = (
+        parts.facts({name.replace("_", " "): value for name, value in sorted(facts.items())}) if facts else ""
     )
-    return f'<table class="facts">{cells}</table>'
-
-
-def _list(items: list[str]) -> str:
-    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
-
-
-def _text(value: object) -> str:
-    return escape(wording.printable(value))
+    return f"<h2>How this was made</h2>{line}{rows}" if line or rows else ""
 
 
 def _number(value: float) -> str:
@@ -247,14 +176,3 @@ def _interval(method: MethodScores, name: str, digits: int = 4) -> str:
     """The 95% interval, or nothing where there is none."""
     low, high = method.ci.get(name, (math.nan, math.nan))
     return f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(low + high) else ""
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    """uint8 RGB [H, W, 3] as a JPEG inside a URI, shrunk to what a page can show."""
-    shrink = min(1.0, _PICTURE_SIDE / max(picture.shape[:2]))
-    size = tuple(max(1, round(side * shrink)) for side in picture.shape[1::-1])
-    if shrink < 1:
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

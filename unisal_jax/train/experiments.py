@@ -65,7 +65,11 @@ def read_config(text: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     Raises:
       UnisalError: no such file, it fails, it has no such experiment, or an override is none.
     """
-    values = _run(*find_config(text))
+    return overridden(_run(*find_config(text)), overrides)
+
+
+def overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A config's fields with the overrides put into them (`read_config`); nothing is checked yet."""
     for override in overrides:
         values = _overridden(values, override.removeprefix("--").removeprefix("config."))
     return values

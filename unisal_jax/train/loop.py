@@ -76,7 +76,10 @@ class _Dispatched(NamedTuple):
 
 
 def train(
-    config: TrainConfig, workdir: str | Path, prepare_synthetic: inputs.PrepareSynthetic | None = None
+    config: TrainConfig,
+    workdir: str | Path,
+    prepare_synthetic: inputs.PrepareSynthetic | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Trains until the last epoch, or goes on where the workdir's training stopped.
 
@@ -87,6 +90,7 @@ def train(
       workdir: a folder, or an address such as gs://bucket/folder (`cloud.working_folder`).
       prepare_synthetic: makes the data of a config that asks for synthetic ones:
         `data_prep.prepare.prepare_synthetic`.
+      on_step: is called with each finished step's number, from 1.
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.
@@ -114,7 +118,7 @@ def train(
                 loader.set_state(position)
             stop = processes.StopSignal()
             with stop.listening():
-                run = _Run(config, folder, network, loader, held_out, stop, skipped)
+                run = _Run(config, folder, network, loader, held_out, stop, skipped, on_step)
                 return run.until_done(replicate(state), validations)
 
 
@@ -130,10 +134,11 @@ class _Run:
         held_out: list[Source],
         stop: processes.StopSignal,
         skipped: int,
+        on_step: Callable[[int], None] | None,
     ):
         self.config, self.folder, self.network = config, folder, network
         self.loader, self.held_out, self.stop = loader, held_out, stop
-        self.skipped = skipped
+        self.skipped, self.on_step = skipped, on_step
         self.programs = make_programs(config, network)
         self.rates = {
             name: learning_rates(config, each.source.domain, loader.steps_per_epoch)
@@ -211,6 +216,8 @@ class _Run:
             self.folder.write("train", step, scalars, domain=batch.domain.name, epoch=batch.epoch)
         bar.update()
         bar.set_postfix_str(f"epoch {batch.epoch + 1} {batch.domain.name} loss {metrics['loss']:.3f}")
+        if self.on_step is not None:
+            self.on_step(step)
 
     def skip(self, step: int, batch: Batch, metrics: dict[str, float]) -> None:
         """Counts a step that changed nothing because it was not finite; too many stop the training."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in a picture get"),
     "compare": ("unisal_jax.cli.compare", "which of two images or cuts draws more attention to what"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
+    "finetune": ("unisal_jax.cli.finetune", "own data in, fine-tuned weights and a scored report out"),
     "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
@@ -32,7 +33,7 @@ COMMANDS = {
 
 
 # Those that run XLA on a CPU for long enough that its memory matters.
-_XLA_COMMANDS = ("train", "analyze")
+_XLA_COMMANDS = ("train", "finetune", "analyze")
 
 
 # How XLA and OpenCV say it.

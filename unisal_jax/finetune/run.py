@@ -1,0 +1,378 @@
+"""A fine-tuning from the data to the report, in stages; one that is finished is not done again."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unisal_jax.data.examples import find_examples
+from unisal_jax.data.prepared import write_division
+from unisal_jax.domains import DHF1K, SALICON, Domain
+from unisal_jax.errors import UnisalError
+from unisal_jax.evaluate.examples import resized_density, shrunk
+from unisal_jax.evaluate.predictions import NetworkMaps
+from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames, open_data
+from unisal_jax.evaluate.wording import SCORE_TITLES, printable
+from unisal_jax.files import write_text
+from unisal_jax.finetune import folder as folders
+from unisal_jax.finetune import plan as planning
+from unisal_jax.finetune import scores
+from unisal_jax.finetune.effort import Effort
+from unisal_jax.finetune.folder import Plan
+from unisal_jax.finetune.plan import SPLITS, TEST, TRAIN, Facts, Moved
+from unisal_jax.finetune.recipe import Material, recipe
+from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, to_json
+from unisal_jax.finetune.report_html import page
+from unisal_jax.predict.model import load
+from unisal_jax.train import experiments
+from unisal_jax.train.config import TrainConfig
+from unisal_jax.train.fields import typed
+from unisal_jax.train.inputs import open_sources
+from unisal_jax.train.logs import SCALARS, read_list
+from unisal_jax.train.loop import train
+from unisal_jax.train.workdir import BEST, VALIDATIONS, best_step
+from unisal_jax.version import __version__
+from unisal_jax.weights.packs import SUFFIX, save_pack
+from unisal_jax.weights.store import load_weights, save_weights
+
+RELEASED = "unisal"
+# Held-out frames in the report.
+_SHOWN = {"image": 5, "video": 3}
+
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a person asks for; None leaves the choice to the data.
+
+    Attributes:
+      data: folder of a prepared dataset.
+      out: folder of the fine-tuning.
+      domain: name of the new domain.
+      moved: what is trained.
+      seed: of the split, the data's order and dropout.
+      fps: frames a second of the videos.
+      overrides: of the training's config, such as `--config.epochs=2`.
+    """
+
+    data: Path
+    out: Path
+    domain: str | None = None
+    moved: Moved | None = None
+    seed: int = 0
+    fps: float | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def finetune(asked: Asked, tell: Tell) -> Report | None:
+    """Divides the data, scores, trains, scores again, and writes the weights and the report.
+
+    Args:
+      asked: what is asked for.
+      tell: takes lines on what is chosen and on what goes on, which end with the result.
+    Returns:
+      The report; None if the training was told to stop (SIGTERM) and can be resumed.
+    Raises:
+      UnisalError: the data cannot be used, the folder holds another fine-tuning, or as `train.loop.train`.
+    """
+    return _Run(asked, tell).until_done()
+
+
+def make_plan(asked: Asked, facts: Facts) -> Plan:
+    """What to do, by the facts of the data and what is asked for.
+
+    Raises:
+      UnisalError: there are too few stimuli, or something asked for is impossible.
+    """
+    division = planning.divide(facts, asked.seed)
+    moved, reason = planning.what_to_train(facts, division, asked.moved)
+    size, size_line = planning.frame_size(facts)
+    domain = planning.domain_name(facts, asked.domain)
+    folder = facts.folder if division.own else asked.out / folders.DATA
+    material = Material(folder.resolve(), domain, facts.kind, division.usable, size, facts.stride)
+    wanted = recipe(material, moved, asked.seed)
+    values = experiments.overridden(dataclasses.asdict(wanted), asked.overrides)
+    config: TrainConfig = typed(TrainConfig, values, "config")
+    _check_overrides(wanted, config)
+    settings = {
+        "data": str(facts.folder.resolve()),
+        "domain": domain,
+        "train": moved,
+        "seed": asked.seed,
+        "stride": facts.stride,
+        "overrides": list(asked.overrides),
+    }
+    rate = f"; every {facts.stride} frames" if facts.kind == "video" else ""
+    start = config.init.weights or config.init.encoder or "random weights"
+    how = f"new domain {domain}, from {start}; {reason}"
+    return Plan(settings, division, config, (*division.lines, how, f"{size_line}{rate}", *facts.lines))
+
+
+def _check_overrides(wanted: TrainConfig, config: TrainConfig) -> None:
+    """Refuses overrides that change what is trained on: the scores would be of another split."""
+    chosen = ("data", "train_split", "validation_split", "fold", "hold_out")
+    if config.domains.keys() != wanted.domains.keys():
+        raise UnisalError(f"config.domains: the fine-tuning has one, {', '.join(wanted.domains)}")
+    for name, domain in config.domains.items():
+        for field in chosen:
+            if getattr(domain, field) != getattr(wanted.domains[name], field):
+                raise UnisalError(f"config.domains.{name}.{field}: the fine-tuning's own choice; leave it")
+
+
+class _Run:
+    """The stages, and what several of them need."""
+
+    def __init__(self, asked: Asked, tell: Tell):
+        self.asked, self._tell, self.out = asked, tell, asked.out
+        self.facts = planning.read_facts(asked.data, asked.fps)
+        _check_apart(self.facts.folder, asked.out)
+        given = {"domain": asked.domain, "train": asked.moved}
+        named = frozenset(name for name, value in given.items() if value is not None)
+        self.plan = folders.start(asked.out, make_plan(asked, self.facts), named)
+        self.domain_name = next(iter(self.plan.config.domains))
+        self.video = self.facts.kind == "video"
+        # As the command line names it; the config has the whole path.
+        self.data_folder = self.facts.folder if self.plan.division.own else self.out / folders.DATA
+
+    def tell(self, line: str) -> None:
+        self._tell(printable(line))
+
+    def until_done(self) -> Report | None:
+        """All stages."""
+        for line in self.plan.lines:
+            self.tell(line)
+        if not self.plan.division.own:
+            parts = self.plan.division.parts
+            write_division(self.data_folder, self.facts.folder, {split: parts[split] for split in SPLITS})
+        finished = (self.out / folders.PAGE).exists()
+        if finished:
+            self.tell(f"{self.out}: is finished; name another --out to do it anew")
+        before = self.scored("before", RELEASED, self.released.name)
+        people = self.people()
+        if not (self.out / folders.WEIGHTS).exists() and not self.train():
+            return None
+        weights = self.out / folders.WEIGHTS
+        after = self.scored("after", weights, self.domain_name)
+        report = self.report(before, after, people)
+        if not finished:
+            report = dataclasses.replace(report, shown=self.shown(before, after))
+            write_text(self.out / folders.REPORT, to_json(report))
+            write_text(self.out / folders.PAGE, page(report))
+        for line in summary(report):
+            self._tell(line)
+        return report
+
+    @cached_property
+    def held_out(self) -> ScoringData:
+        """The stimuli to test with."""
+        return open_data(self.data_folder, TEST)
+
+    @cached_property
+    def prior(self) -> np.ndarray:
+        """The centre prior, [H, W]."""
+        return scores.prior_map(open_data(self.data_folder, TRAIN))
+
+    @property
+    def stride(self) -> int | None:
+        """Frame stride; None of images."""
+        return self.facts.stride if self.video else None
+
+    @property
+    def released(self) -> Domain:
+        """The released domain that one would predict with, which is scored before."""
+        return DHF1K if self.video else SALICON
+
+    def scored(self, name: str, weights: str | Path, domain: str) -> scores.Document:
+        """Scores of the held-out stimuli, from the file where they are there."""
+        path = self.out / folders.SCORES / f"{name}.json"
+        if (document := scores.stored(path)) is None:
+            count = len(self.held_out.groups)
+            self.tell(f"scoring {name} ({Path(weights).name}, domain {domain}) on {count} stimuli")
+            model = load(weights)
+            document = scores.score_network(
+                path,
+                self.held_out,
+                model,
+                model.domain(domain, video=self.video),
+                self.stride,
+                self.prior,
+                {"weights": Path(weights).name},
+            )
+        means = ", ".join(
+            f"{SCORE_TITLES[each]} {document['mean'][each]:.3f}"
+            for each in ("nss", "cc", "kld")
+            if each in document["mean"]
+        )
+        self.tell(f"{name}: {means}")
+        return document
+
+    def people(self) -> scores.Document | None:
+        """How well other people predict the held-out stimuli; None where people are not known."""
+        path = self.out / folders.SCORES / "people.json"
+        if (document := scores.stored(path)) is not None:
+            return document
+        self.tell("scoring people by each other")
+        return scores.score_people(path, self.held_out, self.prior)
+
+    def train(self) -> bool:
+        """Trains, and writes the weights; False if it was told to stop."""
+        config, workdir = self.plan.config, self.out / folders.TRAINING
+        training, _ = open_sources(config, workdir)
+        per_epoch = sum(find_examples(source).batches for source in training)
+        patience = f"; stops after {config.patience} without a better one" if config.patience else ""
+        self.tell(
+            f"training: at most {config.epochs} epochs of {per_epoch} steps, {config.epochs * per_epoch} in "
+            f"all, each epoch validated{patience}; compiles first"
+        )
+        outcome = train(config, workdir, on_step=Effort(config, per_epoch, self.tell))
+        if not outcome.finished:
+            self.tell(f"stopped after step {outcome.step}; the same command resumes")
+            return False
+        weights = load_weights(workdir / BEST)
+        if config.optimizer.domain_only:
+            about = {"data": self.facts.name, "made_by": "unisal finetune"}
+            save_pack(self.pack, weights, self.domain_name, about, config.init.weights)
+        save_weights(self.out / folders.WEIGHTS, weights)
+        return True
+
+    @property
+    def pack(self) -> Path:
+        """Of the domain's own parameters, where they alone are trained."""
+        return self.out / f"{self.domain_name}{SUFFIX}"
+
+    def report(
+        self, before: scores.Document, after: scores.Document, people: scores.Document | None
+    ) -> Report:
+        """All that is known, but for frames to look at."""
+        config = self.plan.config
+        about = {
+            "data": self.facts.name,
+            "domain": self.domain_name,
+            "before": f"{before['about']['weights']}, domain {before['about']['domain']}",
+            "starts from": str(config.init.weights or config.init.encoder or "random weights"),
+            "trained": {"all": "all weights", "domain": "the domain's own parameters alone"}[
+                self.plan.settings["train"]
+            ],
+            "made by": f"unisal-jax {__version__}",
+            "seed": str(self.plan.settings["seed"]),
+            "overrides": " ".join(self.plan.settings["overrides"]) or "none",
+        }
+        if people is not None and people["counts"]["frames"] < after["counts"]["frames"]:
+            about["other people"] = (
+                f"scored on {people['counts']['frames']} of {after['counts']['frames']} frames"
+            )
+        files = {
+            "the report": folders.PAGE,
+            "scores and lists": folders.REPORT,
+            "the weights": folders.WEIGHTS,
+        }
+        if self.pack.exists():
+            files["the domain pack"] = self.pack.name
+        return Report(
+            self.facts.name,
+            self.facts.kind,
+            about,
+            self.plan.lines,
+            self.plan.division,
+            before,
+            after,
+            people,
+            self.curves(),
+            self.commands(),
+            {what: str(self.out / name) for what, name in files.items()},
+        )
+
+    def curves(self) -> Curves:
+        """From the training's logs."""
+        workdir = self.out / folders.TRAINING
+        validations = read_list(workdir / VALIDATIONS)
+        try:
+            rows = [json.loads(line) for line in (workdir / SCALARS).read_text("utf-8").splitlines()]
+            steps = [(int(row["step"]), float(row["loss"])) for row in rows if row["kind"] == "train"]
+            epochs = [
+                {"epoch": each["epoch"], "step": each["step"], **each["scores"][self.domain_name]}
+                for each in validations
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnisalError(f"{workdir}: its logs are damaged ({error})") from error
+        best = best_step(self.plan.config, validations)
+        return Curves(tuple(steps), tuple(epochs), best or 0)
+
+    def commands(self) -> dict[str, str]:
+        """That give the scores again, and use the weights."""
+        weights = str(self.out / folders.WEIGHTS)
+        score = ["unisal", "evaluate", "--data", str(self.data_folder), "--split", TEST, "--prior", "train"]
+        strided = ["--stride", str(self.stride)] if self.stride else []
+        stimulus = "film.mp4" if self.video else "photo.jpg"
+        asked = {"--domain": self.asked.domain, "--train": self.asked.moved, "--fps": self.asked.fps}
+        again = ["unisal", "finetune", "--data", str(self.asked.data), "--out", str(self.out)]
+        again += [str(part) for pair in asked.items() if pair[1] is not None for part in pair]
+        again += ["--seed", str(self.asked.seed)] if self.asked.seed else []
+        found = {
+            "fine-tune": [*again, *self.asked.overrides],
+            "score before": [*score, "--domain", self.released.name, *strided],
+            "score after": [*score, "--weights", weights, "--domain", self.domain_name, *strided],
+            "predict": ["unisal", "predict", stimulus, "--weights", weights, "--out", "maps"],
+        }
+        if self.pack.exists():
+            found["add the domain to the released weights"] = ["unisal", "weights", "add", str(self.pack)]
+        return {what: shlex.join(words) for what, words in found.items()}
+
+    def shown(self, before: scores.Document, after: scores.Document) -> tuple[Shown, ...]:
+        """Held-out frames to look at, from the greatest gain to the greatest loss; a video's middle one."""
+        _, order = ranked(before, after)
+        places = np.unique(
+            np.linspace(0, len(order) - 1, min(_SHOWN[self.facts.kind], len(order))).astype(int)
+        )
+        groups = {group.id: group for group in self.held_out.groups}
+        maps = [
+            NetworkMaps(model, self.held_out, model.domain(name, video=self.video), stride=self.stride)
+            for model, name in (
+                (load(RELEASED), self.released.name),
+                (load(self.out / folders.WEIGHTS), self.domain_name),
+            )
+        ]
+        found = []
+        for place in places:
+            name = order[place]
+            pairs = {score: _pair(before, after, name, score) for score in scores.SCORES}
+            known = {score: pair for score, pair in pairs.items() if pair is not None}
+            found.append(_shown(groups[name], self.video, maps, known))
+        return tuple(found)
+
+
+def _pair(before: Any, after: Any, stimulus: str, score: str) -> tuple[float, float] | None:
+    return scores.paired(before, after, score).get(stimulus)
+
+
+def _shown(
+    group: Group, video: bool, maps: Sequence[NetworkMaps], known: dict[str, tuple[float, float]]
+) -> Shown:
+    """One frame, with its truth and both predictions."""
+    middle = len(group.frame_names) // 2
+    with closing_frames(group) as frames:
+        image = next(frame for number, frame in enumerate(frames) if number == middle)
+    image = shrunk(image)
+    size = image.shape[0], image.shape[1]
+    densities = [
+        resized_density(
+            next(each for number, each in enumerate(method.maps(group)) if number == middle), size
+        )
+        for method in maps
+    ]
+    truth = resized_density(group.truth(middle).map, size)
+    name = f"{group.id}, frame {middle + 1}" if video else group.id
+    return Shown(name, known, image, truth, densities[0], densities[1])
+
+
+def _check_apart(data: Path, out: Path) -> None:
+    """Refuses to write into the data's folder."""
+    inner, outer = out.resolve(), data.resolve()
+    if inner == outer or outer in inner.parents:
+        raise UnisalError(f"--out {out}: is in the data's folder {data}; name another one")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from tests.fuzzing import COUNTED, EACH, JSON, Guard, counted, made_up, mutated, npy_header
 from unisal_jax.apps.moving import read_moving_regions
@@ -23,11 +24,11 @@ from unisal_jax.evaluate.predictions import read_map
 from unisal_jax.media.images import read_image
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.config import load_config
-from unisal_jax.weights import names, store
+from unisal_jax.weights import names, packs, store
 
 pytestmark = pytest.mark.fuzz
 
-KINDS = 30  # of input, in both files
+KINDS = 32  # of input, in both files
 TABLE = b"stimulus,observer,x,y\nclip,1,10.5,20\n"
 
 
@@ -135,6 +136,31 @@ def test_safetensors_made_up(tmp_path):
         path.write_bytes(mutated(whole, np.random.default_rng(number)))
         guard.check(store.load_weights, path, f"safetensors, damage {number}")
     counted("safetensors", guard)
+
+
+def test_packs_made_up(golden, tmp_path):
+    path, guard = tmp_path / "a.pack.safetensors", Guard()
+    packs.save_pack(path, golden(11), "salicon", base="golden")
+    whole = path.read_bytes()
+    metadata, tensors = store.open_safetensors(path)
+    texts = st.sampled_from([*metadata, "more"])
+
+    @made_up(2 * EACH)
+    @given(configs(), st.dictionaries(texts, st.text(max_size=20) | JSON.map(json.dumps), max_size=2))
+    def one(config, others):
+        fields = json.loads(config)
+        if isinstance(fields["domains"], list):
+            fields["domains"] = fields["domains"][-1:]
+        save_file(tensors, path, {**metadata, "config": json.dumps(fields), **others})
+        guard.check(packs.load_pack, path, f"pack of {config} with {others!r}")
+
+    one()
+    counted("packs made up", guard)
+    guard = Guard()
+    for number in range(EACH):
+        path.write_bytes(mutated(whole, np.random.default_rng(number)))
+        guard.check(packs.load_pack, path, f"packs, damage {number}")
+    counted("packs", guard)
 
 
 def test_states_made_up(tmp_path, golden):

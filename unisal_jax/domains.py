@@ -95,6 +95,10 @@ class Domain:
         """Name of the collection of running statistics."""
         return f"{self.name}_stats"
 
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name, ours or the authors', in any case."""
+        return name.lower() in (self.name, self.source_name.lower())
+
     def video_input_size(self, frame_size: Size) -> Size:
         """Input size (height, width) for a video whose frames have `frame_size`."""
         fits = not self.static and self.video_frame_size in (None, tuple(frame_size))
@@ -195,12 +199,15 @@ def find_domain(wanted: str | Domain, domains: Iterable[Domain] = RELEASED_DOMAI
     """
     domains = tuple(domains)
     for domain in domains:
-        if wanted == domain or (
-            isinstance(wanted, str) and wanted.lower() in (domain.name, domain.source_name.lower())
-        ):
+        if wanted == domain or (isinstance(wanted, str) and domain.is_called(wanted)):
             return domain
+    raise unknown_domain(wanted, domains)
+
+
+def unknown_domain(wanted: str | Domain, domains: Iterable[Domain]) -> UnisalError:
+    """The error for a domain that is none of those."""
     name = wanted.name if isinstance(wanted, Domain) else wanted
-    raise UnisalError(f"unknown domain {name!r}; known: {', '.join(d.name for d in domains)}")
+    return UnisalError(f"unknown domain {name!r}; known: {', '.join(domain.name for domain in domains)}")
 
 
 def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str] | None = None) -> Domain:

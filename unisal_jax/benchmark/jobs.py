@@ -122,10 +122,11 @@ def costs(weights: str, dtype: str, domain: str, input_size: Sequence[int]) -> J
     from unisal_jax.benchmark import xla
     from unisal_jax.domains import find_domain
     from unisal_jax.inference.jax_engine import JaxEngine
+    from unisal_jax.weights.installed import with_domain
     from unisal_jax.weights.store import load_weights
 
     start_jax()
-    loaded = load_weights(weights)
+    loaded = with_domain(load_weights(weights), domain)
     engine = JaxEngine(loaded, dtype)
     chosen = find_domain(domain, loaded.config.domains)
     size = (input_size[0], input_size[1])

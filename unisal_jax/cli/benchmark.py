@@ -8,7 +8,7 @@ from unisal_jax.cli import checks, flags
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("--weights", default="unisal", help="as for `unisal predict`")
+    flags.add_weights(parser)
     parser.add_argument("--domain", default="dhf1k", help="whose parameters to use (default: dhf1k)")
     parser.add_argument(
         "--input-size", type=flags.input_size, metavar="HxW", help="of the stream (default: by domain)"

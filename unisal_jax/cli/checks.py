@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from unisal_jax.domains import find_domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import new_folders
 from unisal_jax.media.addresses import allowed, is_network
@@ -34,15 +33,16 @@ def check_folder_to_read(path: Path) -> None:
 
 
 def check_network(weights: str, domain: str | None = None) -> None:
-    """Refuses weights that are not there, and a domain that the released weights do not have."""
+    """Refuses weights that are not there, and a domain that a release has neither itself nor in a pack."""
+    from unisal_jax.weights.installed import check_domain
     from unisal_jax.weights.sources import check_there, resolve
 
     source = resolve(weights)
     if source.kind == "hub":
         check_extra(weights, "hub", "huggingface_hub")
     check_there(source)
-    if weights == "unisal" and domain is not None:
-        find_domain(domain)
+    if source.kind == "release" and domain is not None:
+        check_domain(weights, domain)
 
 
 def check_folder_to_write(folder: Path) -> None:

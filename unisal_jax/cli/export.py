@@ -12,11 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument("out", type=Path, metavar="OUT", help="file to write; its card goes to OUT.json")
     parser.add_argument("--format", choices=("onnx", "stablehlo"), required=True, help="of the file")
-    parser.add_argument(
-        "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, or a .safetensors, .pth or checkpoint path",
-    )
+    flags.add_weights(parser)
     parser.add_argument(
         "--domain", help="dataset whose parameters to use (default: salicon, with --streaming dhf1k)"
     )

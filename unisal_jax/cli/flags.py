@@ -104,8 +104,8 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """Adds which network predicts, and how: --domain, --input-size, --weights, --engine, --dtype."""
     parser.add_argument(
         "--domain",
-        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
-        "released weights salicon, for video dhf1k)",
+        help="dataset whose parameters to use, also one of a domain pack (default: the one that the weights "
+        "were trained on; of the released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
         "--input-size",
@@ -118,11 +118,11 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Adds --weights, what `load_weights` takes."""
+    """Adds --weights, what `load_weights` takes; left out, `main` puts `installed.default_weights` there."""
     parser.add_argument(
         "--weights",
-        default="unisal",
-        help="unisal, unisal-mit1003, hf://owner/name, or a .safetensors, .pth or checkpoint path",
+        help="unisal, unisal-mit1003, hf://owner/name, or a .safetensors, .pth or checkpoint path (default: "
+        "unisal, or the release that the domain's pack belongs to)",
     )
 
 

@@ -110,6 +110,10 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
         parser.print_help()
         return 1
     _check_on_disk(argv, args)
+    if getattr(args, "weights", "") is None:
+        from unisal_jax.weights.installed import default_weights
+
+        args.weights = default_weights(getattr(args, "domain", None))
     if hasattr(args, "check"):
         args.check(args)
     if of_its_own and args.command in _XLA_COMMANDS:

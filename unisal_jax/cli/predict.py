@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         "input_size": args.input_size and list(args.input_size),
         "part": [part.start, part.end, part.every],
         "stride": args.stride,
-        "weights": weights_state(args.weights),
+        "weights": weights_state(args.weights, args.domain),
     }
     drawing = Drawing(args.opacity, Encoding(args.preset, args.quality), args.map_format)
     planned = plan(

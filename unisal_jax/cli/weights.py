@@ -1,36 +1,140 @@
-"""`unisal weights`: the released files, what they are and whether they are here and whole."""
+"""`unisal weights`: the released files and domain packs that are here and whole; adds and makes packs."""
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unisal_jax.cli import flags
+from unisal_jax.errors import UnisalError
+
+if TYPE_CHECKING:
+    from unisal_jax.weights.packs import Pack
+
+# What the first word may be, in the place of a name, and what follows it.
+ACTIONS = {"add": "PACK", "remove": "NAME", "pack": "WEIGHTS OUT"}
+_COLUMN = 16
+_MAX_SHOWN = 200  # characters
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("name", nargs="*", help="released files (default: all)")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Lists the released weights and the domain packs, or\n\n"
+        "  unisal weights add PACK [--name N]                puts a domain pack beside the released weights\n"
+        "  unisal weights remove NAME                        removes one that was added\n"
+        "  unisal weights pack WEIGHTS OUT --domain NAME     makes one of a domain of trained weights\n"
+    )
+    parser.add_argument(
+        "word", nargs="*", help="released files or domains of packs to list (default: all), or as above"
+    )
     parser.add_argument("--fetch", action="store_true", help="fetch what is missing or damaged")
     parser.add_argument(
         "--verify", action="store_true", help="exit with status 1 unless all are here and whole"
     )
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--name", metavar="N", help="of add: the domain's name from now on (default: its own)"
+    )
+    parser.add_argument("--domain", metavar="NAME", help="of pack: the domain to take out of the weights")
+    parser.add_argument(
+        "--about",
+        type=_fact,
+        action="append",
+        metavar="KEY=TEXT",
+        help="of pack: what to tell of it, such as data, licence or scores; may be repeated",
+    )
+    parser.set_defaults(check=check, run=run)
+
+
+def _fact(text: str) -> tuple[str, str]:
+    key, is_fact, value = text.partition("=")
+    if not (key and is_fact):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=TEXT, such as licence=MIT")
+    return key, value
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses words and flags that do not go together."""
+    action = args.word[0] if args.word and args.word[0] in ACTIONS else None
+    if action is not None and len(args.word) - 1 != len(ACTIONS[action].split()):
+        raise UnisalError(f"{action}: give {ACTIONS[action]}")
+    for flag, given, owner in (
+        ("--fetch", args.fetch, None),
+        ("--verify", args.verify, None),
+        ("--name", args.name is not None, "add"),
+        ("--domain", args.domain is not None, "pack"),
+        ("--about", args.about is not None, "pack"),
+    ):
+        if given and owner != action:
+            place = f"unisal weights {owner}" if owner else "the list that unisal weights prints"
+            raise UnisalError(f"{flag}: is for {place}")
+    if action == "pack" and args.domain is None:
+        raise UnisalError("pack: --domain NAME is missing: the domain to take out of the weights")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line a file: name, state, sha256, path, what it is."""
-    from unisal_jax.errors import UnisalError
-    from unisal_jax.weights.fetch import RELEASED, cached_path, fetch, verify
+    """Lists, or does what the first word says."""
+    match args.word:
+        case ["add", path]:
+            return _add(path, args.name)
+        case ["remove", name]:
+            from unisal_jax.weights.installed import remove
 
-    unknown = [name for name in args.name if name not in RELEASED]
-    if unknown:
-        raise UnisalError(f"weights {unknown[0]!r}: not a released file; there are {', '.join(RELEASED)}")
+            print(f"{remove(name)}: removed")
+            return 0
+        case ["pack", weights, out]:
+            return _pack(weights, Path(out), args.domain, args.about)
+    return _list(args)
+
+
+def _add(path: str, name: str | None) -> int:
+    from unisal_jax.weights.installed import add
+    from unisal_jax.weights.packs import release_of
+
+    pack, target = add(path, name)
+    release = release_of(pack.shared_sha256)
+    print(f"{target}: {_summary(pack)}")
+    weights = "" if release else f" --weights {flags.printable(pack.base)}"
+    print(f"use it: unisal predict photo.jpg --domain {pack.domain.name}{weights} --out maps")
+    return 0
+
+
+def _pack(weights: str, out: Path, domain: str, about: list[tuple[str, str]] | None) -> int:
+    from unisal_jax.files import keep_inputs
+    from unisal_jax.weights.packs import load_pack, save_pack
+    from unisal_jax.weights.sources import files_of
+    from unisal_jax.weights.store import load_weights
+
+    keep_inputs([out], files_of(weights))
+    save_pack(out, load_weights(weights), domain, None if about is None else dict(about))
+    print(f"{out}: {_summary(load_pack(out))}, {out.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    """A few lines for each: name, state, what it is, sha256, path."""
+    from unisal_jax.weights.fetch import RELEASED, cached_path, fetch, verify
+    from unisal_jax.weights.installed import at_hand
+
+    packs = at_hand()
+    names = args.word or [*RELEASED, *packs]
+    for name in names:
+        if name not in RELEASED and name not in packs:
+            known = ", ".join([*RELEASED, *packs])
+            raise UnisalError(f"weights {name!r}: not a released file or a domain pack; there are {known}")
     states = []
-    for name in args.name or RELEASED:
+    for name in names:
+        if name not in RELEASED:
+            states.append(_list_pack(name, packs[name]))
+            continue
         released = RELEASED[name]
         if args.fetch:
             fetch(name)
         states.append(verify(name))
-        print(f"{name:<16} {states[-1]:<8} {released.description}")
-        print(f"{'':<16} sha256 {released.sha256}")
-        print(f"{'':<16} {cached_path(name)} ({released.size / 1e6:.1f} MB)")
+        print(f"{name:<{_COLUMN}} {states[-1]:<8} {released.description}")
+        print(f"{'':<{_COLUMN}} sha256 {released.sha256}")
+        print(f"{'':<{_COLUMN}} {cached_path(name)} ({released.size / 1e6:.1f} MB)")
     if args.verify and set(states) != {"ok"}:
         print(
             f"unisal weights: {len(states) - states.count('ok')} of {len(states)} not here and whole",
@@ -38,3 +142,30 @@ def run(args: argparse.Namespace) -> int:
         )
         return 1
     return 0
+
+
+def _list_pack(name: str, path: Path) -> str:
+    """Prints a pack's lines; returns its state."""
+    from unisal_jax.weights.installed import read
+
+    try:
+        pack = read(path)
+    except UnisalError as error:
+        print(f"{name:<{_COLUMN}} corrupt  {flags.printable(str(error))}")
+        return "corrupt"
+    print(f"{name:<{_COLUMN}} ok       {_summary(pack)}")
+    for key, text in pack.about.items():
+        print(f"{'':<{_COLUMN}} {flags.printable(f'{key}: {text}'[:_MAX_SHOWN])}")
+    print(f"{'':<{_COLUMN}} sha256 {pack.sha256} (of its tensors)")
+    print(f"{'':<{_COLUMN}} {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    return "ok"
+
+
+def _summary(pack: "Pack") -> str:
+    from unisal_jax.domains import shown_size
+
+    domain = pack.domain
+    return (
+        f"domain pack {domain.name} for the weights {flags.printable(pack.base)}: "
+        f"{'images' if domain.static else f'video, stride {domain.stride}'}, {shown_size(domain.input_size)}"
+    )

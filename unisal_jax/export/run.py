@@ -18,6 +18,8 @@ from unisal_jax.files import atomic_path, keep_inputs, text_file, write_errors
 from unisal_jax.inference.fold import fold
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.installed import find, with_domain
+from unisal_jax.weights.packs import Pack
 from unisal_jax.weights.sources import files_of, resolve
 from unisal_jax.weights.store import Weights, load_weights
 
@@ -56,7 +58,8 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
     """
     keep_inputs([out, card_path(out)], files_of(weights))
     start_jax()
-    loaded = load_weights(weights)
+    whole = load_weights(weights)
+    loaded = whole if options.domain is None else with_domain(whole, options.domain)
     signature = _signature(loaded, options)
     module = FORMATS[options.format]
     artifact = module.serialize(fold(loaded.variables, loaded.config, signature.domain), signature)
@@ -80,6 +83,7 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
         },
         "batch": signature.batch or "any",
         "domain": signature.domain.name,
+        **({} if loaded is whole else {"domain_pack": _describe(find(signature.domain.name))}),
         **({"frame_stride": signature.domain.stride} if signature.streaming else {}),
         "input_size": signature.input_size or "any multiples of 32",
         "licence": "Apache-2.0",
@@ -125,6 +129,10 @@ def _identity(source: str, weights: Weights) -> dict[str, str]:
     else:  # a checkpoint is a folder of many files
         digest, of = weights.sha256, "tensors"
     return {"name": Path(source).name, "sha256": digest, "sha256_of": of}
+
+
+def _describe(pack: Pack | None) -> dict[str, Any]:
+    return {} if pack is None else {"about": pack.about, "sha256": pack.sha256, "sha256_of": "tensors"}
 
 
 def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:

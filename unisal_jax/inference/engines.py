@@ -41,6 +41,9 @@ class Engine(Protocol):
     def on(self, device: Any) -> Self:
         """The same on one of the devices alone."""
 
+    def of(self, weights: Weights) -> Self:
+        """The same for other weights, on the same devices."""
+
     def zero_state(self, domain: Domain, sequences: int, input_size: Size) -> Any | None:
         """The state of so many sequences before their first frame; None without recurrence."""
 

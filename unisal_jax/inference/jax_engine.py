@@ -44,6 +44,10 @@ class JaxEngine:
         """The same on one of the devices alone."""
         return JaxEngine(self._weights, self.dtype, (device,))
 
+    def of(self, weights: Weights) -> "JaxEngine":
+        """The same for other weights, on the same devices."""
+        return JaxEngine(weights, self.dtype, self.devices)
+
     def _fold(self, domain: Domain) -> Folded:
         return fold(self._weights.variables, self.config, domain)
 

@@ -39,6 +39,10 @@ class OnnxEngine:
         """The same: there is one device."""
         return self
 
+    def of(self, weights: Weights) -> "OnnxEngine":
+        """The same for other weights."""
+        return OnnxEngine(weights)
+
     def zero_state(self, domain: Domain, sequences: int, input_size: Size) -> np.ndarray | None:
         """State [sequences, 256, height / 32, width / 32] before the first frame; None without recurrence."""
         if not self.config.has_recurrence(domain.static):

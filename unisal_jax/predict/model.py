@@ -2,6 +2,7 @@
 
 import copy
 import os
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from unisal_jax.media.frames import Frame, RgbFrame, resize_rgb
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.film import Predicted, predicted
+from unisal_jax.weights.installed import default_weights, domains_for, with_domain
 from unisal_jax.weights.store import Weights, load_weights
 
 # Images of one size go to the device together, at most so many.
@@ -32,22 +34,29 @@ MAX_BATCH = 8
 
 
 def load(
-    weights: str | Path = "unisal", dtype: Dtype = "float32", engine: EngineName = "auto"
+    weights: str | Path | None = None,
+    dtype: Dtype = "float32",
+    engine: EngineName = "auto",
+    domain: str | Domain | None = None,
 ) -> "SaliencyModel":
     """Loads a network for prediction.
 
     Args:
       weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
         cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
-        of a .safetensors, .pth or checkpoint folder.
+        of a .safetensors, .pth or checkpoint folder. None for `unisal`, or the release that the domain's pack
+        belongs to (`weights.installed.default_weights`).
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
       engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where JAX's
         device would be the CPU, else JAX. Their results are the same but for the rounding of float32.
+      domain: that is used where a call names none; None for the usual ones, see `domains.default_domain`.
     Raises:
-      UnisalError: the weights are not there, damaged, or of another network; the engine cannot do the dtype;
-        or JAX has no device of the platform that `JAX_PLATFORMS` names.
+      UnisalError: the weights are not there, damaged, or of another network; they lack the domain, and no
+        pack has it for them; the engine cannot do the dtype; or JAX has no device of the platform that
+        `JAX_PLATFORMS` names.
     """
-    return SaliencyModel(load_weights(weights), dtype, engine)
+    found = load_weights(default_weights(domain) if weights is None else weights)
+    return SaliencyModel(found, dtype, engine, domain)
 
 
 class SaliencyModel:
@@ -56,17 +65,28 @@ class SaliencyModel:
     A density is a probability over pixels: float32 [height, width] of the picture's own size, that
     sums to one. With `log=True` it is the natural logarithm of that.
 
+    A domain that the weights lack may come from a pack (`weights.installed`): it is read when it is first
+    named, and the model has it from then on.
+
     Attributes:
       config: of the network.
       metadata: of the weights.
       engine: what computes.
     """
 
-    def __init__(self, weights: Weights, dtype: Dtype = "float32", engine: EngineName = "auto"):
-        self._weights = weights
-        self.config = weights.config
-        self.metadata = weights.metadata
-        self.engine: Engine = open_engine(weights, engine, dtype)
+    def __init__(
+        self,
+        weights: Weights,
+        dtype: Dtype = "float32",
+        engine: EngineName = "auto",
+        domain: str | Domain | None = None,
+    ):
+        self._default = domain
+        self._growing = threading.Lock()
+        self._weights = weights if domain is None else with_domain(weights, domain)
+        self.config = self._weights.config
+        self.metadata = self._weights.metadata
+        self.engine: Engine = open_engine(self._weights, engine, dtype)
 
     def on(self, device: Any) -> "SaliencyModel":
         """The same model on one of the engine's devices alone."""
@@ -76,11 +96,24 @@ class SaliencyModel:
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Names of the domains that the weights have parameters for."""
-        return tuple(domain.name for domain in self.config.domains)
+        """Names of the domains that it can predict in: of the weights, and of packs for them."""
+        own = [domain.name for domain in self.config.domains]
+        packs = [domain.name for domain in domains_for(self._weights.shared_sha256)]
+        return tuple(dict.fromkeys(own + packs))
 
     def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
-        """One of the domains, or that of the name; None for the default, see `domains.default_domain`."""
+        """One of the domains, or that of the name; None for that of `load`, or the usual one of the weights.
+
+        Raises:
+          UnisalError: there is none, or its pack cannot be read or belongs to other weights.
+        """
+        domain = self._default if domain is None else domain
+        if domain is not None:
+            with self._growing:
+                grown = with_domain(self._weights, domain)
+                if grown is not self._weights:
+                    self._weights, self.config, self.metadata = grown, grown.config, grown.metadata
+                    self.engine = self.engine.of(grown)
         return self._weights.domain(domain, video=video)
 
     def predict(
@@ -227,7 +260,8 @@ class SaliencyModel:
         image = as_frames(image, 3, "image")
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         small = resize_frame(image, input_size)[None]
-        maps = self.engine.features(small, self.domain(domain, video=False))
+        chosen = self.domain(domain, video=False)
+        maps = self.engine.features(small, chosen)
         features = {name: np.array(each[0], np.float32) for name, each in maps.items()}
         features["fused"] = features["fused"][..., 0]
         return features

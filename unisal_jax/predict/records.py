@@ -17,6 +17,7 @@ from unisal_jax.files import files_below, write_errors
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
 from unisal_jax.media.sources import NAME_BYTES, Source
+from unisal_jax.weights.installed import pack_path
 from unisal_jax.weights.sources import resolve
 
 FOLDER = ".inputs"
@@ -54,8 +55,17 @@ def fingerprint(source: Source) -> dict[str, Any]:
     return state_of(source.path, list_images(source.path) if source.path.is_dir() else ())
 
 
-def weights_state(weights: str) -> Any:
-    """What tells weights from others: their name or address, or a file's or folder's state."""
+def weights_state(weights: str, domain: str | None = None) -> Any:
+    """What tells weights from others: their name or address, or a file's or folder's state.
+
+    Of a domain that is no released one, its pack's file is among them, if there is one.
+    """
+    pack = None if domain is None else pack_path(domain)
+    state = _weights_state(weights)
+    return state if pack is None else {"pack": state_of(pack, ()), "weights": state}
+
+
+def _weights_state(weights: str) -> Any:
     if resolve(weights).kind not in ("file", "checkpoint"):
         return weights
     path = Path(weights)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -60,6 +61,10 @@ class Weights:
         trained = self.metadata.get(TRAINED)
         return default_domain(self.config.domains, video, trained and trained.split(","))
 
+    def about(self, domain: Domain) -> dict[str, str]:
+        """What is told of a domain that came from a pack, by name; empty of others."""
+        return texts_in(self.metadata.get(about_key(domain), "")) or {}
+
     @functools.cached_property
     def sha256(self) -> str:
         """The checksum of all tensors, extras included, that a .safetensors file of them has; hashed once.
@@ -87,6 +92,21 @@ class Weights:
         weights = cls(variables, config, metadata, extras)
         vars(weights)["sha256"] = sha256
         return weights
+
+
+def about_key(domain: Domain) -> str:
+    """Name in the metadata of what is told of one domain, JSON of texts by name."""
+    return f"about_{domain.name}"
+
+
+def texts_in(text: str) -> dict[str, str] | None:
+    """JSON of texts by name; None of anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return found if whole else None
 
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:

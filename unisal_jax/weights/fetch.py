@@ -21,6 +21,7 @@ from unisal_jax.errors import UnisalError
 WHEEL_REQUIREMENT = "pyautoflip==0.2.1"
 _REPOSITORY = "https://raw.githubusercontent.com/rdroste/unisal/master"
 _WHEEL_FOLDER = "pyautoflip/3rd_party_libs/unisal"
+PACK_SUFFIX = ".pack.safetensors"
 _TIMEOUT_SECONDS = 10
 _CHUNK_BYTES = 1 << 20
 
@@ -103,6 +104,11 @@ def cache_dir() -> Path:
 def programs_dir() -> Path:
     """The folder of compiled programs, where JAX was not told another. May not exist."""
     return cache_dir() / "xla"
+
+
+def packs_dir() -> Path:
+    """The folder of the domain packs that were added (`installed`). May not exist."""
+    return cache_dir() / "domains"
 
 
 def cached_path(name: str) -> Path:

@@ -26,15 +26,16 @@ from unisal_jax.weights.contents import (
     PACK_FORMAT,
     TRAINED,
     Weights,
+    about_key,
     as_float32,
     check_names_and_shapes,
     take_config,
     tensors_sha256,
+    texts_in,
 )
-from unisal_jax.weights.fetch import RELEASED
+from unisal_jax.weights.fetch import PACK_SUFFIX, RELEASED
 from unisal_jax.weights.store import open_safetensors
 
-SUFFIX = ".pack.safetensors"
 # Not the domain's name: a pack can be added under another one.
 _TRAINED, _STATS = "own", "stats"
 _ABOUT = "about"
@@ -43,7 +44,7 @@ _MAX_BASE = 200  # characters
 _FREE = {"skip_dropout", "rnn_dropout", "depthwise"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Pack:
     """One domain's own arrays, and what they belong to.
 
@@ -63,7 +64,7 @@ class Pack:
     base: str
     shared_sha256: str
     about: dict[str, str] = dataclasses.field(default_factory=dict)
-    file: str = dataclasses.field(default="", compare=False)
+    file: str = ""
 
     @property
     def domain(self) -> Domain:
@@ -74,6 +75,13 @@ class Pack:
     def sha256(self) -> str:
         """The checksum of its tensors."""
         return tensors_sha256(self.tensors)
+
+    def equals(self, other: "Pack") -> bool:
+        """Whether both files would be the same."""
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.config, self.recurrence, self.sha256, self.base, self.shared_sha256, self.about
 
     def renamed(self, name: str) -> "Pack":
         """The same under another domain's name.
@@ -132,7 +140,7 @@ def pack_of(
         flatten(tree),
         base,
         weights.shared_sha256,
-        dict(about) if about is not None else _about(weights.metadata.get(about_key(chosen), "{}"), file),
+        weights.about(chosen) if about is None else dict(about),
         file,
     )
 
@@ -145,8 +153,8 @@ def write_pack(path: Path, pack: Pack) -> None:
     """
     from safetensors.numpy import save_file
 
-    if not path.name.endswith(SUFFIX):
-        raise UnisalError(f"{path}: the name of a domain pack ends in {SUFFIX}")
+    if not path.name.endswith(PACK_SUFFIX):
+        raise UnisalError(f"{path}: the name of a domain pack ends in {PACK_SUFFIX}")
     metadata = {
         "format": PACK_FORMAT,
         "config": pack.config.to_json(),
@@ -179,7 +187,9 @@ def load_pack(path: str | Path) -> Pack:
         raise UnisalError(f"{path}: damaged: its tensors do not match its checksum")
     config = take_config(metadata, path)
     base, shared, recurrence = (metadata.get(key, "") for key in ("base", "shared_sha256", "recurrence"))
-    about = _about(metadata.get(_ABOUT, ""), str(path))
+    about = texts_in(metadata.get(_ABOUT, ""))
+    if about is None:
+        raise UnisalError(f"{path}: not a domain pack: what it tells of its domain cannot be read")
     if len(config.domains) != 1 or recurrence not in ("true", "false"):
         raise UnisalError(f"{path}: not a domain pack: its config is not of one domain")
     if not (base.isprintable() and 0 < len(base) <= _MAX_BASE and re.fullmatch("[0-9a-f]{64}", shared)):
@@ -198,15 +208,10 @@ def with_pack(weights: Weights, pack: Pack) -> Weights:
       UnisalError: the pack belongs to other weights or another network, or its domain's name is taken.
     """
     domain = pack.domain
-    if weights.shared_sha256 != pack.shared_sha256:
-        raise UnisalError(f"{pack.file}: belongs to the weights {pack.base}, whose shared arrays these lack")
-    if _switches(weights.config) != _switches(pack.config) or weights.config.has_rnn != pack.recurrence:
-        raise UnisalError(f"{pack.file}: of a network with other parts than the weights' own")
-    check_name(domain.name, weights.config.domains, pack.file)
+    check_base(pack, weights.shared_sha256)
+    check_name(pack, weights.config.domains)
+    check_network(pack, weights.config)
     trees = unflatten(pack.tensors)
-    config = dataclasses.replace(weights.config, domains=(*weights.config.domains, domain))
-    if config.has_rnn != pack.recurrence:
-        raise UnisalError(f"{pack.file}: is for video, and the weights have no recurrence")
     own = {domain.name: trees.get(_TRAINED, {}), domain.stats: trees.get(_STATS, {})}
     # Said now: by itself the new domain, if it is the only one that is no released one, would be the default.
     metadata = {
@@ -217,20 +222,34 @@ def with_pack(weights: Weights, pack: Pack) -> Weights:
     return dataclasses.replace(
         weights,
         variables={**weights.variables, **{name: tree for name, tree in own.items() if tree}},
-        config=config,
+        config=dataclasses.replace(weights.config, domains=(*weights.config.domains, domain)),
         metadata=metadata,
     )
 
 
-def about_key(domain: Domain) -> str:
-    """Name in weights' metadata of what is told of one domain, JSON of texts by name."""
-    return f"about_{domain.name}"
+def check_base(pack: Pack, shared_sha256: str) -> None:
+    """Raises UnisalError unless the pack belongs to the weights with this checksum of their shared arrays."""
+    if pack.shared_sha256 != shared_sha256:
+        raise UnisalError(
+            f"{pack.file}: the domain {pack.domain.name} belongs to the weights {pack.base}, not to these"
+        )
 
 
-def check_name(name: str, domains: Iterable[Domain], file: str) -> None:
-    """Raises UnisalError, naming `file`, if one of the domains is called so, by us or by the authors."""
-    if any(name in (domain.name, domain.source_name.lower()) for domain in domains):
-        raise UnisalError(f"{file}: the weights have a domain {name!r} already; give the pack another --name")
+def check_network(pack: Pack, config: UnisalConfig) -> None:
+    """Raises UnisalError unless the pack is of a network with the parts of `config`, where it is missing."""
+    grown = dataclasses.replace(config, domains=(*config.domains, pack.domain))
+    if _switches(pack.config) != _switches(config) or not (
+        pack.recurrence == config.has_rnn == grown.has_rnn
+    ):
+        raise UnisalError(f"{pack.file}: is of a network with other parts than that of the weights")
+
+
+def check_name(pack: Pack, domains: Iterable[Domain]) -> None:
+    """Raises UnisalError if one of the domains is called like the pack's."""
+    if any(domain.is_called(pack.domain.name) for domain in domains):
+        raise UnisalError(
+            f"{pack.file}: the weights have a domain {pack.domain.name!r}; add this under another --name"
+        )
 
 
 def release_of(shared_sha256: str) -> str | None:
@@ -255,13 +274,3 @@ def _check_tensors(pack: Pack) -> None:
             raise UnisalError(f"{pack.file}: tensor {name} holds numbers that are not finite")
         if name.startswith(f"{_STATS}/") and name.endswith("/var") and (array < 0).any():
             raise UnisalError(f"{pack.file}: tensor {name} holds variances below 0")
-
-
-def _about(text: str, file: str) -> dict[str, str]:
-    try:
-        about = json.loads(text)
-        if isinstance(about, dict) and all(isinstance(value, str) for value in about.values()):
-            return about
-    except (ValueError, RecursionError):
-        pass
-    raise UnisalError(f"{file}: what it tells of its domain cannot be read")

@@ -108,6 +108,13 @@ def _card(weights: Weights, licence: str) -> str:
         f"{domain.input_size[0]}x{domain.input_size[1]} | {domain.stride} |"
         for domain in config.domains
     )
+    told = [
+        f"- `{domain.name}`, {key}: {' '.join(text.split())}"
+        for domain in config.domains
+        for key, text in weights.about(domain).items()
+    ]
+    if told:
+        rows = "\n".join([rows, "", *told])
     source = weights.metadata.get("source")
     return f"""---
 license: {licence}

@@ -68,8 +68,9 @@ def fetched(source: WeightsSource) -> Path:
 def files_of(weights: str) -> Iterator[Path]:
     """The files on this machine that loading weights reads, to be kept from being overwritten.
 
-    None are known of an address on the Hub.
+    All domain packs that were added are among them. None are known of an address on the Hub.
     """
+    yield from fetch.packs_dir().glob(f"*{fetch.PACK_SUFFIX}")
     source = resolve(weights)
     if source.kind == "release":
         yield from (fetch.cached_path(source.name), fetch.converted_path(source.name))

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from unisal_jax.evaluate.histogram import round_step
 
-_WIDTH, _HEIGHT = 320, 180
+_WIDTH, _HEIGHT = 260, 165
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 30
 _TICKS = 4
 
@@ -23,7 +25,7 @@ Point = tuple[float, float]
 def curve_svg(points: Sequence[Point], what: str, best: float | None, behind: Sequence[Point] = ()) -> str:
     """A curve with a dot a point.
 
-    The vertical axis fits the curve; of what is behind it, the parts beyond are cut.
+    The vertical axis fits the curve, and the middle 90% of what is behind it; the rest of that is cut.
 
     Args:
       points: (epoch, value), at least one, finite.
@@ -32,6 +34,8 @@ def curve_svg(points: Sequence[Point], what: str, best: float | None, behind: Se
       behind: points of a thin line, such as the training's own loss.
     """
     values = [value for _, value in points]
+    if behind:
+        values += [float(each) for each in np.quantile([value for _, value in behind], (0.05, 0.95))]
     span = (max(values) - min(values)) or 0.1 * abs(values[0]) or 0.1
     step = round_step(span / _TICKS)
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step

@@ -42,7 +42,7 @@ def page(report: Report) -> str:
     sections = [
         f"<h1>{parts.text(report.title)}: before and after fine-tuning</h1>",
         f'<p class="quiet">New domain <b>{parts.text(report.about.get("domain", ""))}</b>, scored on '
-        f"{number_of(tested(report.division), report.kind)} that no training step and no choice saw</p>",
+        f"{number_of(tested(report.division), report.kind)} held out of training and validation</p>",
         _verdict(report),
         _tiles(report),
         _table(report),

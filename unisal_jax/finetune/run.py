@@ -37,7 +37,8 @@ from unisal_jax.train.logs import SCALARS, read_list
 from unisal_jax.train.loop import train
 from unisal_jax.train.workdir import BEST, VALIDATIONS, best_step
 from unisal_jax.version import __version__
-from unisal_jax.weights.packs import SUFFIX, save_pack
+from unisal_jax.weights.fetch import PACK_SUFFIX
+from unisal_jax.weights.packs import release_of, save_pack
 from unisal_jax.weights.store import load_weights, save_weights
 
 RELEASED = "unisal"
@@ -237,14 +238,16 @@ class _Run:
         weights = load_weights(workdir / BEST)
         if config.optimizer.domain_only:
             about = {"data": self.facts.name, "made_by": "unisal finetune"}
-            save_pack(self.pack, weights, self.domain_name, about, config.init.weights)
+            start = Path(config.init.weights or "other weights").name
+            base = release_of(weights.shared_sha256) or start
+            save_pack(self.pack, weights, self.domain_name, about, base)
         save_weights(self.out / folders.WEIGHTS, weights)
         return True
 
     @property
     def pack(self) -> Path:
         """Of the domain's own parameters, where they alone are trained."""
-        return self.out / f"{self.domain_name}{SUFFIX}"
+        return self.out / f"{self.domain_name}{PACK_SUFFIX}"
 
     def report(
         self, before: scores.Document, after: scores.Document, people: scores.Document | None

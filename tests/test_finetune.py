@@ -628,6 +628,7 @@ def stages(monkeypatch, golden, prepared, tmp_path):
 
     monkeypatch.setattr(run, "train", train)
     monkeypatch.setattr(run, "load", Network)
+    monkeypatch.setattr(run, "fetched", lambda source: done.append(source.name))
     monkeypatch.setattr(run, "load_weights", lambda path: golden(11))
     monkeypatch.setattr(scores, "score_network", score_network)
     asked = run.Asked(prepared[0], tmp_path / "out", moved="all")
@@ -645,14 +646,14 @@ def test_an_interrupted_fine_tuning_resumes(stages):
     again, state, done, lines, out = stages
     with pytest.raises(Killed):
         again()
-    assert done == ["before", "train"] and not (out / folder.PAGE).exists()
+    assert done == ["unisal-mit1003", "before", "train"] and not (out / folder.PAGE).exists()
     state["train"] = "stop"
-    assert again() is None and done == ["train"] and "the same command resumes" in lines[-1]
+    assert again() is None and done[1:] == ["train"] and "the same command resumes" in lines[-1]
     with pytest.raises(UnisalError, match="--seed 0, not --seed 2"):
         again(seed=2)
     state["train"] = "finish"
     found = again()
-    assert done == ["train", "after"]
+    assert done[1:] == ["train", "after"]
     assert {path.name for path in out.iterdir()} == {
         "plan.json", "data", "scores", "training", "weights.safetensors", "report.json", "report.html"
     }  # fmt: skip

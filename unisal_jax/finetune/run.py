@@ -39,6 +39,7 @@ from unisal_jax.train.workdir import BEST, VALIDATIONS, best_step
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import PACK_SUFFIX
 from unisal_jax.weights.packs import release_of, save_pack
+from unisal_jax.weights.sources import fetched, resolve
 from unisal_jax.weights.store import load_weights, save_weights
 
 RELEASED = "unisal"
@@ -154,6 +155,9 @@ class _Run:
         finished = (self.out / folders.PAGE).exists()
         if finished:
             self.tell(f"{self.out}: is finished; name another --out to do it anew")
+        if not (self.out / folders.WEIGHTS).exists() and self.plan.config.init.weights is not None:
+            # What cannot be had is told before anything is computed.
+            fetched(resolve(self.plan.config.init.weights))
         before = self.scored("before", RELEASED, self.released.name)
         people = self.people()
         if not (self.out / folders.WEIGHTS).exists() and not self.train():

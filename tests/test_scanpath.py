@@ -308,6 +308,7 @@ def test_scores_of_maps():
         ("stimulus,path,x,y\nq,1,2,3\n", "no path over p"),
         ("stimulus,path,index,x,y\np,1,2,2,3\np,1,1,2,3\n", "line 3: index '1' does not follow"),
         ("stimulus,path,index,x,y\np,1,a,2,3\n", "line 2: index 'a'"),
+        ("stimulus,path,x,y\n" + "p,1,2,3\n" * 1001, "a sequence of 1,001 fixations"),
         (b"\xff\xfe\x00stimulus", "paths.csv"),
     ],
 )
@@ -328,6 +329,9 @@ def test_data_that_cannot_be_scored():
         evaluate_scanpaths(dataclasses.replace(unknown, groups=(group,)), maps, {})
     with pytest.raises(UnisalError, match="these are videos"):
         evaluate_scanpaths(data_of(PEOPLE, kind="video"), maps, {})
+    for bad in (np.zeros((60, 80)), -np.ones((60, 80))):
+        with pytest.raises(UnisalError, match="p: its map is no density"):
+            evaluate_scanpaths(unknown, FixedMaps(bad), {})
     with pytest.raises(UnisalError, match="has no fixations"):
         evaluate_scanpaths(data_of([]), maps, {})
     mixed = dataclasses.replace(unknown, groups=(group, dataclasses.replace(unknown.groups[0], id="q")))

@@ -18,6 +18,7 @@ from unisal_jax.evaluate import scanpaths
 from unisal_jax.evaluate.results import Evaluation, FrameScores, MethodScores
 from unisal_jax.evaluate.run import Maps
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData
+from unisal_jax.limits import MAX_PATH_FIXATIONS
 from unisal_jax.predict.scanpath import OSIE, Parameters, draw_scanpaths, log_likelihood
 
 PROTOCOL = "scanpath"
@@ -78,7 +79,7 @@ class TablePaths:
         if name is None:
             raise UnisalError(f"{self._path}: no path over {group.id}")
         gaze = self._gaze[name]
-        return _by_person(np.array(gaze.xy).reshape(-1, 2), gaze.observers)
+        return _by_person(f"{self._path}: {name}", np.array(gaze.xy).reshape(-1, 2), gaze.observers)
 
     def notes(self, data: ScoringData) -> list[str]:
         """A line on stimuli that are not in the data."""
@@ -142,13 +143,18 @@ def _people(data: ScoringData, group: Group, truth: FrameTruth) -> list[np.ndarr
         )
     if not len(truth.points):
         raise UnisalError(f"{data.name}: {group.id}: has no fixations")
-    return _by_person(truth.points[:, ::-1] + 0.5, truth.observers.tolist())
+    return _by_person(f"{data.name}: {group.id}", truth.points[:, ::-1] + 0.5, truth.observers.tolist())
 
 
-def _by_person(xy: np.ndarray, people: Sequence[Any]) -> list[np.ndarray]:
+def _by_person(what: str, xy: np.ndarray, people: Sequence[Any]) -> list[np.ndarray]:
     rows: dict[Any, list[int]] = defaultdict(list)
     for number, person in enumerate(people):
         rows[person].append(number)
+    longest = max(map(len, rows.values()))
+    if longest > MAX_PATH_FIXATIONS:
+        raise UnisalError(
+            f"{what}: a sequence of {longest:,} fixations; at most {MAX_PATH_FIXATIONS:,} are scored"
+        )
     return [xy[numbers] for numbers in rows.values()]
 
 
@@ -164,6 +170,8 @@ def _of_image(
         read = next(iter(prediction.maps(group)))
         if isinstance(read, UnisalError):
             raise read
+        if not (read.min() >= 0 and read.max() > 0):
+            raise UnisalError(f"{group.id}: its map is no density: below 0 somewhere, or 0 everywhere")
         density = np.maximum(read, _LEAST_DENSITY * read.mean(dtype=np.float64))
         scale = np.array(density.shape[::-1]) / size[::-1]
         alone = np.concatenate([log_likelihood(density, xy * scale, _ALONE) for xy in people])

@@ -34,18 +34,21 @@ def string_edit(first: Paths, second: Paths, size: Size) -> np.ndarray:
     padded = np.array([np.pad(each, (0, longest - len(each)), constant_values=-1) for each in letters])
     padded = padded.reshape(len(letters), longest)
     a, b = padded[: len(first)], padded[len(first) :]
-    # Of all pairs at once: the distance of the first i letters and the first j.
-    table = np.zeros((longest + 1, longest + 1, len(first), len(second)), np.int32)
-    table[:, 0] = np.arange(longest + 1)[:, None, None]
-    table[0] = np.arange(longest + 1)[:, None, None]
-    for i in range(1, longest + 1):
-        for j in range(1, longest + 1):
-            replaced = table[i - 1, j - 1] + (a[:, i - 1, None] != b[None, :, j - 1])
-            table[i, j] = np.minimum(replaced, 1 + np.minimum(table[i - 1, j], table[i, j - 1]))
     ends_a, ends_b = np.meshgrid(lengths[: len(first)], lengths[len(first) :], indexing="ij")
-    rows, columns = np.indices(ends_a.shape)
+    # Of all pairs at once: row j holds the distance of the first i letters and the first j.
+    before = np.tile(np.arange(longest + 1)[:, None, None], (1, len(first), len(second)))
+    found = np.where(ends_a == 0, ends_b, 0).astype(float)
+    for i in range(1, longest + 1):
+        now = np.empty_like(before)
+        now[0] = i
+        for j in range(1, longest + 1):
+            replaced = before[j - 1] + (a[:, i - 1, None] != b[None, :, j - 1])
+            now[j] = np.minimum(replaced, 1 + np.minimum(before[j], now[j - 1]))
+        rows, columns = np.nonzero(ends_a == i)
+        found[rows, columns] = now[ends_b[rows, columns], rows, columns]
+        before = now
     with np.errstate(invalid="ignore"):
-        return table[ends_a, ends_b, rows, columns] / np.maximum(ends_a, ends_b).astype(float)
+        return found / np.maximum(ends_a, ends_b)
 
 
 def time_delay_embedding(first: Paths, second: Paths, size: Size) -> np.ndarray:

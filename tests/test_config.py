@@ -12,9 +12,10 @@ import pytest
 from tests.golden_weights import made_up
 from unisal_jax.domains import DHF1K, SALICON, UCF_SPORTS, Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.models import initialization
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.gradients import upsample2x
-from unisal_jax.models.initialization import add_domain, init_variables
+from unisal_jax.models.initialization import add_domain
 from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.models.unisal import Unisal
 from unisal_jax.trees import flatten
@@ -66,9 +67,8 @@ def test_ablations(change, gone):
         assert not any(gone in name for name in left)
     variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), made_up(config))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, 32, 32, 3)), jnp.float32)
-    out, hidden = jax.jit(lambda v, x: Unisal(config).apply(v, x, SALICON, target_size=(20, 30)))(
-        variables, x
-    )
+    # Operation by operation: the networks of all these tests have most in common, which is compiled once.
+    out, hidden = Unisal(config).apply(variables, x, SALICON, target_size=(20, 30))
     assert out.shape == (1, 2, 20, 30)
     np.testing.assert_allclose(jnp.exp(out).sum((2, 3)), 1, atol=1e-5)
     # A picture goes around the RNN only where there is a bypass.
@@ -83,7 +83,7 @@ def test_residual_and_bypass_change_the_output(golden):
 
     def run(**change):
         config = UnisalConfig(**change)
-        return jax.jit(lambda v, x: Unisal(config).apply(v, x, SALICON)[0])(variables, x)
+        return Unisal(config).apply(variables, x, SALICON)[0]
 
     released, through, replaced = run(), run(rnn_bypass=False), run(rnn_bypass=False, rnn_residual=False)
     assert np.abs(released - through).max() > 1e-2 and np.abs(through - replaced).max() > 1e-2
@@ -172,5 +172,6 @@ def test_a_new_domain_needs_a_start():
 
 
 def test_domains_start_with_weights_of_their_own():
-    variables = init_variables(TWO, jax.random.key(0))
+    # As `init_variables` does, but for the weights that all share, which take four times as long to compile.
+    variables = initialization._init(TWO, jax.random.key(0), lambda name: name in ("dhf1k", "salicon"))
     assert np.abs(variables["dhf1k"]["fusion"]["kernel"] - variables["salicon"]["fusion"]["kernel"]).max() > 0

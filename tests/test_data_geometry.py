@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.prepared_data import Clip, make_clip, write_prepared
+from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.device import on_device
 from unisal_jax.data.examples import Arrays, Source
 from unisal_jax.data.geometry import (
@@ -201,7 +202,13 @@ def test_flip_mirrors_frames_maps_and_fixations_together(tmp_path):
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": clips}), "train")
 
     def read(flip):
-        return next(Loader([Source(domain, prepared, 12, clip_frames=2, flip=flip)], seed=0, threads=0))
+        return next(
+            Loader(
+                [Source(domain, prepared, 12, clip_frames=2, augmentation=Augmentation(flip))],
+                seed=0,
+                threads=0,
+            )
+        )
 
     straight, drawn = read(False), read(True)
     assert straight.ids == drawn.ids

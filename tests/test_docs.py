@@ -29,7 +29,7 @@ from unisal_jax.cli.main import COMMANDS
 from unisal_jax.data import synthetic
 from unisal_jax.domains import find_domain
 from unisal_jax.evaluate.protocols import PROTOCOLS
-from unisal_jax.evaluate.wording import SCORE_TITLES
+from unisal_jax.evaluate.wording import SCORE_TITLES, SEQUENCE_TITLES
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain
@@ -347,6 +347,8 @@ def test_the_metrics_page_names_all():
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in PROTOCOLS)
     assert {row[0] for row in table_after("metrics.md", "## The scores")} == set(SCORE_TITLES.values())
+    sequences = {row[0] for row in table_after("metrics.md", "## Sequences of fixations")}
+    assert sequences == set(SEQUENCE_TITLES.values())
 
 
 def test_the_start_page_names_all_extras():

@@ -10,6 +10,7 @@ from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
 from tests.prepared_data import Clip, encode, make_clip, write_prepared
 from unisal_jax.data import clips as clips_module
+from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.loader import Loader
@@ -35,6 +36,9 @@ def folders(tmp_path_factory):
     }
 
 
+FLIP = Augmentation(flip=True)
+
+
 def sources(folders, **options):
     return [
         Source(VIDEO, open_prepared(folders["video"], "train"), 2, clip_frames=3, **options),
@@ -50,7 +54,7 @@ def contents(batches):
 
 
 def load(folders, **options):
-    return Loader(sources(folders, flip=True), seed=5, epochs=2, **{"threads": 0, **options})
+    return Loader(sources(folders, augmentation=FLIP), seed=5, epochs=2, **{"threads": 0, **options})
 
 
 def test_batches_are_of_one_domain_with_static_shapes_and_no_example_twice_an_epoch(folders):
@@ -139,9 +143,9 @@ def test_one_process_reads_what_two_left_off(folders):
 def test_a_state_of_another_stream_is_refused(folders):
     state = load(folders).get_state()
     others = [
-        Loader(sources(folders, flip=True), seed=6),
+        Loader(sources(folders, augmentation=FLIP), seed=6),
         Loader(sources(folders), seed=5),
-        Loader(sources(folders, flip=True)[:1], seed=5),
+        Loader(sources(folders, augmentation=FLIP)[:1], seed=5),
         load(folders, order="alternating"),
     ]
     for other in others:
@@ -190,7 +194,7 @@ def test_folds_part_the_videos(tmp_path):
 
 def test_validation_clips_lie_evenly_and_come_in_order(folders):
     prepared = open_prepared(folders["video"], "validation")
-    source = Source(VIDEO, prepared, 2, clip_frames=3, fixed_clips=2, flip=True)
+    source = Source(VIDEO, prepared, 2, clip_frames=3, fixed_clips=2, augmentation=FLIP)
     batches = list(Loader([source], seed=0, epochs=2, order="alternating"))
     # 9 frames: clips of 5 around 2 and 6; 12 frames: around 3 and 9, the second moved to fit.
     starts = ["v3/0", "v3/4", "v4/1", "v4/7"]

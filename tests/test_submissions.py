@@ -131,6 +131,14 @@ def test_hdf5_file_is_whole_or_absent(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_coco_freeview_goes_by_file_name(tmp_path):
+    for number in (139, 724):
+        picture(tmp_path / "images" / f"{number:012d}.jpg", number)
+    found = stimuli_of("coco-freeview", tmp_path / "images")
+    assert [each.name for each in found] == ["000000000139.jpg", "000000000724.jpg"]
+    assert BENCHMARKS["coco-freeview"].hdf5 and BENCHMARKS["coco-freeview"].count == 1000
+
+
 def test_a_missing_h5py_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UnisalError, match=r"unisal-jax\[submit\]"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from unisal_jax.apps.regions import Region, score_regions
     from unisal_jax.apps.shots import crop_video
     from unisal_jax.predict.model import SaliencyModel, load
+    from unisal_jax.predict.scanpath import draw_scanpaths
 
 __all__ = [
     "Region",
@@ -22,6 +23,7 @@ __all__ = [
     "best_crop",
     "compare",
     "crop_video",
+    "draw_scanpaths",
     "load",
     "region_curves",
     "score_regions",
@@ -33,6 +35,7 @@ _MODULES = {
     "best_crop": "unisal_jax.apps.crop",
     "compare": "unisal_jax.apps.compare",
     "crop_video": "unisal_jax.apps.shots",
+    "draw_scanpaths": "unisal_jax.predict.scanpath",
     "load": "unisal_jax.predict.model",
     "region_curves": "unisal_jax.apps.curves",
     "score_regions": "unisal_jax.apps.regions",

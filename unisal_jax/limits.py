@@ -14,6 +14,9 @@ Scoring holds several arrays of that size, in double precision."""
 MAX_FIXATIONS = 4_000_000
 """Fixations of one frame."""
 
+MAX_PATH_FIXATIONS = 1000
+"""Fixations of a sequence that is scored. The time grows with its square."""
+
 MAX_HELD_FIXATIONS = 32_000_000
 """Fixations of all frames together that scores against other frames hold at once."""
 

@@ -43,7 +43,7 @@ EXTRAS = {
     "heif": (("pillow-heif",), "HEIC images, as phones take them"),
     "hub": (("huggingface_hub",), "weights on the Hugging Face Hub: hf://owner/name, and pushing"),
     "ray": (("ray",), "unisal predict --ray: inputs shared out over a cluster"),
-    "submit": (("h5py",), "unisal submit mit300 and cat2000: HDF5 submissions"),
+    "submit": (("h5py",), "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions"),
     "tpu": (("jax", "libtpu"), "training on TPUs, and compiling for them on any machine: make tpu"),
     "torch": (("torch",), "unisal benchmark beside PyTorch, and cross-checks in the tests"),
 }

@@ -6,13 +6,22 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unisal_jax.cli import checks, flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.results import BASELINES
 
+if TYPE_CHECKING:
+    from unisal_jax.evaluate.results import Evaluation
+
 # Not asked of `evaluate.protocols`, which imports JAX.
 PROTOCOLS = ("unisal", "dhf1k", "pysaliency")
+# And of `evaluate.scanpath_run`: scores of sequences of fixations, not of maps.
+SCANPATH = "scanpath"
+# What it has no use for.
+_OF_MAPS = ("baselines", "html", "prior", "stride")
+_BASELINES = ("centre_prior", "uniform")  # by default
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "released weights salicon, for video dhf1k)",
     )
     parser.add_argument(
-        "--protocol", default="unisal", help="whose definitions: unisal (default), dhf1k or pysaliency"
+        "--protocol",
+        default="unisal",
+        help="whose definitions: unisal (default), dhf1k or pysaliency; or scanpath: sequences of fixations, "
+        "drawn from the maps as unisal scanpath does, are scored instead of maps",
     )
     parser.add_argument(
-        "--predictions", type=Path, help="score the maps in this folder instead of our network"
+        "--predictions",
+        type=Path,
+        help="score the maps in this folder instead of our network; with --protocol scanpath also a table of "
+        "sequences (stimulus, path, x, y)",
     )
     flags.add_weights(parser)
     flags.add_engine(parser)
@@ -45,7 +60,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         type=flags.choices((*BASELINES, "none")),
-        default=("centre_prior", "uniform"),
         metavar="NAMES",
         help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none: no IG",
     )
@@ -71,8 +85,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    if args.protocol not in PROTOCOLS:
-        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {', '.join(PROTOCOLS)}")
+    if args.protocol not in (*PROTOCOLS, SCANPATH):
+        known = ", ".join((*PROTOCOLS, SCANPATH))
+        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {known}")
+    for name in _OF_MAPS if args.protocol == SCANPATH else ():
+        if getattr(args, name) is not None:
+            raise UnisalError(
+                f"--{name}: is about maps, and --protocol {SCANPATH} scores sequences; leave it out"
+            )
     reports = [path for path in (args.json, args.csv, args.html) if path is not None]
     for path in reports:
         checks.check_file_to_write(path)
@@ -81,6 +101,8 @@ def check(args: argparse.Namespace) -> None:
     checks.check_folder_to_read(Path(args.data))
     if args.predictions is None:
         checks.check_network(args.weights, args.domain)
+    elif args.protocol == SCANPATH and not args.predictions.is_dir():
+        checks.check_inputs([str(args.predictions)])
     else:
         checks.check_folder_to_read(args.predictions)
     if args.prior not in (None, "train"):
@@ -90,8 +112,8 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scores, prints the table and writes the files asked for."""
     from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
-    from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
     from unisal_jax.evaluate.run import Maps, Options, evaluate
+    from unisal_jax.evaluate.scanpath_run import TablePaths, evaluate_scanpaths
     from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.files import keep_inputs
 
@@ -101,8 +123,12 @@ def run(args: argparse.Namespace) -> int:
     notes: list[str] = []
     data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
-    if args.predictions is not None:
-        method: Maps = (files := FolderMaps(args.predictions, data))
+    method: Maps | TablePaths
+    if args.predictions is not None and args.predictions.is_file():
+        method = TablePaths(args.predictions)
+        about["predictions"] = args.predictions.name
+    elif args.predictions is not None:
+        method = (files := FolderMaps(args.predictions, data))
         notes += files.notes
         about["predictions"] = args.predictions.name
     else:
@@ -115,15 +141,25 @@ def run(args: argparse.Namespace) -> int:
         prior = mean_truth(open_data(args.data, "train", partial=skip_errors), skip_errors)
     elif args.prior is not None:
         prior = read_map(Path(args.prior))
+    if args.protocol == SCANPATH:
+        evaluation = evaluate_scanpaths(data, method, about, args.seed, skip_errors, notes)
+        return _report(args, evaluation)
+    assert not isinstance(method, TablePaths)  # `check` has refused it
     options = Options(
         protocol=args.protocol,
-        baselines=tuple(name for name in args.baselines if name != "none"),
+        baselines=tuple(name for name in args.baselines or _BASELINES if name != "none"),
         prior=prior,
         examples=args.html is not None,
         skip_errors=skip_errors,
         seed=args.seed,
     )
-    evaluation = evaluate(data, method, options, about, tuple(notes))
+    return _report(args, evaluate(data, method, options, about, tuple(notes)))
+
+
+def _report(args: argparse.Namespace, evaluation: "Evaluation") -> int:
+    """Prints the table and writes the files asked for."""
+    from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
+
     for line in evaluation.skipped:
         print(f"unisal evaluate: skipped: {line}", file=sys.stderr)
     print(table_text(evaluation))
@@ -148,6 +184,8 @@ def _read(args: argparse.Namespace) -> Iterator[Path]:
                 # JSON is read of prepared data alone.
                 if path.suffix.lower() not in (".json", ".csv", ".html") or (path.parent / SIDECAR).exists():
                     yield path
+    if args.predictions is not None and args.predictions.is_file():
+        yield args.predictions
     if args.prior not in (None, "train"):
         yield Path(args.prior)
     yield from files_of(args.weights)

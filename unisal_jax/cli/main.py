@@ -17,6 +17,7 @@ COMMANDS = {
     "crop": ("unisal_jax.cli.crop", "where to cut to an aspect ratio so that most attention is kept"),
     "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in a picture get"),
     "compare": ("unisal_jax.cli.compare", "which of two images or cuts draws more attention to what"),
+    "scanpath": ("unisal_jax.cli.scanpath", "sequences of fixations over images, a stated baseline"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
     "finetune": ("unisal_jax.cli.finetune", "own data in, fine-tuned weights and a scored report out"),
     "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from unisal_jax.cli import checks, flags
 
 # Not asked of `evaluate.submissions`, whose import takes a second: `--help` is to be quick.
-BENCHMARKS = ("dhf1k", "salicon", "mit300", "cat2000")
+BENCHMARKS = ("dhf1k", "salicon", "mit300", "coco-freeview", "cat2000")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         required=True,
-        help="new folder for dhf1k and salicon, .h5 or .hdf5 file for mit300 and cat2000",
+        help="new folder for dhf1k and salicon, .h5 or .hdf5 file for the others",
     )
     parser.add_argument(
         "--domain", help="dataset whose parameters to use (default: salicon, for video dhf1k)"

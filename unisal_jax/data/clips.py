@@ -81,6 +81,11 @@ def below(limit: int, *key: int | str) -> int:
     return int(_bits(key, 1)[0]) * limit >> 64
 
 
+def uniform(count: int, *key: int | str) -> list[float]:
+    """Numbers from 0 to below 1, each as likely, drawn with `key`."""
+    return [float(bits >> np.uint64(11)) * 2.0**-53 for bits in _bits(key, count)]
+
+
 def _bits(key: Sequence[int | str], count: int) -> np.ndarray:
     # Only the raw bits: NumPy keeps them the same for ever, but not what its Generator makes of them.
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]

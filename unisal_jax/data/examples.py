@@ -7,6 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from unisal_jax.data import clips
+from unisal_jax.data.augment import (
+    NO_AUGMENTATION,
+    Augmentation,
+    Change,
+    cropped_points,
+    draw,
+    pixel_box,
+    recolored,
+)
 from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
 from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, iterate_frames
 from unisal_jax.domains import Domain, Size
@@ -40,7 +49,7 @@ class Source:
       fixed_clips: None draws clips with random starts, all in random order. For validation a number:
         so many clips at fixed places of each video, in order.
       drawn_clips: how many clips are drawn of each video in an epoch.
-      flip: mirror each drawn example left to right with probability one half.
+      augmentation: how drawn examples are changed.
     """
 
     domain: Domain
@@ -49,7 +58,7 @@ class Source:
     clip_frames: int = clips.CLIP_FRAMES
     fixed_clips: int | None = None
     drawn_clips: int = 1
-    flip: bool = False
+    augmentation: Augmentation = NO_AUGMENTATION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,13 +160,13 @@ def read_batch(
         video = source.prepared.videos[examples.groups[group][place]]
         key = (seed, epoch, source.domain.name, group, place)
         sizes = examples.geometry.sizes(source.domain, video.size)
-        mirrored = source.flip and source.fixed_clips is None and clips.below(2, *key, "flip") == 1
+        change = draw(source.augmentation, *key) if source.fixed_clips is None else Change()
         fitted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for frame in iterate_frames(source.prepared, _clip(examples, video, place, key)):
             check_size(source.prepared, frame, video, sizes[0])
             if not fitted:
                 ids.append(frame.id)
-            fitted.append(_fit(frame, sizes, examples.geometry, mirrored))
+            fitted.append(_fit(frame, sizes, examples.geometry, change))
         read.append(fitted)
     parts = (np.array([[frame[part] for frame in clip] for clip in read]) for part in range(3))
     return Arrays(*parts), tuple(ids)
@@ -171,16 +180,18 @@ def _clip(examples: Examples, video: Video, place: int, key: tuple[int | str, ..
 
 
 def _fit(
-    frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, mirrored: bool
+    frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, change: Change
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(pixels, map, packed fixations) of a frame at the sizes of training."""
     (input_size, target_size), truth = sizes, frame.truth
     if truth is None:
         raise UnisalError(f"{frame.id}: has no ground truth to train with")
-    points = truth.fixations
-    pixels = fit_picture(frame.pixels, input_size, geometry.fit)
-    density = fit_picture(truth.map, target_size, geometry.fit)
-    fixated = fit_fixations(points, truth.fixation_size, target_size, geometry)
-    if mirrored:
+    pixels = recolored(
+        fit_picture(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
+    )
+    density = fit_picture(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
+    points, size = cropped_points(truth.fixations, truth.fixation_size, change)
+    fixated = fit_fixations(points, size, target_size, geometry)
+    if change.mirrored:
         pixels, density, fixated = pixels[:, ::-1], density[:, ::-1], fixated[:, ::-1]
     return pixels, density, np.packbits(fixated, axis=-1)

@@ -13,6 +13,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.examples import Arrays, Examples, Source, choose_batch, find_examples, read_batch
 from unisal_jax.data.plan import Order, epoch_plan
 from unisal_jax.domains import Domain
@@ -197,5 +198,9 @@ def _fingerprint(steps: Steps) -> int:
     for name, each in steps.examples.items():
         source = each.source
         ids = [source.prepared.videos[position].id for group in each.groups for position in group]
-        parts.append(repr((name, source.batch_size, each.shape, source.fixed_clips, source.flip, ids)))
+        flip = source.augmentation.flip
+        parts.append(repr((name, source.batch_size, each.shape, source.fixed_clips, flip, ids)))
+        # Apart, so that a training of before there were other changes resumes.
+        if source.augmentation != Augmentation(flip):
+            parts.append(repr(source.augmentation))
     return zlib.crc32("\n".join(parts).encode())

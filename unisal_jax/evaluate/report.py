@@ -10,7 +10,7 @@ from typing import Any
 
 from unisal_jax.documents import rounded
 from unisal_jax.evaluate import wording
-from unisal_jax.evaluate.protocols import SCORES, get_protocol
+from unisal_jax.evaluate.protocols import PROTOCOLS, SCORES
 from unisal_jax.evaluate.report_html import page
 from unisal_jax.evaluate.results import Evaluation, MethodScores
 from unisal_jax.files import write_text
@@ -28,7 +28,7 @@ def table_text(evaluation: Evaluation) -> str:
     wide with all scores, but for file names.
     """
     names = wording.columns(evaluation)
-    rows = [["", *(wording.SCORE_TITLES[name] for name in names)]]
+    rows = [["", *(wording.score_title(name) for name in names)]]
     for method in evaluation.methods:
         low, high = ({name: ends[at] for name, ends in method.ci.items()} for at in (0, 1))
         rows.append([wording.method_title(method.name), *_cells(method.mean, names)])
@@ -38,7 +38,7 @@ def table_text(evaluation: Evaluation) -> str:
     lines = [
         " ".join([row[0].ljust(label_width), *(cell.rjust(8) for cell in row[1:])]).rstrip() for row in rows
     ]
-    averaging = wording.averaging(get_protocol(evaluation.protocol), evaluation.kind)
+    averaging = wording.averaging(PROTOCOLS.get(evaluation.protocol), evaluation.kind)
     facts = [
         ("protocol", [f"{evaluation.protocol}: {averaging}"]),
         ("domain", [evaluation.about["domain"]] if "domain" in evaluation.about else []),
@@ -91,18 +91,19 @@ def write_json(path: str | Path, evaluation: Evaluation) -> None:
 def write_csv(path: str | Path, evaluation: Evaluation) -> None:
     """Writes a row for each method and frame, whole or not at all.
 
-    Columns: method, group (the image's or video's name), frame (from 1), all `SCORES` (an empty cell
-    is NaN), faults (separated by spaces).
+    Columns: method, group (the image's or video's name), frame (from 1), the protocol's scores
+    (an empty cell is NaN), faults (separated by spaces).
 
     Raises:
       UnisalError: the file cannot be written.
     """
+    names = SCORES if evaluation.protocol in PROTOCOLS else wording.columns(evaluation)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "group", "frame", *SCORES, "faults"])
+    writer.writerow(["method", "group", "frame", *names, "faults"])
     for method in evaluation.methods:
         for frame in method.frames:
-            scores = [frame.scores.get(name, math.nan) for name in SCORES]
+            scores = [frame.scores.get(name, math.nan) for name in names]
             cells = ["" if math.isnan(score) else repr(rounded(score, _DIGITS)) for score in scores]
             writer.writerow([method.name, frame.group, frame.frame, *cells, " ".join(frame.faults)])
     write_text(path, text.getvalue())

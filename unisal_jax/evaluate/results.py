@@ -1,9 +1,12 @@
 """What an evaluation has found: the means, every frame's scores, and some pictures to look at."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+
+from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
 
 # What predictions can be compared with.
 BASELINES = ("centre_prior", "uniform", "inter_observer")
@@ -47,6 +50,51 @@ class MethodScores:
     frames: tuple[FrameScores, ...]
     scored: dict[str, int]
     left_out: dict[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        frames: Sequence[FrameScores],
+        scores: Iterable[str],
+        over: Literal["groups", "frames"],
+        seed: int,
+    ) -> "MethodScores":
+        """Means, intervals and counts of frames.
+
+        Args:
+          name: the method's.
+          frames: in order.
+          scores: names of the scores, in the order of the result.
+          over: what the means are over, see `ScoreTable.compute`.
+          seed: of the intervals.
+        """
+        table = ScoreTable.of((frame.group, frame.scores, frame.faults) for frame in frames)
+        summary = table.compute(over)
+        known = [score for score in scores if summary.frames.get(score)]
+        frames_of: dict[str, int] = {}
+        for frame in frames:
+            frames_of[frame.group] = frames_of.get(frame.group, 0) + 1
+        weights = None if over == "groups" else [frames_of[group] for group in summary.groups]
+        columns = {score: [found.get(score, np.nan) for found in summary.groups.values()] for score in known}
+        ci = {
+            score: bootstrap_ci(column, weights=weights, seed=seed)
+            for score, column in columns.items()
+            if np.isfinite(column).sum() > 1  # one video says nothing of another
+        }
+        groups = {
+            group: {score: found[score] for score in known if not np.isnan(found.get(score, np.nan))}
+            for group, found in summary.groups.items()
+        }
+        return cls(
+            name,
+            {score: summary.mean[score] for score in known},
+            ci,
+            groups,
+            tuple(frames),
+            {score: summary.frames[score] for score in known},
+            summary.left_out,
+        )
 
 
 @dataclass(frozen=True)

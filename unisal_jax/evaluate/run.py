@@ -10,7 +10,6 @@ from tqdm import tqdm
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import information_gain as baselines
-from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
 from unisal_jax.evaluate.examples import choose_examples
 from unisal_jax.evaluate.information_gain import CannotFit, fit_centre_gaussian, inter_observer_maps
 from unisal_jax.evaluate.protocols import (
@@ -302,32 +301,8 @@ class _Method:
 
     def result(self) -> MethodScores:
         """Means, intervals and counts."""
-        table = ScoreTable.of((row.group, row.scores, row.faults) for row in self.rows)
-        summary = table.compute(self._protocol.mean_over)
-        known = [name for name in SCORES if summary.frames.get(name)]
-        frames_of: dict[str, int] = {}
-        for row in self.rows:
-            frames_of[row.group] = frames_of.get(row.group, 0) + 1
-        weights = None if self._protocol.mean_over == "groups" else [frames_of[g] for g in summary.groups]
-        columns = {name: [scores.get(name, np.nan) for scores in summary.groups.values()] for name in known}
-        ci = {
-            name: bootstrap_ci(column, weights=weights, seed=self._options.seed)
-            for name, column in columns.items()
-            if np.isfinite(column).sum() > 1  # one video says nothing of another
-        }
-        groups = {
-            group: {name: scores[name] for name in known if not np.isnan(scores.get(name, np.nan))}
-            for group, scores in summary.groups.items()
-        }
-        return MethodScores(
-            self.name,
-            {name: summary.mean[name] for name in known},
-            ci,
-            groups,
-            tuple(self.rows),
-            {name: summary.frames[name] for name in known},
-            summary.left_out,
-        )
+        over = self._protocol.mean_over
+        return MethodScores.of(self.name, self.rows, SCORES, over, self._options.seed)
 
 
 def _score_group(

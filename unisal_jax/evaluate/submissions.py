@@ -4,10 +4,11 @@
 |---|---|
 | DHF1K | a folder for each video, `0701/0001.png ...`: 8-bit grey maps scaled to the peak |
 | SALICON | `STEM.png` for each image, the same |
-| MIT300, CAT2000 | one HDF5 file of log-densities, a dataset for each image under its file name |
+| MIT300, CAT2000, COCO-Freeview | one HDF5 file of log-densities, a dataset an image, under its file name |
 
-The HDF5 file is what `pysaliency.HDF5Model` reads, from which the MIT/Tuebingen benchmark computes
-each metric's own best map.
+The HDF5 file is what `pysaliency.HDF5Model` reads, from which the MIT/Tuebingen benchmark computes each
+metric's own best map. Its code (github.com/matthias-k/saliency-benchmarking) has these three test sets, and
+refuses a density whose sum is off by more than a thousandth.
 """
 
 import os
@@ -68,6 +69,9 @@ BENCHMARKS = {
         "SALICON", "image", 5000, by_category=False, hdf5=False, name=lambda path: path.stem
     ),
     "mit300": Benchmark("MIT300", "image", 300, by_category=False, hdf5=True, name=lambda path: path.name),
+    "coco-freeview": Benchmark(
+        "COCO-Freeview", "image", 1000, by_category=False, hdf5=True, name=lambda path: path.name
+    ),
     "cat2000": Benchmark(
         "CAT2000",
         "image",

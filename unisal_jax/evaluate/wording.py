@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from unisal_jax.evaluate.protocols import SCORES, Protocol
+from unisal_jax.evaluate.protocols import Protocol
 from unisal_jax.evaluate.results import Evaluation
 
 SCORE_TITLES = {
@@ -16,7 +16,18 @@ SCORE_TITLES = {
 }
 """By score name, as it is written in tables of papers."""
 
-LOWER_IS_BETTER = frozenset({"kld"})
+SEQUENCE_TITLES = {
+    "string_edit": "SED",
+    "time_delay": "TDE",
+    "bits": "bits",
+    "saccade": "saccade",
+    "returns": "returns",
+}
+"""The same for the scores of sequences of fixations."""
+
+_TITLES = {**SCORE_TITLES, **SEQUENCE_TITLES}
+
+LOWER_IS_BETTER = frozenset({"kld", "string_edit", "time_delay"})
 """Scores that are distances; of the others, more is better."""
 
 _FAULTS = {
@@ -34,8 +45,13 @@ _FAULTS = {
 
 
 def columns(evaluation: Evaluation) -> list[str]:
-    """The scores that some method has a mean of, in the protocols' order."""
-    return [name for name in SCORES if any(name in method.mean for method in evaluation.methods)]
+    """The scores that some method has a mean of, in the order of the titles."""
+    return [name for name in _TITLES if any(name in method.mean for method in evaluation.methods)]
+
+
+def score_title(name: str) -> str:
+    """A score's title, of maps or of sequences."""
+    return _TITLES[name]
 
 
 def method_title(name: str) -> str:
@@ -68,9 +84,9 @@ def extent(evaluation: Evaluation) -> str:
     return f"{groups}, {number_of(len(method.frames), 'frame')}"
 
 
-def averaging(protocol: Protocol, kind: str) -> str:
-    """What the mean and its interval are over."""
-    if protocol.mean_over == "frames" and kind == "video":
+def averaging(protocol: Protocol | None, kind: str) -> str:
+    """What the mean and its interval are over; `protocol` is None where sequences are scored."""
+    if protocol is not None and protocol.mean_over == "frames" and kind == "video":
         limit = f", at most {protocol.max_frames:,}" if protocol.max_frames else ""
         over = f"frames{limit}"
     else:

@@ -42,6 +42,10 @@ class DomainConfig:
       clips_per_video: Clips drawn of each training video in an epoch.
       validation_clips: Clips, at fixed places, of each validation video; one of an image.
       flip: Mirror each training example with probability one half.
+      crop: Cut a random part out of each training example, whose sides are at least this fraction of the
+        frame's; 1 cuts nothing.
+      jitter: Multiply brightness, contrast and saturation of each training example by random factors from
+        1 - jitter to 1 + jitter.
       input_size: (height, width) of the network's input, multiples of 32. None: a released domain's own,
         or by the aspect ratio of a new one's images.
       target_size: (height, width) of loss and scores. None: a released domain's own, or the input size.
@@ -62,6 +66,8 @@ class DomainConfig:
     clips_per_video: int = 1
     validation_clips: int = 1
     flip: bool = False
+    crop: float = 1.0
+    jitter: float = 0.0
     input_size: Size | None = None
     target_size: Size | None = None
     stride: int | None = None
@@ -272,6 +278,10 @@ class TrainConfig:
                 raise UnisalError(
                     f"config.domains.{name}.hold_out: wants a fraction between 0 and 1, and no fold"
                 )
+            if not 0 < domain.crop <= 1:
+                raise UnisalError(f"config.domains.{name}.crop: {domain.crop:g} is not above 0 and at most 1")
+            if not 0 <= domain.jitter < 1:
+                raise UnisalError(f"config.domains.{name}.jitter: {domain.jitter:g} is not from 0 to below 1")
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UnisalError(f"config.{name}: {count} is not above 0")

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.clips import clip_shape, permutation
 from unisal_jax.data.examples import Source, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
@@ -55,16 +56,14 @@ def open_sources(
             batch_size,
             config.clip_frames,
             drawn_clips=domain.clips_per_video,
-            flip=domain.flip,
+            augmentation=Augmentation(domain.flip, domain.crop, domain.jitter),
         )
         training.append(shared)
         # Each place once: an image, or a video as short as a clip, has only one.
         span = clip_shape(shared.domain, config.clip_frames).span
         places = max((video.frames - span + 1 for video in unseen.videos), default=1)
         clips = max(1, min(domain.validation_clips, places))
-        fixed = dataclasses.replace(
-            shared, prepared=unseen, batch_size=devices, fixed_clips=clips, flip=False
-        )
+        fixed = dataclasses.replace(shared, prepared=unseen, batch_size=devices, fixed_clips=clips)
         validation.append(dataclasses.replace(fixed, batch_size=_validation_batch(fixed, batch_size)))
     return training, validation
 

@@ -65,13 +65,14 @@ def read_table(
     first_frame: int = 0,
     keep: Callable[[dict[str, str]], bool] = lambda row: True,
     stimulus: str = "stimulus",
+    observer: str = "observer",
 ) -> Table:
     """Reads a table of fixations: stimulus, observer, x, y and, of videos, frame (`unisal_jax.tables`).
 
     Args:
         first_frame: the number that the table gives to a video's first frame.
         keep: which rows to take, by their columns.
-        stimulus: the name of that column, where it has another.
+        stimulus, observer: the names of these columns, where they have others.
 
     Raises:
         UnisalError: no such file, a column is missing, a line holds no number where one must be, there are
@@ -80,7 +81,7 @@ def read_table(
     table = Table(path, defaultdict(Gaze), first_frame)
     labels: dict[str, str] = {}
     count = 0
-    for line in tables.read_table(path, "a table of fixations", (stimulus, "observer", "x", "y")):
+    for line in tables.read_table(path, "a table of fixations", (stimulus, observer, "x", "y")):
         if not keep(line):
             continue
         count += 1
@@ -88,8 +89,8 @@ def read_table(
             if count > MAX_TABLE_ROWS:
                 raise ValueError(f"more than {MAX_TABLE_ROWS} fixations")
             if max(len(table.gaze), len(labels)) > MAX_TABLE_NAMES:
-                raise ValueError(f"more than {MAX_TABLE_NAMES} {stimulus} or observer")
-            name, label = line[stimulus], line["observer"]
+                raise ValueError(f"more than {MAX_TABLE_NAMES} {stimulus} or {observer}")
+            name, label = line[stimulus], line[observer]
             if not name:
                 raise ValueError(f"no {stimulus}")
             frame = _whole(line["frame"], first_frame)

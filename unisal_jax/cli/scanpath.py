@@ -1,0 +1,90 @@
+"""`unisal scanpath`: sequences of fixations over images, a stated baseline."""
+
+import argparse
+import sys
+from itertools import chain
+from pathlib import Path
+
+from unisal_jax.cli import checks, flags
+
+# Not asked of `apps.scanpath_files`, whose import takes a second: `--help` is to be quick.
+KINDS = ("csv", "json", "image")
+FIXATIONS, DEGREES = 9, 100 / 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    parser.add_argument("input", nargs="+", help="images, folders of images, globs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--count", type=flags.positive, default=5, metavar="N", help="paths for each image (default: 5)"
+    )
+    parser.add_argument(
+        "--fixations",
+        type=flags.positive,
+        default=FIXATIONS,
+        metavar="N",
+        help=f"fixations of each path (default: {FIXATIONS}, as in three seconds of OSIE)",
+    )
+    parser.add_argument(
+        "--seed", type=flags.positive, default=1, help="the same seed gives the same paths (default: 1)"
+    )
+    parser.add_argument(
+        "--degrees",
+        type=flags.not_negative,
+        default=DEGREES,
+        metavar="D",
+        help="visual angle of the longer side of the image for the viewer, as the lengths of saccades are in "
+        f"degrees (default: {DEGREES:.1f}, as in OSIE)",
+    )
+    parser.add_argument(
+        "--save",
+        type=flags.choices(KINDS),
+        default=KINDS,
+        metavar="KINDS",
+        help="comma-separated: csv, json, image (numbered circles joined by lines) (default: all)",
+    )
+    flags.add_network(parser)
+    parser.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="at a bad input, stop (default), or go on with the others",
+    )
+    parser.set_defaults(check=check, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what is wrong before anything is read."""
+    checks.check_inputs(args.input)
+    checks.check_network(args.weights, args.domain)
+    checks.check_folder_to_write(args.out)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws paths for every image; 0 if all went well, or those left out were to be skipped."""
+    from unisal_jax.apps.scanpath_files import ScanpathFiles, refuse_video
+    from unisal_jax.files import keep_inputs, new_folders
+    from unisal_jax.media.names import name_bytes
+    from unisal_jax.media.sources import find_inputs
+    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.scanpath import check_numbers
+    from unisal_jax.weights.sources import files_of
+
+    check_numbers(args.count, args.fixations, args.degrees)
+    found = find_inputs(args.input, False, name_bytes(args.out, args.save))
+    for source in found.sources:
+        if source.kind == "video":
+            refuse_video(source)
+    files = ScanpathFiles(args.out, args.save, args.count, args.fixations, args.seed, args.degrees)
+    read = (path for source in found.sources for path in source.files())
+    written = (path for source in found.sources for path in files.paths(source))
+    keep_inputs(written, chain(read, files_of(args.weights)))
+    options = Options(domain=args.domain, input_size=args.input_size, skip_errors=args.on_error == "skip")
+    with new_folders([args.out / kind for kind in args.save]):
+        summary = predict_sources(flags.load_model(args), found.sources, files, options)
+    summary.notes = [*found.notes, *summary.notes]
+    for line in summary.lines():
+        print(f"unisal scanpath: {line}", file=sys.stderr)
+    print(summary.text(args.out, "done"))
+    return 0 if summary.done else 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unisal_jax.cli import checks, flags, gaze_flags
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import check_on_disk, files_below, keep_inputs
+from unisal_jax.files import files_below, keep_inputs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +49,8 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before files are read."""
     gaze_flags.settings(args)
     for path in args.file:
-        check_on_disk(path)
-    checks.check_inputs(map(str, args.file))
+        if not path.exists():
+            raise UnisalError(f"{path}: no such file or folder")
     checks.check_folder_to_read(args.stimuli)
     outputs = _outputs(args)
     for path in outputs:

@@ -66,7 +66,7 @@ def _screens(found: Import, settings: Settings) -> Iterator[str]:
         given = f"{settings.screen[1]}x{settings.screen[0]}"
         yield f"the files tell a screen of {width}x{height} pixels, and --screen {given}, which is taken"
     if settings.screen_cm is not None:
-        for screen in {file.screen for file in found.files if file.screen}:
+        for screen in sorted({file.screen for file in found.files if file.screen}):
             across, down = per_cm(settings.screen_cm, screen)
             if abs(across / down - 1) > _SQUARE:
                 yield (
@@ -117,8 +117,6 @@ def _durations(duration: np.ndarray) -> Iterator[str]:
             f"the median fixation lasts {median:.3g} ms, and 200 to 400 are usual: are the times in another "
             "unit, or is it raw gaze?"
         )
-    if (known < 0).any():
-        yield f"{int((known < 0).sum()):,} fixations end before they begin"
 
 
 def _people(found: Import, across: np.ndarray, down: np.ndarray) -> Iterator[str]:

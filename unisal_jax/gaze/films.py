@@ -26,7 +26,7 @@ def frame_edges(path: Path, fps: float | None = None) -> np.ndarray:
     if fps is None and count > 1 and np.isfinite(times).all() and (np.diff(times) > 0).all():
         return edges_of(1000 * times)
     if not rate:
-        raise UnisalError(f"{path}: does not say when its frames are shown; give --fps")
+        raise UnisalError(f"{path}: does not say when its frames are shown; give --film-fps")
     return np.arange(count + 1) * (1000 / rate)
 
 

@@ -26,6 +26,9 @@ BEFORE, AFTER = "before the stimulus was shown", "after the film's last frame"
 TWICE, SHORT = "in two files", "shorter than the least duration (--ivt minimum)"
 
 
+# Bounds of numbers: pixels, and ms (a clock of the system counts them from 1970).
+_FARTHEST, _LATEST = 1e9, 1e14
+
 # Samples, and the fixation of each (`ivt.Events.of_row`).
 _Gaze = tuple[Fixations, np.ndarray]
 
@@ -100,18 +103,19 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
     unnamed = names.pop("", 0)
     matched, unseen = match_stimuli(root, names)
     stimuli = natsorted(set(matched.values()), key=lambda stimulus: stimulus.name)
+    number = {stimulus.path: i for i, stimulus in enumerate(stimuli)}
     labels = _labels(recordings)
     observers = natsorted({label for some in labels for label in some})
     place = _Places(
         tuple(stimuli),
-        {name: stimuli.index(stimulus) for name, stimulus in matched.items()},
-        {label: number for number, label in enumerate(observers)},
+        {name: number[stimulus.path] for name, stimulus in matched.items()},
+        {label: i for i, label in enumerate(observers)},
         settings,
         {},
     )
     dropped, parts, files, beside, taken = Counter[str](), [], [], 0, 0
     for recording, own in zip(recordings, labels, strict=True):
-        part, facts, lost_frames = _import_one(recording, own, place, dropped)
+        part, facts, lost_frames = _import_one(_bounded(recording), own, place, dropped)
         part = dataclasses.replace(part, fixation=part.fixation + taken, viewing=part.viewing + taken)
         taken += len(recording.start)
         parts.append(part)
@@ -175,6 +179,21 @@ def _labels(recordings: Sequence[Recording]) -> list[list[str]]:
         own = stem if stems[stem] < 2 else (path.parent / stem).as_posix()
         labels.append([label or own for label in recording.observers])
     return labels
+
+
+def _bounded(recording: Recording) -> Recording:
+    """The recording with NaN for numbers that no tracker writes in earnest."""
+
+    def within(values: np.ndarray, low: float, high: float) -> np.ndarray:
+        return np.where((values >= low) & (values <= high), values, np.nan)
+
+    return dataclasses.replace(
+        recording,
+        start=within(recording.start, -_LATEST, _LATEST),
+        duration=within(recording.duration, 0.0, _LATEST),
+        x=within(recording.x, -_FARTHEST, _FARTHEST),
+        y=within(recording.y, -_FARTHEST, _FARTHEST),
+    )
 
 
 def _import_one(

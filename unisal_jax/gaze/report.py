@@ -178,6 +178,8 @@ def _defaults(found: Import, settings: Settings) -> list[str]:
             f"filled; two at most {how.merge_time:g} ms and {how.merge_degrees:g} degrees apart are one; at "
             f"least {how.minimum:g} ms long (--ivt)"
         )
+    if any(file.samples and file.screen is None for file in files) and isinstance(settings.shown, str):
+        told.append("where no screen is known, --screen-pixels-per-degree is the stimulus'")
     if any(file.named_by_file for file in files):
         told.append("an observer is called as the file, which names none")
     if any(stimulus.film for stimulus in found.stimuli):

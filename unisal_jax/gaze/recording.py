@@ -27,6 +27,7 @@ class Recording:
       y: float64 [n]; NaN where the tracker lost the eye.
       dropped: reason -> number of rows that were left out because the file itself says so.
       notes: what a person should know, such as "both eyes: the mean of left and right".
+      frames: float64 [n], the number of the video's frame in each row; None where the file has none.
     """
 
     path: str
@@ -44,3 +45,4 @@ class Recording:
     y: np.ndarray
     dropped: dict[str, int]
     notes: tuple[str, ...] = ()
+    frames: np.ndarray | None = None

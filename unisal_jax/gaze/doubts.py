@@ -40,6 +40,7 @@ def find_doubts(found: Import, settings: Settings) -> list[str]:
         *contrast_doubts(found, settings),
         *_people(found, across, down),
         *_twins(found),
+        *_in_two_files(found),
     ]
 
 
@@ -206,6 +207,27 @@ def _twins(found: Import) -> Iterator[str]:
         other = seen.setdefault(content, recording.path)
         if other != recording.path and len(recording.x):
             yield f"{recording.path} holds the same points as {other}"
+
+
+def _in_two_files(found: Import) -> Iterator[str]:
+    """People who look at the same stimulus in two files."""
+    seen: dict[tuple[str, str], str] = {}
+    twice: dict[tuple[str, str], str] = {}
+    for file in found.files:
+        recording = file.recording
+        if file.named_by_file:
+            continue
+        for pair in set(zip(recording.observers, recording.stimuli, strict=True)):
+            if pair[1] in found.unmatched or not pair[1]:
+                continue
+            if seen.setdefault(pair, recording.path) != recording.path:
+                twice.setdefault(pair, recording.path)
+    if twice:
+        (observer, stimulus), path = min(twice.items())
+        yield (
+            f"{len(twice):,} times a person looks at a stimulus in two files, as {observer} at {stimulus} in "
+            f"{seen[observer, stimulus]} and {path}: the same recording twice?"
+        )
 
 
 def _listed(names: list[str]) -> str:

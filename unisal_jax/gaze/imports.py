@@ -101,6 +101,8 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
     for recording in recordings:
         names.update(_stimulus_names(recording, settings))
     unnamed = names.pop("", 0)
+    if not names:
+        raise UnisalError(f"{recordings[0].path}: no row is on a stimulus")
     matched, unseen = match_stimuli(root, names)
     stimuli = natsorted(set(matched.values()), key=lambda stimulus: stimulus.name)
     number = {stimulus.path: i for i, stimulus in enumerate(stimuli)}

@@ -23,6 +23,7 @@ def read_files(paths: Iterable[Path], settings: Settings) -> tuple[list[Recordin
     """
     files: dict[str, Path] = {}
     notes, named_twice = [], 0
+    listed = set[str]()
     for path in paths:
         found = [path]
         if path.is_dir():
@@ -35,9 +36,23 @@ def read_files(paths: Iterable[Path], settings: Settings) -> tuple[list[Recordin
         for file in found:
             named_twice += os.path.realpath(file) in files
             files.setdefault(os.path.realpath(file), file)
+            if path.is_dir():
+                listed.add(str(file))
     if named_twice:
         notes.append(f"{named_twice} files are named twice; each is read once")
-    return [read(file, **settings.read) for file in files.values()], notes
+    recordings = [read(file, **settings.read) for file in files.values()]
+    kept = [each for each in recordings if each.path not in listed or not _beside(each, recordings)]
+    if len(kept) < len(recordings):
+        notes.append(f"{len(recordings) - len(kept)} files of raw gaze beside files of fixations, left out")
+    return kept, notes
+
+
+def _beside(recording: Recording, others: Iterable[Recording]) -> bool:
+    """Whether a file holds raw gaze, and one in its folder the fixations."""
+    folder = Path(recording.path).parent
+    return recording.kind == "samples" and any(
+        other.kind == "fixations" and Path(other.path).parent == folder for other in others
+    )
 
 
 def _in_folder(folder: Path, settings: Settings) -> tuple[list[Path], list[str]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from unisal_jax.gaze.eyes import EYES
-from unisal_jax.gaze.formats import FORMATS
 
 from unisal_jax.cli import gaze_flags
+from unisal_jax.gaze.eyes import EYES
+from unisal_jax.gaze.formats import FORMATS
 
 TOBII = (
     "Recording timestamp\tParticipant name\tPresented Stimulus name\tEye movement type\t"
@@ -109,16 +109,14 @@ def test_a_folder_of_exports(command, lab):
 
 
 def test_exports_are_prepared_directly(command, lab):
-    """The same records from the table, and from the files."""
-    own = ("prepare", "own", "--raw", lab / "stimuli", "--sigma", 2, "--data-dir", lab / "data", "--table")
-    assert imported(command, lab, lab / "exports")[0] == 0
-    by_table = command(*own, lab / "t.csv", "--name", "one")
+    """Without the table between: with the import's report, and the flags on trackers."""
     files = sorted((lab / "exports").iterdir())
-    direct = command(*own, *files, "--name", "two")
-    assert by_table[0] == direct[0] == 0, direct
-    assert "2 observers, 2 stimuli" in direct[1] and "2 observers" not in by_table[1]
-    ends = [out.splitlines()[-1] for _, out, _ in (by_table, direct)]
-    assert ends[0] == ends[1] and "3.0 fixations a frame" in ends[0]
+    own = ("prepare", "own", "--raw", lab / "stimuli", "--sigma", 2, "--data-dir", lab / "data")
+    status, out, err = command(*own, "--name", "x", "--table", *files, "--drop-first")
+    assert status == 0, err
+    assert "2 observers, 1 stimulus, 2 viewings, 2 fixations" in out
+    assert "dropped: 4 fixations (66.7%): 4 the first of its viewing" in out
+    assert "train: 2 images" in out and "1.0 fixations a frame; 1 of 2 without any" in out
 
 
 def test_any_table(command, lab):

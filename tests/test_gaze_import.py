@@ -252,6 +252,8 @@ def test_clocks_and_onset(stimuli):
     assert by_first.fixations.start.tolist() == [0, 300, 0]
     later = import_recordings([recording(rows, clock="recording")], stimuli, Settings(onset=-50))
     assert later.fixations.start.tolist() == [50, 350, 50]
+    told = import_recordings([recording(rows)], stimuli, Settings(clock="recording"))
+    assert told.fixations.start.tolist() == [0, 300, 0]
 
 
 def test_a_film(stimuli):
@@ -267,6 +269,20 @@ def test_a_film(stimuli):
     assert found.dropped[imports.AFTER] == 1 and len(found.fixations.once()) == 2
     half = import_recordings([recording(rows)], stimuli, Settings(fps=5))  # frames of 200 ms
     assert half.fixations.frame.tolist() == [0, 3, 4, 4, 5]
+
+
+def test_frames_that_the_file_tells(stimuli):
+    """Times do not matter then; the film has frames 1 to 8."""
+    rows = [("clip", "P1", 9e6, np.nan, 960, 540)] * 4 + [("a", "P1", 0, 100, 960, 540)]
+    told = recording(rows, kind="samples", frames=np.array([0.0, 1.0, 8.0, np.nan, 5.0]))
+    found = import_recordings([told], stimuli, Settings(first_frame=1))
+    assert found.fixations.frame.tolist() == [0, 0, 7] and found.dropped[imports.NO_FRAME] == 2
+
+
+def test_times_of_a_film_that_are_not_known(stimuli):
+    rows = [("clip", "P1", np.nan, 200, 960, 540), ("a", "P1", np.nan, 200, 960, 540)]
+    found = import_recordings([recording(rows)], stimuli, Settings())
+    assert len(found.fixations) == 1 and found.dropped[imports.NO_TIME] == 1
 
 
 def test_raw_gaze_that_follows_something(stimuli):

@@ -21,6 +21,8 @@ _FEW, _ELSEWHERE = 1 / 3, 1 / 3
 # People and fixations that a comparison takes, and scenes at most.
 _MIN_PEOPLE, _MIN_FIXATIONS = 3, 10
 _MAX_SCENES = 500
+# NSS of the others' density below which people do not look at the same things.
+_AGREED = 0.3
 _NAMES_SHOWN = 5
 # Unlike pixels: by this share, sides in cm and in pixels do not belong together.
 _SQUARE = 0.03
@@ -150,6 +152,8 @@ def _elsewhere(found: Import, once: Fixations, across: np.ndarray, down: np.ndar
         return
     as_is, turned = as_is / np.maximum(count, 1), turned / np.maximum(count, 1)
     usual = float(np.median(as_is[enough]))
+    if usual < _AGREED:
+        return
     for number in np.flatnonzero(enough & (as_is < _ELSEWHERE * usual)):
         told = (
             "; y upside down would fit them better"
@@ -225,8 +229,8 @@ def _in_two_files(found: Import) -> Iterator[str]:
     if twice:
         (observer, stimulus), path = min(twice.items())
         yield (
-            f"{len(twice):,} times a person looks at a stimulus in two files, as {observer} at {stimulus} in "
-            f"{seen[observer, stimulus]} and {path}: the same recording twice?"
+            f"{len(twice):,} pairs of a person and a stimulus are in two files, as {observer} and {stimulus} "
+            f"in {seen[observer, stimulus]} and {path}: the same recording twice?"
         )
 
 

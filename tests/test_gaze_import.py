@@ -306,6 +306,13 @@ def test_people_files_and_viewings(stimuli, tmp_path):
     assert [line for line in find_doubts(found, Settings()) if "the same points" in line]
     same = import_recordings([one, recording(rows, path="y/P1.tsv")], stimuli, Settings())
     assert same.observers == ("x/P1", "y/P1")
+    folder = "x/{}/exports/000/surfaces/fixations_on_surface_{}.csv"
+    surfaces = [
+        recording(rows, format="pupil_core", space="stimulus", path=folder.format(*names))
+        for names in (("Ann", "a"), ("Ann", "b"), ("Bob", "a"))
+    ]
+    core = import_recordings(surfaces, stimuli, Settings(coordinates="screen"))
+    assert core.observers == ("Ann", "Bob")
     named = recording([("a", "P1", *row[2:]) for row in rows], path="z.tsv")
     copies = import_recordings([named, named], stimuli, Settings())
     assert len(copies.fixations) == 2 and copies.dropped[imports.TWICE] == 2

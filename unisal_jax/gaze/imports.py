@@ -12,6 +12,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.gaze import geometry, ivt
 from unisal_jax.gaze.films import frame_edges, frames_of
+from unisal_jax.gaze.people import observer_labels
 from unisal_jax.gaze.recording import Recording
 from unisal_jax.gaze.rows import Fixations, groups, in_order, joined, without_copies
 from unisal_jax.gaze.settings import Settings
@@ -106,7 +107,7 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
     matched, unseen = match_stimuli(root, names)
     stimuli = natsorted(set(matched.values()), key=lambda stimulus: stimulus.name)
     number = {stimulus.path: i for i, stimulus in enumerate(stimuli)}
-    labels = _labels(recordings)
+    labels = observer_labels(recordings)
     observers = natsorted({label for some in labels for label in some})
     place = _Places(
         tuple(stimuli),
@@ -168,19 +169,6 @@ def _stimulus_names(recording: Recording, settings: Settings) -> Sequence[str]:
     if settings.stimulus is None:
         raise UnisalError(f"{recording.path}: names no stimulus; give --stimulus NAME")
     return [settings.stimulus] * len(recording.stimuli)
-
-
-def _labels(recordings: Sequence[Recording]) -> list[list[str]]:
-    """The observer of each row of each file: by its content, else the file's name, with folders where two
-    files have the same."""
-    stems = Counter(Path(recording.path).name.split(".")[0] for recording in recordings)
-    labels = []
-    for recording in recordings:
-        path = Path(recording.path)
-        stem = path.name.split(".")[0] or path.name
-        own = stem if stems[stem] < 2 else (path.parent / stem).as_posix()
-        labels.append([label or own for label in recording.observers])
-    return labels
 
 
 def _bounded(recording: Recording) -> Recording:

@@ -181,7 +181,9 @@ def _defaults(found: Import, settings: Settings) -> list[str]:
     if any(file.samples and file.screen is None for file in files) and isinstance(settings.shown, str):
         told.append("where no screen is known, --screen-pixels-per-degree is the stimulus'")
     if any(file.named_by_file for file in files):
-        told.append("an observer is called as the file, which names none")
+        told.append(
+            "an observer is called as the file (Pupil Core's: the recording's folder), which names none"
+        )
     if any(stimulus.film for stimulus in found.stimuli):
         told.append("a fixation counts on the frames in whose middle the eye rested")
     return told

@@ -310,6 +310,25 @@ def test_eyelink_asc_images_one_after_the_other_and_videos(tmp_path):
     _check(found, stimuli=["clip.avi", "clip.avi", "dog.png"], start=[18, 298, 20])
 
 
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("!V TRIAL_VAR image sets\\dog.png", "sets/dog.png"),
+        ("!V TRIAL_VAR image_name dog 7", "dog 7"),
+        ("!V TRIAL_VAR condition dog", ""),
+        ("stimulus=C:\\data\\dog.png shown", "data/dog.png"),
+        ("show image:dog.png", "dog.png"),
+        ("trial 3 shows dog.png", "dog.png"),
+        ("!V IMGLOAD FILL ../dog one.png", "dog one.png"),
+        ("!V IMGLOAD TOP_LEFT dog.png 0 0 640 480", "dog.png"),
+    ],
+)
+def test_eyelink_asc_names_in_messages(tmp_path, message, name):
+    text = ASC[ASC.index("MSG\t2001") :].replace("!V TRIAL_VAR image dog.png", message)
+    text = "MSG\t2000 GAZE_COORDS 0.00 0.00 1920.00 1080.00\n" + text
+    _check(read(_write(tmp_path / "x.asc", text)), stimuli=[name], screen=(1080, 1920), observers=[""])
+
+
 def test_eyelink_asc_samples_of_both_eyes(tmp_path):
     text = """** CONVERTED FROM bob.edf using edfapi
 MSG\t1001 TRIALID dog.png
@@ -480,11 +499,18 @@ def test_smi_texts(tmp_path):
     found = read(path)
     _check(found, kind="fixations", screen=(1050, 1680), observers=["P01"], stimuli=["img/cat.jpg"])
     _check(found, start=[100], duration=[200], x=[996.68], y=[569.56], clock="stimulus")
-    _check(found, dropped={"saccades": 1, "blinks": 1, "before the first stimulus": 1})
+    _check(found, dropped={"saccades": 1, "blinks": 1, "no stimulus on the screen": 1})
     assert found.notes == ("1 line cut off, left out",)
     found = read(_write(path, SMI_SAMPLES))
     _check(found, kind="samples", screen=(1050, 1680), stimuli=["cat.jpg"] * 3, start=[4, 8, 12])
-    _check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"before the first stimulus": 1})
+    _check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"no stimulus on the screen": 1})
+    # BeGaze adds the stimulus to each row; "-" is none.
+    lines = SMI_SAMPLES.splitlines()
+    lines[4:] = [
+        line + end for line, end in zip(lines[4:], ("\tStimulus", "\t-", "", *["\tb.png"] * 3), strict=True)
+    ]
+    found = read(_write(path, "\n".join(lines)))
+    _check(found, stimuli=["b.png"] * 3, start=[0, 4, 8], dropped={"no stimulus on the screen": 1})
 
 
 def _bids(
@@ -523,6 +549,16 @@ def test_bids_samples(tmp_path):
         found, x=[50, 60, 70, 80, 90, 150, 160, 170, 180, 190], y=[25, 30, NAN, 40, 45, 75, 80, 85, 90, 95]
     )
     _check(found, dropped={"no stimulus on the screen": 10})
+
+
+def test_bids_events_on_the_trackers_clock(tmp_path):
+    # As in BIDS' own example: seconds of the clock whose milliseconds the timestamps are.
+    path = _bids(
+        tmp_path, BIDS, {"SamplingFrequency": 10}, "onset\tduration\tstim_file\n71.25\t0.2\tcat.png\n"
+    )
+    about = {"OnsetSource": "timestamp", "StimulusPresentation": {"ScreenResolution": [800, 600]}}
+    (tmp_path / "task-view_events.json").write_text(json.dumps(about))
+    _check(read(path), x=[130, 140], start=[50, 150], stimuli=["cat.png"] * 2, screen=(600, 800))
 
 
 def test_bids_fixations_of_the_trackers_events(tmp_path):
@@ -613,6 +649,8 @@ def test_two_eyes_make_one_list():
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
+        (b"PK\x03\x04" + bytes(40), "an Excel workbook; unpack it, or save the sheet as CSV"),
+        (b"SR_RESEARCH_COMBINED_FILE", "convert it with SR Research's edf2asc"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "a zero byte|no known format"),
         (_tobii().encode("utf-16-le"), "a zero byte; save the table as UTF-8"),
         (gzip.compress(_tobii().encode())[:-30], r"cannot be read \(Compressed file ended"),

@@ -55,7 +55,9 @@ def read(head: Head, eye: str) -> Recording:
             raise UnisalError(f"{head.path}: y goes up, and no JSON file has the ScreenResolution")
         y = (screen[0] if screen and space == "screen" else 1.0) - y
     unit, first = _unit(head, about, ticks), ticks[0] if len(ticks) else 0.0
-    began = about.get("StartTime")
+    # Events count from the same zero as StartTime, or on the tracker's own clock; always in seconds.
+    is_own = sidecar(head.path, "events").get("OnsetSource") == "timestamp"
+    began = first * unit if is_own else about.get("StartTime")
     start = (began if isinstance(began, int | float) else 0.0) + (ticks - first) * unit
     duration, dropped, kind = np.full(len(start), np.nan), dict[str, int](), "samples"
     found = fixations_of(head.path)

@@ -105,7 +105,7 @@ class Lines:
         elif line.startswith("END"):
             self.is_open = False
         elif line.startswith("** CONVERTED FROM"):
-            name = re.search(r"([^\\/]+)\.edf", line, re.IGNORECASE)
+            name = re.search(r"CONVERTED FROM (?:.*[\\/])?(.+?)\.edf", line, re.IGNORECASE)
             self.observer = decoded(name[1]) if name else ""
 
     def flush(self) -> None:

@@ -15,7 +15,7 @@ from unisal_jax.gaze.read import read, recognise
 NAN = float("nan")
 
 
-def _table(separator, *rows):
+def as_text(separator, *rows):
     return "".join(separator.join(map(str, row)) + "\n" for row in rows)
 
 
@@ -72,7 +72,7 @@ def _tobii(**changes):
         rows.append(
             tuple(str(cell) and change(str(cell)) for (_, change), cell in zip(functions, row, strict=True))
         )
-    return _table("\t", *rows)
+    return as_text("\t", *rows)
 
 
 TOBII_WAYS = {
@@ -109,18 +109,18 @@ def test_tobii_fixations(tmp_path, content):
 def test_tobii_stimulus_coordinates_come_first(tmp_path):
     rows = [TOBII[0] + ("Fixation point X (MCSnorm)", "Fixation point Y (MCSnorm)")]
     rows += [(*row, row[-2] and "0.25", row[-2] and "0.5") for row in TOBII[1:]]
-    found = read(_write(tmp_path / "export.tsv", _table("\t", *rows)))
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
     _check(found, space="stimulus_fraction", x=[0.25, 0.25], y=[0.5, 0.5], stimuli=["a.png", "b.png"])
     # Columns that the export has but left empty do not count.
     rows[1:] = [(*row, "", "") for row in TOBII[1:]]
-    _check(read(_write(tmp_path / "export.tsv", _table("\t", *rows))), **TOBII_FIXATIONS)
+    _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 
 
 def test_tobii_screens_of_several_sizes_give_fractions(tmp_path):
     other = [
         (*row[:2], "P2", "Rec2", 1000, 2000, *row[6:]) if row[6] == "b.png" else row for row in TOBII[1:]
     ]
-    found = read(_write(tmp_path / "export.tsv", _table("\t", TOBII[0], *other)))
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", TOBII[0], *other)))
     _check(found, space="screen_fraction", screen=None, observers=["P1", "P2"])
     _check(found, x=[401.5 / 1920, 100 / 2000], y=[301.25 / 1080, 90 / 1000])
     assert "several sizes" in found.notes[0]
@@ -128,7 +128,7 @@ def test_tobii_screens_of_several_sizes_give_fractions(tmp_path):
 
 def test_tobii_samples_without_fixation_columns(tmp_path):
     rows = [row[:-2] for row in TOBII]
-    path = _write(tmp_path / "export.tsv", _table("\t", *rows))
+    path = _write(tmp_path / "export.tsv", as_text("\t", *rows))
     found = read(path)
     _check(found, kind="samples", x=[952, 700, 400, 403, NAN, 100, 90], start=[0, 16, 33, 50, 66, 0, 17])
     assert "no column 'Fixation point X'" in found.notes[0] and "Data export" in found.notes[0]
@@ -140,7 +140,7 @@ def test_tobii_samples_without_fixation_columns(tmp_path):
 def test_tobii_repeated_showing_is_another_trial(tmp_path):
     rows = [*TOBII, *((str(int(row[0]) + 200), *row[1:]) for row in TOBII[1:])]
     rows[-2:] = [(*row[:14], 7, *row[15:]) for row in rows[-2:]]
-    found = read(_write(tmp_path / "export.tsv", _table("\t", *rows)))
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
     assert found.stimuli == ["a.png", "b.png"] * 2 and len(set(found.trials)) == 4
     _check(found, start=[33, 0, 33, 0])
 
@@ -151,7 +151,7 @@ def test_tobii_without_a_column(tmp_path):
         # Without its own fixations.
         rows = [row[:place] + row[place + 1 : -2] for row in TOBII]
         with pytest.raises(UnisalError, match=f"no column '{name}'; tick it in Pro Lab under Analyze"):
-            read(_write(tmp_path / "export.tsv", _table("\t", *rows)))
+            read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
 
 
 def test_tobii_studio(tmp_path):
@@ -310,6 +310,25 @@ def test_eyelink_asc_images_one_after_the_other_and_videos(tmp_path):
     _check(found, stimuli=["clip.avi", "clip.avi", "dog.png"], start=[18, 298, 20])
 
 
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("!V TRIAL_VAR image sets\\dog.png", "sets/dog.png"),
+        ("!V TRIAL_VAR image_name dog 7", "dog 7"),
+        ("!V TRIAL_VAR condition dog", ""),
+        ("stimulus=C:\\data\\dog.png shown", "data/dog.png"),
+        ("show image:dog.png", "dog.png"),
+        ("trial 3 shows dog.png", "dog.png"),
+        ("!V IMGLOAD FILL ../dog one.png", "dog one.png"),
+        ("!V IMGLOAD TOP_LEFT dog.png 0 0 640 480", "dog.png"),
+    ],
+)
+def test_eyelink_asc_names_in_messages(tmp_path, message, name):
+    text = ASC[ASC.index("MSG\t2001") :].replace("!V TRIAL_VAR image dog.png", message)
+    text = "MSG\t2000 GAZE_COORDS 0.00 0.00 1920.00 1080.00\n" + text
+    _check(read(_write(tmp_path / "x.asc", text)), stimuli=[name], screen=(1080, 1920), observers=[""])
+
+
 def test_eyelink_asc_samples_of_both_eyes(tmp_path):
     text = """** CONVERTED FROM bob.edf using edfapi
 MSG\t1001 TRIALID dog.png
@@ -345,7 +364,7 @@ REPORT = (
 
 @pytest.mark.parametrize("way", ["plain", "decimal comma", "another image column", "both eyes"])
 def test_eyelink_report(tmp_path, way):
-    content = _table("\t", *REPORT)
+    content = as_text("\t", *REPORT)
     expected = {"start": [4, 12], "duration": [210, 180], "x": [512.5, 100], "y": [384.25, 200]}
     if way == "decimal comma":
         content = content.replace("512.5", "512,5").replace("384.25", "384,25")
@@ -365,7 +384,7 @@ def test_eyelink_report(tmp_path, way):
 
 
 def test_eyelink_report_without_a_column(tmp_path):
-    text = _table("\t", *((*row[:4], *row[5:]) for row in REPORT))
+    text = as_text("\t", *((*row[:4], *row[5:]) for row in REPORT))
     with pytest.raises(
         UnisalError, match="no column 'CURRENT_FIX_Y'; add it to the report's output variables"
     ):
@@ -384,16 +403,16 @@ GAZEPOINT = (
 
 
 def test_gazepoint(tmp_path):
-    path = _write(tmp_path / "User 3_all_gaze.csv", _table(",", *GAZEPOINT))
+    path = _write(tmp_path / "User 3_all_gaze.csv", as_text(",", *GAZEPOINT))
     assert recognise(path) == "gazepoint"
     found = read(path)
     _check(found, kind="fixations", space="screen_fraction", observers=["User 3"] * 2, stimuli=["cat", "dog"])
     _check(found, start=[0, 2], duration=[32, 100], x=[0.52, 0.2], y=[0.42, 0.3], clock="stimulus")
     _check(found, dropped={"never valid": 1}, trials=["1", "2"])
-    samples = read(_write(path, _table(",", *(row[:5] + row[11:] for row in GAZEPOINT))))
+    samples = read(_write(path, as_text(",", *(row[:5] + row[11:] for row in GAZEPOINT))))
     _check(samples, kind="samples", x=[0.5, 0.52, 0.53, NAN, 0.2], start=[0, 16, 32, 48, 4])
     with pytest.raises(UnisalError, match="no column 'FPOGS'; export the data anew from Gazepoint Analysis"):
-        read(_write(path, _table(",", *(row[:7] + row[8:] for row in GAZEPOINT))))
+        read(_write(path, as_text(",", *(row[:7] + row[8:] for row in GAZEPOINT))))
 
 
 BEGAZE = (
@@ -409,7 +428,7 @@ BEGAZE = (
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
 def test_smi_begaze_events(tmp_path, encoding):
-    path = _write(tmp_path / "events.txt", _table("\t", *BEGAZE).encode(encoding))
+    path = _write(tmp_path / "events.txt", as_text("\t", *BEGAZE).encode(encoding))
     assert recognise(path) == "smi"
     found = read(path)
     _check(
@@ -419,11 +438,11 @@ def test_smi_begaze_events(tmp_path, encoding):
     _check(found, dropped={"saccades": 1, "blinks": 1}, observers=["P 1", "P 1"])
     _check(read(path, eye="left"), x=[400], y=[300])
     with pytest.raises(UnisalError, match=r"no column 'Fixation Position X \[px\]'; add it to the export"):
-        read(_write(path, _table("\t", *(row[:8] + row[9:] for row in BEGAZE))))
+        read(_write(path, as_text("\t", *(row[:8] + row[9:] for row in BEGAZE))))
 
 
 def test_smi_begaze_samples(tmp_path):
-    text = _table(
+    text = as_text(
         ",",
         ("RecordingTime [ms]", "Trial", "Stimulus", "Participant", "Category Right",
          "Point of Regard Right X [px]", "Point of Regard Right Y [px]",
@@ -480,14 +499,21 @@ def test_smi_texts(tmp_path):
     found = read(path)
     _check(found, kind="fixations", screen=(1050, 1680), observers=["P01"], stimuli=["img/cat.jpg"])
     _check(found, start=[100], duration=[200], x=[996.68], y=[569.56], clock="stimulus")
-    _check(found, dropped={"saccades": 1, "blinks": 1, "before the first stimulus": 1})
+    _check(found, dropped={"saccades": 1, "blinks": 1, "no stimulus on the screen": 1})
     assert found.notes == ("1 line cut off, left out",)
     found = read(_write(path, SMI_SAMPLES))
     _check(found, kind="samples", screen=(1050, 1680), stimuli=["cat.jpg"] * 3, start=[4, 8, 12])
-    _check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"before the first stimulus": 1})
+    _check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"no stimulus on the screen": 1})
+    # BeGaze adds the stimulus to each row; "-" is none.
+    lines = SMI_SAMPLES.splitlines()
+    lines[4:] = [
+        line + end for line, end in zip(lines[4:], ("\tStimulus", "\t-", "", *["\tb.png"] * 3), strict=True)
+    ]
+    found = read(_write(path, "\n".join(lines)))
+    _check(found, stimuli=["b.png"] * 3, start=[0, 4, 8], dropped={"no stimulus on the screen": 1})
 
 
-def _bids(
+def bids_dataset(
     folder, samples, about=(), events="onset\tduration\tstim_file\n1\t0.5\timages/cat.png\n2\tn/a\tdog.png\n"
 ):
     """A dataset of one recording, its JSON at the root as far as it is common to all."""
@@ -502,7 +528,7 @@ def _bids(
     )
     (inside / "sub-01_task-view_events.tsv").write_text(events)
     path = inside / "sub-01_task-view_recording-eye1_physio.tsv.gz"
-    path.write_bytes(gzip.compress(_table("\t", *samples).encode()))
+    path.write_bytes(gzip.compress(as_text("\t", *samples).encode()))
     return path
 
 
@@ -511,7 +537,7 @@ BIDS = [(70000 + 100 * n, 10 * n, 5 * n if n != 7 else "n/a", 900) for n in rang
 
 
 def test_bids_samples(tmp_path):
-    path = _bids(tmp_path, BIDS, {"SamplingFrequency": 10})
+    path = bids_dataset(tmp_path, BIDS, {"SamplingFrequency": 10})
     assert recognise(path) == "bids"
     found = read(path)
     # Shown: the samples at 1.0 to 1.4 s (number 5 to 9), and from 2.0 s on (15 to 19).
@@ -525,8 +551,18 @@ def test_bids_samples(tmp_path):
     _check(found, dropped={"no stimulus on the screen": 10})
 
 
+def test_bids_events_on_the_trackers_clock(tmp_path):
+    # As in BIDS' own example: seconds of the clock whose milliseconds the timestamps are.
+    path = bids_dataset(
+        tmp_path, BIDS, {"SamplingFrequency": 10}, "onset\tduration\tstim_file\n71.25\t0.2\tcat.png\n"
+    )
+    about = {"OnsetSource": "timestamp", "StimulusPresentation": {"ScreenResolution": [800, 600]}}
+    (tmp_path / "task-view_events.json").write_text(json.dumps(about))
+    _check(read(path), x=[130, 140], start=[50, 150], stimuli=["cat.png"] * 2, screen=(600, 800))
+
+
 def test_bids_fixations_of_the_trackers_events(tmp_path):
-    path = _bids(tmp_path, BIDS, {"timestamp": {"Units": "ms"}})
+    path = bids_dataset(tmp_path, BIDS, {"timestamp": {"Units": "ms"}})
     events = path.with_name(path.name.replace("_physio.", "_physioevents."))
     events.write_bytes(gzip.compress(b"70500\t0.2\tfixation\n70700\t0.05\tsaccade\n71500\t0.3\tfixation\n"))
     about = json.dumps({"Columns": ["onset", "duration", "trial_type"]})
@@ -546,8 +582,8 @@ def test_bids_what_is_not_read(tmp_path):
         ({"SamplingFrequency": None}, "neither Units of 'timestamp' nor a SamplingFrequency"),
     ):
         with pytest.raises(UnisalError, match=message):
-            read(_bids(tmp_path, BIDS, about))
-    found = read(_bids(tmp_path, BIDS, {"SamplingFrequency": 10}, events="onset\tduration\n1\t1\n"))
+            read(bids_dataset(tmp_path, BIDS, about))
+    found = read(bids_dataset(tmp_path, BIDS, {"SamplingFrequency": 10}, events="onset\tduration\n1\t1\n"))
     assert len(found.x) == 20 and found.stimuli[0] == "" and "no stim_file" in found.notes[0]
 
 
@@ -560,7 +596,7 @@ TABLE = (
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|", " ", "   "])
 def test_tables_with_any_separator(tmp_path, separator):
-    path = _write(tmp_path / "t.txt", _table(separator, *TABLE))
+    path = _write(tmp_path / "t.txt", as_text(separator, *TABLE))
     assert recognise(path) == "table"
     found = read(path)
     _check(found, kind="fixations", space="stimulus", stimuli=["a.png", "b.png"], observers=["s1", "s2"])
@@ -587,7 +623,7 @@ def test_tables_with_names_of_their_own(tmp_path):
 
 def test_tables_of_samples(tmp_path):
     rows = [("stimulus", "x", "y", "time_s")] + [("a.png", n, n, n / 100) for n in range(9)]
-    found = read(_write(tmp_path / "t.csv", _table(",", *rows)))
+    found = read(_write(tmp_path / "t.csv", as_text(",", *rows)))
     _check(found, kind="samples", start=[10.0 * n for n in range(9)])
     assert "raw gaze" in found.notes[0]
 
@@ -613,6 +649,8 @@ def test_two_eyes_make_one_list():
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
+        (b"PK\x03\x04" + bytes(40), "an Excel workbook; unpack it, or save the sheet as CSV"),
+        (b"SR_RESEARCH_COMBINED_FILE", "convert it with SR Research's edf2asc"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "a zero byte|no known format"),
         (_tobii().encode("utf-16-le"), "a zero byte; save the table as UTF-8"),
         (gzip.compress(_tobii().encode())[:-30], r"cannot be read \(Compressed file ended"),
@@ -621,7 +659,7 @@ def test_two_eyes_make_one_list():
             "\n".join(_tobii().splitlines()[:1] + _tobii().splitlines()[4:5]),
             r"no fixations in it as tobii .1 saccades",
         ),
-        (_table("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
+        (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
         ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
@@ -669,7 +707,7 @@ def test_large_files_are_read_in_part_only(tmp_path, monkeypatch):
     monkeypatch.setattr(columns, "MAX_TABLE_NAMES", 100)
     rows = [("stimulus", "x", "y")] + [("a", 1, 2)] * 1100
     with pytest.raises(UnisalError, match="more than 1000 rows"):
-        read(_write(tmp_path / "t.csv", _table(",", *rows)))
+        read(_write(tmp_path / "t.csv", as_text(",", *rows)))
     rows = [("stimulus", "x", "y")] + [(f"a{n}", 1, 2) for n in range(110)]
     with pytest.raises(UnisalError, match="more than 100 names in one column"):
-        read(_write(tmp_path / "t.csv", _table(",", *rows)))
+        read(_write(tmp_path / "t.csv", as_text(",", *rows)))

@@ -20,6 +20,9 @@ from unisal_jax.tables import Lines, open_lines
 _ROWS = 256
 """Rows that are split before their columns are taken: more no longer fit into a processor's cache."""
 
+LARGEST = 1e30
+"""Numbers from here on are none: no tracker writes them. Times in nanoseconds have 19 digits."""
+
 _MISSING = frozenset({"", ".", "-", "--", "n/a", "na", "#n/a", "null", "none"})
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
@@ -91,9 +94,12 @@ class Numbers:
     def read(self, texts: Collection[str]) -> "array[float]":
         """The numbers that texts stand for; NaN where one is missing or is no number."""
         try:
-            return array("d", map(float, texts))
+            values = array("d", map(float, texts))
         except ValueError:
-            return array("d", map(self._read, texts))
+            values = array("d", map(self._read, texts))
+        numbers = np.asarray(values)
+        numbers[~(np.abs(numbers) < LARGEST)] = np.nan
+        return values
 
     def _read(self, text: str) -> float:
         if not text:
@@ -160,18 +166,13 @@ def read_columns(
     notes = (f"{counted(cut, 'line')} cut off, left out",) if cut else ()
     return Columns(
         {name: Text(np.asarray(codes[name], np.int32), names[name].names) for name in texts},
-        {name: finite(np.asarray(values[name])) for name in numbers},
+        {name: np.asarray(values[name]) for name in numbers},
         notes + reader.notes(),
     )
 
 
 def _nothing(count: int) -> "array[float]":
     return array("d", [math.nan]) * count
-
-
-def finite(values: np.ndarray) -> np.ndarray:
-    """Numbers with NaN for what is infinite."""
-    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _rows(head: Head, lines: Lines, top: int) -> Iterator[list[str]]:

@@ -19,9 +19,14 @@ def tidy_path(path: str) -> str:
 
 
 def media_name(text: str) -> str:
-    """The first file name of an image or video in a text, tidied, or ""; with blanks only as all of it."""
-    text = text.strip().strip('"')
-    return next((tidy_path(part) for part in (text, *text.split()) if is_media(part)), "")
+    """The first file name of an image or video in a text, tidied, or ""; it has no blanks."""
+    parts = re.split(r"[\s=]+|:(?![\\/])", text)
+    return next((tidy_path(part.strip('"')) for part in parts if is_media(part)), "")
+
+
+def media_path(text: str) -> str:
+    """A text that is a file name of an image or video, with or without blanks, tidied; else `media_name`."""
+    return tidy_path(text.strip('" ')) if is_media(text) else media_name(text)
 
 
 def is_media(text: str) -> bool:

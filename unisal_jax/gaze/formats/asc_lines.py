@@ -10,12 +10,17 @@ import numpy as np
 from unisal_jax.errors import UnisalError
 from unisal_jax.gaze.columns import Numbers
 from unisal_jax.gaze.head import decoded
-from unisal_jax.gaze.names import media_name
+from unisal_jax.gaze.names import media_name, media_path
 from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 
 _LOADED = re.compile(r"!V (?:IMGLOAD (?:FILL|CENTER|TOP_LEFT)|VFRAME(?: -?[\d.]+){3}) +(.+?)(?: -?[\d.]+)*$")
 _ONSET = re.compile(
-    r"SYNCTIME|(?:stim\w*|image|img|picture|video|movie|display)[ _-]*(?:on|onset|start)", re.IGNORECASE
+    r"SYNCTIME|(?:stim\w*|image|img|picture|video|movie|display)[ _-]*(?:on|onset|start)(?![a-z])",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"!V TRIAL_VAR +(\S+) +(.+)")
+_IMAGE = re.compile(
+    r"(?:image|img|stimulus|stim|picture|scene|video|movie)(?:_?(?:file|name|filename))?", re.IGNORECASE
 )
 _OFFSET = re.compile(r"(-?\d+) +(.*)")
 _SCREEN = re.compile(r"(?:DISPLAY|GAZE)_COORDS\W+([-\d.]+)[ ,]+([-\d.]+)[ ,]+([-\d.]+)[ ,]+([-\d.]+)")
@@ -51,6 +56,11 @@ class Trial:
         which = np.maximum(np.searchsorted(since, times, side="right") - 1, 0)
         since[0] = onset
         return [self.loaded[place][1] for place in which.tolist()], np.fmax(since, onset)[which]
+
+
+def _size(last: float) -> int:
+    """Pixels of a screen's side by its last one. Some programs write the size itself, which is even."""
+    return round(last) + round(last) % 2
 
 
 class Lines:
@@ -95,7 +105,7 @@ class Lines:
         elif line.startswith("END"):
             self.is_open = False
         elif line.startswith("** CONVERTED FROM"):
-            name = re.search(r"([^\\/]+)\.edf", line, re.IGNORECASE)
+            name = re.search(r"CONVERTED FROM (?:.*[\\/])?(.+?)\.edf", line, re.IGNORECASE)
             self.observer = decoded(name[1]) if name else ""
 
     def flush(self) -> None:
@@ -164,13 +174,13 @@ class Lines:
         elif screen:
             left, top, right, bottom = self.number.read(screen.groups())
             if right > left and bottom > top:
-                self.screen = (round(bottom - top) + 1, round(right - left) + 1)
+                self.screen = (_size(bottom - top), _size(right - left))
         else:
             self._about_stimulus(self.trials[-1], time, text)
 
     def _about_stimulus(self, trial: Trial, time: float, text: str) -> None:
         loaded = _LOADED.fullmatch(text)
-        name = media_name(loaded[1]) if loaded else ""
+        name = media_path(loaded[1]) if loaded else ""
         if name:
             if not trial.loaded or trial.loaded[-1][1] != name:
                 trial.loaded.append((time, name))
@@ -179,4 +189,8 @@ class Lines:
         elif _ONSET.match(text) and math.isnan(trial.onset):
             trial.onset = time
         if not name and not trial.named:
-            trial.named = media_name(text.removeprefix("!V TRIAL_VAR ").partition(" ")[2]) or media_name(text)
+            variable = _VARIABLE.fullmatch(text)
+            if variable and _IMAGE.fullmatch(variable[1]):
+                trial.named = media_path(variable[2]) or variable[2].strip()
+            else:
+                trial.named = media_path(variable[2]) if variable else media_name(text)

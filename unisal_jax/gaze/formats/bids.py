@@ -15,7 +15,7 @@ import numpy as np
 from unisal_jax.errors import UnisalError
 from unisal_jax.gaze.columns import above_zero, mean_by, read_columns
 from unisal_jax.gaze.eyes import BOTH, choose, mean_of_samples
-from unisal_jax.gaze.formats.bids_files import fixations_of, screen_of, sidecar, what_was_shown
+from unisal_jax.gaze.formats.bids_files import fixations_of, number_in, screen_of, sidecar, what_was_shown
 from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.recording import Recording
 
@@ -55,8 +55,10 @@ def read(head: Head, eye: str) -> Recording:
             raise UnisalError(f"{head.path}: y goes up, and no JSON file has the ScreenResolution")
         y = (screen[0] if screen and space == "screen" else 1.0) - y
     unit, first = _unit(head, about, ticks), ticks[0] if len(ticks) else 0.0
-    began = about.get("StartTime")
-    start = (began if isinstance(began, int | float) else 0.0) + (ticks - first) * unit
+    # Events count from the same zero as StartTime, or on the tracker's own clock; always in seconds.
+    is_own = sidecar(head.path, "events").get("OnsetSource") == "timestamp"
+    began = first * unit if is_own else number_in(about, "StartTime") or 0.0
+    start = began + (ticks - first) * unit
     duration, dropped, kind = np.full(len(start), np.nan), dict[str, int](), "samples"
     found = fixations_of(head.path)
     if found:
@@ -144,8 +146,9 @@ def _positions(
         x, y = (mean_of_samples(numbers[f"{axis}left"], numbers[f"{axis}right"]) for axis in "xy")
     else:
         x, y = numbers[f"x{chosen}"], numbers[f"y{chosen}"]
-    is_time = np.isfinite(ticks)
-    return ticks[is_time], x[is_time], y[is_time], notes
+    rows = np.flatnonzero(np.isfinite(ticks))
+    rows = rows[np.argsort(ticks[rows], kind="stable")]
+    return ticks[rows], x[rows], y[rows], notes
 
 
 def _unit(head: Head, about: dict[str, Any], ticks: np.ndarray) -> float:
@@ -156,8 +159,8 @@ def _unit(head: Head, about: dict[str, Any], ticks: np.ndarray) -> float:
         unit = unit if unit in _SECONDS else unit.removesuffix("s")
         if unit in _SECONDS:
             return _SECONDS[unit]
-    rate, steps = about.get("SamplingFrequency"), np.diff(ticks)
-    if not isinstance(rate, int | float) or not rate > 0 or not (steps > 0).any():
+    rate, steps = number_in(about, "SamplingFrequency"), np.diff(ticks)
+    if rate is None or not rate > 0 or not (steps > 0).any():
         raise UnisalError(
             f"{head.path}: its JSON file has neither Units of 'timestamp' nor a SamplingFrequency"
         )

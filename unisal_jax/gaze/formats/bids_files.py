@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unisal_jax.documents import read_json
-from unisal_jax.gaze.columns import read_columns
+from unisal_jax.gaze.columns import LARGEST, read_columns
 from unisal_jax.gaze.head import Head, read_head
 from unisal_jax.gaze.names import tidy_path
 
@@ -35,6 +35,13 @@ def sidecar(path: Path, suffix: str = "") -> dict[str, Any]:
     return merged
 
 
+def number_in(about: dict[str, Any], name: str) -> float | None:
+    """A number that a JSON file tells; None if it tells none."""
+    value = about.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    return float(value) if is_number and value is not None else None
+
+
 def screen_of(path: Path) -> tuple[int, int] | None:
     """(height, width) of the screen, which the JSON of the events or of the recording tells."""
     for about in (sidecar(path, "events"), sidecar(path)):
@@ -49,7 +56,7 @@ def what_was_shown(path: Path, times: np.ndarray) -> tuple[list[str], np.ndarray
     """The stimulus at each time, by `stim_file` of the events beside a recording.
 
     Args:
-      times: seconds.
+      times: seconds, on the clock of the events.
     Returns:
       names: of the stimuli; "" where none was shown.
       onset: float64 [n], when the stimulus came, seconds; 0 without one.
@@ -107,7 +114,8 @@ def fixations_of(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | 
         header=told.names[: len(names)] == head.names,
     )
     kind = table.texts["type"]
-    is_fixation = kind.among("fixation") & np.isfinite(table.numbers["onset"])
+    onset, duration = table.numbers["onset"], table.numbers["duration"]
+    is_fixation = kind.among("fixation") & np.isfinite(onset) & (duration > 0)
     if not is_fixation.any():
         return None
     others = {
@@ -115,4 +123,4 @@ def fixations_of(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | 
         for code, name in enumerate(kind.names)
         if name and name != "fixation"
     }
-    return table.numbers["onset"][is_fixation], table.numbers["duration"][is_fixation], others
+    return onset[is_fixation], duration[is_fixation], others

@@ -58,7 +58,7 @@ def read(head: Head, eye: str) -> Recording:
     else:
         taken, dropped = np.flatnonzero(np.isfinite(numbers["start"])), {}
         x, y = (np.where(is_valid, numbers[axis], np.nan)[taken] for axis in "xy")
-    # Gazepoint Analysis lets the time begin anew with each stimulus.
+    # Gazepoint Analysis lets the time begin anew with each stimulus; other programs may not.
     begins = numbers["start"][shown[1:]] < numbers["start"][shown[1:] - 1]
     observer = re.sub(r"[_ -]*(all_gaze|fixations?)$", "", head.path.stem, flags=re.IGNORECASE)
     return Recording(
@@ -72,7 +72,7 @@ def read(head: Head, eye: str) -> Recording:
         trials=[str(number) for number in (viewing[taken] + 1).tolist()],
         start=numbers["start"][taken] * 1e3,
         duration=numbers["duration"][taken] * 1e3,
-        clock="stimulus" if len(begins) and begins.all() else "recording",
+        clock="stimulus" if head.has("MEDIA_ID") and begins.all() else "recording",
         x=x,
         y=y,
         dropped=dropped,

@@ -15,7 +15,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.gaze.columns import Numbers, above_zero, counted
 from unisal_jax.gaze.eyes import BOTH, choose, mean_of_samples, merge_fixations
 from unisal_jax.gaze.head import Head, decoded
-from unisal_jax.gaze.names import media_name
+from unisal_jax.gaze.names import media_path, tidy_path
 from unisal_jax.gaze.recording import Recording
 from unisal_jax.limits import MAX_TABLE_ROWS
 from unisal_jax.tables import open_lines
@@ -65,9 +65,11 @@ def read(head: Head, eye: str) -> Recording:
         duration = end - start
     if chosen == "mean" and len(recorded) == 2:
         notes.append(BOTH)
+    shown.sort()
     onsets = np.array([onset / 1e3 for onset, _ in shown])
     which = np.searchsorted(onsets, start, side="right") - 1
-    keep = np.flatnonzero(which >= 0) if shown else np.arange(len(start))
+    has_name = np.array([bool(name) for _, name in shown] + [not shown], bool)
+    keep = np.flatnonzero(has_name[which])
     names = [shown[place][1] for place in which[keep].tolist()] if shown else [""] * len(keep)
     told = {
         pattern: next((m for line in head.lines if (m := pattern.match(line))), None)
@@ -88,7 +90,7 @@ def read(head: Head, eye: str) -> Recording:
         clock="stimulus" if shown else "recording",
         x=x[keep],
         y=y[keep],
-        dropped=counts | above_zero({"before the first stimulus": len(start) - len(keep)}),
+        dropped=counts | above_zero({"no stimulus on the screen": len(start) - len(keep)}),
         notes=tuple(notes),
     )
 
@@ -112,21 +114,27 @@ def _lines(
         head.find(name) for name in ("Time", "L POR X [px]", "L POR Y [px]", "R POR X [px]", "R POR Y [px]")
     ]
     kind = head.find("Type") or 0
-    width = 1 + max((place for place in places if place is not None), default=0)
+    # BeGaze's own texts of samples name the stimulus in each row.
+    column, stimulus = head.find("Stimulus") if is_samples else None, ""
+    width = 1 + max(place for place in (*places, column, 0) if place is not None)
     with open_lines(head.path, "surrogateescape") as lines:
         for line in lines:
             fields = line.rstrip("\r\n").split("\t")
             if line.startswith("UserEvent") or (is_samples and fields[kind : kind + 1] == ["MSG"]):
                 message = _MESSAGE.search(decoded(line))
-                name = media_name(message[1]) if message else ""
+                name = media_path(message[1]) if message else ""
                 (time,) = number.read([fields[0] if is_samples else fields[3] if len(fields) > 3 else ""])
-                if name:
+                if name and column is None and np.isfinite(time):
                     shown.append((time, name))
             elif is_samples and fields[kind : kind + 1] == ["SMP"]:
                 if len(fields) < width:
                     cut += 1
                     continue
                 texts += [fields[place] if place is not None else "" for place in places]
+                if column is not None and fields[column] != stimulus:
+                    stimulus = fields[column]
+                    (time,) = number.read([fields[0]])
+                    shown.append((time, tidy_path(decoded(stimulus).strip("- "))))
             elif line.startswith("Fixation ") and not is_samples:
                 if len(fields) < 8:
                     cut += 1

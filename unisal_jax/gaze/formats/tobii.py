@@ -143,9 +143,12 @@ def _recording(
         first = last = run = kept = np.arange(len(rows))
         dropped = {}
     has_stimulus = texts["stimulus"].codes[rows[first[kept]]] != 0
+    is_calibration = texts["stimulus"].among("eyetracker calibration")[rows[first[kept]]]
     if has_stimulus.any():
-        dropped |= above_zero({"no stimulus on the screen": np.sum(~has_stimulus)})
-        kept = kept[has_stimulus]
+        dropped |= above_zero(
+            {"no stimulus on the screen": np.sum(~has_stimulus), "calibration": np.sum(is_calibration)}
+        )
+        kept = kept[has_stimulus & ~is_calibration]
     taken, ends = rows[first[kept]], rows[last[kept]]
     time = numbers["time"] * _milliseconds(head, numbers, taken, is_fixations)
     duration = numbers["duration"][taken] if is_fixations else np.full(len(taken), np.nan)

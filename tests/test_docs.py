@@ -228,7 +228,19 @@ def before_finetune(folder: Path, released) -> None:
     )
 
 
-BEFORE = {"README.md": before_readme, "docs/howto/finetune.md": before_finetune}
+def before_gaze(folder: Path, released) -> None:
+    """Exports of three people, of which the page shows what is in them."""
+    text = next(block.text for block in blocks(DOCS / "howto" / "gaze.md") if block.language == "text")
+    (folder / "exports").mkdir()
+    for person in ("P1", "P2", "P3"):
+        (folder / "exports" / f"{person}.csv").write_text(text)
+
+
+BEFORE = {
+    "README.md": before_readme,
+    "docs/howto/finetune.md": before_finetune,
+    "docs/howto/gaze.md": before_gaze,
+}
 
 
 def run_page(page: Path, command, keep) -> None:

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,28 +66,46 @@ def read_table(
       UnisalError: no such file, not text, too large, no header, a column that is missing or there
         twice, a line with more fields than columns, or a quote that does not end.
     """
+    with open_lines(path) as lines:
+        yield from _parse(path, lines, what, needed, other_names)
+
+
+@contextmanager
+def open_lines(path: str | Path, errors: str = "strict") -> Iterator["Lines"]:
+    """Opens a text as `read_table` reads it: its encoding and gzip by its content, its size bounded.
+
+    Args:
+      errors: of bytes that are not UTF-8, as for `open`.
+    Raises:
+      UnisalError: in the block that it opens, for what is wrong with the file: see `read_table`.
+    """
     try:
         with Path(path).open("rb") as file:
-            lines = _Lines(path, file)
-            yield from _parse(path, lines, what, needed, other_names)
-    except csv.Error as error:
-        raise UnisalError(f"{path}: line {lines.number}: not CSV ({error})") from error
-    except UnicodeDecodeError as error:
-        raise UnisalError(
-            f"{path}: about line {lines.number + 1}: not a text in UTF-8; save the table as UTF-8"
-        ) from error
+            lines = Lines(path, file, errors)
+            try:
+                yield lines
+            except csv.Error as error:
+                raise UnisalError(f"{path}: line {lines.number}: not CSV ({error})") from error
+            except UnicodeDecodeError as error:
+                raise UnisalError(
+                    f"{path}: about line {lines.number + 1}: not a text in UTF-8; save the table as UTF-8"
+                ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnisalError(f"{path}: cannot be read ({reason})") from error
 
 
-class _Lines(Iterator[str]):
-    """A file's lines with their ends, and the number of the one that was taken last."""
+class Lines(Iterator[str]):
+    """A file's lines with their ends.
 
-    def __init__(self, path: str | Path, file: io.BufferedReader):
+    Attributes:
+      number: of the line that was taken last, from 1.
+    """
+
+    def __init__(self, path: str | Path, file: io.BufferedReader, errors: str):
         self.number = 0
         self._path = path
-        self._text = _open_text(path, file)
+        self._text = _open_text(path, file, errors)
 
     def __next__(self) -> str:
         line = self._text.readline(MAX_TABLE_LINE)
@@ -102,7 +121,7 @@ class _Lines(Iterator[str]):
 
 
 def _parse(
-    path: str | Path, lines: _Lines, what: str, needed: tuple[str, ...], other_names: Mapping[str, str]
+    path: str | Path, lines: Lines, what: str, needed: tuple[str, ...], other_names: Mapping[str, str]
 ) -> Iterator[Line]:
     first = next((line for line in lines if line.strip()), "")
     told = _SEPARATOR_LINE.fullmatch(first)
@@ -136,12 +155,12 @@ def _parse(
         yield line
 
 
-def _open_text(path: str | Path, file: io.BufferedReader) -> io.TextIOWrapper:
+def _open_text(path: str | Path, file: io.BufferedReader, errors: str) -> io.TextIOWrapper:
     """The text in a file that is open; reading it ends with an error before it grows too large."""
     packed = file.peek(len(_GZIP)).startswith(_GZIP)
     data = io.BufferedReader(_Bounded(path, file, packed))
     utf16 = data.peek(len(_UTF16[0])).startswith(_UTF16)
-    return io.TextIOWrapper(data, "utf-16" if utf16 else "utf-8-sig", newline="")
+    return io.TextIOWrapper(data, "utf-16" if utf16 else "utf-8-sig", errors, newline="")
 
 
 class _Bounded(io.RawIOBase):

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
     "finetune": ("unisal_jax.cli.finetune", "own data in, fine-tuned weights and a scored report out"),
     "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
+    "import-gaze": ("unisal_jax.cli.import_gaze", "exports of eye trackers into a table of fixations"),
     "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
     "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
     "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),

@@ -6,10 +6,14 @@ The one module of the package that imports `data_prep`, and late: the import tak
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unisal_jax.cli import checks
+from unisal_jax.cli import checks, flags, gaze_flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import files_below, keep_inputs
+
+if TYPE_CHECKING:
+    from unisal_jax.data.layouts.fixation_tables import Table
 
 # Not asked of `data_prep`: `--help` is to be quick.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
@@ -62,8 +66,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--table",
         type=Path,
-        metavar="FILE.csv",
-        help="fixations (stimulus, frame, observer, x, y), perhaps .csv.gz (default: maps/ and fixations/)",
+        nargs="+",
+        metavar="FILE",
+        help="fixations (stimulus, frame, observer, x, y), perhaps .csv.gz; or a tracker's exports, as "
+        "`unisal import-gaze` takes them (default: maps/ and fixations/)",
     )
     own.add_argument(
         "--first-frame", type=int, default=0, metavar="N", help="the table's number of a video's first frame"
@@ -76,14 +82,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="--sigma is in degrees of visual angle, not in pixels",
     )
     own.add_argument("--fps", type=float, help="of clips that are folders of frames")
+    tracker = parser.add_argument_group("own data, if --table names a tracker's exports")
+    gaze_flags.add_reading(tracker)
+    gaze_flags.add_placing(tracker)
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_folder_to_read(args.raw)
-    if args.table is not None and not args.table.is_file():
-        raise UnisalError(f"--table {args.table}: no such file")
+    for path in args.table or ():
+        if not path.exists():
+            raise UnisalError(f"--table {path}: no such file")
+    if gaze_flags.given(args) and args.table is None:
+        raise UnisalError("flags on trackers' exports go together with --table")
     checks.check_folder_to_write(args.data_dir)
     if args.preview is not None:
         checks.check_file_to_write(args.preview)
@@ -95,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepares, and prints where the dataset is and what it holds."""
     if args.preview:
         keep_inputs(
-            [args.preview], (path for part in (args.raw, args.table) if part for path in files_below(part))
+            [args.preview], (path for part in (args.raw, *(args.table or ())) for path in files_below(part))
         )
     builder = _own_builder(args) if args.dataset == OWN else _released_builder(args)
     from data_prep.prepare import prepare
@@ -156,11 +168,41 @@ def _own_builder(args: argparse.Namespace):
     ):
         raise UnisalError(f"--name {name!r}: use letters, digits, _ and -, at most {_MAX_NAME} bytes")
     from data_prep.builders import Own
-    from unisal_jax.data.layouts.own import scan_folders, scan_table
+    from unisal_jax.data.layouts.own import scan_folders, scan_points
 
     def scan(root: Path):
-        if args.table is None:
+        if rows is None:
             return scan_folders(root, args.fps)
-        return scan_table(root, args.table, args.sigma * (args.pixels_per_degree or 1), args.first_frame)
+        return scan_points(root, rows, args.sigma * (args.pixels_per_degree or 1), args.table)
 
+    rows = None if args.table is None else _fixations(args)
     return Own(config=name, scan=scan, data_dir=args.data_dir, show_progress=True)
+
+
+def _fixations(args: argparse.Namespace) -> "Table":
+    """The fixations of --table; on a tracker's exports prints a report."""
+    from unisal_jax.data.layouts.fixation_tables import read_table
+
+    settings = gaze_flags.settings(args)
+    if not gaze_flags.given(args) and len(args.table) == 1 and _is_table(args.table[0]):
+        return read_table(args.table[0], args.first_frame)
+    from unisal_jax.gaze.report import lines
+    from unisal_jax.gaze.run import import_files
+    from unisal_jax.gaze.table import as_table
+
+    found, report = import_files(args.table, args.raw, settings)
+    for line in lines(report):
+        print(flags.printable(line))
+    return as_table(found)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a table of fixations, or of no tracker: then the errors are the table's."""
+    from unisal_jax.gaze.read import recognise
+
+    if path.is_dir():
+        return False
+    try:
+        return recognise(path) == "table"
+    except UnisalError:
+        return True

@@ -144,8 +144,14 @@ def clips_with_points(
     return whole_release("own data (pictures or videos)", Missing(root), clips, fps, notes=notes)
 
 
-def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]:
-    """The table's names of each file. Each name is of one file; a file may have several."""
+def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict[str, list[Path]]:
+    """The files that each name fits, in natural order: none, one, or more where the name is not whole.
+
+    Args:
+        root: names may have the folder below it.
+        paths: image and video files.
+        names: with or without the suffix; case matters where it tells two files apart.
+    """
     full, stems = defaultdict[str, set[Path]](set), defaultdict[str, set[Path]](set)
     for path in paths:
         below = Path(os.path.relpath(path, root)).as_posix()
@@ -153,20 +159,28 @@ def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]
             full[name].add(path)
             stems[name.removesuffix(path.suffix)].add(path)
     levels = [full, stems, _folded(full), _folded(stems)]
-    matched: dict[Path, list[str]] = {path: [] for path in paths}
-    unknown = []
-    for name, gaze in table.gaze.items():
+    fits: dict[str, list[Path]] = {}
+    for name in names:
         below = name.removeprefix("./")
         keys = (below, below, _fold(below), _fold(below))
         found = next((level[key] for level, key in zip(levels, keys, strict=True) if key in level), set())
-        fits = natsorted(os.path.relpath(path, root) for path in found)
+        fits[name] = natsorted(found, key=lambda path: os.path.relpath(path, root))
+    return fits
+
+
+def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]:
+    """The table's names of each file. Each name is of one file; a file may have several."""
+    matched: dict[Path, list[str]] = {path: [] for path in paths}
+    unknown = []
+    for name, fits in match_names(root, paths, table.gaze).items():
         if len(fits) > 1:
+            first, second = (os.path.relpath(path, root) for path in fits[:2])
             raise UnisalError(
-                f"{table.path}: {len(gaze)} rows of {name!r}, which fits {fits[0]} and {fits[1]}; "
+                f"{table.path}: {len(table.gaze[name])} rows of {name!r}, which fits {first} and {second}; "
                 "write the whole name"
             )
-        if found:
-            matched[next(iter(found))].append(name)
+        if fits:
+            matched[fits[0]].append(name)
         else:
             unknown.append(name)
     if unknown:

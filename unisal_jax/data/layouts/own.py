@@ -1,11 +1,11 @@
 """Own data: pictures or clips in folders with maps and fixations, or with a table of fixations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from natsort import natsorted
 
-from unisal_jax.data.layouts.fixation_tables import clips_with_points, read_table
+from unisal_jax.data.layouts.fixation_tables import Table, clips_with_points, read_table
 from unisal_jax.data.layouts.releases import Clip, Missing, Release, require_same, whole_release
 from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.errors import UnisalError
@@ -69,13 +69,33 @@ def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> R
     Raises:
         UnisalError: the table cannot be read or does not fit the files, or there are no images or videos.
     """
-    rows = read_table(table, first_frame)
+    return scan_points(root, read_table(table, first_frame), sigma, [table])
+
+
+def scan_points(root: Path, rows: Table, sigma: float, sources: Sequence[Path]) -> Release:
+    """`scan_table`, of fixations that were read already.
+
+    Args:
+        sources: the files that they are from.
+
+    Raises:
+        UnisalError: as `scan_table`.
+    """
+    splits = stimuli_files(root)
     folders = _split_folders(root)
-    splits: dict[str, list[Path]] = {split: _stimuli(folder) for split, folder in folders}
     taken = {path for paths in splits.values() for path in paths} | {folder for _, folder in folders}
     listed = {root, *(folder for _, folder in folders)}
     others = [path for folder in sorted(listed) for path in list_folder(folder) if path not in taken]
-    return clips_with_points(root, splits, rows, sigma, _left_out(others, root, table))
+    return clips_with_points(root, splits, rows, sigma, _left_out(others, root, sources))
+
+
+def stimuli_files(root: Path) -> dict[str, list[Path]]:
+    """The image and video files directly in a folder, or in its splits (`SPLITS`), in natural order.
+
+    Raises:
+        UnisalError: two in one folder have the same stem, or a folder cannot be read.
+    """
+    return {split: _stimuli(folder) for split, folder in _split_folders(root)}
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
@@ -89,10 +109,11 @@ def _stimuli(folder: Path) -> list[Path]:
     return paths
 
 
-def _left_out(paths: list[Path], root: Path, table: Path) -> list[str]:
-    """A line for each kind of what was listed and not taken, but for the table."""
+def _left_out(paths: list[Path], root: Path, sources: Sequence[Path]) -> list[str]:
+    """A line for each kind of what was listed and not taken, but for the files of the fixations."""
+    read = {path.resolve() for path in sources}
     folders = [path for path in paths if path.is_dir()]
-    files = [path for path in paths if not path.is_dir() and path.resolve() != table.resolve()]
+    files = [path for path in paths if not path.is_dir() and path.resolve() not in read]
     stimuli = [path for path in files if path.suffix.lower() in _SUFFIXES]
     kinds = {
         ("folder", "folders"): folders,

@@ -1,0 +1,119 @@
+"""Whether the fixations fit what is in the images: fixated places have more contrast than others.
+
+Reinagel and Zador, Natural scene statistics at the centre of gaze, Network 1999. On 50 images of OSIE
+(15 people) the fixations' mean rank of contrast is 12 standard errors above that of the same fixations upside
+down, and 6 to 9 above that of fixations on stimuli which are taken to have lain elsewhere on the screen.
+"""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from unisal_jax.gaze import geometry
+from unisal_jax.gaze.imports import Import
+from unisal_jax.gaze.rows import groups
+from unisal_jax.gaze.settings import SHOWN, Settings
+from unisal_jax.media.images import read_image
+
+_MIN_IMAGES, _MAX_IMAGES = 8, 50
+# Standard errors from zero at which a mean is taken for one of its sign.
+_SURE = 4.0
+# The share of fixations that another place on the screen must take as well.
+_TAKEN = 0.9
+# Pixels of the longer side of a map of contrast.
+_SIDE = 96
+
+
+def contrast_doubts(found: Import, settings: Settings) -> list[str]:
+    """A line where an axis seems to be turned round, or stimuli seem to have been shown in another way.
+
+    Needs eight images; of more than 50 it looks at 50.
+    """
+    once = found.fixations.once()
+    images = [(n, rows) for n, rows in groups(once.stimulus) if not found.stimuli[n].film]
+    if len(images) > _MAX_IMAGES:
+        images = [images[i * len(images) // _MAX_IMAGES] for i in range(_MAX_IMAGES)]
+    if len(images) < _MIN_IMAGES:
+        return []
+    gains = dict[str, list[float]]()
+    taken = dict[str, list[float]]()
+    for number, rows in images:
+        stimulus = found.stimuli[number]
+        ranks = _contrast_ranks(read_image(stimulus.path))
+        x, y = once.x[rows], once.y[rows]
+        height, width = stimulus.size
+        others = {"y": (x, height - y), "x": (width - x, y)}
+        others |= dict(_shown_otherwise(found, settings, stimulus.size, x, y))
+        for name, (other_x, other_y) in others.items():
+            both = geometry.inside(other_x, other_y, stimulus.size)
+            taken.setdefault(name, []).append(float(both.mean()))
+            if both.any():
+                gain = _look_up(ranks, other_x[both], other_y[both], stimulus.size)
+                gain -= _look_up(ranks, x[both], y[both], stimulus.size)
+                gains.setdefault(name, []).append(float(gain.mean()))
+    sure = {
+        name: _standard_errors(gain)
+        for name, gain in gains.items()
+        if len(gain) >= _MIN_IMAGES and np.mean(taken[name]) > _TAKEN
+    }
+    return list(_lines(sure, gains))
+
+
+def _lines(sure: dict[str, float], gains: dict[str, list[float]]) -> Iterator[str]:
+    """The most probable of what is nearly sure."""
+    best = max(sure, key=sure.__getitem__, default=None)
+    if best is None or sure[best] < _SURE:
+        return
+    better = f"{np.mean(np.array(gains[best]) > 0):.0%} of {len(gains[best])} images"
+    if best in SHOWN:
+        yield (
+            f"were the stimuli shown otherwise? With --shown {best} the fixations would lie on places of "
+            f"more contrast, on {better}"
+        )
+    else:
+        yield (
+            f"{best} may be turned round ({'upside down' if best == 'y' else 'left and right'}): the other "
+            f"way the fixations would lie on places of more contrast, on {better}; see --coordinates"
+        )
+
+
+def _shown_otherwise(
+    found: Import, settings: Settings, size: tuple[int, int], x: np.ndarray, y: np.ndarray
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """The points on a stimulus that was shown in another way, where all files are of one screen."""
+    (screen, *others) = {file.screen for file in found.files}
+    if others or screen is None or not all(file.space.startswith("screen") for file in found.files):
+        return
+    box = geometry.place(settings.shown, screen, size)
+    for shown in SHOWN:
+        other = geometry.place(shown, screen, size)
+        if box is not None and other is not None and other != box:
+            on_screen = geometry.from_stimulus(x, y, box, size)
+            yield shown, geometry.to_stimulus(*on_screen, "screen", other, size)
+
+
+def _standard_errors(gain: list[float]) -> float:
+    spread = float(np.std(gain, ddof=1))
+    return float(np.mean(gain)) / spread * np.sqrt(len(gain)) if spread > 0 else 0.0
+
+
+def _look_up(ranks: np.ndarray, x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    row, column = (
+        np.minimum((at * cells / side).astype(np.int64), cells - 1)
+        for at, cells, side in zip((y, x), ranks.shape, size, strict=True)
+    )
+    return ranks[row, column]
+
+
+def _contrast_ranks(image: np.ndarray) -> np.ndarray:
+    """How much contrast is around each place of an image, as a rank from 0 to 1: float32 [h, w]."""
+    height, width = image.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    small = cv2.resize(image, (4 * size[0], 4 * size[1]), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    around = cv2.resize(cv2.GaussianBlur(slope, (0, 0), 8), size, interpolation=cv2.INTER_AREA)
+    order = around.ravel().argsort(kind="stable").argsort(kind="stable")
+    return (order / around.size).reshape(around.shape).astype(np.float32)

@@ -1,0 +1,124 @@
+"""Pupil Core: what Pupil Player's surface tracker exports, `fixations_on_surface_NAME.csv` and
+`gaze_positions_on_surface_NAME.csv`.
+
+A fixation's row repeats for every frame of the scene camera in which it lasts, each time where it was on
+the surface then; its place is their mean. The surface is the stimulus, and its name is in the file's
+name.
+
+The columns: Pupil Core's documentation, "Raw data exporter" and "Surface tracker"
+(docs.pupil-labs.com/core/software/pupil-player), and Pupil Player's source,
+`surface_tracker/background_tasks`. Positions are fractions of the surface, (0, 0) its lower left corner.
+Times are in seconds, durations in ms.
+"""
+
+import re
+
+import numpy as np
+
+from unisal_jax.gaze.columns import above_zero, counted, mean_by, read_columns
+from unisal_jax.gaze.head import Head
+from unisal_jax.gaze.recording import Recording
+
+LOOKED_FOR = "Pupil Core (norm_pos_x, norm_pos_y and on_surf; x_norm and y_norm)"
+
+_SURFACE = (
+    "export it with the Surface Tracker plugin: positions without a surface are in the scene camera's image"
+)
+
+_TRUSTED = 0.6
+"""Confidence below which Pupil's documentation takes gaze for unreliable."""
+
+
+def fits(head: Head) -> bool:
+    """Whether the file is such an export."""
+    return head.has("norm_pos_x", "norm_pos_y") or head.has("x_norm", "y_norm", "gaze_timestamp")
+
+
+def read(head: Head, eye: str) -> Recording:
+    """Reads fixations or samples; of either eye, since Pupil maps both together."""
+    del eye
+    on_surface = head.need("on_surf", "on_srf", cure=_SURFACE)
+    name = re.search(r"_on_surface_?(.+?)\.csv", head.path.name, re.IGNORECASE)
+    stimulus = name[1] if name else ""
+    return (_samples if head.has("x_norm") else _fixations)(head, on_surface, stimulus)
+
+
+def _fixations(head: Head, on_surface: int, stimulus: str) -> Recording:
+    columns = read_columns(
+        head,
+        {"on": on_surface},
+        {
+            "id": head.need("fixation_id", "id", cure="a fixation's rows cannot be told from the next one's"),
+            "start": head.need("start_timestamp", cure="export the fixations anew with Pupil Player"),
+            "duration": head.find("duration"),
+            "x": head.need("norm_pos_x", cure=_SURFACE),
+            "y": head.need("norm_pos_y", cure=_SURFACE),
+        },
+    )
+    numbers, is_on = columns.numbers, columns.texts["on"].among("true", "1", "1.0")
+    is_row = np.isfinite(numbers["id"]) & np.isfinite(numbers["start"])
+    ids, first, group = np.unique(numbers["id"][is_row], return_index=True, return_inverse=True)
+    rows = np.flatnonzero(is_row)[first]
+    x, y = (mean_by(group, np.where(is_on, numbers[axis], np.nan)[is_row], len(ids)) for axis in ("x", "y"))
+    was_on = np.bincount(group, is_on[is_row], len(ids)) > 0
+    duration = numbers["duration"][rows]
+    # The first versions wrote seconds. No fixation lasts less than five milliseconds, or five seconds.
+    if np.isfinite(duration).any() and np.nanmedian(duration) < 5:
+        duration = duration * 1e3
+    order = np.flatnonzero(was_on)[np.argsort(numbers["start"][rows[was_on]], kind="stable")]
+    count = len(order)
+    return Recording(
+        path=str(head.path),
+        format="pupil_core",
+        kind="fixations",
+        space="stimulus_fraction_up",
+        screen=None,
+        stimuli=[stimulus] * count,
+        observers=[""] * count,
+        trials=[""] * count,
+        start=numbers["start"][rows[order]] * 1e3,
+        duration=duration[order],
+        clock="recording",
+        x=x[order],
+        y=y[order],
+        dropped=above_zero({"not on the surface": np.sum(~was_on)}),
+        notes=columns.notes,
+    )
+
+
+def _samples(head: Head, on_surface: int, stimulus: str) -> Recording:
+    columns = read_columns(
+        head,
+        {"on": on_surface},
+        {
+            "start": head.need("gaze_timestamp", cure="export the gaze anew with Pupil Player"),
+            "x": head.need("x_norm", cure=_SURFACE),
+            "y": head.need("y_norm", cure=_SURFACE),
+            "confidence": head.find("confidence"),
+        },
+    )
+    numbers = columns.numbers
+    # Times repeat where a sample was mapped in two frames of the scene camera.
+    _, rows = np.unique(numbers["start"], return_index=True)
+    rows = rows[np.isfinite(numbers["start"][rows])]
+    is_sure = ~(numbers["confidence"][rows] < _TRUSTED)
+    count, doubtful = len(rows), int(np.sum(~is_sure))
+    unsure = counted(doubtful, "sample") if doubtful else ""
+    return Recording(
+        path=str(head.path),
+        format="pupil_core",
+        kind="samples",
+        space="stimulus_fraction_up",
+        screen=None,
+        stimuli=[stimulus] * count,
+        observers=[""] * count,
+        trials=[""] * count,
+        start=numbers["start"][rows] * 1e3,
+        duration=np.full(count, np.nan),
+        clock="recording",
+        x=np.where(is_sure, numbers["x"][rows], np.nan),
+        y=np.where(is_sure, numbers["y"][rows], np.nan),
+        dropped={},
+        notes=columns.notes
+        + ((f"{unsure} of a confidence below {_TRUSTED} count as lost",) if unsure else ()),
+    )

@@ -1,0 +1,202 @@
+"""Tobii Pro Lab's data export (TSV), and Tobii Studio's, which is like it.
+
+A row is a sample of the tracker, some 60 to 1200 a second. A fixation's row repeats while it lasts: rows
+with the same `Eye movement type index` are one. The stimulus' onset is the first row that names it.
+
+The columns: Tobii Pro Lab's user manual, "Data export", and its help pages on the export's format
+(connect.tobii.com); the spellings of several versions, with units in brackets or in the name ("[DACS
+px]", "(MCSnorm)"), as in exports that people published with their analyses. DACS is the display, from its
+upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Times are in milliseconds,
+in newer versions in microseconds; where the name does not tell, the durations do, which are always in
+milliseconds.
+"""
+
+import numpy as np
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.gaze.columns import Columns, above_zero, mean_by, read_columns, runs
+from unisal_jax.gaze.head import Head, column_key
+from unisal_jax.gaze.recording import Recording
+
+LOOKED_FOR = "Tobii (Recording timestamp with Gaze point X or Fixation point X)"
+
+_TIMES = ("Recording timestamp", "Recording timestamp [ms]", "Recording timestamp [μs]", "RecordingTimestamp")
+_TYPES = ("Eye movement type", "GazeEventType")
+_STIMULI = ("Presented Stimulus name", "Presented Media name", "MediaName")
+_OBSERVERS = ("Participant name", "ParticipantName")
+_SPACES = {
+    "stimulus_fraction": ("{} (MCSnorm)", "{} [MCS norm]"),
+    "stimulus": ("{} [MCS px]", "{} (MCSpx)"),
+    "screen": ("{}", "{} [DACS px]", "{} (DACSpx)", "{} (ADCSpx)"),
+}
+_POINTS = {"mean": "Gaze point {}", "left": "Gaze point left {}", "right": "Gaze point right {}"}
+_EXPORT = "tick it in Pro Lab under Analyze > Data export"
+
+_DROPPED = {
+    "": "no eye movement type",
+    "saccade": "saccades",
+    "unclassified": "unclassified",
+    "eyesnotfound": "eyes not found",
+}
+
+_LONGEST_STEP_MS = 200.0
+"""No tracker is slower than five samples a second."""
+
+
+def fits(head: Head) -> bool:
+    """Whether the file has two of what such an export holds: `read` says what is missing."""
+    told = [head.find(*names) is not None for names in (_TIMES, _TYPES, _STIMULI)]
+    told.append(any(_pairs(head, point) for point in ("Fixation point {}", *_POINTS.values())))
+    return sum(told) >= 2
+
+
+def read(head: Head, eye: str) -> Recording:
+    """Reads fixations, or the gaze points where the export has no fixations.
+
+    Args:
+      eye: of gaze points; fixations are Tobii's own, of the eyes that its filter was told to take.
+    """
+    head.need(*_TIMES, cure=_EXPORT)
+    pairs = _pairs(head, "Fixation point {}")
+    notes: tuple[str, ...] = ()
+    is_fixations = bool(pairs) and head.find(*_TYPES) is not None
+    if not is_fixations:
+        missing = "Eye movement type" if pairs else "Fixation point X"
+        notes = (f"no column {missing!r}: gaze points instead of Tobii's own fixations; {_EXPORT}",)
+        pairs = _pairs(head, _POINTS[eye])
+        if not pairs:
+            raise UnisalError(f"{head.path}: no column {_POINTS[eye].format('X')!r}; {_EXPORT}")
+    while True:
+        space, x, y = pairs.pop(0)
+        columns = _read(head, x, y)
+        if not pairs or np.isfinite(columns.numbers["x"]).any():
+            return _recording(head, space, columns, is_fixations, notes + columns.notes)
+
+
+def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
+    """Space and columns of x and y, the best first: in the stimulus' own coordinates."""
+    found = []
+    for space, forms in _SPACES.items():
+        names = [form.format(name) for name in (point, point.replace(" ", "")) for form in forms]
+        x, y = (head.find(*(name.format(axis) for name in names)) for axis in "XY")
+        if x is not None and y is not None:
+            found.append((space, x, y))
+    return found
+
+
+def _read(head: Head, x: int, y: int) -> Columns:
+    return read_columns(
+        head,
+        {
+            "stimulus": head.find(*_STIMULI),
+            "observer": head.find(*_OBSERVERS),
+            "recording": head.find("Recording name", "RecordingName"),
+            "type": head.find(*_TYPES),
+            "sensor": head.find("Sensor"),
+            "event": head.find("Event"),
+        },
+        {
+            "time": head.find(*_TIMES),
+            "x": x,
+            "y": y,
+            "index": head.find("Eye movement type index", "FixationIndex"),
+            "duration": head.find(
+                "Gaze event duration",
+                "Gaze event duration [ms]",
+                "Eye movement event duration",
+                "Eye movement event duration [ms]",
+                "GazeEventDuration",
+            ),
+            "height": head.find("Recording resolution height", "Recording resolution height [px]"),
+            "width": head.find("Recording resolution width", "Recording resolution width [px]"),
+        },
+    )
+
+
+def _recording(
+    head: Head, space: str, columns: Columns, is_fixations: bool, notes: tuple[str, ...]
+) -> Recording:
+    texts, numbers = columns.texts, columns.numbers
+    # Rows of the mouse, of other sensors and of events stand between those of the tracker.
+    is_gaze = texts["sensor"].among("", "eye tracker") & np.isfinite(numbers["time"])
+    is_gaze &= texts["event"].among("") | ~texts["type"].among("") | np.isfinite(numbers["x"])
+    rows = np.flatnonzero(is_gaze)
+    who = texts["observer"].codes[rows], texts["recording"].codes[rows]
+    shown, viewing = runs(*who, texts["stimulus"].codes[rows])
+    if is_fixations:
+        places = (
+            ("index",) if head.has("Eye movement type index") or head.has("FixationIndex") else ("x", "y")
+        )
+        first, run = runs(*who, texts["type"].codes[rows], *(numbers[place][rows] for place in places))
+        last = np.append(first[1:], len(rows)) - 1
+        kept = np.flatnonzero(texts["type"].among("fixation")[rows[first]])
+        dropped = {
+            _DROPPED.get(name.lower(), f"eye movement type {name!r}"): int(count)
+            for name, count in zip(
+                texts["type"].names,
+                np.bincount(texts["type"].codes[rows[first]], minlength=len(texts["type"].names)),
+                strict=True,
+            )
+            if count and name.lower() != "fixation"
+        }
+    else:
+        first = last = run = kept = np.arange(len(rows))
+        dropped = {}
+    has_stimulus = texts["stimulus"].codes[rows[first[kept]]] != 0
+    is_calibration = texts["stimulus"].among("eyetracker calibration")[rows[first[kept]]]
+    if has_stimulus.any():
+        dropped |= above_zero(
+            {"no stimulus on the screen": np.sum(~has_stimulus), "calibration": np.sum(is_calibration)}
+        )
+        kept = kept[has_stimulus & ~is_calibration]
+    taken, ends = rows[first[kept]], rows[last[kept]]
+    time = numbers["time"] * _milliseconds(head, numbers, taken, is_fixations)
+    duration = numbers["duration"][taken] if is_fixations else np.full(len(taken), np.nan)
+    if is_fixations and not np.isfinite(duration).any():
+        duration = time[ends] - time[taken]
+        notes += ("no column 'Gaze event duration': from each fixation's first row to its last",)
+    x, y = (mean_by(run, numbers[axis][rows], len(first))[kept] for axis in "xy")
+    space, screen, x, y = _on_screen(space, x, y, numbers["height"], numbers["width"], taken)
+    if space == "screen_fraction":
+        notes += ("screens of several sizes: each fixation in fractions of its own",)
+    return Recording(
+        path=str(head.path),
+        format="tobii",
+        kind="fixations" if is_fixations else "samples",
+        space=space,
+        screen=screen,
+        stimuli=texts["stimulus"].take(taken),
+        observers=texts["recording" if head.find(*_OBSERVERS) is None else "observer"].take(taken),
+        trials=[str(number) for number in (viewing[first[kept]] + 1).tolist()],
+        start=time[taken] - time[rows[shown]][viewing[first[kept]]],
+        duration=duration,
+        clock="stimulus",
+        x=x,
+        y=y,
+        dropped=dropped,
+        notes=notes,
+    )
+
+
+def _on_screen(
+    space: str, x: np.ndarray, y: np.ndarray, heights: np.ndarray, widths: np.ndarray, rows: np.ndarray
+) -> tuple[str, tuple[int, int] | None, np.ndarray, np.ndarray]:
+    """Space, screen and coordinates; fractions, where recordings in one file had screens of several sizes."""
+    sizes = set(zip(heights[rows].tolist(), widths[rows].tolist(), strict=True))
+    sizes = {size for size in sizes if size[0] > 0 and size[1] > 0}
+    if len(sizes) > 1 and space == "screen":
+        return "screen_fraction", None, x / widths[rows], y / heights[rows]
+    height, width = sizes.pop() if len(sizes) == 1 else (0, 0)
+    return space, (int(height), int(width)) if height else None, x, y
+
+
+def _milliseconds(head: Head, numbers: dict[str, np.ndarray], rows: np.ndarray, is_fixations: bool) -> float:
+    """How many milliseconds the unit of time is."""
+    name = column_key(head.names[head.need(*_TIMES, cure=_EXPORT)])
+    if "[" in name:
+        return 1.0 if "[ms]" in name else 1e-3
+    steps = np.diff(numbers["time"][rows])
+    step = np.median(steps[steps > 0]) if (steps > 0).any() else 0.0
+    durations = numbers["duration"][rows] if is_fixations else np.array([])
+    longest = 100 * np.nanmedian(durations) if np.isfinite(durations).any() else _LONGEST_STEP_MS
+    return 1e-3 if step > longest else 1.0

@@ -1,0 +1,30 @@
+"""From the files of trackers to fixations and the report on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unisal_jax.gaze.doubts import find_doubts
+from unisal_jax.gaze.imports import Import, import_recordings
+from unisal_jax.gaze.inputs import read_files
+from unisal_jax.gaze.report import describe
+from unisal_jax.gaze.settings import Settings
+
+
+def import_files(paths: Sequence[Path], root: Path, settings: Settings) -> tuple[Import, dict[str, Any]]:
+    """Reads trackers' files and places what they hold on stimuli.
+
+    Args:
+      paths: files, and folders of them.
+      root: the folder of the stimuli.
+      settings: how.
+
+    Returns:
+      (the fixations, the report: `report.describe`)
+
+    Raises:
+      UnisalError: as `read_files` and `import_recordings`.
+    """
+    recordings, notes = read_files(paths, settings)
+    found = import_recordings(recordings, root, settings)
+    return found, describe(found, settings, notes, find_doubts(found, settings))

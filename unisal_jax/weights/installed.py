@@ -178,7 +178,10 @@ def remove(name: str) -> Path:
     """
     path = packs_dir() / f"{name}{PACK_SUFFIX}"
     if not _NAME.fullmatch(name) or not path.is_file():
-        added = [each for each, place in at_hand().items() if place.parent == packs_dir()]
+        packs = at_hand()
+        if name in packs:
+            raise UnisalError(f"domain {name!r}: comes with this package ({packs[name]}); it is not removed")
+        added = [each for each, place in packs.items() if place.parent == packs_dir()]
         raise UnisalError(
             f"domain {name[:MAX_NAME_LENGTH]!r}: no pack of it was added; added: {', '.join(added) or 'none'}"
         )

@@ -345,7 +345,13 @@ END\t1014 \tSAMPLES\tRES\t47\t46
     path = _write(tmp_path / "x.asc", text)
     found = read(path)
     _check(
-        found, kind="samples", stimuli=["dog.png"] * 3, x=[11, 12.5, NAN], y=[22, 24.5, NAN], start=[0, 1, 2]
+        found,
+        kind="samples",
+        observers=["bob"] * 3,
+        stimuli=["dog.png"] * 3,
+        x=[11, 12.5, NAN],
+        y=[22, 24.5, NAN],
+        start=[0, 1, 2],
     )
     assert "1 line cut off, left out" in found.notes
     _check(read(path, eye="left"), x=[10, NAN, NAN])

@@ -154,6 +154,14 @@ def test_tobii_without_a_column(tmp_path):
             read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
 
 
+def test_tobii_rows_of_fixations_alone(tmp_path):
+    rows = [TOBII[0], TOBII[6], TOBII[7], TOBII[9]]
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
+    _check(found, start=[0, 0], x=[401.5, 100], dropped={})
+    assert "each stimulus' first fixation, not its onset" in found.notes[0]
+    assert read(_write(tmp_path / "whole.tsv", _tobii())).notes == ()
+
+
 def test_tobii_studio(tmp_path):
     text = (
         "ParticipantName,RecordingName,MediaName,RecordingTimestamp,FixationIndex,GazeEventType,GazeEventDuration,"
@@ -345,7 +353,13 @@ END\t1014 \tSAMPLES\tRES\t47\t46
     path = _write(tmp_path / "x.asc", text)
     found = read(path)
     _check(
-        found, kind="samples", stimuli=["dog.png"] * 3, x=[11, 12.5, NAN], y=[22, 24.5, NAN], start=[0, 1, 2]
+        found,
+        kind="samples",
+        observers=["bob"] * 3,
+        stimuli=["dog.png"] * 3,
+        x=[11, 12.5, NAN],
+        y=[22, 24.5, NAN],
+        start=[0, 1, 2],
     )
     assert "1 line cut off, left out" in found.notes
     _check(read(path, eye="left"), x=[10, NAN, NAN])

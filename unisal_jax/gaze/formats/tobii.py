@@ -155,6 +155,8 @@ def _recording(
     if is_fixations and not np.isfinite(duration).any():
         duration = time[ends] - time[taken]
         notes += ("no column 'Gaze event duration': from each fixation's first row to its last",)
+    if is_fixations and len(rows) and np.isin(shown, first[kept]).all():
+        notes += ("rows of fixations alone: times count from each stimulus' first fixation, not its onset",)
     x, y = (mean_by(run, numbers[axis][rows], len(first))[kept] for axis in "xy")
     space, screen, x, y = _on_screen(space, x, y, numbers["height"], numbers["width"], taken)
     if space == "screen_fraction":

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from tests.prepared_data import make_clip, write_prepared
-from unisal_jax.data.augment import Augmentation, Change, cropped_points, draw, pixel_box, recolored
+from unisal_jax.data.augment import (
+    Augmentation,
+    Change,
+    blur_of,
+    cropped_points,
+    draw,
+    pixel_box,
+    recolored,
+    redrawn,
+)
 from unisal_jax.data.examples import Source, find_examples, read_batch
 from unisal_jax.data.prepared import open_prepared
 from unisal_jax.domains import Domain
@@ -67,7 +76,35 @@ def test_examples_are_cropped_as_a_whole_and_validation_is_not(tmp_path):
         np.testing.assert_array_equal(part, other)
 
 
-@pytest.mark.parametrize("values", [{"crop": 0.0}, {"crop": 1.5}, {"jitter": 1.0}, {"jitter": -0.1}])
+@pytest.mark.parametrize(
+    "values", [{"map_sigma": 0.0}, {"crop": 0.0}, {"crop": 1.5}, {"jitter": 1.0}, {"jitter": -0.1}]
+)
 def test_values_that_make_no_sense_are_refused(values):
     with pytest.raises(UnisalError, match=rf"config\.domains\.a\.{next(iter(values))}"):
         TrainConfig(domains={"a": DomainConfig("data", **values)})
+
+
+def test_a_map_of_a_crop_has_the_blur_of_the_whole():
+    point = np.array([[30, 40]])
+    whole, half = Change(), Change(box=(0.25, 0.25, 0.5, 0.5))
+    drawn = [redrawn(point, (60, 80), change, (120, 160), 0.05).astype(float) for change in (whole, half)]
+    for density, (row, column) in zip(drawn, ((61, 81), (62, 82)), strict=True):
+        # The pixel's middle is at (30.5, 40.5) of the frame, at (15.5, 20.5) of the crop's (30, 40).
+        assert np.unravel_index(density.argmax(), density.shape) == (row, column)
+        rows = density.sum(1) / density.sum()
+        places = np.arange(120)
+        deviation = np.sqrt((rows * (places - (rows * places).sum()) ** 2).sum())
+        assert deviation == pytest.approx(0.05 * 120, rel=0.02)
+    # A fixation beside the crop reaches into it.
+    beside = redrawn(np.array([[14, 40]]), (60, 80), half, (120, 160), 0.05)
+    assert beside[0].max() == 255 and beside[0].argmax() == 82
+    assert redrawn(np.zeros((0, 2), int), (60, 80), half, (12, 16), 0.05).max() == 0
+
+
+def test_the_blur_of_a_map_is_found():
+    points = np.random.default_rng(0).integers((0, 0), (600, 800), (100, 2))
+    density = redrawn(points, (600, 800), Change(), (600, 800), 0.04)
+    assert blur_of(density, points, (600, 800)) == pytest.approx(0.04, rel=0.02)
+    assert blur_of(density, points[::2] // 2, (600, 800)) is None
+    assert blur_of(density, points[:0], (600, 800)) is None
+    assert blur_of(np.zeros_like(density), points, (600, 800)) is None

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.prepared_data import make_clip, write_prepared
+from tests.prepared_data import Clip, make_clip, write_prepared
 from tests.test_report import HOSTILE, Page
+from unisal_jax.data.augment import Change, redrawn
 from unisal_jax.data.prepared import Video, open_prepared, read_frames, split_names, write_division
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, open_data
 from unisal_jax.finetune import chart, folder, plan, report, report_html, run, scores
+from unisal_jax.finetune.blend import Blend
 from unisal_jax.finetune.effort import Effort
-from unisal_jax.finetune.recipe import Material, recipe
+from unisal_jax.finetune.recipe import Material, recipe, runs
 from unisal_jax.train import loop
 from unisal_jax.train.logs import SCALARS
 from unisal_jax.train.workdir import VALIDATIONS
@@ -142,6 +144,28 @@ def test_the_recipe_fits_any_amount(kind, moved, stimuli):
     assert config.patience is not None and config.epochs >= 3
     if moved == "domain":  # the pack goes beside these
         assert config.init.weights == "unisal"
+    assert runs(material, moved) == (2 if (kind, moved) == ("image", "all") else 1)
+
+
+def test_crops_are_small_where_maps_can_be_drawn_anew(tmp_path):
+    rng = np.random.default_rng(3)
+    clips = []
+    for n in range(6):
+        points = np.stack([rng.integers(5, 55, 9), rng.integers(5, 75, 9)], 1)
+        drawn = redrawn(points, (60, 80), Change(), (60, 80), 0.06)
+        clips.append(Clip(f"image{n}", np.zeros((1, 60, 80, 3), np.uint8), drawn[None], [points], (60, 80)))
+    blur, line = plan.map_blur(plan.read_facts(write_prepared(tmp_path, "gaussians", {"train": clips})))
+    assert blur == pytest.approx(0.06, rel=0.03) and "Gaussians of the fixations" in line
+    # Of other points than those beside it.
+    other = dataclasses.replace(clips[0], id="other", fixations=[59 - clips[0].fixations[0] // 2])
+    found = plan.read_facts(write_prepared(tmp_path / "b", "others", {"train": [*clips, other]}))
+    blur, line = plan.map_blur(found)
+    assert blur is None and "not Gaussians" in line
+    known, unknown = (
+        recipe(Material(Path("data"), "mine", "image", 100, (60, 80), 1, each), "all").domains["mine"]
+        for each in (0.06, None)
+    )
+    assert (known.crop, known.map_sigma) == (0.75, 0.06) and (unknown.crop, unknown.map_sigma) == (0.9, None)
 
 
 def test_little_data_is_shown_more_often():
@@ -261,7 +285,7 @@ def planned(**settings):
         "stride": 1,
         "overrides": [],
     } | settings
-    return folder.Plan(chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, ("a line",))
+    return folder.Plan(chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, 2, ("a line",))
 
 
 def test_a_begun_folder_keeps_its_plan(tmp_path):
@@ -608,13 +632,14 @@ def stages(monkeypatch, golden, prepared, tmp_path):
     state = {"train": "kill"}
 
     def train(config, workdir, on_step):
-        done.append("train")
+        done.append(f"train {config.seed}")
         if state["train"] == "kill":
             workdir.mkdir(parents=True, exist_ok=True)
             raise Killed
         if state["train"] == "stop":
             return loop.Outcome(3, False, None, [])
         entry = {"loss": 0.5, "kld": 0.6, "cc": 0.7, "nss": 0.8}
+        workdir.mkdir(parents=True, exist_ok=True)
         rows = [{"epoch": 1, "step": 3, "scores": {"pictures": entry}}]
         (workdir / VALIDATIONS).write_text(json.dumps(rows))
         (workdir / SCALARS).write_text('{"kind": "train", "step": 3, "loss": 0.9}\n')
@@ -630,6 +655,13 @@ def stages(monkeypatch, golden, prepared, tmp_path):
     monkeypatch.setattr(run, "load", Network)
     monkeypatch.setattr(run, "fetched", lambda source: done.append(source.name))
     monkeypatch.setattr(run, "load_weights", lambda path: golden(11))
+    chosen = Blend(0.85, 0.9, {"loss": 1.0}, {"loss": 0.9})
+
+    def blended(weights, *_):
+        done.append(f"blend of {len(weights)}")
+        return weights[0], chosen
+
+    monkeypatch.setattr(run, "blend", blended)
     monkeypatch.setattr(scores, "score_network", score_network)
     asked = run.Asked(prepared[0], tmp_path / "out", moved="all")
     lines = []
@@ -646,16 +678,17 @@ def test_an_interrupted_fine_tuning_resumes(stages):
     again, state, done, lines, out = stages
     with pytest.raises(Killed):
         again()
-    assert done == ["unisal-mit1003", "before", "train"] and not (out / folder.PAGE).exists()
+    assert done == ["unisal-mit1003", "before", "train 0"] and not (out / folder.PAGE).exists()
     state["train"] = "stop"
-    assert again() is None and done[1:] == ["train"] and "the same command resumes" in lines[-1]
+    assert again() is None and done[1:] == ["train 0"] and "the same command resumes" in lines[-1]
     with pytest.raises(UnisalError, match="--seed 0, not --seed 2"):
         again(seed=2)
     state["train"] = "finish"
     found = again()
-    assert done[1:] == ["train", "after"]
+    assert done[1:] == ["train 0", "train 1", "blend of 2", "after"]
     assert {path.name for path in out.iterdir()} == {
-        "plan.json", "data", "scores", "training", "weights.safetensors", "report.json", "report.html"
+        "plan.json", "data", "scores", "training", "training-2", "blend.json", "weights.safetensors",
+        "report.json", "report.html",
     }  # fmt: skip
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     # It was told that it is finished, and nothing is done again.
@@ -678,7 +711,7 @@ def test_what_is_held_out_is_scored_alone(stages):
     assert "other_people" not in document["scores"]  # nobody is known here
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
     assert len(Page((out / folder.PAGE).read_text()).images) == 4 * 5
-    assert any(line.startswith("training: at most") for line in lines)
+    assert any(line.startswith("2 trainings: at most") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["before.json", "people.json"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from unisal_jax.data.clips import below, uniform
@@ -19,12 +20,22 @@ class Augmentation:
       flip: mirror an example left to right with probability one half.
       crop: the smallest crop's sides over the frame's, 0 to 1; 1 crops nothing.
       jitter: brightness, contrast and saturation are multiplied by factors from 1 - jitter to 1 + jitter.
+      sigma: standard deviation of the Gaussian that the maps were made with, over the frame's height. Maps of
+        crops are then drawn anew with it. None cuts them out, which enlarges the blur.
     """
 
     flip: bool = False
     crop: float = 1.0
     jitter: float = 0.0
+    sigma: float | None = None
 
+
+# Maps are compared at this height. They are alike where the root mean square of their difference is below
+# this share of the peak. The blurs that are tried.
+_COMPARED, _LIKE = 120, 0.02
+_BLURS = tuple(0.01 * 1.15**step for step in range(20))
+# Of a Gaussian, in standard deviations.
+_REACH = 4
 
 NO_AUGMENTATION = Augmentation()
 
@@ -42,6 +53,11 @@ class Change:
     mirrored: bool = False
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @property
+    def cropped(self) -> bool:
+        """Whether anything is cut off."""
+        return self.box[2:] != (1.0, 1.0)
 
 
 def draw(how: Augmentation, *key: int | str) -> Change:
@@ -72,6 +88,56 @@ def cropped_points(points: np.ndarray, size: Size, change: Change) -> tuple[np.n
     start, stop = np.array([rows.start, columns.start]), np.array([rows.stop, columns.stop])
     inside = ((points >= start) & (points < stop)).all(1)
     return points[inside] - start, (rows.stop - rows.start, columns.stop - columns.start)
+
+
+def redrawn(points: np.ndarray, size: Size, change: Change, target: Size, sigma: float) -> np.ndarray:
+    """The map of a crop, drawn from all fixations: cut out of the frame's map it would be blurred too much.
+
+    Args:
+      points: int [n, 2], (row, column), in the whole frame.
+      size: (height, width) of the frame.
+      target: (height, width) of the map.
+      sigma: standard deviation of the Gaussian over the map's height.
+    Returns:
+      uint8 [*target], with a peak of 255 if a fixation is near.
+    """
+    rows, columns = pixel_box(change, size)
+    start, sides = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
+    # A frame that is stretched to the target has its Gaussians stretched too.
+    deviations = sigma * target[0], sigma * size[0] / size[1] * target[1]
+    border = int(np.ceil(_REACH * max(deviations)))  # fixations outside of the crop reach into it
+    places = np.floor((points + 0.5 - start) * target / sides).astype(np.int64) + border
+    shape = (target[0] + 2 * border, target[1] + 2 * border)
+    counts = np.zeros(shape, np.float32)
+    inside = ((places >= 0) & (places < shape)).all(1)
+    np.add.at(counts, tuple(places[inside].T), 1)
+    blurred = cv2.GaussianBlur(counts, (0, 0), sigmaX=deviations[1], sigmaY=deviations[0])
+    density = blurred[border : border + target[0], border : border + target[1]]
+    return np.rint(density * (255 / max(float(density.max()), 1e-12))).astype(np.uint8)
+
+
+def blur_of(density: np.ndarray, points: np.ndarray, size: Size) -> float | None:
+    """The `sigma` of `redrawn` with which the points give a map, or None if they do not give it.
+
+    Args:
+      density: uint8 [H, W], the map of the whole frame.
+      points: int [n, 2], (row, column), all fixations.
+      size: (height, width) of the frame that they are in.
+    """
+    height, width = density.shape
+    small = (min(_COMPARED, height), max(round(min(_COMPARED, height) * width / height), 1))
+    wanted = cv2.resize(density, small[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    peak = float(wanted.max())
+    if not len(points) or peak == 0:
+        return None
+
+    def error(sigma: float) -> float:
+        drawn = redrawn(points, size, Change(), small, sigma) * (peak / 255)
+        return float(np.sqrt(np.square(drawn - wanted).mean()) / peak)
+
+    coarse = min(_BLURS, key=error)
+    best = min((coarse * 1.02**step for step in range(-6, 7)), key=error)
+    return best if error(best) < _LIKE else None
 
 
 def recolored(pixels: np.ndarray, change: Change) -> np.ndarray:

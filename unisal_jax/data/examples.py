@@ -15,6 +15,7 @@ from unisal_jax.data.augment import (
     draw,
     pixel_box,
     recolored,
+    redrawn,
 )
 from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
 from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, iterate_frames
@@ -166,7 +167,7 @@ def read_batch(
             check_size(source.prepared, frame, video, sizes[0])
             if not fitted:
                 ids.append(frame.id)
-            fitted.append(_fit(frame, sizes, examples.geometry, change))
+            fitted.append(_fit(frame, sizes, examples.geometry, change, source.augmentation.sigma))
         read.append(fitted)
     parts = (np.array([[frame[part] for frame in clip] for clip in read]) for part in range(3))
     return Arrays(*parts), tuple(ids)
@@ -180,7 +181,7 @@ def _clip(examples: Examples, video: Video, place: int, key: tuple[int | str, ..
 
 
 def _fit(
-    frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, change: Change
+    frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, change: Change, sigma: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(pixels, map, packed fixations) of a frame at the sizes of training."""
     (input_size, target_size), truth = sizes, frame.truth
@@ -189,7 +190,10 @@ def _fit(
     pixels = recolored(
         fit_picture(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
     )
-    density = fit_picture(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
+    if sigma is not None and change.cropped:
+        density = redrawn(truth.fixations, truth.fixation_size, change, target_size, sigma)
+    else:
+        density = fit_picture(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
     points, size = cropped_points(truth.fixations, truth.fixation_size, change)
     fixated = fit_fixations(points, size, target_size, geometry)
     if change.mirrored:

@@ -21,6 +21,7 @@ DATA = "data"
 TRAINING = "training"
 SCORES = "scores"
 WEIGHTS = "weights.safetensors"
+BLEND = "blend.json"
 REPORT, PAGE = "report.json", "report.html"
 
 
@@ -31,13 +32,15 @@ class Plan:
     Attributes:
       settings: what tells it from another one: `data`, `domain`, `train`, `seed`, `stride`, `overrides`.
       division: its stimuli.
-      config: of the training.
+      config: of the first training.
+      runs: how many trainings there are, each with the next seed.
       lines: what was chosen, and why.
     """
 
     settings: dict[str, Any]
     division: Division
     config: TrainConfig
+    runs: int
     lines: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -46,6 +49,7 @@ class Plan:
             "settings": self.settings,
             "parts": self.division.parts,
             "config": json.loads(self.config.to_json()),
+            "runs": self.runs,
             "lines": self.lines,
         }
         stored: dict[str, Any] = json.loads(json.dumps(plan))
@@ -82,7 +86,8 @@ def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
                 raise _Other(f"{path}: {_told(name, before)}, not {_told(name, value)}; name another --out")
         if old["parts"] != new["parts"]:
             raise _Other(f"{path}: was made for other stimuli than the data have now; name another --out")
-        return Plan(old["settings"], plan.division, config, tuple(map(str, old["lines"])))
+        runs = typed(int, old["runs"], "runs")
+        return Plan(old["settings"], plan.division, config, runs, tuple(map(str, old["lines"])))
     except _Other:
         raise
     except (UnisalError, KeyError, TypeError, AttributeError) as error:

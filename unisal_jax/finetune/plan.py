@@ -14,8 +14,16 @@ from typing import Literal
 
 import numpy as np
 
+from unisal_jax.data.augment import blur_of
 from unisal_jax.data.clips import CLIP_FRAMES, ClipShape, permutation, split_by_length
-from unisal_jax.data.prepared import Video, frame_rate, open_prepared, read_frames, split_names
+from unisal_jax.data.prepared import (
+    Video,
+    frame_rate,
+    iterate_frames,
+    open_prepared,
+    read_frames,
+    split_names,
+)
 from unisal_jax.domains import DHF1K, RELEASED_DOMAINS, Domain, Size, shown_size, size_by_aspect
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.sources import find_prepared, open_data
@@ -34,6 +42,8 @@ FEW_TESTED = 10
 """A test of fewer stimuli says little of others."""
 
 _DEFAULT_NAME = "own"
+# Images whose maps are looked at.
+_SAMPLED = 8
 # Names in two splits whose frames are compared.
 _COMPARED = 100
 
@@ -224,6 +234,26 @@ def frame_size(facts: Facts) -> tuple[Size, str]:
             "it in training"
         )
     return most, line
+
+
+def map_blur(facts: Facts) -> tuple[float | None, str]:
+    """The blur of images' maps (`augment.blur_of`), where all of a sample agree, and a line on it."""
+    prepared = open_prepared(facts.folder, TRAIN)
+    videos = facts.splits[TRAIN]
+    sample = [videos[place] for place in np.unique(np.linspace(0, len(videos) - 1, _SAMPLED).astype(int))]
+    found = []
+    for frame in iterate_frames(prepared, [video.start for video in sample]):
+        truth = frame.truth
+        if truth is not None and len(truth.fixations):
+            found.append(blur_of(truth.map, truth.fixations, truth.fixation_size))
+    known = [blur for blur in found if blur is not None]
+    if not known or len(known) < len(found) or max(known) > 1.1 * min(known):
+        return None, "maps are not Gaussians of the fixations: training crops little off the images"
+    blur = float(np.median(known))
+    return (
+        blur,
+        f"maps are Gaussians of the fixations, {100 * blur:.1f}% of the height wide: crops are drawn anew",
+    )
 
 
 def domain_name(facts: Facts, asked: str | None) -> str:

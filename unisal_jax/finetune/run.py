@@ -12,6 +12,7 @@ import numpy as np
 
 from unisal_jax.data.examples import find_examples
 from unisal_jax.data.prepared import write_division
+from unisal_jax.documents import read_json, write_json
 from unisal_jax.domains import DHF1K, SALICON, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.examples import resized_density, shrunk
@@ -22,10 +23,11 @@ from unisal_jax.files import write_text
 from unisal_jax.finetune import folder as folders
 from unisal_jax.finetune import plan as planning
 from unisal_jax.finetune import scores
+from unisal_jax.finetune.blend import Blend, blend
 from unisal_jax.finetune.effort import Effort
 from unisal_jax.finetune.folder import Plan
 from unisal_jax.finetune.plan import SPLITS, TEST, TRAIN, Facts, Moved
-from unisal_jax.finetune.recipe import Material, recipe
+from unisal_jax.finetune.recipe import Material, recipe, runs
 from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, to_json
 from unisal_jax.finetune.report_html import page
 from unisal_jax.predict.model import load
@@ -97,7 +99,8 @@ def make_plan(asked: Asked, facts: Facts) -> Plan:
     size, size_line = planning.frame_size(facts)
     domain = planning.domain_name(facts, asked.domain)
     folder = facts.folder if division.own else asked.out / folders.DATA
-    material = Material(folder.resolve(), domain, facts.kind, division.usable, size, facts.stride)
+    blur, blur_line = planning.map_blur(facts) if facts.kind == "image" else (None, "")
+    material = Material(folder.resolve(), domain, facts.kind, division.usable, size, facts.stride, blur)
     wanted = recipe(material, moved, asked.seed)
     values = experiments.overridden(dataclasses.asdict(wanted), asked.overrides)
     config: TrainConfig = typed(TrainConfig, values, "config")
@@ -113,7 +116,14 @@ def make_plan(asked: Asked, facts: Facts) -> Plan:
     rate = f"; every {facts.stride} frames" if facts.kind == "video" else ""
     start = config.init.weights or config.init.encoder or "random weights"
     how = f"new domain {domain}, from {start}; {reason}"
-    return Plan(settings, division, config, (*division.lines, how, f"{size_line}{rate}", *facts.lines))
+    count = runs(material, moved)
+    return Plan(
+        settings,
+        division,
+        config,
+        count,
+        (*division.lines, how, f"{size_line}{rate}", *filter(None, [blur_line]), *facts.lines),
+    )
 
 
 def _check_overrides(wanted: TrainConfig, config: TrainConfig) -> None:
@@ -227,19 +237,30 @@ class _Run:
 
     def train(self) -> bool:
         """Trains, and writes the weights; False if it was told to stop."""
-        config, workdir = self.plan.config, self.out / folders.TRAINING
-        training, _ = open_sources(config, workdir)
+        config = self.plan.config
+        training, _ = open_sources(config, self.out)
         per_epoch = sum(find_examples(source).batches for source in training)
         patience = f"; stops after {config.patience} without a better one" if config.patience else ""
+        count = self.plan.runs
+        times = f"{count} trainings" if count > 1 else "training"
         self.tell(
-            f"training: at most {config.epochs} epochs of {per_epoch} steps, {config.epochs * per_epoch} in "
+            f"{times}: at most {config.epochs} epochs of {per_epoch} steps, {config.epochs * per_epoch} in "
             f"all, each epoch validated{patience}; compiles first"
         )
-        outcome = train(config, workdir, on_step=Effort(config, per_epoch, self.tell))
-        if not outcome.finished:
-            self.tell(f"stopped after step {outcome.step}; the same command resumes")
-            return False
-        weights = load_weights(workdir / BEST)
+        for number, workdir in enumerate(self.workdirs):
+            if count > 1:
+                self.tell(f"training {number + 1} of {count}")
+            seeded = dataclasses.replace(config, seed=config.seed + number)
+            outcome = train(seeded, workdir, on_step=Effort(config, per_epoch, self.tell))
+            if not outcome.finished:
+                self.tell(f"stopped after step {outcome.step}; the same command resumes")
+                return False
+        self.tell("choosing the blend with the weights of the start, and the sharpness")
+        weights, chosen = blend([load_weights(workdir / BEST) for workdir in self.workdirs], config, self.out)
+        self.tell(
+            f"{chosen.line}: validation loss {chosen.after['loss']:.4f}, {chosen.before['loss']:.4f} without"
+        )
+        write_json(self.out / folders.BLEND, chosen._asdict())
         if config.optimizer.domain_only:
             about = {"data": self.facts.name, "made_by": "unisal finetune"}
             start = Path(config.init.weights or "other weights").name
@@ -247,6 +268,24 @@ class _Run:
             save_pack(self.pack, weights, self.domain_name, about, base)
         save_weights(self.out / folders.WEIGHTS, weights)
         return True
+
+    @property
+    def chosen(self) -> Blend:
+        """The blend that was written down."""
+        path = self.out / folders.BLEND
+        found = read_json(path, "what was chosen after the training")
+        try:
+            return Blend(
+                float(found["share"]), float(found["factor"]), dict(found["before"]), dict(found["after"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnisalError(f"{path}: damaged ({error}); name another --out") from error
+
+    @property
+    def workdirs(self) -> list[Path]:
+        """Of the trainings."""
+        numbers = range(1, self.plan.runs + 1)
+        return [self.out / (folders.TRAINING + (f"-{number}" if number > 1 else "")) for number in numbers]
 
     @property
     def pack(self) -> Path:
@@ -266,6 +305,7 @@ class _Run:
             "trained": {"all": "all weights", "domain": "the domain's own parameters alone"}[
                 self.plan.settings["train"]
             ],
+            "weights": f"{self.plan.runs} trainings, " * (self.plan.runs > 1) + self.chosen.line,
             "made by": f"unisal-jax {__version__}",
             "seed": str(self.plan.settings["seed"]),
             "overrides": " ".join(self.plan.settings["overrides"]) or "none",
@@ -297,7 +337,7 @@ class _Run:
 
     def curves(self) -> Curves:
         """From the training's logs."""
-        workdir = self.out / folders.TRAINING
+        workdir = self.workdirs[0]
         validations = read_list(workdir / VALIDATIONS)
         try:
             rows = [json.loads(line) for line in (workdir / SCALARS).read_text("utf-8").splitlines()]

@@ -46,6 +46,8 @@ class DomainConfig:
         frame's; 1 cuts nothing.
       jitter: Multiply brightness, contrast and saturation of each training example by random factors from
         1 - jitter to 1 + jitter.
+      map_sigma: Standard deviation of the Gaussian that the maps were made with, over the frame's height: the
+        maps of crops are drawn anew with it. None cuts them out of the frame's map, which enlarges the blur.
       input_size: (height, width) of the network's input, multiples of 32. None: a released domain's own,
         or by the aspect ratio of a new one's images.
       target_size: (height, width) of loss and scores. None: a released domain's own, or the input size.
@@ -68,6 +70,7 @@ class DomainConfig:
     flip: bool = False
     crop: float = 1.0
     jitter: float = 0.0
+    map_sigma: float | None = None
     input_size: Size | None = None
     target_size: Size | None = None
     stride: int | None = None
@@ -280,6 +283,8 @@ class TrainConfig:
                 )
             if not 0 < domain.crop <= 1:
                 raise UnisalError(f"config.domains.{name}.crop: {domain.crop:g} is not above 0 and at most 1")
+            if domain.map_sigma is not None and not 0 < domain.map_sigma < 1:
+                raise UnisalError(f"config.domains.{name}.map_sigma: {domain.map_sigma:g} is not in 0 to 1")
             if not 0 <= domain.jitter < 1:
                 raise UnisalError(f"config.domains.{name}.jitter: {domain.jitter:g} is not from 0 to below 1")
         for name, count in counts.items():

@@ -56,7 +56,7 @@ def open_sources(
             batch_size,
             config.clip_frames,
             drawn_clips=domain.clips_per_video,
-            augmentation=Augmentation(domain.flip, domain.crop, domain.jitter),
+            augmentation=Augmentation(domain.flip, domain.crop, domain.jitter, domain.map_sigma),
         )
         training.append(shared)
         # Each place once: an image, or a video as short as a clip, has only one.

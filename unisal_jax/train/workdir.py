@@ -231,8 +231,9 @@ class Workdir:
 
 def best_step(config: TrainConfig, validations: Validations) -> int | None:
     """The step after which the score that decides was best; the first of equals."""
-    best = min(validations, key=lambda entry: _cost(config, entry), default=None)
-    return None if best is None else best["step"]
+    scores = [entry["scores"][config.best_domain] for entry in validations]
+    best = min(range(len(scores)), key=lambda place: cost(config, scores[place]), default=None)
+    return None if best is None else int(validations[best]["step"])
 
 
 def impatient(config: TrainConfig, validations: Validations) -> bool:
@@ -242,7 +243,7 @@ def impatient(config: TrainConfig, validations: Validations) -> bool:
     return config.patience is not None and len(steps) - 1 - steps.index(best) >= config.patience
 
 
-def _cost(config: TrainConfig, entry: dict[str, Any]) -> float:
-    domain = config.best_domain
-    score = entry["scores"][domain][config.best.metric]
+def cost(config: TrainConfig, scores: Mapping[str, float]) -> float:
+    """What is least where the score that decides is best."""
+    score = scores[config.best.metric]
     return -score if config.best.metric in _RISING else score

@@ -18,7 +18,7 @@ from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, open_dat
 from unisal_jax.finetune import chart, folder, plan, report, report_html, run, scores
 from unisal_jax.finetune.blend import Blend
 from unisal_jax.finetune.effort import Effort
-from unisal_jax.finetune.recipe import Material, recipe, runs
+from unisal_jax.finetune.recipe import Material, recipe, runs, variant
 from unisal_jax.train import loop
 from unisal_jax.train.logs import SCALARS
 from unisal_jax.train.workdir import VALIDATIONS
@@ -165,6 +165,9 @@ def test_crops_are_small_where_maps_can_be_drawn_anew(tmp_path):
         recipe(Material(Path("data"), "mine", "image", 100, (60, 80), 1, each), "all").domains["mine"]
         for each in (0.06, None)
     )
+    again = variant(recipe(Material(Path("data"), "mine", "image", 100, (60, 80), 1, 0.06), "all", 3), 1)
+    assert (again.seed, again.domains["mine"].crop, again.domains["mine"].map_sigma) == (4, 1.0, None)
+    assert again.domains["mine"].flip
     assert (known.crop, known.map_sigma) == (0.75, 0.06) and (unknown.crop, unknown.map_sigma) == (0.9, None)
 
 

@@ -33,7 +33,7 @@ class Plan:
       settings: what tells it from another one: `data`, `domain`, `train`, `seed`, `stride`, `overrides`.
       division: its stimuli.
       config: of the first training.
-      runs: how many trainings there are, each with the next seed.
+      runs: how many trainings there are (`recipe.variant`).
       lines: what was chosen, and why.
     """
 

@@ -58,13 +58,27 @@ def recipe(material: Material, moved: Moved, seed: int = 0) -> TrainConfig:
 
 
 def runs(material: Material, moved: Moved) -> int:
-    """How many trainings, with seeds of their own, are averaged (`blend.blend`)."""
+    """How many trainings are averaged (`blend.blend`), by `variant`."""
     return 2 if material.kind == "image" and moved == "all" else 1
+
+
+def variant(config: TrainConfig, number: int) -> TrainConfig:
+    """The config of a training, from 0: the second one sees the images as they are, in another order.
+
+    One that is too sure and one that is less so, alike in their scores, have a better mean than two of a kind.
+    """
+    if number == 0:
+        return config
+    plain = {
+        name: dataclasses.replace(domain, crop=1.0, jitter=0.0, map_sigma=None)
+        for name, domain in config.domains.items()
+    }
+    return dataclasses.replace(config, domains=plain, seed=config.seed + number)
 
 
 def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
     batch_size = 16 if material.stimuli >= 64 else 8 if material.stimuli >= 32 else min(4, material.stimuli)
-    epochs = _epochs(315, max(1, material.stimuli // batch_size), 3, 40)
+    epochs = _epochs(245, max(1, material.stimuli // batch_size), 3, 40)
     height, width = size_by_aspect(material.frame_size)
     # The ratio of SALICON's target to its input.
     target = round(height * 5 / 3), round(width * 5 / 3)
@@ -97,7 +111,7 @@ def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
             schedule="cosine",
             # At the full rate the encoder forgets what it knows.
             encoder_lr_scale=0.3,
-            frozen_encoder_epochs=max(1, round(epochs / 9)),
+            frozen_encoder_epochs=max(1, round(epochs / 7)),
             domain_only=moved == "domain",
         ),
         average_decay=0.985,

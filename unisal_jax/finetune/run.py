@@ -27,7 +27,7 @@ from unisal_jax.finetune.blend import Blend, blend
 from unisal_jax.finetune.effort import Effort
 from unisal_jax.finetune.folder import Plan
 from unisal_jax.finetune.plan import SPLITS, TEST, TRAIN, Facts, Moved
-from unisal_jax.finetune.recipe import Material, recipe, runs
+from unisal_jax.finetune.recipe import Material, recipe, runs, variant
 from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, to_json
 from unisal_jax.finetune.report_html import page
 from unisal_jax.predict.model import load
@@ -250,8 +250,7 @@ class _Run:
         for number, workdir in enumerate(self.workdirs):
             if count > 1:
                 self.tell(f"training {number + 1} of {count}")
-            seeded = dataclasses.replace(config, seed=config.seed + number)
-            outcome = train(seeded, workdir, on_step=Effort(config, per_epoch, self.tell))
+            outcome = train(variant(config, number), workdir, on_step=Effort(config, per_epoch, self.tell))
             if not outcome.finished:
                 self.tell(f"stopped after step {outcome.step}; the same command resumes")
                 return False

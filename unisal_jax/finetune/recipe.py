@@ -65,7 +65,7 @@ def runs(material: Material, moved: Moved) -> int:
 def variant(config: TrainConfig, number: int) -> TrainConfig:
     """The config of a training, from 0: the second one sees the images as they are, in another order.
 
-    One that is too sure and one that is less so, alike in their scores, have a better mean than two of a kind.
+    One that is too sure and one that is less so, of like scores, have a better mean than two of a kind.
     """
     if number == 0:
         return config

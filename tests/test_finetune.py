@@ -675,7 +675,9 @@ def test_what_is_held_out_is_scored_alone(stages):
     assert document["per_stimulus"].keys() == set(test)
     assert not set(test) & {*document["stimuli"]["train"], *document["stimuli"]["validation"]}
     assert [group.id for group in open_data(out / "data", "test").groups] == test
-    assert "other_people" not in document["scores"]  # nobody is known here
+    assert document["scores"].keys() == {"centre_prior", "before", "after"}  # no other people: nobody is known
+    # Information gain of both is over the training split's prior.
+    assert document["scores"]["centre_prior"]["mean"]["ig"] == 0 and "ig" in document["difference"]
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
     assert len(Page((out / folder.PAGE).read_text()).images) == 4 * 5
     assert any(line.startswith("training: at most") for line in lines)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -675,7 +676,11 @@ def test_what_is_held_out_is_scored_alone(stages):
     assert document["per_stimulus"].keys() == set(test)
     assert not set(test) & {*document["stimuli"]["train"], *document["stimuli"]["validation"]}
     assert [group.id for group in open_data(out / "data", "test").groups] == test
-    assert document["scores"].keys() == {"centre_prior", "before", "after"}  # no other people: nobody is known
+    assert document["scores"].keys() == {
+        "centre_prior",
+        "before",
+        "after",
+    }  # no other people: nobody is known
     # Information gain of both is over the training split's prior.
     assert document["scores"]["centre_prior"]["mean"]["ig"] == 0 and "ig" in document["difference"]
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
@@ -716,6 +721,14 @@ def test_what_cannot_be_is_refused_in_a_line(command, prepared, tmp_path, monkey
     status, _, err = command("finetune", "--data", prepared[0], "--out", "out", *flags)
     assert status == 1 and reason in err and err.count("\n") == 1, err
     assert list(tmp_path.iterdir()) == [] and not (prepared[0] / "runs").exists()
+
+
+def test_a_stopped_training_is_no_success(stages, command, prepared, tmp_path):
+    """What comes after the command in a script must not run."""
+    _, state, *_ = stages
+    state["train"] = "stop"
+    status, out, _ = command("finetune", "--data", prepared[0], "--out", tmp_path / "cli")
+    assert status == 128 + signal.SIGTERM and "the same command resumes" in out
 
 
 @pytest.mark.slow

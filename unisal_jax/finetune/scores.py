@@ -28,7 +28,7 @@ SEED = 1
 # The training split's mean map is taken of at most so many frames, spread evenly.
 _PRIOR_FRAMES = 20_000
 # Other people's scores are taken of as many frames as make so many maps of one person's fixations.
-_PEOPLES_MAPS = 3_000
+_PEOPLES_MAPS = 1_500
 
 
 def prior_map(training: ScoringData) -> np.ndarray:

@@ -218,6 +218,8 @@ class _Run:
                 self.stride,
                 self.prior,
                 {"weights": Path(weights).name},
+                # The same for both networks.
+                ("centre_prior",) if name == "before" else (),
             )
         means = ", ".join(
             f"{SCORE_TITLES[each]} {document['mean'][each]:.3f}"

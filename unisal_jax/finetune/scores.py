@@ -28,7 +28,7 @@ SEED = 1
 # The training split's mean map is taken of at most so many frames, spread evenly.
 _PRIOR_FRAMES = 20_000
 # Other people's scores are taken of as many frames as make so many maps of one person's fixations.
-_PEOPLES_MAPS = 3_000
+_PEOPLES_MAPS = 1_500
 
 
 def prior_map(training: ScoringData) -> np.ndarray:
@@ -44,21 +44,23 @@ def score_network(
     stride: int | None,
     prior: np.ndarray,
     about: Mapping[str, str],
+    baselines: tuple[str, ...] = (),
 ) -> Document:
-    """Scores a network, and the centre prior beside it.
+    """Scores a network.
 
     Args:
       path: JSON file that is written.
       data: the held-out stimuli.
       model, domain: whose maps to score.
       stride: frame stride of videos; None for images.
-      prior: the centre prior, and the baseline of information gain.
+      prior: the centre prior, the baseline of information gain.
       about: facts for the file.
+      baselines: to score beside it.
     Raises:
       UnisalError: the data cannot be read, or the file cannot be written.
     """
     maps = NetworkMaps(model, data, domain, stride=stride)
-    return _scored(path, data, maps, prior, ("centre_prior",), {**about, "domain": domain.name})
+    return _scored(path, data, maps, prior, baselines, {**about, "domain": domain.name})
 
 
 def score_people(path: Path, data: ScoringData, prior: np.ndarray) -> Document | None:

@@ -133,7 +133,7 @@ def test_the_recipe_fits_any_amount(kind, moved, stimuli):
     assert config.patience is not None and config.epochs >= 3
     if moved == "domain":  # the pack goes beside these
         assert config.init.weights == "unisal"
-    assert runs(material, moved) == (2 if (kind, moved) == ("image", "all") else 1)
+    assert runs(material, moved) == (3 if (kind, moved) == ("image", "all") else 1)
 
 
 def test_crops_are_small_where_maps_can_be_drawn_anew(tmp_path):

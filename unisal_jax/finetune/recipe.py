@@ -59,21 +59,23 @@ def recipe(material: Material, moved: Moved, seed: int = 0) -> TrainConfig:
 
 def runs(material: Material, moved: Moved) -> int:
     """How many trainings are averaged (`blend.blend`), by `variant`."""
-    return 2 if material.kind == "image" and moved == "all" else 1
+    return 3 if material.kind == "image" and moved == "all" else 1
 
 
 def variant(config: TrainConfig, number: int) -> TrainConfig:
-    """The config of a training, from 0: the second one sees the images as they are, in another order.
+    """The config of a training, from 0: each has a seed of its own, and the second sees the images as they are.
 
-    One that is too sure and one that is less so, of like scores, have a better mean than two of a kind.
+    With other seeds alone, OSIE's validation CC differs by 0.007. The mean of trainings that differ in more,
+    one that is too sure and one that is less so, is better than that of two of a kind.
     """
-    if number == 0:
+    config = dataclasses.replace(config, seed=config.seed + number)
+    if number != 1:
         return config
     plain = {
         name: dataclasses.replace(domain, crop=1.0, jitter=0.0, map_sigma=None)
         for name, domain in config.domains.items()
     }
-    return dataclasses.replace(config, domains=plain, seed=config.seed + number)
+    return dataclasses.replace(config, domains=plain)
 
 
 def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:

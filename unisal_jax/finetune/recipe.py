@@ -63,7 +63,7 @@ def runs(material: Material, moved: Moved) -> int:
 
 
 def variant(config: TrainConfig, number: int) -> TrainConfig:
-    """The config of a training, from 0: each has a seed of its own, and the second sees the images as they are.
+    """The config of a training, from 0. Each has a seed of its own; the second sees the images as they are.
 
     With other seeds alone, OSIE's validation CC differs by 0.007. The mean of trainings that differ in more,
     one that is too sure and one that is less so, is better than that of two of a kind.

@@ -13,12 +13,6 @@ _LINES = 400
 
 _SEPARATORS = "\t;,|"
 
-_BINARY = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
-    b"SR_RESEARCH": "an EyeLink EDF file; convert it with SR Research's edf2asc (EDF Converter)",
-}
-"""What files begin with that people give instead of the text that is read, and what to do."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Head:
@@ -86,7 +80,6 @@ def read_head(path: str | Path) -> Head:
       UnisalError: no such file, empty, or not a text.
     """
     path = Path(path)
-    _refuse_binary(path)
     lines = []
     with open_lines(path, "surrogateescape") as text:
         for line in text:
@@ -108,17 +101,6 @@ def read_head(path: str | Path) -> Head:
     quoted = separator != "\t" or first.startswith('"')
     names = split_line(first, separator, quoted)
     return Head(path, tuple(lines), tuple(names), separator, quoted, header)
-
-
-def _refuse_binary(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            begins = file.read(16)
-    except OSError as error:
-        raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
-    for signature, cure in _BINARY.items():
-        if begins.startswith(signature):
-            raise UnisalError(f"{path}: {cure}")
 
 
 def split_line(line: str, separator: str, quoted: bool) -> list[str]:

@@ -116,6 +116,20 @@ def test_tobii_stimulus_coordinates_come_first(tmp_path):
     _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 
 
+def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
+    """In the middle of 1920x1080, a.png as 1440x1080 and b.png as 800x600."""
+    told = {"a.png": (240, 0, 1440, 1080), "b.png": (560, 240, 800, 600), "": ("",) * 4}
+    names = [f"Presented Media {name}" for name in ("position X", "position Y", "width", "height")]
+    names = [f"{name} (DACSpx)" for name in names[:2]] + names[2:]
+    rows = [(*TOBII[0], *names), *((*row, *told[row[6]]) for row in TOBII[1:])]
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
+    _check(found, space="stimulus_fraction", stimuli=["a.png", "b.png"])
+    _check(found, x=[161.5 / 1440, -460 / 800], y=[301.25 / 1080, -150 / 600])
+    # Where it is not told of all, nothing of it is taken.
+    rows[-2:] = [(*row[:-4], *told[""]) for row in rows[-2:]]
+    _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
+
+
 def test_tobii_screens_of_several_sizes_give_fractions(tmp_path):
     other = [
         (*row[:2], "P2", "Rec2", 1000, 2000, *row[6:]) if row[6] == "b.png" else row for row in TOBII[1:]
@@ -288,6 +302,13 @@ def test_eyelink_asc(tmp_path):
     assert found.notes == ("1 trial without SYNCTIME: times count from the recording's start",)
     with pytest.raises(UnisalError, match="the left eye was not recorded; leave out --eye left"):
         read(path, eye="left")
+
+
+def test_eyelink_asc_screens_that_contradict_each_other(tmp_path):
+    found = read(
+        _write(tmp_path / "x.asc", ASC.replace("MSG\t2001", "MSG\t2000 GAZE_COORDS 0 0 799 599\nMSG\t2001"))
+    )
+    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is taken" in found.notes[0]
 
 
 def test_eyelink_asc_half_recorded(tmp_path):
@@ -633,6 +654,8 @@ def test_tables_with_names_of_their_own(tmp_path):
         read(path, columns=names | {"trial": "Zeile"})
     with pytest.raises(UnisalError, match="--columns: no name 'screen'; there are stimulus, observer"):
         read(path, columns=names | {"screen": "ok"})
+    with pytest.raises(UnisalError, match="--columns gives one column two names"):
+        read(path, columns=names | {"y": "X-Wert"})
 
 
 def test_tables_of_samples(tmp_path):
@@ -640,6 +663,8 @@ def test_tables_of_samples(tmp_path):
     found = read(_write(tmp_path / "t.csv", as_text(",", *rows)))
     _check(found, kind="samples", start=[10.0 * n for n in range(9)])
     assert "raw gaze" in found.notes[0]
+    # The last one first.
+    assert read(_write(tmp_path / "t.csv", as_text(",", rows[0], *rows[:0:-1]))).kind == "samples"
 
 
 def test_two_eyes_make_one_list():

@@ -168,6 +168,8 @@ def _defaults(found: Import, settings: Settings) -> list[str]:
     told = []
     if settings.shown == chosen.shown and any(file.space.startswith("screen") for file in files):
         told.append(f"stimuli shown {_SHOWN_WORDS['fit']} (--shown fit)")
+    if settings.coordinates is None and any(file.recording.format == "table" for file in files):
+        told.append("x and y of a table are pixels of the stimulus (--coordinates stimulus)")
     by_first = any((settings.clock or file.recording.clock) != "stimulus" for file in files)
     if by_first and settings.onset == chosen.onset:
         told.append("a stimulus appeared with the first row of its viewing (--onset 0)")

@@ -136,6 +136,8 @@ def _places(head: Head, columns: Mapping[str, str]) -> dict[str, int | None]:
     unknown = sorted(columns.keys() - NAMES.keys())
     if unknown:
         raise UnisalError(f"--columns: no name {unknown[0]!r}; there are {', '.join(NAMES)}")
+    if len({places[name] for name in columns}) < len(columns):
+        raise UnisalError(f"{head.path}: --columns gives one column two names")
     return places
 
 
@@ -150,6 +152,7 @@ def _milliseconds(head: Head, place: int | None) -> float:
 
 
 def _is_sampled(start: np.ndarray) -> bool:
-    steps = np.diff(start)
+    # Some write the last sample first.
+    steps = np.abs(np.diff(start))
     steps = steps[steps > 0]
     return len(steps) > 0 and float(np.median(steps)) < _SAMPLE_MS

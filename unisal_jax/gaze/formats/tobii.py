@@ -6,9 +6,10 @@ with the same `Eye movement type index` are one. The stimulus' onset is the firs
 The columns: Tobii Pro Lab's user manual, "Data export", and its help pages on the export's format
 (connect.tobii.com); the spellings of several versions, with units in brackets or in the name ("[DACS
 px]", "(MCSnorm)"), as in exports that people published with their analyses. DACS is the display, from its
-upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Times are in milliseconds,
-in newer versions in microseconds; where the name does not tell, the durations do, which are always in
-milliseconds.
+upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Without it,
+"Presented Media position" and "width" tell where the stimulus lay on the display. Times are in
+milliseconds, in newer versions in microseconds; where the name does not tell, the durations do, which are
+always in milliseconds.
 """
 
 import numpy as np
@@ -30,6 +31,13 @@ _SPACES = {
     "screen": ("{}", "{} [DACS px]", "{} (DACSpx)", "{} (ADCSpx)"),
 }
 _POINTS = {"mean": "Gaze point {}", "left": "Gaze point left {}", "right": "Gaze point right {}"}
+_MEDIA = {
+    "media_left": "Presented Media position X",
+    "media_top": "Presented Media position Y",
+    "media_width": "Presented Media width",
+    "media_height": "Presented Media height",
+}
+_MEDIA_FORMS = ("{}", "{} (DACSpx)", "{} [DACS px]", "{} [px]")
 _EXPORT = "tick it in Pro Lab under Analyze > Data export"
 
 _DROPPED = {
@@ -109,7 +117,8 @@ def _read(head: Head, x: int, y: int) -> Columns:
             ),
             "height": head.find("Recording resolution height", "Recording resolution height [px]"),
             "width": head.find("Recording resolution width", "Recording resolution width [px]"),
-        },
+        }
+        | {name: head.find(*(form.format(told) for form in _MEDIA_FORMS)) for name, told in _MEDIA.items()},
     )
 
 
@@ -158,6 +167,7 @@ def _recording(
     if is_fixations and len(rows) and np.isin(shown, first[kept]).all():
         notes += ("rows of fixations alone: times count from each stimulus' first fixation, not its onset",)
     x, y = (mean_by(run, numbers[axis][rows], len(first))[kept] for axis in "xy")
+    space, x, y = _on_media(space, x, y, [numbers[name][taken] for name in _MEDIA])
     space, screen, x, y = _on_screen(space, x, y, numbers["height"], numbers["width"], taken)
     if space == "screen_fraction":
         notes += ("screens of several sizes: each fixation in fractions of its own",)
@@ -178,6 +188,20 @@ def _recording(
         dropped=dropped,
         notes=notes,
     )
+
+
+def _on_media(
+    space: str, x: np.ndarray, y: np.ndarray, media: list[np.ndarray]
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Space and coordinates; fractions of the stimulus where every row tells where it lay on the screen.
+
+    Args:
+      media: left and upper edge, width and height in pixels of the screen.
+    """
+    left, top, width, height = media
+    if space != "screen" or not (np.isfinite(left + top) & (width > 0) & (height > 0)).all() or not len(x):
+        return space, x, y
+    return "stimulus_fraction", (x - left) / width, (y - top) / height
 
 
 def _on_screen(

@@ -205,6 +205,20 @@ def test_bad_flags_end_in_one_line(command, lab, monkeypatch, flags, part):
     assert not (lab / "t.csv").exists()
 
 
+def test_a_whole_export_of_pupil_player(command, lab):
+    """The raw fixations beside the surface's are in the scene camera's image."""
+    folder = lab / "ann" / "exports" / "000"
+    (folder / "surfaces").mkdir(parents=True)
+    header, row = "fixation_id,start_timestamp,duration,norm_pos_x,norm_pos_y", "1,5.0,200,0.25,0.25"
+    (folder / "fixations.csv").write_text(f"{header}\n{row}\n")
+    assert "no column 'on_surf'; export it" in imported(command, lab, folder)[2]
+    (folder / "surfaces" / "fixations_on_surface_a.csv").write_text(f"{header},on_surf\n{row},True\n")
+    status, out, _ = imported(command, lab, folder)
+    assert status == 0 and "1 files of positions in the scene camera's image, left out" in out
+    (row,) = rows_of(lab / "t.csv")
+    assert [row[name] for name in ("stimulus", "observer", "x", "y")] == ["a.png", "ann", "20", "45"]
+
+
 def test_inputs_that_are_not_there(command, lab):
     assert "no such file" in imported(command, lab, lab / "none.tsv")[2]
     (lab / "empty").mkdir()

@@ -14,6 +14,11 @@ _LINES = 400
 _SEPARATORS = "\t;,|"
 
 
+class SceneCameraError(UnisalError):
+    """A file's positions are in a scene camera's image, on no stimulus. In an export such files lie beside
+    those that are read."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Head:
     """The beginning of a file.
@@ -43,17 +48,18 @@ class Head:
         """Whether all of these columns are there."""
         return all(self.find(name) is not None for name in names)
 
-    def need(self, *names: str, cure: str) -> int:
+    def need(self, *names: str, cure: str, error: type[UnisalError] = UnisalError) -> int:
         """The place of the first of these columns that the file has.
 
         Args:
           cure: what to do if none is there.
+          error: what is raised then.
         Raises:
           UnisalError: none is.
         """
         place = self.find(*names)
         if place is None:
-            raise UnisalError(f"{self.path}: no column {names[0]!r}; {cure}")
+            raise error(f"{self.path}: no column {names[0]!r}; {cure}")
         return place
 
 

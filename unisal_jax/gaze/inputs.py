@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder, walk_folders
-from unisal_jax.gaze.head import read_head
+from unisal_jax.gaze.head import SceneCameraError, read_head
 from unisal_jax.gaze.read import read, recognise
 from unisal_jax.gaze.recording import Recording
 from unisal_jax.gaze.settings import Settings
@@ -41,7 +41,18 @@ def read_files(paths: Iterable[Path], settings: Settings) -> tuple[list[Recordin
                 listed.add(str(file))
     if named_twice:
         notes.append(f"{named_twice} files are named twice; each is read once")
-    recordings = [read(file, **settings.read) for file in files.values()]
+    recordings, on_scene = [], list[SceneCameraError]()
+    for file in files.values():
+        try:
+            recordings.append(read(file, **settings.read))
+        except SceneCameraError as error:
+            if str(file) not in listed:
+                raise
+            on_scene.append(error)
+    if on_scene and not recordings:
+        raise on_scene[0]
+    if on_scene:
+        notes.append(f"{len(on_scene)} files of positions in the scene camera's image, left out")
     kept = [each for each in recordings if each.path not in listed or not _beside(each, recordings)]
     if len(kept) < len(recordings):
         notes.append(f"{len(recordings) - len(kept)} files of raw gaze beside files of fixations, left out")

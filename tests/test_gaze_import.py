@@ -302,6 +302,7 @@ def test_people_files_and_viewings(stimuli, tmp_path):
     again = recording(rows * 2, path="x/P1.tsv", trials=["first"] * 2 + ["second"] * 2, clock="recording")
     found = import_recordings([again], stimuli, Settings())
     assert found.fixations.viewing.tolist() == [1, 1, 2, 2]
+    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by people who had seen the")
     write_table(tmp_path / "t.csv", found)
     assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
         "stimulus,observer,x,y,start,duration,trial",

@@ -197,6 +197,14 @@ def _notes(found: Import) -> list[str]:
     notes = [
         note if number == len(found.files) else f"{note} ({number} files)" for note, number in each.items()
     ]
+    rows = found.fixations
+    views = np.stack([rows.stimulus, rows.observer, rows.viewing])[:, rows.viewing > 1]
+    again = np.unique(views, axis=1).shape[1]
+    if again:
+        notes.append(
+            f"{_number(again, 'viewing')} by people who had seen the stimulus before: prepared data do "
+            "not tell them apart, and the protocol scanpath takes all of a person's as one sequence"
+        )
     files = Counter(name for file in found.files for name in file.observers)
     several = [name for name, number in files.items() if number > 1]
     if several:

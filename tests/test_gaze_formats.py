@@ -130,6 +130,39 @@ def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
     _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 
 
+def test_tobii_glasses(tmp_path):
+    """Only what is mapped to a snapshot is on a stimulus."""
+    head = (
+        "Recording timestamp [ms]",
+        "Sensor",
+        "Participant name",
+        "Recording name",
+        "Recording media name",
+    )
+    head += ("Eye movement type", "Fixation point X [MCS px]", "Fixation point Y [MCS px]", "Gyro X [°/s]")
+    mapped = (
+        "Mapped eye movement type",
+        "Mapped eye movement type index",
+        "Mapped fixation X",
+        "Mapped fixation Y",
+    )
+    names = tuple(f"{name} [{snapshot}]" for snapshot in ("shelf.jpg", "door") for name in mapped)
+    none = ("",) * 4
+    told = [
+        (100, none, none), (120, ("Fixation", 1, 300, 40), none), (140, ("Fixation", 1, 300, 40), none),
+        (160, ("Saccade", 1, "", ""), none), (180, none, ("Fixation", 1, 7, 8)),
+    ]  # fmt: skip
+    rows = [(t, "Eye Tracker", "P1", "R1", "v.mp4", "Fixation", 900, 500, "", *a, *b) for t, a, b in told]
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", head + names, *rows)))
+    _check(found, format="tobii", space="stimulus", clock="recording", stimuli=["shelf.jpg", "door"])
+    _check(found, start=[20, 80], duration=[20, 0], x=[300, 7], y=[40, 8], observers=["P1"] * 2)
+    _check(found, screen=None, dropped={"saccades": 1})
+    with pytest.raises(
+        UnisalError, match=r"no column 'Mapped fixation X \[...\]', so .* scene camera's video"
+    ):
+        read(_write(tmp_path / "export.tsv", as_text("\t", head, *(row[:9] for row in rows))))
+
+
 def test_tobii_screens_of_several_sizes_give_fractions(tmp_path):
     other = [
         (*row[:2], "P2", "Rec2", 1000, 2000, *row[6:]) if row[6] == "b.png" else row for row in TOBII[1:]

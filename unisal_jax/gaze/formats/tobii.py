@@ -10,19 +10,28 @@ upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. W
 "Presented Media position" and "width" tell where the stimulus lay on the display. Times are in
 milliseconds, in newer versions in microseconds; where the name does not tell, the durations do, which are
 always in milliseconds.
+
+Glasses: gaze is in the scene camera's video, but for columns such as `Mapped fixation X [NAME]`, in pixels of
+a snapshot of that name.
 """
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.gaze.columns import Columns, above_zero, mean_by, read_columns, runs
-from unisal_jax.gaze.head import Head, column_key
+from unisal_jax.gaze.columns import Columns, Text, above_zero, mean_by, read_columns, runs
+from unisal_jax.gaze.head import Head, SceneCameraError, column_key
 from unisal_jax.gaze.recording import Recording
 
 LOOKED_FOR = "Tobii (Recording timestamp with Gaze point X or Fixation point X)"
 
 _TIMES = ("Recording timestamp", "Recording timestamp [ms]", "Recording timestamp [μs]", "RecordingTimestamp")
 _TYPES = ("Eye movement type", "GazeEventType")
+_INDICES = ("Eye movement type index", "FixationIndex")
 _STIMULI = ("Presented Stimulus name", "Presented Media name", "MediaName")
 _OBSERVERS = ("Participant name", "ParticipantName")
 _SPACES = {
@@ -38,6 +47,8 @@ _MEDIA = {
     "media_height": "Presented Media height",
 }
 _MEDIA_FORMS = ("{}", "{} (DACSpx)", "{} [DACS px]", "{} [px]")
+_MAPPED = re.compile(r"mapped fixation x \[(.+)\]", re.IGNORECASE)
+_GLASSES = ("gyro x", "accelerometer x")
 _EXPORT = "tick it in Pro Lab under Analyze > Data export"
 
 _DROPPED = {
@@ -55,7 +66,7 @@ def fits(head: Head) -> bool:
     """Whether the file has two of what such an export holds: `read` says what is missing."""
     told = [head.find(*names) is not None for names in (_TIMES, _TYPES, _STIMULI)]
     told.append(any(_pairs(head, point) for point in ("Fixation point {}", *_POINTS.values())))
-    return sum(told) >= 2
+    return sum(told) >= 2 or (told[0] and bool(_snapshots(head)))
 
 
 def read(head: Head, eye: str) -> Recording:
@@ -65,6 +76,9 @@ def read(head: Head, eye: str) -> Recording:
       eye: of gaze points; fixations are Tobii's own, of the eyes that its filter was told to take.
     """
     head.need(*_TIMES, cure=_EXPORT)
+    snapshots = _snapshots(head)
+    if snapshots:
+        return _joined([_on_snapshot(head, name) for name in snapshots])
     pairs = _pairs(head, "Fixation point {}")
     notes: tuple[str, ...] = ()
     is_fixations = bool(pairs) and head.find(*_TYPES) is not None
@@ -78,7 +92,57 @@ def read(head: Head, eye: str) -> Recording:
         space, x, y = pairs.pop(0)
         columns = _read(head, x, y)
         if not pairs or np.isfinite(columns.numbers["x"]).any():
+            _check_screen(head, columns)
             return _recording(head, space, columns, is_fixations, notes + columns.notes)
+
+
+def _snapshots(head: Head) -> list[str]:
+    """The snapshots of a glasses project that fixations are mapped to."""
+    return [match[1] for name in head.names if (match := _MAPPED.fullmatch(name.strip(' "')))]
+
+
+def _on_snapshot(head: Head, name: str) -> Recording:
+    """The fixations on one snapshot, in whole recordings of which it may be a part."""
+    x, y = (head.need(f"Mapped fixation {axis} [{name}]", cure=_EXPORT) for axis in "XY")
+    columns = _read(
+        head,
+        x,
+        y,
+        head.need(f"Mapped eye movement type [{name}]", cure=_EXPORT),
+        head.need(f"Mapped eye movement type index [{name}]", cure=_EXPORT),
+    )
+    everywhere = Text(np.ones(len(columns), np.int32), ["", name])
+    columns = dataclasses.replace(columns, texts=columns.texts | {"stimulus": everywhere})
+    found = _recording(head, "stimulus", columns, True, columns.notes)
+    ruled_out = {reason: count for reason, count in found.dropped.items() if reason != _DROPPED[""]}
+    return dataclasses.replace(found, clock="recording", dropped=ruled_out)
+
+
+def _joined(parts: Sequence[Recording]) -> Recording:
+    """The rows of several snapshots in one file."""
+    return dataclasses.replace(
+        parts[0],
+        stimuli=[name for part in parts for name in part.stimuli],
+        observers=[name for part in parts for name in part.observers],
+        trials=[name for part in parts for name in part.trials],
+        start=np.concatenate([part.start for part in parts]),
+        duration=np.concatenate([part.duration for part in parts]),
+        x=np.concatenate([part.x for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        dropped=dict(sum((Counter(part.dropped) for part in parts), Counter[str]())),
+    )
+
+
+def _check_screen(head: Head, columns: Columns) -> None:
+    """Refuses glasses' gaze that is mapped to no snapshot."""
+    is_glasses = columns.texts["media"].codes.any() or any(
+        column_key(name).startswith(_GLASSES) for name in head.names
+    )
+    if is_glasses and not columns.texts["stimulus"].codes.any():
+        raise SceneCameraError(
+            f"{head.path}: no column 'Mapped fixation X [...]', so its positions are in the scene camera's "
+            "video; map the gaze to snapshots in Pro Lab, and export it with the mapped fixations"
+        )
 
 
 def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
@@ -92,14 +156,16 @@ def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def _read(head: Head, x: int, y: int) -> Columns:
+def _read(head: Head, x: int, y: int, kind: int | None = None, index: int | None = None) -> Columns:
+    """The columns; the eye movement's type and number are at these places, or found by their names."""
     return read_columns(
         head,
         {
             "stimulus": head.find(*_STIMULI),
             "observer": head.find(*_OBSERVERS),
             "recording": head.find("Recording name", "RecordingName"),
-            "type": head.find(*_TYPES),
+            "type": head.find(*_TYPES) if kind is None else kind,
+            "media": head.find("Recording media name"),
             "sensor": head.find("Sensor"),
             "event": head.find("Event"),
         },
@@ -107,7 +173,7 @@ def _read(head: Head, x: int, y: int) -> Columns:
             "time": head.find(*_TIMES),
             "x": x,
             "y": y,
-            "index": head.find("Eye movement type index", "FixationIndex"),
+            "index": head.find(*_INDICES) if index is None else index,
             "duration": head.find(
                 "Gaze event duration",
                 "Gaze event duration [ms]",
@@ -133,9 +199,7 @@ def _recording(
     who = texts["observer"].codes[rows], texts["recording"].codes[rows]
     shown, viewing = runs(*who, texts["stimulus"].codes[rows])
     if is_fixations:
-        places = (
-            ("index",) if head.has("Eye movement type index") or head.has("FixationIndex") else ("x", "y")
-        )
+        places = ("index",) if np.isfinite(numbers["index"]).any() else ("x", "y")
         first, run = runs(*who, texts["type"].codes[rows], *(numbers[place][rows] for place in places))
         last = np.append(first[1:], len(rows)) - 1
         kept = np.flatnonzero(texts["type"].among("fixation")[rows[first]])

@@ -733,6 +733,7 @@ def test_two_eyes_make_one_list():
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
         ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
+        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns are called 'x'"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
             "image,subject,x,y\na.png,s,oben,links\n",

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from unisal_jax.errors import OutputError, UnisalError
-from unisal_jax.files import atomic_path, is_hidden, keep_inputs, list_folder, write_text
+from unisal_jax.files import atomic_path, check_no_device, is_hidden, keep_inputs, list_folder, write_text
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,20 @@ def test_what_stops_a_write_is_one_line_and_leaves_the_older_file(tmp_path):
         part.write_text("new")
         raise KeyError("mine")
     assert path.read_text() == "old\n" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for name in ("pipe", "link"):
+        with pytest.raises(UnisalError, match=f"{name}: cannot be written .a device or a pipe"):
+            write_text(tmp_path / name, "text")
+        assert not (tmp_path / name).is_file()
+    assert len(os.listdir(tmp_path)) == 2
+    # A link, perhaps to a file.
+    with pytest.raises(UnisalError, match=r"/dev/stdout: cannot be written \(a device"):
+        check_no_device("/dev/stdout")
 
 
 @pytest.mark.parametrize("name", ["", "a\0.txt", "\0/a.txt", "\ud800.txt"])

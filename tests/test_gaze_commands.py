@@ -71,6 +71,7 @@ def test_flags_and_readers_agree():
 
 def test_a_folder_of_exports(command, lab):
     (lab / "exports" / "notes.txt").write_text("calibrated twice\n")
+    (lab / "exports" / "P3.edf").write_text("SR_RESEARCH_COMBINED_FILE")
     sheet, report = lab / "s.png", lab / "r.json"
     status, out, err = imported(
         command,
@@ -92,7 +93,7 @@ def test_a_folder_of_exports(command, lab):
         *(("P1", "40.5", "0"), ("P2", "45.5", "0")),
     ]
     assert "2 observers, 2 stimuli, 4 viewings, 6 fixations: 1.5 a viewing (1 to 2)" in out
-    assert "not in the folder of stimuli: 'cross.png' (2 rows)" in out and "notes.txt" in out
+    assert "not in the folder of stimuli: 'cross.png' (2 rows)" in out and "P3.edf, notes.txt" in out
     content = json.loads(report.read_text())
     assert content["pixels_per_degree"]["median"] == 30 and content["stimuli_not_in_folder"] == {
         "cross.png": 2
@@ -122,12 +123,14 @@ def test_exports_are_prepared_directly(command, lab):
 def test_any_table(command, lab):
     """Decimal commas, names of its own, PsychoPy's coordinates; the last column is passed over."""
     text = "Bild;Wer;PosX;PosY;Zeit;Dauer;extra\na;7;-300,0;250,0;0;200,5;x\nb;7;0;0;100;150;y\n"
-    (lab / "psychopy.csv").write_text(text, encoding="utf-16")
+    (lab / "psychopy").mkdir()
+    (lab / "psychopy" / "P1.csv").write_text(text, encoding="utf-16")
+    (lab / "psychopy" / "P1.xlsx").write_bytes(b"PK\x03\x04")
     columns = "stimulus=Bild,observer=Wer,x=PosX,y=PosY,time=Zeit,duration=Dauer"
     status, _, err = imported(
         command,
         lab,
-        lab / "psychopy.csv",
+        lab / "psychopy",
         "--columns",
         columns,
         "--coordinates",
@@ -162,7 +165,7 @@ def test_mixed_and_half_recorded(command, lab):
         (TOBII.encode() + b"\n", ["bad.tsv"]),
         (b"stimulus,observer,x,y\nzebra,P1,3,4\n", ["none of the 1 stimuli", "'zebra'"]),
         (b"observer,x,y,time,duration\nP1,3,4,0,200\n", ["bad.tsv", "--stimulus NAME"]),
-        (b"stimulus,observer,x,y\na,P1,99999,4\n", ["bad.tsv", "no fixations on the stimuli"]),
+        (b"stimulus,observer,x,y\na,P1,99999,4\n", ["bad.tsv", "no fixations on", "(1 beside the stimulus)"]),
     ],
 )
 def test_bad_files_end_in_one_line(command, lab, content, parts):
@@ -202,9 +205,25 @@ def test_bad_flags_end_in_one_line(command, lab, monkeypatch, flags, part):
     assert not (lab / "t.csv").exists()
 
 
+def test_a_whole_export_of_pupil_player(command, lab):
+    """The raw fixations beside the surface's are in the scene camera's image."""
+    folder = lab / "ann" / "exports" / "000"
+    (folder / "surfaces").mkdir(parents=True)
+    header, row = "fixation_id,start_timestamp,duration,norm_pos_x,norm_pos_y", "1,5.0,200,0.25,0.25"
+    (folder / "fixations.csv").write_text(f"{header}\n{row}\n")
+    assert "no column 'on_surf'; export it" in imported(command, lab, folder)[2]
+    (folder / "surfaces" / "fixations_on_surface_a.csv").write_text(f"{header},on_surf\n{row},True\n")
+    status, out, _ = imported(command, lab, folder)
+    assert status == 0 and "1 files of positions in the scene camera's image, left out" in out
+    (row,) = rows_of(lab / "t.csv")
+    assert [row[name] for name in ("stimulus", "observer", "x", "y")] == ["a.png", "ann", "20", "45"]
+
+
 def test_inputs_that_are_not_there(command, lab):
     assert "no such file" in imported(command, lab, lab / "none.tsv")[2]
     (lab / "empty").mkdir()
     assert "no file of a known tracker" in imported(command, lab, lab / "empty")[2]
+    (lab / "empty" / "P1.xlsx").write_bytes(b"PK\x03\x04")
+    assert "tracker; of " in (err := imported(command, lab, lab / "empty")[2]) and "P1.xlsx: a zip" in err
     prepare = ("prepare", "own", "--raw", lab / "stimuli", "--data-dir", lab / "data", "--screen", "800x600")
     assert "go together with --table" in command(*prepare)[2]

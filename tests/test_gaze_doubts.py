@@ -52,6 +52,8 @@ def test_nothing_looks_wrong(scenes):
     [
         (lambda x, y: (x, 720 - y), {}, "y may be turned round"),
         (lambda x, y: (960 - x, y), {}, "x may be turned round"),
+        (lambda x, y: (y, x), {}, "x and y may be in each other's place"),
+        (lambda x, y: (y / 10, x / 10), {"space": "stimulus", "screen": None}, "x and y may be in each"),
         (lambda x, y: (x / 3, y / 3), {}, "upper left quarter"),
         (lambda x, y: (x, y), {"screen": (1440, 1920)}, "from its upper left corner"),
         (lambda x, y: (x + 500, y), {}, "fixations off the screen"),
@@ -60,6 +62,13 @@ def test_nothing_looks_wrong(scenes):
 )
 def test_points_that_look_wrong(scenes, where, facts, told):
     assert [line for line in doubts(looks(where, **facts), scenes) if told in line]
+
+
+def test_times_that_run_backwards(scenes):
+    rows = [("0", "P1", 300 * (3 - i), 250, 500, 100) for i in range(4)]
+    twice = [("1", "P1", 300 * (i % 2), 250, 500, 100) for i in range(4)]
+    told = doubts(recording(rows + twice, screen=(720, 960)), scenes)
+    assert [line for line in told if "the time of 4 rows is before that of the row before" in line]
 
 
 def test_people_that_look_wrong(scenes):

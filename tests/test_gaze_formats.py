@@ -116,6 +116,53 @@ def test_tobii_stimulus_coordinates_come_first(tmp_path):
     _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 
 
+def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
+    """In the middle of 1920x1080, a.png as 1440x1080 and b.png as 800x600."""
+    told = {"a.png": (240, 0, 1440, 1080), "b.png": (560, 240, 800, 600), "": ("",) * 4}
+    names = [f"Presented Media {name}" for name in ("position X", "position Y", "width", "height")]
+    names = [f"{name} (DACSpx)" for name in names[:2]] + names[2:]
+    rows = [(*TOBII[0], *names), *((*row, *told[row[6]]) for row in TOBII[1:])]
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", *rows)))
+    _check(found, space="stimulus_fraction", stimuli=["a.png", "b.png"])
+    _check(found, x=[161.5 / 1440, -460 / 800], y=[301.25 / 1080, -150 / 600])
+    # Where it is not told of all, nothing of it is taken.
+    rows[-2:] = [(*row[:-4], *told[""]) for row in rows[-2:]]
+    _check(read(_write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
+
+
+def test_tobii_glasses(tmp_path):
+    """Only what is mapped to a snapshot is on a stimulus."""
+    head = (
+        "Recording timestamp [ms]",
+        "Sensor",
+        "Participant name",
+        "Recording name",
+        "Recording media name",
+    )
+    head += ("Eye movement type", "Fixation point X [MCS px]", "Fixation point Y [MCS px]", "Gyro X [°/s]")
+    mapped = (
+        "Mapped eye movement type",
+        "Mapped eye movement type index",
+        "Mapped fixation X",
+        "Mapped fixation Y",
+    )
+    names = tuple(f"{name} [{snapshot}]" for snapshot in ("shelf.jpg", "door") for name in mapped)
+    none = ("",) * 4
+    told = [
+        (100, none, none), (120, ("Fixation", 1, 300, 40), none), (140, ("Fixation", 1, 300, 40), none),
+        (160, ("Saccade", 1, "", ""), none), (180, none, ("Fixation", 1, 7, 8)),
+    ]  # fmt: skip
+    rows = [(t, "Eye Tracker", "P1", "R1", "v.mp4", "Fixation", 900, 500, "", *a, *b) for t, a, b in told]
+    found = read(_write(tmp_path / "export.tsv", as_text("\t", head + names, *rows)))
+    _check(found, format="tobii", space="stimulus", clock="recording", stimuli=["shelf.jpg", "door"])
+    _check(found, start=[20, 80], duration=[20, 0], x=[300, 7], y=[40, 8], observers=["P1"] * 2)
+    _check(found, screen=None, dropped={"saccades": 1})
+    with pytest.raises(
+        UnisalError, match=r"no column 'Mapped fixation X \[...\]', so .* scene camera's video"
+    ):
+        read(_write(tmp_path / "export.tsv", as_text("\t", head, *(row[:9] for row in rows))))
+
+
 def test_tobii_screens_of_several_sizes_give_fractions(tmp_path):
     other = [
         (*row[:2], "P2", "Rec2", 1000, 2000, *row[6:]) if row[6] == "b.png" else row for row in TOBII[1:]
@@ -288,6 +335,13 @@ def test_eyelink_asc(tmp_path):
     assert found.notes == ("1 trial without SYNCTIME: times count from the recording's start",)
     with pytest.raises(UnisalError, match="the left eye was not recorded; leave out --eye left"):
         read(path, eye="left")
+
+
+def test_eyelink_asc_screens_that_contradict_each_other(tmp_path):
+    found = read(
+        _write(tmp_path / "x.asc", ASC.replace("MSG\t2001", "MSG\t2000 GAZE_COORDS 0 0 799 599\nMSG\t2001"))
+    )
+    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is taken" in found.notes[0]
 
 
 def test_eyelink_asc_half_recorded(tmp_path):
@@ -633,6 +687,8 @@ def test_tables_with_names_of_their_own(tmp_path):
         read(path, columns=names | {"trial": "Zeile"})
     with pytest.raises(UnisalError, match="--columns: no name 'screen'; there are stimulus, observer"):
         read(path, columns=names | {"screen": "ok"})
+    with pytest.raises(UnisalError, match="--columns gives one column two names"):
+        read(path, columns=names | {"y": "X-Wert"})
 
 
 def test_tables_of_samples(tmp_path):
@@ -640,6 +696,8 @@ def test_tables_of_samples(tmp_path):
     found = read(_write(tmp_path / "t.csv", as_text(",", *rows)))
     _check(found, kind="samples", start=[10.0 * n for n in range(9)])
     assert "raw gaze" in found.notes[0]
+    # The last one first.
+    assert read(_write(tmp_path / "t.csv", as_text(",", rows[0], *rows[:0:-1]))).kind == "samples"
 
 
 def test_two_eyes_make_one_list():
@@ -675,6 +733,7 @@ def test_two_eyes_make_one_list():
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
         ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
+        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns are called 'x'"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
             "image,subject,x,y\na.png,s,oben,links\n",

@@ -254,7 +254,7 @@ def test_a_film(stimuli):
 def test_frames_that_the_file_tells(stimuli):
     """Times do not matter then; the film has frames 1 to 8."""
     rows = [("clip", "P1", 9e6, np.nan, 960, 540)] * 4 + [("a", "P1", 0, 100, 960, 540)]
-    told = recording(rows, kind="samples", frames=np.array([0.0, 1.0, 8.0, np.nan, 5.0]))
+    told = recording(rows, kind="samples", frames=np.array([1.5, 1.0, 8.0, np.nan, 5.0]))
     found = import_recordings([told], stimuli, Settings(first_frame=1))
     assert found.fixations.frame.tolist() == [0, 0, 7] and found.dropped[imports.NO_FRAME] == 2
 
@@ -302,6 +302,7 @@ def test_people_files_and_viewings(stimuli, tmp_path):
     again = recording(rows * 2, path="x/P1.tsv", trials=["first"] * 2 + ["second"] * 2, clock="recording")
     found = import_recordings([again], stimuli, Settings())
     assert found.fixations.viewing.tolist() == [1, 1, 2, 2]
+    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by people who had seen the")
     write_table(tmp_path / "t.csv", found)
     assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
         "stimulus,observer,x,y,start,duration,trial",

@@ -194,6 +194,12 @@ SPOILS = {
 }
 
 
+def test_whole_weights_are_no_pack(tmp_path):
+    (tmp_path / "whole.safetensors").write_bytes(bytes(packs.MAX_PACK_BYTES + 1))
+    with pytest.raises(UnisalError, match="not a domain pack, as it is larger than 1 MiB; of whole weights"):
+        load_pack(tmp_path / "whole.safetensors")
+
+
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_a_bad_pack_is_refused(pack_file, tmp_path, cache, spoil):
     change, message = SPOILS[spoil]

@@ -306,6 +306,10 @@ def test_scores_of_maps():
         ("stimulus,path,x,y\n", "no fixations in it"),
         ("stimulus,path,x,y\np,1,2,b\n", "line 2: could not convert"),
         ("stimulus,path,x,y\nq,1,2,3\n", "no path over p"),
+        (
+            "stimulus,path,x,y\np,1,80,60\np,1,81,3\n",
+            "p: a fixation at 81, 3 is outside of the image of 80x60",
+        ),
         ("stimulus,path,index,x,y\np,1,2,2,3\np,1,1,2,3\n", "line 3: index '1' does not follow"),
         ("stimulus,path,index,x,y\np,1,a,2,3\n", "line 2: index 'a'"),
         ("stimulus,path,x,y\n" + "p,1,2,3\n" * 1001, "a sequence of 1,001 fixations"),

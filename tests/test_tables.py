@@ -86,6 +86,8 @@ def test_short_lines_and_other_columns(tmp_path):
         (PLAIN.encode("utf-16")[:-1], "not a text in UTF-8"),
         (gzip.compress(PLAIN.encode(), mtime=0)[:-9], r"cannot be read \(Compressed file ended"),
         (gzip.compress(PLAIN.encode(), mtime=0)[:10] + b"x" * 20, r"cannot be read \("),
+        (b"PK\x03\x04" + bytes(40), "an Excel workbook; unpack it, or save the sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(40), "an Excel workbook .* save the sheet as CSV"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a text in UTF-8"),
     ],
 )

@@ -180,11 +180,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     When the block raises, the temporary file is removed and an older file at `path` is left as it was.
 
     Raises:
-        UnisalError: the block or the renaming met an OSError (`write_errors`).
+        UnisalError: there is a device or a pipe at `path`, or the block or the renaming met an OSError
+            (`write_errors`).
     """
     path = Path(path)
     if not path.name or not _is_name(path):
         raise UnisalError(f"{path}: cannot be written (not the name of a file)")
+    check_no_device(path)
     temporary = temporary_path(path)
     try:
         with write_errors(path):
@@ -196,6 +198,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def check_no_device(path: str | Path) -> None:
+    """Raises UnisalError for an output in whose place a device or a pipe is, such as /dev/null.
+
+    An output is renamed to its name, which would take the device away from everybody.
+    """
+    # /dev/stdout is a link, to a file where the output is redirected.
+    is_device = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+    if is_device or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd"):
+        raise UnisalError(f"{path}: cannot be written (a device or a pipe); name a file")
 
 
 def _is_name(path: Path) -> bool:

@@ -31,6 +31,13 @@ _BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t ])"") +(?=[,;\t\r\n]|$)')
 # A first line of spreadsheets, which names the separator.
 _SEPARATOR_LINE = re.compile(rf'"?sep=([{SEPARATORS}])"?\s*', re.IGNORECASE)
 
+_BINARY = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook or another Office document; save the sheet as CSV in UTF-8",
+    b"SR_RESEARCH": "an EyeLink EDF file; convert it with SR Research's edf2asc (EDF Converter)",
+}
+"""What files begin with that people give in the place of a text, and what to do."""
+
 _GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -157,7 +164,11 @@ def _parse(
 
 def _open_text(path: str | Path, file: io.BufferedReader, errors: str) -> io.TextIOWrapper:
     """The text in a file that is open; reading it ends with an error before it grows too large."""
-    packed = file.peek(len(_GZIP)).startswith(_GZIP)
+    begins = file.peek(max(map(len, _BINARY)))
+    for signature, cure in _BINARY.items():
+        if begins.startswith(signature):
+            raise UnisalError(f"{path}: {cure}")
+    packed = begins.startswith(_GZIP)
     data = io.BufferedReader(_Bounded(path, file, packed))
     utf16 = data.peek(len(_UTF16[0])).startswith(_UTF16)
     return io.TextIOWrapper(data, "utf-16" if utf16 else "utf-8-sig", errors, newline="")

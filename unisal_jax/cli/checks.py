@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import new_folders
+from unisal_jax.files import check_no_device, new_folders
 from unisal_jax.media.addresses import allowed, is_network
 
 
@@ -57,6 +57,7 @@ def check_file_to_write(path: Path) -> None:
         raise UnisalError(
             f"{path}: cannot be written ({'is a folder' if path.is_dir() else f'no folder {path.parent}'})"
         )
+    check_no_device(path)
     check_folder_to_write(path.parent)
 
 
@@ -65,6 +66,7 @@ def check_file_to_write_anywhere(path: Path) -> None:
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
         raise UnisalError(f"{path}: cannot be written ({place} is not a folder)")
+    check_no_device(path)
     check_folder_to_write(path.parent)
 
 

@@ -69,17 +69,25 @@ class TablePaths:
         self._gaze = read_table(path, keep=in_order, observer="path").gaze
         self._names = {Path(name).stem: name for name in self._gaze}
 
-    def of(self, group: Group) -> list[np.ndarray]:
-        """The paths over an image.
+    def of(self, group: Group, size: Size) -> list[np.ndarray]:
+        """The paths over an image of this size.
 
         Raises:
-          UnisalError: there are none.
+          UnisalError: there are none, or one leaves the image.
         """
         name = group.id if group.id in self._gaze else self._names.get(group.id)
         if name is None:
             raise UnisalError(f"{self._path}: no path over {group.id}")
         gaze = self._gaze[name]
-        return _by_person(f"{self._path}: {name}", np.array(gaze.xy).reshape(-1, 2), gaze.observers)
+        xy = np.array(gaze.xy).reshape(-1, 2)
+        outside = ((xy < 0) | (xy > size[::-1])).any(1)
+        if outside.any():
+            x, y = xy[outside][0]
+            raise UnisalError(
+                f"{self._path}: {name}: a fixation at {x:g}, {y:g} is outside of the image of "
+                f"{size[1]}x{size[0]} pixels"
+            )
+        return _by_person(f"{self._path}: {name}", xy, gaze.observers)
 
     def notes(self, data: ScoringData) -> list[str]:
         """A line on stimuli that are not in the data."""
@@ -165,7 +173,7 @@ def _of_image(
     found: dict[str, dict[str, float]] = {}
     bits: Callable[[np.ndarray, Parameters], float] | None = None
     if isinstance(prediction, TablePaths):
-        found["prediction"] = _scores(prediction.of(group), people, size)
+        found["prediction"] = _scores(prediction.of(group, size), people, size)
     else:
         read = next(iter(prediction.maps(group)))
         if isinstance(read, UnisalError):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from unisal_jax.domains import Size
 from unisal_jax.gaze import geometry
 from unisal_jax.gaze.imports import Import
 from unisal_jax.gaze.rows import groups
@@ -23,6 +24,7 @@ _SURE = 4.0
 _TAKEN = 0.9
 # Pixels of the longer side of a map of contrast.
 _SIDE = 96
+_SWAPPED = "swapped"
 
 
 def contrast_doubts(found: Import, settings: Settings) -> list[str]:
@@ -44,6 +46,7 @@ def contrast_doubts(found: Import, settings: Settings) -> list[str]:
         x, y = once.x[rows], once.y[rows]
         height, width = stimulus.size
         others = {"y": (x, height - y), "x": (width - x, y)}
+        others |= dict(_swapped(found, settings, stimulus.size, x, y))
         others |= dict(_shown_otherwise(found, settings, stimulus.size, x, y))
         for name, (other_x, other_y) in others.items():
             both = geometry.inside(other_x, other_y, stimulus.size)
@@ -71,6 +74,11 @@ def _lines(sure: dict[str, float], gains: dict[str, list[float]]) -> Iterator[st
             f"were the stimuli shown otherwise? With --shown {best} the fixations would lie on places of "
             f"more contrast, on {better}"
         )
+    elif best == _SWAPPED:
+        yield (
+            f"x and y may be in each other's place: swapped, the fixations would lie on places of more "
+            f"contrast, on {better}; see --columns"
+        )
     else:
         yield (
             f"{best} may be turned round ({'upside down' if best == 'y' else 'left and right'}): the other "
@@ -78,12 +86,32 @@ def _lines(sure: dict[str, float], gains: dict[str, list[float]]) -> Iterator[st
         )
 
 
+def _one_screen(found: Import) -> Size | None:
+    """The screen of all files, where all points are on it."""
+    (screen, *others) = {file.screen for file in found.files}
+    return None if others or not all(file.space.startswith("screen") for file in found.files) else screen
+
+
+def _swapped(
+    found: Import, settings: Settings, size: Size, x: np.ndarray, y: np.ndarray
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """The points with x and y swapped, in pixels of the stimulus or of the one screen."""
+    spaces, screen = {file.space for file in found.files}, _one_screen(found)
+    if spaces == {"stimulus"}:
+        yield _SWAPPED, (y, x)
+    elif spaces == {"screen"} and screen is not None:
+        box = geometry.place(settings.shown, screen, size)
+        if box is not None:
+            across, down = geometry.from_stimulus(x, y, box, size)
+            yield _SWAPPED, geometry.to_stimulus(down, across, "screen", box, size)
+
+
 def _shown_otherwise(
-    found: Import, settings: Settings, size: tuple[int, int], x: np.ndarray, y: np.ndarray
+    found: Import, settings: Settings, size: Size, x: np.ndarray, y: np.ndarray
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """The points on a stimulus that was shown in another way, where all files are of one screen."""
-    (screen, *others) = {file.screen for file in found.files}
-    if others or screen is None or not all(file.space.startswith("screen") for file in found.files):
+    screen = _one_screen(found)
+    if screen is None:
         return
     box = geometry.place(settings.shown, screen, size)
     for shown in SHOWN:

@@ -39,6 +39,7 @@ def find_doubts(found: Import, settings: Settings) -> list[str]:
         *_smaller_screen(found),
         *_dropped(found, len(once)),
         *_durations(once.duration),
+        *_backwards(found),
         *contrast_doubts(found, settings),
         *_people(found, across, down),
         *_twins(found),
@@ -108,6 +109,16 @@ def _dropped(found: Import, kept: int) -> Iterator[str]:
         yield f"the eye was lost in {lost / samples:.0%} of the samples"
     if found.dropped.get(TWICE):
         yield f"{found.dropped[TWICE]:,} fixations are in two files; they count once"
+
+
+def _backwards(found: Import) -> Iterator[str]:
+    for file in found.files:
+        if file.backwards:
+            yield (
+                f"{file.recording.path}: the time of {file.backwards:,} rows is before that of the row "
+                "before, of the same viewing; they are sorted by time: was a stimulus shown more than once, "
+                "without a trial that tells the viewings apart?"
+            )
 
 
 def _durations(duration: np.ndarray) -> Iterator[str]:

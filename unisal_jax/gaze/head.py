@@ -13,11 +13,10 @@ _LINES = 400
 
 _SEPARATORS = "\t;,|"
 
-_BINARY = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
-    b"SR_RESEARCH": "an EyeLink EDF file; convert it with SR Research's edf2asc (EDF Converter)",
-}
-"""What files begin with that people give instead of the text that is read, and what to do."""
+
+class SceneCameraError(UnisalError):
+    """A file's positions are in a scene camera's image, on no stimulus. In an export such files lie beside
+    those that are read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +48,18 @@ class Head:
         """Whether all of these columns are there."""
         return all(self.find(name) is not None for name in names)
 
-    def need(self, *names: str, cure: str) -> int:
+    def need(self, *names: str, cure: str, error: type[UnisalError] = UnisalError) -> int:
         """The place of the first of these columns that the file has.
 
         Args:
           cure: what to do if none is there.
+          error: what is raised then.
         Raises:
           UnisalError: none is.
         """
         place = self.find(*names)
         if place is None:
-            raise UnisalError(f"{self.path}: no column {names[0]!r}; {cure}")
+            raise error(f"{self.path}: no column {names[0]!r}; {cure}")
         return place
 
 
@@ -86,7 +86,6 @@ def read_head(path: str | Path) -> Head:
       UnisalError: no such file, empty, or not a text.
     """
     path = Path(path)
-    _refuse_binary(path)
     lines = []
     with open_lines(path, "surrogateescape") as text:
         for line in text:
@@ -108,17 +107,6 @@ def read_head(path: str | Path) -> Head:
     quoted = separator != "\t" or first.startswith('"')
     names = split_line(first, separator, quoted)
     return Head(path, tuple(lines), tuple(names), separator, quoted, header)
-
-
-def _refuse_binary(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            begins = file.read(16)
-    except OSError as error:
-        raise UnisalError(f"{path}: cannot be read ({error.strerror})") from error
-    for signature, cure in _BINARY.items():
-        if begins.startswith(signature):
-            raise UnisalError(f"{path}: {cure}")
 
 
 def split_line(line: str, separator: str, quoted: bool) -> list[str]:

@@ -21,7 +21,7 @@ from unisal_jax.limits import MAX_TABLE_ROWS
 
 # Why a fixation is not in the table.
 LOST, FIRST = "the tracker lost the eye", "the first of its viewing (--drop-first)"
-OFF_SCREEN, OFF_STIMULUS = "off the screen", "on the screen beside the stimulus"
+OFF_SCREEN, OFF_STIMULUS = "off the screen", "beside the stimulus"
 NO_TIME, NO_FRAME = "without a time, on a film", "on a frame that the film does not have"
 BEFORE, AFTER = "before the stimulus was shown", "after the film's last frame"
 TWICE, SHORT = "in two files", "shorter than the least duration (--ivt minimum)"
@@ -46,6 +46,7 @@ class FileFacts:
       named_by_file: they have no name in it, and are called as the file is.
       samples: of raw gaze, on stimuli that are there; 0 of a file with fixations.
       lost: of these, without the eye.
+      backwards: rows whose time is before that of the row before, in the same viewing.
       pixels_per_degree: of each stimulus' pixels, by its number; none where the screen's is not known.
     """
 
@@ -56,6 +57,7 @@ class FileFacts:
     named_by_file: bool
     samples: int
     lost: int
+    backwards: int
     pixels_per_degree: dict[int, float]
 
 
@@ -129,7 +131,7 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
     together, dropped[TWICE] = without_copies(parts)
     together = in_order(together)
     if not len(together):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common() if count)
         raise UnisalError(
             f"{recordings[0].path}: no fixations on the stimuli of {root} ({reasons or 'it has none'})"
         )
@@ -198,6 +200,8 @@ def _import_one(
     trial = _numbers(recording.trials)
     viewing = _viewings(stimulus, observer, trial)
     rows = np.flatnonzero(stimulus >= 0)
+    rows = rows[np.argsort(viewing[rows], kind="stable")]
+    backwards = int(((np.diff(recording.start[rows]) < 0) & (np.diff(viewing[rows]) == 0)).sum())
     rows = rows[np.lexsort((recording.start[rows], viewing[rows]))]
     space = settings.coordinates or recording.space
     screen = settings.screen or recording.screen
@@ -244,6 +248,7 @@ def _import_one(
         not any(recording.observers),
         len(rows) if samples else 0,
         lost if samples else 0,
+        backwards,
         {number: float(np.sqrt(across * down)) for number, (across, down) in degrees.items()},
     )
     return found, facts, beside
@@ -274,7 +279,8 @@ def _boxes(
     on_screen = space.startswith("screen")
     if (on_screen and None in boxes.values()) or (on_screen and space != "screen" and screen is None):
         raise UnisalError(
-            f"{path}: does not tell the screen's size in pixels; give --screen WxH, such as 1920x1080"
+            f"{path}: does not tell the screen's size in pixels, or tells several; give --screen WxH, such "
+            "as 1920x1080"
         )
     return boxes
 
@@ -381,7 +387,7 @@ def _on_frames(
             edges = place.edges(number)
             if frames is not None:
                 told = frames[mine.fixation] - place.settings.first_frame
-                known = (told >= 0) & (told < len(edges) - 1)
+                known = (told >= 0) & (told < len(edges) - 1) & (told == np.floor(told))
                 dropped[NO_FRAME] += int((~known).sum())
                 mine = mine.take(known)
                 parts.append(dataclasses.replace(mine, frame=told[known].astype(np.int64)))

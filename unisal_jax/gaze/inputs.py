@@ -6,12 +6,13 @@ from pathlib import Path
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import list_folder, walk_folders
+from unisal_jax.gaze.head import SceneCameraError, read_head
 from unisal_jax.gaze.read import read, recognise
 from unisal_jax.gaze.recording import Recording
 from unisal_jax.gaze.settings import Settings
 
-# What trackers export; other files in a folder are passed over.
-_ENDINGS = (".asc", ".csv", ".gz", ".tsv", ".txt")
+# What trackers export, and what a person may take for it, which is told; other files are passed over.
+_ENDINGS = (".asc", ".csv", ".gz", ".tsv", ".txt", ".edf", ".xls", ".xlsx", ".zip")
 _SHOWN = 3
 
 
@@ -40,7 +41,18 @@ def read_files(paths: Iterable[Path], settings: Settings) -> tuple[list[Recordin
                 listed.add(str(file))
     if named_twice:
         notes.append(f"{named_twice} files are named twice; each is read once")
-    recordings = [read(file, **settings.read) for file in files.values()]
+    recordings, on_scene = [], list[SceneCameraError]()
+    for file in files.values():
+        try:
+            recordings.append(read(file, **settings.read))
+        except SceneCameraError as error:
+            if str(file) not in listed:
+                raise
+            on_scene.append(error)
+    if on_scene and not recordings:
+        raise on_scene[0]
+    if on_scene:
+        notes.append(f"{len(on_scene)} files of positions in the scene camera's image, left out")
     kept = [each for each in recordings if each.path not in listed or not _beside(each, recordings)]
     if len(kept) < len(recordings):
         notes.append(f"{len(recordings) - len(kept)} files of raw gaze beside files of fixations, left out")
@@ -56,21 +68,28 @@ def _beside(recording: Recording, others: Iterable[Recording]) -> bool:
 
 
 def _in_folder(folder: Path, settings: Settings) -> tuple[list[Path], list[str]]:
-    """The files of trackers, and the names of the others with such endings."""
+    """The files of trackers, and the names of the others with such endings.
+
+    Raises:
+      UnisalError: there are none of trackers.
+    """
     candidates = [
         file
         for each in walk_folders([folder])
         for file in list_folder(each)
         if file.is_file() and file.name.lower().endswith(_ENDINGS)
     ]
-    taken, others = [], []
+    taken, others, first = [], [], None
     for file in candidates:
         try:
-            if settings.read.get("format") is None:
-                recognise(file)
+            # A format or columns that are given are of all files.
+            (read_head if settings.read.get("format") or settings.read.get("columns") else recognise)(file)
             taken.append(file)
-        except UnisalError:
+        except UnisalError as error:
+            first = first or error
             others.append(os.path.relpath(file, folder))
     if not taken:
-        raise UnisalError(f"{folder}: holds no file of a known tracker; see --format")
+        raise UnisalError(
+            f"{folder}: holds no file of a known tracker; {f'of {first}' if first else 'see --format'}"
+        ) from first
     return taken, others

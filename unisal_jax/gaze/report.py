@@ -168,6 +168,8 @@ def _defaults(found: Import, settings: Settings) -> list[str]:
     told = []
     if settings.shown == chosen.shown and any(file.space.startswith("screen") for file in files):
         told.append(f"stimuli shown {_SHOWN_WORDS['fit']} (--shown fit)")
+    if settings.coordinates is None and any(file.recording.format == "table" for file in files):
+        told.append("x and y of a table are pixels of the stimulus (--coordinates stimulus)")
     by_first = any((settings.clock or file.recording.clock) != "stimulus" for file in files)
     if by_first and settings.onset == chosen.onset:
         told.append("a stimulus appeared with the first row of its viewing (--onset 0)")
@@ -195,6 +197,14 @@ def _notes(found: Import) -> list[str]:
     notes = [
         note if number == len(found.files) else f"{note} ({number} files)" for note, number in each.items()
     ]
+    rows = found.fixations
+    views = np.stack([rows.stimulus, rows.observer, rows.viewing])[:, rows.viewing > 1]
+    again = np.unique(views, axis=1).shape[1]
+    if again:
+        notes.append(
+            f"{_number(again, 'viewing')} by people who had seen the stimulus before: prepared data do "
+            "not tell them apart, and the protocol scanpath takes all of a person's as one sequence"
+        )
     files = Counter(name for file in found.files for name in file.observers)
     several = [name for name, number in files.items() if number > 1]
     if several:

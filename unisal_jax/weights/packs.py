@@ -180,6 +180,11 @@ def load_pack(path: str | Path) -> Pack:
     path = Path(path)
     if not path.is_file():
         raise UnisalError(f"{path}: {'not a file' if path.exists() else 'no such domain pack'}")
+    if path.stat().st_size > MAX_PACK_BYTES:
+        raise UnisalError(
+            f"{path}: not a domain pack, as it is larger than {MAX_PACK_BYTES >> 20} MiB; of whole weights "
+            "`unisal weights pack` makes one"
+        )
     metadata, tensors = open_safetensors(path, MAX_PACK_BYTES)
     if metadata.get("format") != PACK_FORMAT:
         raise UnisalError(f"{path}: not a domain pack (metadata format is not {PACK_FORMAT})")

@@ -71,7 +71,7 @@ class Lines:
       events: trial, 1.0 for the right eye, start, duration, x and y of each fixation, one after the other.
       samples: trial, time, x and y of the left eye and x and y of the right eye of each sample, likewise,
         of a file without fixations.
-      screen: (height, width), as last told.
+      screens: (height, width) of each screen that is told.
       observer: the recording's name.
       counts: "saccades" and "blinks", the tracker's events that are not fixations.
       cut: lines that are cut off.
@@ -83,7 +83,7 @@ class Lines:
         self.trials, self.has_trials, self.number = [Trial()], False, Numbers()
         self.events, self.samples, self._texts = array("d"), array("d"), list[str]()
         self.eyes: tuple[bool, bool] = (True, False)
-        self.screen: tuple[int, int] | None = None
+        self.screens: set[tuple[int, int]] = set()
         self.observer, self.is_open = "", False
         self.counts, self.cut = {"saccades": 0, "blinks": 0}, 0
 
@@ -174,7 +174,7 @@ class Lines:
         elif screen:
             left, top, right, bottom = self.number.read(screen.groups())
             if right > left and bottom > top:
-                self.screen = (_size(bottom - top), _size(right - left))
+                self.screens.add((_size(bottom - top), _size(right - left)))
         else:
             self._about_stimulus(self.trials[-1], time, text)
 

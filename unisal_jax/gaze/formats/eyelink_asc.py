@@ -44,6 +44,9 @@ def read(head: Head, eye: str) -> Recording:
         notes.append(f"{counted(file.cut, 'line')} cut off, left out")
     if file.is_open:
         notes.append("ends in the middle of a recording (no END): its last fixation may be missing")
+    if len(file.screens) > 1:
+        sizes = ", ".join(f"{width}x{height}" for height, width in sorted(file.screens))
+        notes.append(f"its lines tell screens of several sizes, {sizes}; none is taken")
     if file.events:
         trial, is_right, start, duration, x, y = np.asarray(file.events).reshape(-1, 6).T
         eyes = choose(head.path, eye, {"right" if right else "left" for right in set(is_right)})
@@ -99,7 +102,7 @@ def _recording(
         format="eyelink_asc",
         kind="fixations" if file.events else "samples",
         space="screen",
-        screen=file.screen,
+        screen=next(iter(file.screens)) if len(file.screens) == 1 else None,
         stimuli=[stimuli[row] for row in keep.tolist()],
         observers=[file.observer] * len(keep),
         trials=[str(number) for number in trial[keep].tolist()],

@@ -11,7 +11,7 @@ milliseconds.
 import numpy as np
 
 from unisal_jax.gaze.columns import above_zero, read_columns
-from unisal_jax.gaze.head import Head, read_head
+from unisal_jax.gaze.head import Head, SceneCameraError, read_head
 from unisal_jax.gaze.recording import Recording
 
 LOOKED_FOR = "Neon (fixation x [px], start timestamp [ns]; gaze position in reference image x [px])"
@@ -53,7 +53,7 @@ def read(head: Head, eye: str) -> Recording:
     """Reads fixations or samples; Neon gives one gaze for both eyes."""
     del eye
     event = "fixation" if head.has(_TIMES["fixation"]) else "gaze"
-    flag = head.need(*(name.format(event) for name in _FLAGS), cure=_ENRICH)
+    flag = head.need(*(name.format(event) for name in _FLAGS), cure=_ENRICH, error=SceneCameraError)
     x, y = (head.need(*(name.format(axis) for name in _X[event]), cure=_ENRICH) for axis in "xy")
     columns = read_columns(
         head,

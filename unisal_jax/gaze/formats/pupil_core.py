@@ -16,7 +16,7 @@ import re
 import numpy as np
 
 from unisal_jax.gaze.columns import above_zero, counted, mean_by, read_columns
-from unisal_jax.gaze.head import Head
+from unisal_jax.gaze.head import Head, SceneCameraError
 from unisal_jax.gaze.recording import Recording
 
 LOOKED_FOR = "Pupil Core (norm_pos_x, norm_pos_y and on_surf; x_norm and y_norm)"
@@ -37,7 +37,7 @@ def fits(head: Head) -> bool:
 def read(head: Head, eye: str) -> Recording:
     """Reads fixations or samples; of either eye, since Pupil maps both together."""
     del eye
-    on_surface = head.need("on_surf", "on_srf", cure=_SURFACE)
+    on_surface = head.need("on_surf", "on_srf", cure=_SURFACE, error=SceneCameraError)
     name = re.search(r"_on_surface_?(.+?)\.csv", head.path.name, re.IGNORECASE)
     stimulus = name[1] if name else ""
     return (_samples if head.has("x_norm") else _fixations)(head, on_surface, stimulus)

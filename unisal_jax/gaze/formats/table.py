@@ -136,6 +136,13 @@ def _places(head: Head, columns: Mapping[str, str]) -> dict[str, int | None]:
     unknown = sorted(columns.keys() - NAMES.keys())
     if unknown:
         raise UnisalError(f"--columns: no name {unknown[0]!r}; there are {', '.join(NAMES)}")
+    if len({places[name] for name in columns}) < len(columns):
+        raise UnisalError(f"{head.path}: --columns gives one column two names")
+    keys = [column_key(name) for name in head.names]
+    taken = [keys[place] for place in places.values() if place is not None]
+    twice = next((key for key in taken if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UnisalError(f"{head.path}: two columns are called {twice!r}")
     return places
 
 
@@ -150,6 +157,7 @@ def _milliseconds(head: Head, place: int | None) -> float:
 
 
 def _is_sampled(start: np.ndarray) -> bool:
-    steps = np.diff(start)
+    # Some write the last sample first.
+    steps = np.abs(np.diff(start))
     steps = steps[steps > 0]
     return len(steps) > 0 and float(np.median(steps)) < _SAMPLE_MS

@@ -6,22 +6,32 @@ with the same `Eye movement type index` are one. The stimulus' onset is the firs
 The columns: Tobii Pro Lab's user manual, "Data export", and its help pages on the export's format
 (connect.tobii.com); the spellings of several versions, with units in brackets or in the name ("[DACS
 px]", "(MCSnorm)"), as in exports that people published with their analyses. DACS is the display, from its
-upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Times are in milliseconds,
-in newer versions in microseconds; where the name does not tell, the durations do, which are always in
-milliseconds.
+upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Without it,
+"Presented Media position" and "width" tell where the stimulus lay on the display. Times are in
+milliseconds, in newer versions in microseconds; where the name does not tell, the durations do, which are
+always in milliseconds.
+
+Glasses: gaze is in the scene camera's video, but for columns such as `Mapped fixation X [NAME]`, in pixels of
+a snapshot of that name.
 """
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.gaze.columns import Columns, above_zero, mean_by, read_columns, runs
-from unisal_jax.gaze.head import Head, column_key
+from unisal_jax.gaze.columns import Columns, Text, above_zero, mean_by, read_columns, runs
+from unisal_jax.gaze.head import Head, SceneCameraError, column_key
 from unisal_jax.gaze.recording import Recording
 
 LOOKED_FOR = "Tobii (Recording timestamp with Gaze point X or Fixation point X)"
 
 _TIMES = ("Recording timestamp", "Recording timestamp [ms]", "Recording timestamp [μs]", "RecordingTimestamp")
 _TYPES = ("Eye movement type", "GazeEventType")
+_INDICES = ("Eye movement type index", "FixationIndex")
 _STIMULI = ("Presented Stimulus name", "Presented Media name", "MediaName")
 _OBSERVERS = ("Participant name", "ParticipantName")
 _SPACES = {
@@ -30,6 +40,15 @@ _SPACES = {
     "screen": ("{}", "{} [DACS px]", "{} (DACSpx)", "{} (ADCSpx)"),
 }
 _POINTS = {"mean": "Gaze point {}", "left": "Gaze point left {}", "right": "Gaze point right {}"}
+_MEDIA = {
+    "media_left": "Presented Media position X",
+    "media_top": "Presented Media position Y",
+    "media_width": "Presented Media width",
+    "media_height": "Presented Media height",
+}
+_MEDIA_FORMS = ("{}", "{} (DACSpx)", "{} [DACS px]", "{} [px]")
+_MAPPED = re.compile(r"mapped fixation x \[(.+)\]", re.IGNORECASE)
+_GLASSES = ("gyro x", "accelerometer x")
 _EXPORT = "tick it in Pro Lab under Analyze > Data export"
 
 _DROPPED = {
@@ -47,7 +66,7 @@ def fits(head: Head) -> bool:
     """Whether the file has two of what such an export holds: `read` says what is missing."""
     told = [head.find(*names) is not None for names in (_TIMES, _TYPES, _STIMULI)]
     told.append(any(_pairs(head, point) for point in ("Fixation point {}", *_POINTS.values())))
-    return sum(told) >= 2
+    return sum(told) >= 2 or (told[0] and bool(_snapshots(head)))
 
 
 def read(head: Head, eye: str) -> Recording:
@@ -57,6 +76,9 @@ def read(head: Head, eye: str) -> Recording:
       eye: of gaze points; fixations are Tobii's own, of the eyes that its filter was told to take.
     """
     head.need(*_TIMES, cure=_EXPORT)
+    snapshots = _snapshots(head)
+    if snapshots:
+        return _joined([_on_snapshot(head, name) for name in snapshots])
     pairs = _pairs(head, "Fixation point {}")
     notes: tuple[str, ...] = ()
     is_fixations = bool(pairs) and head.find(*_TYPES) is not None
@@ -70,7 +92,57 @@ def read(head: Head, eye: str) -> Recording:
         space, x, y = pairs.pop(0)
         columns = _read(head, x, y)
         if not pairs or np.isfinite(columns.numbers["x"]).any():
+            _check_screen(head, columns)
             return _recording(head, space, columns, is_fixations, notes + columns.notes)
+
+
+def _snapshots(head: Head) -> list[str]:
+    """The snapshots of a glasses project that fixations are mapped to."""
+    return [match[1] for name in head.names if (match := _MAPPED.fullmatch(name.strip(' "')))]
+
+
+def _on_snapshot(head: Head, name: str) -> Recording:
+    """The fixations on one snapshot, in whole recordings of which it may be a part."""
+    x, y = (head.need(f"Mapped fixation {axis} [{name}]", cure=_EXPORT) for axis in "XY")
+    columns = _read(
+        head,
+        x,
+        y,
+        head.need(f"Mapped eye movement type [{name}]", cure=_EXPORT),
+        head.need(f"Mapped eye movement type index [{name}]", cure=_EXPORT),
+    )
+    everywhere = Text(np.ones(len(columns), np.int32), ["", name])
+    columns = dataclasses.replace(columns, texts=columns.texts | {"stimulus": everywhere})
+    found = _recording(head, "stimulus", columns, True, columns.notes)
+    ruled_out = {reason: count for reason, count in found.dropped.items() if reason != _DROPPED[""]}
+    return dataclasses.replace(found, clock="recording", dropped=ruled_out)
+
+
+def _joined(parts: Sequence[Recording]) -> Recording:
+    """The rows of several snapshots in one file."""
+    return dataclasses.replace(
+        parts[0],
+        stimuli=[name for part in parts for name in part.stimuli],
+        observers=[name for part in parts for name in part.observers],
+        trials=[name for part in parts for name in part.trials],
+        start=np.concatenate([part.start for part in parts]),
+        duration=np.concatenate([part.duration for part in parts]),
+        x=np.concatenate([part.x for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        dropped=dict(sum((Counter(part.dropped) for part in parts), Counter[str]())),
+    )
+
+
+def _check_screen(head: Head, columns: Columns) -> None:
+    """Refuses glasses' gaze that is mapped to no snapshot."""
+    is_glasses = columns.texts["media"].codes.any() or any(
+        column_key(name).startswith(_GLASSES) for name in head.names
+    )
+    if is_glasses and not columns.texts["stimulus"].codes.any():
+        raise SceneCameraError(
+            f"{head.path}: no column 'Mapped fixation X [...]', so its positions are in the scene camera's "
+            "video; map the gaze to snapshots in Pro Lab, and export it with the mapped fixations"
+        )
 
 
 def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
@@ -84,14 +156,16 @@ def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def _read(head: Head, x: int, y: int) -> Columns:
+def _read(head: Head, x: int, y: int, kind: int | None = None, index: int | None = None) -> Columns:
+    """The columns; the eye movement's type and number are at these places, or found by their names."""
     return read_columns(
         head,
         {
             "stimulus": head.find(*_STIMULI),
             "observer": head.find(*_OBSERVERS),
             "recording": head.find("Recording name", "RecordingName"),
-            "type": head.find(*_TYPES),
+            "type": head.find(*_TYPES) if kind is None else kind,
+            "media": head.find("Recording media name"),
             "sensor": head.find("Sensor"),
             "event": head.find("Event"),
         },
@@ -99,7 +173,7 @@ def _read(head: Head, x: int, y: int) -> Columns:
             "time": head.find(*_TIMES),
             "x": x,
             "y": y,
-            "index": head.find("Eye movement type index", "FixationIndex"),
+            "index": head.find(*_INDICES) if index is None else index,
             "duration": head.find(
                 "Gaze event duration",
                 "Gaze event duration [ms]",
@@ -109,7 +183,8 @@ def _read(head: Head, x: int, y: int) -> Columns:
             ),
             "height": head.find("Recording resolution height", "Recording resolution height [px]"),
             "width": head.find("Recording resolution width", "Recording resolution width [px]"),
-        },
+        }
+        | {name: head.find(*(form.format(told) for form in _MEDIA_FORMS)) for name, told in _MEDIA.items()},
     )
 
 
@@ -124,9 +199,7 @@ def _recording(
     who = texts["observer"].codes[rows], texts["recording"].codes[rows]
     shown, viewing = runs(*who, texts["stimulus"].codes[rows])
     if is_fixations:
-        places = (
-            ("index",) if head.has("Eye movement type index") or head.has("FixationIndex") else ("x", "y")
-        )
+        places = ("index",) if np.isfinite(numbers["index"]).any() else ("x", "y")
         first, run = runs(*who, texts["type"].codes[rows], *(numbers[place][rows] for place in places))
         last = np.append(first[1:], len(rows)) - 1
         kept = np.flatnonzero(texts["type"].among("fixation")[rows[first]])
@@ -158,6 +231,7 @@ def _recording(
     if is_fixations and len(rows) and np.isin(shown, first[kept]).all():
         notes += ("rows of fixations alone: times count from each stimulus' first fixation, not its onset",)
     x, y = (mean_by(run, numbers[axis][rows], len(first))[kept] for axis in "xy")
+    space, x, y = _on_media(space, x, y, [numbers[name][taken] for name in _MEDIA])
     space, screen, x, y = _on_screen(space, x, y, numbers["height"], numbers["width"], taken)
     if space == "screen_fraction":
         notes += ("screens of several sizes: each fixation in fractions of its own",)
@@ -178,6 +252,20 @@ def _recording(
         dropped=dropped,
         notes=notes,
     )
+
+
+def _on_media(
+    space: str, x: np.ndarray, y: np.ndarray, media: list[np.ndarray]
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Space and coordinates; fractions of the stimulus where every row tells where it lay on the screen.
+
+    Args:
+      media: left and upper edge, width and height in pixels of the screen.
+    """
+    left, top, width, height = media
+    if space != "screen" or not (np.isfinite(left + top) & (width > 0) & (height > 0)).all() or not len(x):
+        return space, x, y
+    return "stimulus_fraction", (x - left) / width, (y - top) / height
 
 
 def _on_screen(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import test_gaze_formats as whole
+from tests import gaze_exports as whole
 from tests.test_fuzz_damage import damage
 from unisal_jax.gaze.read import read
 

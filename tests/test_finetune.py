@@ -113,9 +113,9 @@ def test_an_interrupted_fine_tuning_resumes(stages):
         again(seed=2)
     state["train"] = "finish"
     found = again()
-    assert done[1:] == ["train 0", "train 1", "train 2", "blend of 3", "after"]
+    assert done[1:] == ["train 0", "train 1", "blend of 2", "after"]
     assert {path.name for path in out.iterdir()} == {
-        "plan.json", "data", "scores", "training", "training-2", "training-3", "blend.json",
+        "plan.json", "data", "scores", "training", "training-2", "blend.json",
         "weights.safetensors", "report.json", "report.html",
     }  # fmt: skip
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
@@ -145,7 +145,7 @@ def test_what_is_held_out_is_scored_alone(stages):
     assert document["scores"]["centre_prior"]["mean"]["ig"] == 0 and "ig" in document["difference"]
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
     assert len(Page((out / folder.PAGE).read_text()).images) == 4 * 5
-    assert any(line.startswith("3 trainings: at most") for line in lines)
+    assert any(line.startswith("2 trainings: at most") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["before.json", "people.json"])

@@ -59,28 +59,27 @@ def recipe(material: Material, moved: Moved, seed: int = 0) -> TrainConfig:
 
 def runs(material: Material, moved: Moved) -> int:
     """How many trainings are averaged (`blend.blend`), by `variant`."""
-    return 3 if material.kind == "image" and moved == "all" else 1
+    return 2 if material.kind == "image" and moved == "all" else 1
 
 
 def variant(config: TrainConfig, number: int) -> TrainConfig:
-    """The config of a training, from 0. Each has a seed of its own; the second sees the images as they are.
+    """The config of a training, from 0. The second has another seed, and sees the images as they are.
 
-    With other seeds alone, OSIE's validation CC differs by 0.007. The mean of trainings that differ in more,
-    one that is too sure and one that is less so, is better than that of two of a kind.
+    Trainings that differ in more than the seed, one that is too sure and one that is less so, have the better
+    mean.
     """
-    config = dataclasses.replace(config, seed=config.seed + number)
-    if number != 1:
+    if number == 0:
         return config
     plain = {
         name: dataclasses.replace(domain, crop=1.0, jitter=0.0, map_sigma=None)
         for name, domain in config.domains.items()
     }
-    return dataclasses.replace(config, domains=plain)
+    return dataclasses.replace(config, domains=plain, seed=config.seed + number)
 
 
 def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
     batch_size = 16 if material.stimuli >= 64 else 8 if material.stimuli >= 32 else min(4, material.stimuli)
-    epochs = _epochs(245, max(1, material.stimuli // batch_size), 3, 40)
+    epochs = _epochs(350, max(1, material.stimuli // batch_size), 3, 40)
     height, width = size_by_aspect(material.frame_size)
     # The ratio of SALICON's target to its input.
     target = round(height * 5 / 3), round(width * 5 / 3)
@@ -89,8 +88,7 @@ def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
         str(material.folder),
         batch_size=batch_size,
         flip=True,
-        # Smaller crops of maps whose blur is not known have too much of it, and so have predictions.
-        crop=0.9 if material.map_sigma is None else 0.75,
+        crop=0.9,
         map_sigma=material.map_sigma,
         jitter=0.3,
         input_size=(height, width),
@@ -113,7 +111,7 @@ def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
             schedule="cosine",
             # At the full rate the encoder forgets what it knows.
             encoder_lr_scale=0.3,
-            frozen_encoder_epochs=max(1, round(epochs / 7)),
+            frozen_encoder_epochs=max(1, round(epochs / 10)),
             domain_only=moved == "domain",
         ),
         average_decay=0.985,

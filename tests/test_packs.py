@@ -99,6 +99,9 @@ def test_a_domain_goes_out_and_in_bit_for_bit(base, grown, pack_file, tmp_path):
     # What was the default stays it, also once the pack's domain is a part of a file of weights.
     assert with_pack(base, load_pack(pack_file)).domain(None, video=False) == SALICON
     assert "posters" not in base.variables
+    # As any other file, for whom the user lets read it.
+    (tmp_path / "other").touch()
+    assert pack_file.stat().st_mode == (tmp_path / "other").stat().st_mode
     # And out again, with what was told of it.
     save_pack(tmp_path / "again.pack.safetensors", again, "posters", base="golden")
     assert load_pack(tmp_path / "again.pack.safetensors").equals(load_pack(pack_file))

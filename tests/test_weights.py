@@ -78,6 +78,9 @@ def test_files_hold_everything(golden, tmp_path, suffix):
     path = tmp_path / "deep" / f"weights{suffix}"
     save_weights(path, weights)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+    if suffix:  # whoever may read another file may read this one
+        (tmp_path / "other").touch()
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
     again = load_weights(path)
     assert_equal(weights, again)
     assert again.metadata["source"] == (path.name if suffix == ".pth" else "seed 7")

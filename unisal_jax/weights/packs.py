@@ -151,7 +151,7 @@ def write_pack(path: Path, pack: Pack) -> None:
     Raises:
       UnisalError: the path does not end in `.pack.safetensors`, or cannot be written.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if not path.name.endswith(PACK_SUFFIX):
         raise UnisalError(f"{path}: the name of a domain pack ends in {PACK_SUFFIX}")
@@ -167,7 +167,8 @@ def write_pack(path: Path, pack: Pack) -> None:
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        save_file(pack.tensors, temporary, metadata)
+        # Not by `save_file`, whose files nobody else may read.
+        temporary.write_bytes(save(pack.tensors, metadata))
 
 
 def load_pack(path: str | Path) -> Pack:

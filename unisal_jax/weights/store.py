@@ -171,7 +171,7 @@ def _from_state(path: Path, state: dict[str, np.ndarray]) -> Weights:
 
 
 def _write_safetensors(path: Path, weights: Weights) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = tensors_of(weights)
     metadata = {
@@ -182,7 +182,8 @@ def _write_safetensors(path: Path, weights: Weights) -> None:
         "tensors_sha256": tensors_sha256(tensors),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # Not by `save_file`, whose files nobody else may read.
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def open_safetensors(

@@ -112,3 +112,15 @@ def command(capfd):
         return status, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> tuple[Path, Path]:
+    """Prepared datasets of 48x64: 24 images in one split, and films of 3 frames with an image beside them."""
+    from tests.prepared_data import make_clip, write_prepared  # imports for a second what few files need
+
+    clips = [make_clip(f"image{n}", 1, (48, 64), seed=n) for n in range(24)]
+    films = [make_clip(f"film{n}", 3, (48, 64), seed=n) for n in range(4)]
+    base = tmp_path_factory.mktemp("prepared")
+    images = write_prepared(base, "pictures", {"train": clips})
+    return images, write_prepared(base, "films", {"train": films, "other": [clips[0]]})

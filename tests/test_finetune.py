@@ -25,15 +25,6 @@ from unisal_jax.weights.store import load_weights
 SIZE = (48, 64)
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    clips = [make_clip(f"image{n}", 1, SIZE, seed=n) for n in range(24)]
-    films = [make_clip(f"film{n}", 3, SIZE, seed=n) for n in range(4)]
-    base = tmp_path_factory.mktemp("prepared")
-    images = write_prepared(base, "pictures", {"train": clips})
-    return images, write_prepared(base, "films", {"train": films, "other": [clips[0]]})
-
-
 class Network:
     """Predicts the brightness of the image, or its reverse in the new domain."""
 

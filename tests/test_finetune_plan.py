@@ -176,15 +176,6 @@ def test_small_images_are_not_enlarged_for_the_loss():
 # A division of a prepared dataset.
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    clips = [make_clip(f"image{n}", 1, SIZE, seed=n) for n in range(24)]
-    films = [make_clip(f"film{n}", 3, SIZE, seed=n) for n in range(4)]
-    base = tmp_path_factory.mktemp("prepared")
-    images = write_prepared(base, "pictures", {"train": clips})
-    return images, write_prepared(base, "films", {"train": films, "other": [clips[0]]})
-
-
 def test_a_division_is_read_as_a_dataset(prepared, tmp_path):
     folder_ = tmp_path / "data"
     write_division(

@@ -139,6 +139,12 @@ def _means(
     """The mean scores over the source's batches, for each of `FACTORS`."""
     variables = jax.device_put(variables)
     with closing(Loader([source], seed=0)) as batches:
-        rows = [jax.device_get(score(variables, batch.arrays)) for batch in batches]
-    means = {name: np.mean([row[name] for row in rows], 0) for name in rows[0]}
+        rows: list[dict[str, jax.Array]] = []
+        for batch in batches:
+            if rows:
+                # Unfetched, a long queue would hold all of the batches.
+                jax.block_until_ready(rows[-1])
+            rows.append(score(variables, batch.arrays))
+    fetched = jax.device_get(rows)
+    means = {name: np.mean([row[name] for row in fetched], 0) for name in fetched[0]}
     return [{name: float(mean[place]) for name, mean in means.items()} for place in range(len(FACTORS))]

@@ -23,7 +23,7 @@ CENTRE_PRIOR, BEFORE, AFTER, PEOPLE = "centre prior", "before", "after", "other 
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
-    """How the training went.
+    """How the training went, or the first of several.
 
     Attributes:
       steps: (step, loss) of training steps.

@@ -246,8 +246,8 @@ class _Run:
         count = self.plan.runs
         times = f"{count} trainings" if count > 1 else "training"
         self.tell(
-            f"{times}: at most {config.epochs} epochs of {per_epoch} steps, {config.epochs * per_epoch} in "
-            f"all, each epoch validated{patience}; compiles first"
+            f"{times}: at most {config.epochs} epochs of {per_epoch} steps{' each' if count > 1 else ''}, "
+            f"{count * config.epochs * per_epoch} in all; each epoch is validated{patience}; compiles first"
         )
         for number, workdir in enumerate(self.workdirs):
             if count > 1:

@@ -136,7 +136,8 @@ def _curves(report: Report) -> str:
         charts.append(f'<div class="chart">{title}{svg}</div>')
     return (
         f'<h2>Training</h2><p class="quiet">On the validation {report.kind}s, after each epoch; the marked '
-        "epoch's weights were taken. Thin: the loss of training steps. Of several trainings this is the first.</p>"
+        "epoch's weights were taken. Thin: the loss of training steps. Of several trainings this is the "
+        "first.</p>"
         f'<div class="charts curves">{"".join(charts)}</div>'
     )
 

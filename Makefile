@@ -27,8 +27,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m pytest -m fuzz -s tests/test_fuzz_damage.py tests/test_fuzz_data.py tests/test_fuzz_folders.py \
-	  tests/test_fuzz_structures.py tests/test_fuzz_made_up.py tests/test_fuzz_gaze.py tests/test_fuzz_gaze_import.py
+	$(BIN)/python -m pytest -m fuzz -s tests/fuzz
 
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch

@@ -78,7 +78,7 @@ cp "$work/smoke/metrics.jsonl" "$out/smoke.jsonl" || failed=1
 part speed 50 "$PYTHON" -m unisal_jax benchmark --no-peers "${benchmark[@]}" --json "$out/speed.json"
 part profile 30 "$PYTHON" -m benchmarks.layers "${profile[@]}" --json "$out/layers.json"
 
-golden=(tests/test_golden_forward.py tests/test_inference.py)
+golden=(tests/models/test_golden.py tests/inference/test_network.py)
 part golden 60 "$PYTHON" -m pytest -q -p no:cacheprovider "${golden[@]}" "${tests[@]}"
 sed -n '/== golden: /,$p' "$out/log.txt" > "$out/golden.txt"
 

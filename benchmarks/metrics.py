@@ -2,7 +2,7 @@
 
 AUC-Judd, sampled shuffled AUC, NSS, CC, SIM and KLD of the `unisal` protocol on synthetic 360x640
 float32 maps with 100 to 300 fixations: `score_frame` against the plain forms in
-`tests/reference_metrics.py`, which loop as the original code does. The plain forms run on a subset,
+`tests/helpers/reference_metrics.py`, which loop as the original code does. The plain forms run on a subset,
 spread over the maps. They are timed on one core, as the original runs, ours on one and on two (Linux).
 
     python -m benchmarks.metrics [--maps 1000] [--json OUT]
@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests import reference_metrics as plain
+from tests.helpers import reference_metrics as plain
 from unisal_jax.evaluate.protocols import get_protocol, score_frame
 
 SIZE = (360, 640)

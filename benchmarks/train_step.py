@@ -41,7 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.train_batches import ground_truth
+from tests.helpers.train_batches import ground_truth
 from unisal_jax.cli.flags import input_size
 from unisal_jax.cli.memory import restart_with_large_pages
 from unisal_jax.data.clips import CLIP_FRAMES

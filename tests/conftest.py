@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.fake_cloud import cloud  # noqa: F401
-from tests.golden_weights import make_weights
+from tests.helpers.fake_cloud import cloud  # noqa: F401
+from tests.helpers.golden_weights import make_weights
 from unisal_jax.domains import UCF_SPORTS
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import resize_frame
@@ -29,8 +29,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def pytest_collection_modifyitems(items):
-    """Files of training first: they take longest, and one that comes last would be waited for alone."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_train"))
+    """Puts the tests of training first: they are the longest, and one started last runs alone."""
+    items.sort(key=lambda item: item.path.parent.name not in ("train", "models"))
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +117,10 @@ def command(capfd):
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> tuple[Path, Path]:
     """Prepared datasets of 48x64: 24 images in one split, and films of 3 frames with an image beside them."""
-    from tests.prepared_data import make_clip, write_prepared  # imports for a second what few files need
+    from tests.helpers.prepared_data import (  # imports for a second what few files need
+        make_clip,
+        write_prepared,
+    )
 
     clips = [make_clip(f"image{n}", 1, (48, 64), seed=n) for n in range(24)]
     films = [make_clip(f"film{n}", 3, (48, 64), seed=n) for n in range(4)]

@@ -16,6 +16,7 @@ def read_json(path: str | Path, what: str) -> Any:
     Args:
       path: the file.
       what: it is to be, for messages, such as "a list of boxes".
+
     Raises:
       UnisalError: no such file, larger than `MAX_JSON_BYTES`, or not JSON; a NaN, an infinity, a number
         of thousands of digits, thousands of nested lists and a key that is there twice are not.

@@ -139,6 +139,7 @@ def size_by_aspect(frame_size: Size) -> Size:
 
     Args:
       frame_size: (height, width) of the picture, each at least 1.
+
     Returns:
       (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; ties go to the first
       in ascending height, then width (reference.md, "Input").

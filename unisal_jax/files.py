@@ -122,6 +122,7 @@ def keep_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> 
       outputs: files that will be written, and folders that will be replaced whole.
       inputs: files and folders that are read. What is not there, such as `camera:0`, is passed over.
         Not asked for where no output is there yet.
+
     Raises:
       UnisalError: an output is an input (by name, through a link, or as the same file on the disk), or
         a folder that holds one.
@@ -154,6 +155,7 @@ def check_utf8(path: str | Path, what: str) -> None:
     Args:
       path: it may be relative; where it leads to is checked.
       what: it is, for the message, such as "--workdir".
+
     Raises:
       UnisalError: the name of the file or of a folder above is not UTF-8.
     """

@@ -69,6 +69,7 @@ def read_table(
       what: it is a table of, for messages, such as "a table of fixations".
       needed: columns that must be there, in lower case.
       other_names: other names that columns may have, in lower case, and what they stand for.
+
     Raises:
       UnisalError: no such file, not text, too large, no header, a column that is missing or there
         twice, a line with more fields than columns, or a quote that does not end.
@@ -83,6 +84,7 @@ def open_lines(path: str | Path, errors: str = "strict") -> Iterator["Lines"]:
 
     Args:
       errors: of bytes that are not UTF-8, as for `open`.
+
     Raises:
       UnisalError: in the block that it opens, for what is wrong with the file: see `read_table`.
     """

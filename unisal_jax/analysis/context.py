@@ -133,6 +133,7 @@ def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[
     Args:
       paths: as `evaluate.sources.open_data` takes them; PATH:SPLIT names a split.
       model_domains: that the weights have.
+
     Raises:
       UnisalError: a path holds no data with truth.
     """

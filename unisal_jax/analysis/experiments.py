@@ -123,6 +123,7 @@ def train_missing(
       configs: the folder of `ablation.py` and `settings.py`.
       overrides: as for `unisal train`; those of a domain that a variant does not train on are left out.
       prepare_synthetic: makes the data of a config that asks for synthetic ones.
+
     Raises:
       UnisalError: a training fails; names its folder.
     """

@@ -20,6 +20,7 @@ def write_page(folder: Path, order: tuple[str, ...]) -> Path:
 
     Args:
       order: names of analyses, as they are to follow each other.
+
     Raises:
       UnisalError: an analysis's files are damaged, or the page cannot be written.
     """

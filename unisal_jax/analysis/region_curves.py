@@ -21,6 +21,7 @@ def draw_curves(times: Sequence[float], attention: Mapping[str, Sequence[float]]
     Args:
       times: of the frames, in seconds; NaN where a frame has none.
       attention: by name, the share in each frame, 0 to 1; NaN where the box is not in the image.
+
     Raises:
       UnisalError: matplotlib is not installed.
     """

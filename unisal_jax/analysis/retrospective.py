@@ -87,6 +87,7 @@ def statistics(variables: Mapping[str, Any], config: UnisalConfig, module: str, 
 
     Args:
       module: a batch norm, as `upsampling_16/expand_norm`, or the module that holds some.
+
     Raises:
       UnisalError: there are no batch norms of the domains' own.
     """

@@ -61,6 +61,7 @@ def integral(density: np.ndarray) -> np.ndarray:
 
     Args:
       density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
+
     Raises:
       UnisalError: it is not such an array, or zero everywhere.
     """

@@ -106,6 +106,7 @@ class Camera:
         Args:
           frames: the stretch; it continues what was settled before, unless a cut was told.
           count: of frames to settle. All of them: the shot ends here.
+
         Returns:
           (top, left) of the window, in pixels, float [count, 2], and what kind of path that is.
         """

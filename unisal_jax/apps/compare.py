@@ -116,6 +116,7 @@ def compare(
         mean (`MeanDensity`). Their sizes may differ.
       regions: boxes in pixels of A.
       regions_b: boxes of the same names in pixels of B, in any order; None for those of A.
+
     Raises:
       UnisalError: a density is no such array, a box leaves its image, or the names differ.
     """

@@ -103,6 +103,7 @@ def compare_images(
       pair: the images.
       input_size: (height, width) that the network sees; None for the one by aspect ratio.
       out: the folder, which is there; None for no pictures.
+
     Raises:
       UnisalError: an image cannot be read, a box leaves its image, or a picture cannot be written.
     """

@@ -58,6 +58,7 @@ def compare_films(
       pair: the films.
       input_size: (height, width) that the network sees; None for the domain's.
       out: the folder, which is there; None for no pictures.
+
     Raises:
       UnisalError: a film cannot be read or is a camera, a box does not fit, or a picture cannot be written.
     """

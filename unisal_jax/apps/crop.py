@@ -43,6 +43,7 @@ def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1)
       scale: side of the window over that of the largest that fits, above 0, at most 1.
       multiple: make the sides multiples of this, rounding down, where the picture is large enough; 2 for
         video, which has even sides.
+
     Raises:
       UnisalError: the aspect or the scale is out of its range.
     """
@@ -68,8 +69,10 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Se
       aspect: (width, height) of the window, in any unit, such as (9, 16).
       scale: side of the window over that of the largest that fits, above 0, at most 1.
       boxes: to be kept whole, in pixels of the density: of all places those that hold the most of them.
+
     Returns:
       The crop. Of places that hold the same (within 1e-9) the one nearest to the picture's middle.
+
     Raises:
       UnisalError: the density is no such array, or the aspect or the scale is out of its range.
     """

@@ -64,8 +64,10 @@ class RegionCurves:
         Args:
           density: float [H, W] >= 0 of any scale; it is not kept.
           seconds: when the frame is shown, from the first one on; None where that is not known.
+
         Returns:
           A score for each region that is in the image at this frame.
+
         Raises:
           UnisalError: the density is no such array; a box is given by seconds and the frame has none.
         """
@@ -149,8 +151,10 @@ def region_curves(
         image does not count.
       times: of the frames, in seconds from the first one; needed for boxes given by seconds. It may grow as
         the densities come, as `VideoReader.times` does.
+
     Yields:
       For each frame, a score for each region that is in the image.
+
     Raises:
       UnisalError: as `RegionCurves.add`.
     """

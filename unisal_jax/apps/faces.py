@@ -26,6 +26,7 @@ class Faces:
     Args:
       model: YuNet's file.
       fps: frames a second.
+
     Raises:
       UnisalError: the file is not there, or not such a model.
     """

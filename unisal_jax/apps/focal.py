@@ -47,6 +47,7 @@ def focal_points(density: np.ndarray, most: int = 5) -> list[FocalPoint]:
     Args:
       density: float [H, W] >= 0 of any scale.
       most: return at most so many.
+
     Raises:
       UnisalError: the density is no such array.
     """

@@ -14,6 +14,7 @@ class KeepBoxes:
 
     Args:
       path: a file of regions that may move, see `read_moving_regions`.
+
     Raises:
       UnisalError: no such file, or it is not of this form.
     """

@@ -58,6 +58,7 @@ class MovingRegion:
         Args:
           frame: its number, from 1.
           seconds: when it is shown, from the first frame on.
+
         Raises:
           UnisalError: the box is given by seconds, and the frame has none.
         """
@@ -92,8 +93,10 @@ def read_moving_regions(path: str | Path) -> list[Region | MovingRegion]:
         rows with times pixels may have fractions, which are rounded, and a row without any pixels says that
         the box is not there from then on. Where a row has both times, `frame` counts. A row without a time
         is a box that stays where it is.
+
     Returns:
       In the order in which the names appear.
+
     Raises:
       UnisalError: as `read_regions`; a time is no such number; a box has two rows of one time, or rows of
         different kinds.

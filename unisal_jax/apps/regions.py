@@ -82,8 +82,10 @@ def score_regions(density: np.ndarray, regions: Sequence[Region]) -> list[Region
     Args:
       density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
       regions: boxes in pixels of the density.
+
     Returns:
       A score a region, in the same order.
+
     Raises:
       UnisalError: the density is no such array, or a box leaves it.
     """
@@ -152,6 +154,7 @@ def read_regions(path: str | Path) -> list[Region]:
       path: a .json file, a list of objects (or such a list under "boxes"), or a .csv file with a header
         (`unisal_jax.tables`). Both give `left`, `top`, `width` and `height` (or `x`, `y`, `w`, `h`) in whole
         pixels, and may give a `name` (or `box`); without one a box is called by its number, from 1.
+
     Raises:
       UnisalError: there is no such file, it is not of this form, it gives boxes at times, a box is empty, or
         two have one name.

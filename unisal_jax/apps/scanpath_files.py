@@ -123,6 +123,7 @@ def draw(image: np.ndarray, paths: np.ndarray) -> np.ndarray:
     Args:
       image: uint8 RGB [H, W, 3].
       paths: [paths, fixations, 2], (x, y) in its pixels.
+
     Returns:
       uint8 RGB of the image's size, or with a longer side of 2048 pixels at the most.
     """

@@ -53,8 +53,10 @@ def crop_video(
       aspect, scale, fps, smoothness: as for `VideoCrops`; the frames have the size of the densities.
       cuts: whether each frame begins a new shot, such as `unisal_jax.media.cuts.CutDetector` says. None: all
         frames are one shot, and at a cut the window glides from one shot's place to the next one's.
+
     Yields:
       A crop a frame, up to some hundred frames behind the densities.
+
     Raises:
       UnisalError: as `VideoCrops`.
     """
@@ -89,6 +91,7 @@ class VideoCrops:
       smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
         attention. 0: each frame's best place on the grid, unsmoothed.
       split: shots with two far-apart subjects get two windows, see `Split`.
+
     Raises:
       UnisalError: an argument is out of its range; from `add`, as `best_crop`, or another size.
     """

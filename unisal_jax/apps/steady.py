@@ -30,6 +30,7 @@ def steady_path(
       most: the greatest second difference of the path.
       before: positions of up to three frames before, which the path continues; such that it can.
       rest: the path's last step is 0.
+
     Returns:
       Positions, float [frames].
     """

@@ -32,6 +32,7 @@ def best_path(
       row_prices: what a move by 0, 1, ... rows costs from a frame to the next; longer moves cannot be made.
       column_prices: the same for columns. A slanting move costs the sum of both.
       start: where the path is in the frame before the first one; None for anywhere.
+
     Returns:
       (row, column) of each frame.
     """

@@ -54,6 +54,7 @@ def benchmark(options: Options) -> dict[str, Any]:
       frame is from ours, at most; `idle`, the largest share of a core that a waiting process used; `latency`
       by task and program; `left_out`, the reasons by peer; `machine` and its `rates`; `ratios` over ours by
       task and peer; `share` of the machine that ours uses, by task; `throughput` by batch.
+
     Raises:
       UnisalError: ours or the machine cannot be measured.
     """

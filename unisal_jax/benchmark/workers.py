@@ -28,6 +28,7 @@ class Process:
       name: of what works there.
       job, arguments: what it is to do.
       environment: variables of the process besides those of this one.
+
     Raises:
       UnisalError: it cannot; the text is the reason.
     """

@@ -25,6 +25,7 @@ def interleave(steps: Mapping[str, Step], repeats: int) -> dict[str, np.ndarray]
     Args:
       steps: each returns when its work is done.
       repeats: rounds that count, after one that does not.
+
     Returns:
       seconds [repeats] of each.
     """

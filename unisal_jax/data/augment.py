@@ -98,6 +98,7 @@ def redrawn(points: np.ndarray, size: Size, change: Change, target: Size, sigma:
       size: (height, width) of the frame.
       target: (height, width) of the map.
       sigma: standard deviation of the Gaussian over the map's height.
+
     Returns:
       uint8 [*target], with a peak of 255 if a fixation is near.
     """

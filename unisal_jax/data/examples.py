@@ -151,6 +151,7 @@ def read_batch(
 
     Returns:
       (arrays, for each example the id of its first frame).
+
     Raises:
       UnisalError: a frame is damaged, has no ground truth or an unexpected size; names it.
     """

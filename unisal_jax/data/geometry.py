@@ -99,6 +99,7 @@ def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geomet
     Args:
       points: int [n, 2], (row, column) in pixels of `source`.
       source, size: (height, width) of the picture that the points refer to, and of the map.
+
     Returns:
       bool [*size]. Without `keep_fixations` it is what fitting the binary map of `source` with
       Pillow's nearest neighbours gives.

@@ -114,6 +114,7 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
 
     Args:
       path: the folder that holds `dataset_info.json` and `videos.json`, or divides such a one.
+
     Raises:
       UnisalError: the folder holds no prepared dataset, its table of videos is missing, damaged or
         does not fit the records, or there is no such split.
@@ -179,6 +180,7 @@ def write_division(folder: Path, source: Path, splits: Mapping[str, tuple[str, S
       folder: is made; `open_prepared` takes it.
       source: the prepared dataset.
       splits: by name of the new split, (split of the dataset, ids of its videos).
+
     Raises:
       UnisalError: the file cannot be written.
     """

@@ -147,6 +147,7 @@ class Desk:
           domain: whose parameters; None for the usual one of images or of video.
           opacity: of the overlay, 0 to 1.
           tell: called after each frame of a clip.
+
         Raises:
           UnisalError: the file cannot be read; the message names it, without its folder.
           Stopped: raised by `tell`, or the desk closes.

@@ -64,8 +64,10 @@ def serve(
       port: None for the first free one from 7860 on.
       max_megabytes: of one upload; all files together are kept below ten times as much.
       max_seconds: of a clip's prediction.
+
     Yields:
       The page's address.
+
     Raises:
       UnisalError: the extra `demo` is missing, or host and port cannot be listened at.
     """

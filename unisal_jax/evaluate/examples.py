@@ -28,6 +28,7 @@ def choose_examples(
       maps: predicts the frames of a group, in order.
       scored: the predictions' scores.
       name: of the score.
+
     Raises:
       UnisalError: an image, its truth or its map cannot be read.
     """

@@ -85,6 +85,7 @@ def evaluate(
       options: how.
       about: facts for the report.
       notes: lines for the report on what else was passed over.
+
     Raises:
       UnisalError: the data or a prediction cannot be read (unless errors are skipped), or nothing
         is left to score.

@@ -114,6 +114,7 @@ def evaluate_scanpaths(
       seed: of what is drawn, and of the intervals.
       skip_errors: leave out an image that cannot be read.
       notes: lines for the report.
+
     Raises:
       UnisalError: the data are videos or do not tell whose fixations are whose, something cannot be read
         (unless errors are skipped), or nothing is left to score.

@@ -109,6 +109,7 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
         folder of these per clip.
       split: which one, or `all` of them; None for the first of test, validation, train with truth.
       partial: let own data lack maps or fixations; reading the truth of such a frame then fails.
+
     Raises:
       UnisalError: nothing of these is there, a file has no counterpart, or the split has no truth.
     """
@@ -247,6 +248,7 @@ def mean_truth(data: ScoringData, skip_errors: bool = False) -> np.ndarray:
 
     Args:
       skip_errors: leave out frames whose truth cannot be read.
+
     Raises:
       UnisalError: a frame's truth cannot be read, or none can.
     """

@@ -92,6 +92,7 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
       inputs: files, folders and globs as for `find_inputs`. DHF1K: video files, or folders of
         frames (one called `images` or `frames` has its parent's name). CAT2000: also a folder of
         category folders.
+
     Raises:
       UnisalError: an input is not there or of the wrong kind, or two have one name.
     """
@@ -129,6 +130,7 @@ def write_submission(
       out: a folder, new or empty, for PNGs (a stray file spoils a submission); else an .h5 or .hdf5
         file.
       domain: whose parameters to use; None for the usual one.
+
     Raises:
       UnisalError: `out` does not fit, cannot be written, or a stimulus cannot be read.
     """
@@ -168,6 +170,7 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
     Args:
       path: of the file; its folder is made.
       predictions: (file name of the image, perhaps below folders; log-density float32 [H, W]).
+
     Raises:
       UnisalError: the file cannot be written, or h5py is not installed.
     """

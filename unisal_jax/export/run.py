@@ -50,8 +50,10 @@ def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
       weights: as for `unisal_jax.load`.
       out: the artifact's path; the card is written to `card_path(out)`.
       options: what to export.
+
     Returns:
       The card, and `difference`, the largest distance from the plain network in log-density.
+
     Raises:
       UnisalError: the artifact or its card would overwrite the weights, something given cannot be exported,
         a package is missing, or the artifact does not agree with the network. Nothing is written then.

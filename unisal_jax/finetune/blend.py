@@ -68,6 +68,7 @@ def blend(runs: Sequence[Weights], config: TrainConfig, workdir: Path) -> tuple[
       runs: the best weights of each training, which started alike.
       config: of one of them.
       workdir: a folder for `open_sources`.
+
     Returns:
       (the weights, with the metadata of the first training; what was chosen).
     """

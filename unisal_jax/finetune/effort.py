@@ -24,6 +24,7 @@ class Effort:
         clock: Callable[[], float] = time.perf_counter,
     ):
         """
+
         Args:
           config: of the training.
           per_epoch: steps of an epoch.

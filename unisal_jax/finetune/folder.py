@@ -66,6 +66,7 @@ def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
       folder: of the fine-tuning; is made.
       plan: made now.
       given: names of the settings that were asked for, and not chosen by the amount of data.
+
     Raises:
       UnisalError: the folder holds another fine-tuning, or other things; or cannot be written.
     """

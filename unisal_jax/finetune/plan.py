@@ -92,6 +92,7 @@ def read_facts(data: str | Path, fps: float | None = None) -> Facts:
     Args:
       data: its folder, or one above it.
       fps: frames a second of its videos, where the dataset does not know it.
+
     Raises:
       UnisalError: it is none, has no split `train` with ground truth, or is damaged.
     """

@@ -80,8 +80,10 @@ def finetune(asked: Asked, tell: Tell) -> Report | None:
     Args:
       asked: what is asked for.
       tell: takes lines on what is chosen and on what goes on, which end with the result.
+
     Returns:
       The report; None if the training was told to stop (SIGTERM) and can be resumed.
+
     Raises:
       UnisalError: the data cannot be used, the folder holds another fine-tuning, or as `train.loop.train`.
     """

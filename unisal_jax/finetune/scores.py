@@ -56,6 +56,7 @@ def score_network(
       prior: the centre prior, the baseline of information gain.
       about: facts for the file.
       baselines: to score beside it.
+
     Raises:
       UnisalError: the data cannot be read, or the file cannot be written.
     """
@@ -68,6 +69,7 @@ def score_people(path: Path, data: ScoringData, prior: np.ndarray) -> Document |
 
     Returns:
       The evaluation, whose baseline `inter_observer` counts; None where people are not known.
+
     Raises:
       UnisalError: as `score_network`.
     """

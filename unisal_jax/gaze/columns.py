@@ -134,6 +134,7 @@ def read_columns(
       texts: our name -> place of columns with names, None for one that the table lacks.
       numbers: our name -> place of columns with numbers, likewise.
       header: whether the first line holds the columns' names.
+
     Raises:
       UnisalError: not a text, a line with more fields than columns, or too many rows or names.
     """
@@ -206,6 +207,7 @@ def runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
       keys: [n] each; NaN equals NaN.
+
     Returns:
       starts: int [runs], the first row of each run.
       run: int [n], which run each row is of.

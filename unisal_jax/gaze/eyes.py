@@ -20,6 +20,7 @@ def choose(path: object, eye: str, recorded: set[str]) -> str:
     Args:
       eye: one of `EYES`.
       recorded: "left", "right" or both.
+
     Raises:
       UnisalError: the eye that is wanted was not recorded.
     """
@@ -44,6 +45,7 @@ def merge_fixations(
       right: bool [n], whose eye.
       start, end: float64 [n], of each fixation, in any unit.
       x, y: float64 [n].
+
     Returns:
       rows: the index of a fixation that stands for each of the merged ones, in order of group and start.
       start, end, x, y: of the merged ones.

@@ -54,6 +54,7 @@ class Head:
         Args:
           cure: what to do if none is there.
           error: what is raised then.
+
         Raises:
           UnisalError: none is.
         """

@@ -43,6 +43,7 @@ def read(
       format: a name in `FORMATS`; recognised if none is given.
       columns: of a table: our name (`formats.table.NAMES`) -> the table's. With it the file is a table.
       eye: "mean", "left" or "right", where both eyes were recorded.
+
     Raises:
       UnisalError: the file cannot be read, is of no known or another format, lacks a column, or holds
         nothing.

@@ -57,6 +57,7 @@ class Engine(Protocol):
           frames: of the sequences in turn.
           domain: whose parameters.
           state: of the sequences, by `zero_state` or the call before, and given up to this one.
+
         Returns:
           (log-density [sequences, height, width], the next state).
         """
@@ -73,6 +74,7 @@ def open_engine(weights: Weights, engine: EngineName = "auto", dtype: Dtype = "f
       engine: "auto" takes ONNX Runtime where JAX's device would be the CPU and the dtype is float32,
         else JAX.
       dtype: of the computation.
+
     Raises:
       UnisalError: the engine cannot do the dtype; or JAX has no device of the platform that it was
         told to use.

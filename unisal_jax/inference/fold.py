@@ -75,6 +75,7 @@ def prior_share(priors: Mapping[str, Any], size: Size) -> Any:
     Args:
       priors: those of `Folded`, arrays of NumPy or of JAX.
       size: (height, width) of the maps, 1/32 of the image's; may be symbolic.
+
     Returns:
       [height, width, 256], of the same kind and type.
     """

@@ -131,6 +131,7 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, form: Depthwise
       kernel: [3, 3, 1, channels], of the same type.
       stride: in both directions; output pixel i is centred on input pixel stride * i.
       form: how.
+
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), channels].
     """
@@ -164,6 +165,7 @@ def shifted_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
       x: [batch, height, width, channels].
       kernel: [3, 3, channels, features], of the same type.
       stride: in both directions.
+
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), features].
     """

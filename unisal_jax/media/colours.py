@@ -61,6 +61,7 @@ def yuv_of_rgb(rgb: np.ndarray, colours: Colours, height: int) -> np.ndarray:
         rgb: uint8 [N, 3].
         colours: of the film.
         height: of its frames, which decides what untagged values mean.
+
     Returns:
         Y, U and V, float64 [N, 3] in 0..255.
     """

@@ -54,6 +54,7 @@ class CutDetector:
 
         Args:
           frame: uint8 RGB [height, width, 3], all of one size; the network's input size is enough.
+
         Returns:
           True if the frame begins a new shot; False for the video's first one. Frames without detail (black,
           white) belong to the shot before. The next one with detail is compared with the last one with it.

@@ -16,6 +16,7 @@ def resize_log_density(log_density: np.ndarray, size: Size) -> np.ndarray:
     Args:
       log_density: float32 [height, width], whose exponential sums to one.
       size: (height, width) out.
+
     Returns:
       float32 [*size], an array of its own, whose exponential sums to one.
     """

@@ -349,6 +349,7 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         size: (height, width).
+
     Returns:
         An array of its own.
     """

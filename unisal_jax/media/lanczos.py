@@ -57,6 +57,7 @@ def resize_planes(planes: Sequence[np.ndarray], size: Size) -> np.ndarray:
     Args:
         planes: uint8 [H, W] each, in any memory layout.
         size: (height, width).
+
     Returns:
         uint8 [h, w, planes], equal to Pillow's.
     """

@@ -29,9 +29,11 @@ def read_map_image(path: str | Path) -> np.ndarray:
 
     Args:
       path: a file of at most `MAX_MAP_PIXELS`.
+
     Returns:
       [H, W], uint8 of files with up to 8 bits a sample (1-bit files as 0 and 255), uint16, int32,
       float32 or float64 of others; values as stored.
+
     Raises:
       UnisalError: no such file, not an image, damaged, or too large.
     """
@@ -59,6 +61,7 @@ def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
     Returns:
       (the brightest sample of each pixel, [H, W], dtypes as of `read_map_image`; whether the file's
       format loses detail, so that pixels beside a mark are not 0: JPEG, AVIF, HEIC and lossy WebP).
+
     Raises:
       UnisalError: as `read_map_image`.
     """

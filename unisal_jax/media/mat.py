@@ -75,6 +75,7 @@ def read_mat(path: str | Path) -> dict[str, Value]:
 
     Returns:
       By name, in the file's order.
+
     Raises:
       UnisalError: no such file, not a MATLAB file of version 5 to 7, damaged, or it unpacks to more than
         `MAX_MAT_BYTES`.

@@ -96,6 +96,7 @@ class PlanesHeat:
         Args:
             planes: of the frame.
             levels: uint8 [h, w] of any size (`density_levels`), enlarged here.
+
         Returns:
             The frame with heat, which is good until the next call: its memory is used again.
         """

@@ -165,6 +165,7 @@ def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
 
     Args:
       end: of `deadline`.
+
     Raises:
       Excess: the walk took longer.
       OSError: the file cannot be read.

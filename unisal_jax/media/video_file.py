@@ -217,6 +217,7 @@ def _place_before(path: Path, index: int, start: float) -> tuple[float | None, i
         path: the file, which is opened once more for this.
         index: of the stream.
         start: from its first frame on.
+
     Returns:
         When the first frame of all is shown, by the file's clock, and the place for `seek` in the stream's
         time base. None: not known, or there is nothing but to read from the beginning.

@@ -80,6 +80,7 @@ class ConvGRU(nn.Module):
           domain: whose batch norms to use.
           hidden: [batch, height, width, features] state before the first step; None for zeros.
           train: statistics of each step, and dropout, for which the key "dropout" is needed.
+
         Returns:
           (all hidden states [batch, time, height, width, features], the last one).
         """

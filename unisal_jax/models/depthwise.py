@@ -34,6 +34,7 @@ def depthwise_conv(
       kernel: [3, 3, 1, channels].
       stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
       form: see `config.DepthwiseForm`.
+
     Returns:
       [..., ceil(height / stride), ceil(width / stride), channels].
     """

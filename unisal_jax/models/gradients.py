@@ -22,6 +22,7 @@ def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Args:
       x: [batch, height, width, channels], even sizes.
       kernel: [3, 3, channels, features], of the same type.
+
     Returns:
       [batch, height / 2, width / 2, features].
     """
@@ -127,6 +128,7 @@ def normalized(
       x: [batch, time, height, width, channels].
       scale, bias: [channels].
       axis_name: take the statistics over this mapped axis (devices) too.
+
     Returns:
       (normalised x; mean and biased variance [time, channels] in at least float32).
     """

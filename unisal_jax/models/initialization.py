@@ -46,6 +46,7 @@ def add_domain(
       variables: of a network with `config`.
       domain: the new one.
       like: start from a copy of this domain's collections; None starts from fresh ones made with `key`.
+
     Returns:
       (variables with the domain's two collections added, the config with the domain added).
     """

@@ -30,6 +30,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Args:
       x: [..., height, width].
       kernel: [41, 41].
+
     Returns:
       [..., 8 * height, 8 * width].
     """

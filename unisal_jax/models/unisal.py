@@ -66,6 +66,7 @@ class Unisal(nn.Module):
             `batch_stats`, should then be mutable.
           train_shared_norm: False keeps the running statistics in use in the batch norm that all domains
             share, as training of one domain's own parameters alone must.
+
         Returns:
           (log-density [batch, time, *target_size] in at least float32, whose exponential sums to one
           over each frame; the state after the last frame, or None if the RNN was bypassed).

@@ -50,6 +50,7 @@ def load(
       engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where JAX's
         device would be the CPU, else JAX. Their results are the same but for the rounding of float32.
       domain: that is used where a call names none; None for the usual ones, see `domains.default_domain`.
+
     Raises:
       UnisalError: the weights are not there, damaged, or of another network; they lack the domain, and no
         pack has it for them; the engine cannot do the dtype; or JAX has no device of the platform that
@@ -132,8 +133,10 @@ class SaliencyModel:
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
           log: return the log-density.
+
         Returns:
           float32 [height, width].
+
         Raises:
           UnisalError: the array is not such an image, the domain unknown, or the size impossible.
         """
@@ -194,8 +197,10 @@ class SaliencyModel:
           log: yield the log-density.
           across_cuts: the recurrences go on from shot to shot, as in the paper; else they start anew where a
             cut is found, as in `unisal predict`.
+
         Yields:
           (frame uint8 [height, width, 3], density float32 [height, width]), both arrays of the caller's own.
+
         Raises:
           UnisalError: the video cannot be read (after the frames before the fault), or as `predict`.
         """

@@ -54,6 +54,7 @@ def plan(
       read: what is read beside the inputs: the weights.
       resume: leave out finished inputs.
       skip_errors: go on without inputs whose outputs the disk cannot name.
+
     Raises:
       UnisalError: an output would overwrite what is read, or a folder that was not written here; or a
         name cannot be used.

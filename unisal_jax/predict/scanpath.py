@@ -137,6 +137,7 @@ def draw_scanpaths(
       seed: not negative, or several such numbers.
       parameters: of the model.
       degrees: of visual angle that the longer side takes up for the viewer.
+
     Raises:
       UnisalError: the density is no such array, or a number is out of range.
     """
@@ -180,8 +181,10 @@ def log_likelihood(
       xy: [n, 2], (x, y) in pixels of the density, inside of it.
       parameters: of the model.
       degrees: as for `draw_scanpaths`.
+
     Returns:
       float64 [n]; -inf where the model holds a fixation impossible.
+
     Raises:
       UnisalError: the density is no such array, or a fixation lies outside of it.
     """
@@ -211,6 +214,7 @@ def offset_tables(size: Size, degrees: float, parameters: Parameters, xp: Any = 
       degrees: on its longer side.
       parameters: of the model.
       xp: NumPy, or JAX's, for gradients.
+
     Returns:
       Two arrays [2 * height - 1, 2 * width - 1] by the offset from the fixation, which is the middle; None
       for a part that is left out.

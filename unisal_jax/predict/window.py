@@ -26,6 +26,7 @@ class Window:
     Args:
       title: of the window.
       opacity: of the heat, 0 to 1.
+
     Raises:
       UnisalError: there is no screen, or the OpenCV that is installed has no windows.
     """

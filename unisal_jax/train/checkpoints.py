@@ -80,8 +80,10 @@ def restore(
     Args:
       like: a state of the same structure.
       network: what the variables must fit.
+
     Returns:
       (state on the host, for any number of devices; position of the data; steps left out).
+
     Raises:
       UnisalError: no checkpoint is whole and of this network.
     """

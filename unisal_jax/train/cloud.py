@@ -77,6 +77,7 @@ def working_folder(workdir: str | Path, writes: bool, keep_local: Iterable[str] 
       writes: whether this process is the one that reads and writes the workdir; the others' folders are
         empty and are not sent.
       keep_local: names in the folder that are not sent.
+
     Raises:
       UnisalError: the address cannot be used, or another training works there. Messages of the block that
         name the local folder name the address instead.
@@ -227,6 +228,7 @@ def _hold(file: epath.Path) -> Iterator[threading.Event]:
 
     Yields:
       what is set once another process has taken the lock.
+
     Raises:
       UnisalError: another process holds it.
     """

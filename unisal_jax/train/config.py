@@ -314,6 +314,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Args:
       path: as `experiments.find_config` takes it.
       overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
+
     Raises:
       UnisalError: no such file, an unknown key or a value of another type; names it.
     """
@@ -338,6 +339,7 @@ def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
 
     Args:
       videos: of its training data, for what a new domain leaves out; empty to check the rest.
+
     Raises:
       UnisalError: a value is out of range, or a new domain's pictures differ in shape.
     """

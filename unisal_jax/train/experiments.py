@@ -36,6 +36,7 @@ def find_config(text: str | Path) -> tuple[Path, str]:
     Args:
       text: FILE, FILE:NAME, or the same with the name of one of the project's own configs, with or without
         its suffix, in the place of FILE. A file that is there comes first.
+
     Raises:
       UnisalError: there is no such file; lists the project's own configs.
     """
@@ -62,6 +63,7 @@ def read_config(text: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     Args:
       text: as for `find_config`.
       overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
+
     Raises:
       UnisalError: no such file, it fails, it has no such experiment, or an override is none.
     """

@@ -32,6 +32,7 @@ def typed(hint: Any, value: Any, name: str) -> Any:
       hint: a dataclass, or the type of a field of one.
       value: of any type.
       name: what errors call the value.
+
     Raises:
       UnisalError: an unknown or missing field, or a value of another type; names it.
     """

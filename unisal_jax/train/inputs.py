@@ -37,6 +37,7 @@ def open_sources(
     Args:
       workdir: synthetic data are made in it.
       prepare_synthetic: makes them.
+
     Raises:
       UnisalError: a dataset is missing, damaged or lacks a split or fold; or a batch cannot be shared
         by the devices.
@@ -118,6 +119,7 @@ def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfi
     Args:
       config: the experiment's.
       domains: those that are trained.
+
     Raises:
       UnisalError: the weights named in `config.init` are not to be had, or do not fit the network.
     """

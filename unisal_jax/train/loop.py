@@ -91,6 +91,7 @@ def train(
       prepare_synthetic: makes the data of a config that asks for synthetic ones:
         `data_prep.prepare.prepare_synthetic`.
       on_step: is called with each finished step's number, from 1.
+
     Raises:
       UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
         than allowed had a loss or gradient that is not finite; names step, domain and examples.

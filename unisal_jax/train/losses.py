@@ -30,6 +30,7 @@ def saliency_loss(
       weights: of the terms.
       axis_name: mapped axis (devices) over which the means are taken too. The loss is then the same
         on each device, and the mean of the devices' gradients is that of the whole batch.
+
     Returns:
       (loss, {"kld", "cc", "nss"}), scalars in the log-density's dtype.
     """

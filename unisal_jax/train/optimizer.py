@@ -48,6 +48,7 @@ def updated(
       parameters: any parts; those that have a momentum move.
       momentum: of the same parts as the gradients, and of idle ones. An idle part without any momentum was
         never trained, and stays.
+
     Returns:
       (parameters, momentum, norm of the gradients before clipping), of the momentum's parts.
     """
@@ -81,6 +82,7 @@ def updated_by_adamw(
       config, lr, gradients, parameters: as for `updated`.
       moments: state.MEAN, SQUARE and UPDATES -> of the same parts as the gradients. Each part counts its own
         updates, as a domain's parameters get fewer than the shared ones.
+
     Returns:
       (parameters, moments, norm of the gradients before clipping).
     """

@@ -17,6 +17,7 @@ def validation_sheet(arrays: Arrays, log_density: np.ndarray) -> np.ndarray:
     Args:
       arrays: a validation batch.
       log_density: [B, T, H, W], predicted for it.
+
     Returns:
       uint8 RGB [rows * 180, 3 * width, 3].
     """

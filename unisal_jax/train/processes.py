@@ -28,6 +28,7 @@ def start(coordinator: str | None = None, count: int | None = None, index: int |
       coordinator: HOST:PORT of the first process.
       count: how many processes there are.
       index: this one's number, from 0.
+
     Raises:
       UnisalError: some arguments are given and others are not, or the others cannot be reached.
     """

@@ -22,6 +22,7 @@ def learning_rates(config: TrainConfig, domain: Domain, steps_per_epoch: int) ->
       config: the experiment.
       domain: one that it trains.
       steps_per_epoch: of all domains together.
+
     Returns:
       float64 [epochs * steps_per_epoch].
     """

@@ -95,6 +95,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
       domain: whose step it is.
       frozen: whether the encoder is.
       domain_only: leave out all that the domains share.
+
     Returns:
       Collection -> module -> its arrays (not copied).
     """
@@ -114,6 +115,7 @@ def parts(tree: Tree, domain: Domain) -> dict[str, Tree]:
 
     Args:
       tree: variables, momentum or gradients, by collection and module, with any modules missing.
+
     Returns:
       Part -> its piece of the tree; parts without a module are left out.
     """

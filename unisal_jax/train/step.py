@@ -89,6 +89,7 @@ def train_step(
         then take up the mean over devices.
       average_decay: of the state's moving average, if it keeps one: average += (1 - decay) * (variable -
         average), of what the step changes; at step t at most (1 + t) / (10 + t).
+
     Returns:
       step(state, lr, batch, dropout_key, for_tpu=False) -> (state, metrics), where lr is a scalar, the
       batch is [batch, time, ...] (uint8 `Arrays`, or floats) and dropout_key is the run's: the step's own
@@ -219,6 +220,7 @@ def eval_step(
 
     Args:
       config, domain, weights, dtype, axis_name: as in `train_step`.
+
     Returns:
       step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
       log-density [batch, time, H, W] of each frame).

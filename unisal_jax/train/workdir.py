@@ -50,6 +50,7 @@ class Workdir:
           path: the folder.
           config: of the training.
           send: carries a folder to where it belongs (`cloud.Place`), after each checkpoint and validation.
+
         Raises:
           UnisalError: the folder cannot be written, holds another training, or is in use.
         """
@@ -127,8 +128,10 @@ class Workdir:
         Args:
           start: the state before the first step.
           network: what the variables must fit.
+
         Returns:
           (state; position of the data, None at the start; steps left out; the validations so far).
+
         Raises:
           UnisalError: the checkpoint or the list of validations is damaged.
         """

@@ -77,6 +77,7 @@ def check_digests(
       path: names the checkpoint in messages.
       about: the item ABOUT as it was read.
       trees, texts: the other items that were read, by name.
+
     Raises:
       UnisalError: an item is damaged; names it.
     """

@@ -137,8 +137,10 @@ def as_float32(tree: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
     Args:
       tree: nested dicts of arrays.
       file: names the source in messages.
+
     Returns:
       (the tree, all float32; what was converted, as "688 tensors of float16", or "", which is also logged).
+
     Raises:
       UnisalError: a tensor is not of numbers, or holds one that is not finite in float32.
     """

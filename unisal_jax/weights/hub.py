@@ -19,6 +19,7 @@ def download(address: str) -> Path:
     Args:
       address: `hf://owner/name`, with `@revision` (a branch, tag or commit; a slash in it as %2F) and
         `/file` where they are not the main branch and `model.safetensors`.
+
     Raises:
       UnisalError: no such address, repository, revision or file; not in the cache while the Hub cannot be
         reached, or is not to be (`HF_HUB_OFFLINE=1`, `UNISAL_OFFLINE=1`); or the extra `hub` is missing.

@@ -142,8 +142,10 @@ def add(path: str | Path, name: str | None = None) -> tuple["Pack", Path]:
     Args:
       path: of the pack.
       name: of the domain from now on; None for its own.
+
     Returns:
       (the pack, where it lies now). The same one may be added again.
+
     Raises:
       UnisalError: it cannot be read, is of another network than the release it belongs to, its name is taken,
         or the cache folder cannot be written.

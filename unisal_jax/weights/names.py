@@ -197,6 +197,7 @@ def plain(state: State, anchor: str, file: str) -> dict[str, np.ndarray]:
       state: name -> array, such as `module.cnn.features.0.0.weight` or `model._orig_mod.cnn...`.
       anchor: NETWORK_ANCHOR or ENCODER_ANCHOR; what stands before it stands before all names.
       file: names the source in error messages.
+
     Raises:
       UnisalError: two tensors would get one name.
     """
@@ -237,8 +238,10 @@ def from_state(state: State, config: UnisalConfig, file: str) -> tuple[Tree, dic
       state: name -> array.
       config: of the network.
       file: names the source in error messages.
+
     Returns:
       (variables by collection, the extra tensors by name).
+
     Raises:
       UnisalError: tensors are missing, too many, or of another shape; they are named.
     """

@@ -109,6 +109,7 @@ def save_pack(
       about: what to tell of it, such as data, licence and scores, by name; None for what is known of the
         domain because it came from a pack.
       base: name of the weights whose shared arrays these have; None for the release that has them.
+
     Raises:
       UnisalError: the weights have no such domain, or numbers that are not finite; their shared arrays are
         those of no release and no base is named; or the file cannot be written.

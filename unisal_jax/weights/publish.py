@@ -26,6 +26,7 @@ def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0
       weights: as `load_weights` returns them.
       licence: for the card, by the Hub's names; the released weights, and what was trained from them, come
         under Apache 2.0.
+
     Raises:
       UnisalError: a file cannot be written.
     """
@@ -60,8 +61,10 @@ def push(
       private: of a repository that is made.
       revision: an existing branch; None for the main one.
       message: of the commit.
+
     Returns:
       The commit's address.
+
     Raises:
       UnisalError: the folder holds no weights, the Hub refuses or cannot be reached, or the extra `hub` is
         missing.

@@ -58,6 +58,7 @@ def load_weights(source: str | Path) -> Weights:
       source: `unisal`, `unisal-mit1003`, an address on the Hugging Face Hub (`hub.download`), or a path
         whose form is told by its suffix: .safetensors, .pth (.pt, .pth.tar), or a folder, either a
         checkpoint or one of `publish.save_folder`.
+
     Raises:
       UnisalError: there is no such name or file, or it does not hold a network's weights, all finite.
     """

@@ -57,6 +57,7 @@ def what_was_shown(path: Path, times: np.ndarray) -> tuple[list[str], np.ndarray
 
     Args:
       times: seconds, on the clock of the events.
+
     Returns:
       names: of the stimuli; "" where none was shown.
       onset: float64 [n], when the stimulus came, seconds; 0 without one.

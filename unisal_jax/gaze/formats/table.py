@@ -69,6 +69,7 @@ def read(head: Head, eye: str, columns: Mapping[str, str] | None = None) -> Reco
 
     Args:
       columns: our name -> the table's, for those that have others.
+
     Raises:
       UnisalError: a name that we do not have, or a column that is not there.
     """

@@ -203,7 +203,7 @@ def test_two_processes_fetch_once(server):
 
 def fetching_process(base_url: str) -> subprocess.Popen:
     program = (
-        "from tests import test_fetch\n"
+        "from tests.weights import test_fetch\n"
         f"test_fetch.fetch.RELEASED = test_fetch.registry({base_url!r})\n"
         "print(test_fetch.fetch.fetch('unisal'), end='')\n"
     )

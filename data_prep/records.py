@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.pictures import encode_png, grey_to_store, read_rgb
+from data_prep.images import encode_png, grey_to_store, read_rgb
 from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture
 from unisal_jax.data.layouts.releases import Clip
 from unisal_jax.data.layouts.truth import UNKNOWN_OBSERVER, Fixations, TruthFiles, TruthPoints

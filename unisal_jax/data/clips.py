@@ -41,7 +41,7 @@ def clip_shape(domain: Domain, frames: int = CLIP_FRAMES) -> ClipShape:
 
 
 def split_by_length(videos: Sequence[Video], shape: ClipShape) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Which videos a clip fits in (reference.md, "Video": shorter ones are dropped).
+    """Which videos a clip fits in (docs/network.md: shorter ones are dropped).
 
     The original drops a video already when it is shorter than `frames * stride`, though its clips
     end `stride - 1` frames earlier; here the clip decides.

@@ -46,7 +46,7 @@ class Geometry:
 
 _MIT1003_UNITS = ((8, 13), (9, 13), (9, 12), (12, 9), (13, 9))
 
-# reference.md, "Input". DHF1K's and SALICON's maps have the target size as released.
+# docs/network.md. DHF1K's and SALICON's maps have the target size as released.
 TRAINING = MappingProxyType(
     {
         "dhf1k": Geometry(),
@@ -72,7 +72,7 @@ def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, vid
     """Input size (height, width) when a dataset is scored; frames are stretched to it.
 
     A released dataset brings its own, whatever domain's parameters score it; any other picture or
-    video gets the size that it is predicted with (reference.md, "Input").
+    video gets the size that it is predicted with (docs/network.md).
     """
     if dataset in _RELEASED:
         return _RELEASED[dataset].input_size

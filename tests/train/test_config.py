@@ -235,7 +235,9 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(load_config(SMOKE), stored, path)
     # A longer training is the same one.
     check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
-    with pytest.raises(UnisalError, match=r"config.json: the training in this folder has seed 0, not 1; choose another"):
+    with pytest.raises(
+        UnisalError, match=r"config.json: the training in this folder has seed 0, not 1; choose another"
+    ):
         check_same(load_config(SMOKE, ["seed=1"]), stored, path)
     # Stored by a version without the field, which did what its default does.
     earlier = json.loads(stored)

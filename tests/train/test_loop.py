@@ -274,7 +274,9 @@ def test_a_clock_that_jumps(train, unbroken, model_config, monkeypatch, tmp_path
 
 def test_another_training_is_refused(unbroken):
     other = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, lr=0.02))
-    with pytest.raises(UnisalError, match=r"config.json: the training in this folder has optimizer.lr 0.01, not 0.02"):
+    with pytest.raises(
+        UnisalError, match=r"config.json: the training in this folder has optimizer.lr 0.01, not 0.02"
+    ):
         run(other, unbroken[0])
 
 

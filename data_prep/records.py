@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.images import encode_png, grey_to_store, read_rgb
-from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_image
 from unisal_jax.data.layouts.releases import Clip
 from unisal_jax.data.layouts.truth import UNKNOWN_OBSERVER, Fixations, TruthFiles, TruthPoints
 from unisal_jax.domains import Domain, Size
@@ -156,7 +156,7 @@ def _record(job: _Job, fitting: Fitting | None) -> Record:
     encoded_map, found = _truth(job, size, fitting)
     if fitting is not None:
         input_size, _ = fitting.geometry.sizes(fitting.domain, size)
-        pixels, encoded = fit_picture(pixels, input_size, fitting.geometry.fit), b""
+        pixels, encoded = fit_image(pixels, input_size, fitting.geometry.fit), b""
     return Record(
         video=job.clip.id,
         index=job.index,
@@ -186,7 +186,7 @@ def _truth(job: _Job, size: Size, fitting: Fitting | None) -> tuple[bytes, Fixat
     if fitting is None or fitting.geometry.fit == "stretch":
         return encoded, found
     _, target_size = fitting.geometry.sizes(fitting.domain, size)
-    pixels = fit_picture(pixels, target_size, fitting.geometry.fit)
+    pixels = fit_image(pixels, target_size, fitting.geometry.fit)
     points = np.argwhere(fit_fixations(found.points, size, target_size, fitting.geometry)).astype(np.int32)
     # Resizing the map of fixations forgets whose they are.
     observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)

@@ -154,7 +154,7 @@ def test_table_of_videos(tmp_path):
         ([("a", -1, "x", 1, 2)], None, "line 2: frame -1 before the first, 0"),
         ([("a", 0, "x", "nan", 2)], None, "line 2: x or y is not a finite number"),
         ([("a", 0, "x", "1,5", 2)], None, "line 2: '1,5' is not a number with a decimal point"),
-        ([], None, "no fixations in it"),
+        ([], None, "contains no fixations"),
     ],
 )
 def test_damaged_tables(tmp_path, rows, header, message):
@@ -271,7 +271,7 @@ def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
     (stimuli / "more").mkdir()
     text = "stimulus,observer,x,y\nim0.png,1,5,5\nim0.png,1,1e300,5\nim0.png,2,5,-1\n"
     _, prepared = _counts(stimuli, tmp_path, text)
-    assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.jxl)")
+    assert prepared.notes == ("1 folder (more)", "2 files in an unsupported format (notes.txt, photo.jxl)")
     assert "0.3 fixations a frame, 2 outside of the picture left out; 2 of 3 without any" in describe(
         prepared.manifest
     )

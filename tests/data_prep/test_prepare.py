@@ -101,7 +101,7 @@ def test_a_gap_in_the_frames(raw, tmp_path):
 
 def test_another_folder(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnisalError, match="empty: holds nothing in the layout of UCF Sports"):
+    with pytest.raises(UnisalError, match="empty: contains nothing in the layout of UCF Sports"):
         _run(tmp_path / "empty", tmp_path)
     with pytest.raises(UnisalError, match="nowhere: no such folder"):
         _run(tmp_path / "nowhere", tmp_path)

@@ -1,2 +1,2 @@
-"""Datasets: layouts on a disk -> clips; prepared datasets -> batches of uint8 arrays, in an order that only
-the seed decides."""
+"""Datasets: reads their layouts on disk as clips, and prepared datasets as batches of uint8 arrays, in an
+order determined by the seed."""

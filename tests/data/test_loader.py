@@ -281,7 +281,10 @@ def edit_table(change):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda path: (path / "videos.json").unlink(), "videos.json: missing; the preparation did not finish"),
+        (
+            lambda path: (path / "videos.json").unlink(),
+            "videos.json: missing; the preparation did not finish",
+        ),
         (lambda path: (path / "videos.json").write_text("{"), "videos.json: damaged"),
         (edit_table(lambda t: t.pop("splits")), "videos.json: damaged"),
         (edit_table(lambda t: t.update(resolution="half")), "resolution 'half', known: full, input"),

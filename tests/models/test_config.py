@@ -167,7 +167,7 @@ def test_a_new_domain_changes_nothing_else(like):
 
 
 def test_a_new_domain_needs_a_start():
-    with pytest.raises(UnisalError, match="needs `like`"):
+    with pytest.raises(UnisalError, match="pass `like`"):
         add_domain({}, TWO, Domain("own", (96, 128)))
 
 

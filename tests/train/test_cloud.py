@@ -40,14 +40,14 @@ def test_what_is_sent_and_fetched(cloud):
         write(folder, checkpoints__9_tmp__a="unfinished")
         send()
         whole = {"checkpoints/3/a": "3", "checkpoints/3/b/c": "3", "log": "1"}
-        committed = {"checkpoints/3/commit_success.txt": "checkpoints/3 is whole\n"}
+        committed = {"checkpoints/3/commit_success.txt": "checkpoints/3 is complete\n"}
         assert {**seen(cloud), ".lock": ""} == {**whole, **committed, ".lock": ""}
         write(folder, checkpoints__6__a="6", log="12", damaged__3__a="3")
         for name in ("a", "b/c"):
             (folder / "checkpoints/3" / name).unlink()
         (folder / "best").symlink_to("checkpoints/6")
     left = {"checkpoints/6/a": "6", "log": "12", "damaged/3/a": "3"}
-    committed = {"checkpoints/6/commit_success.txt": "checkpoints/6 is whole\n"}
+    committed = {"checkpoints/6/commit_success.txt": "checkpoints/6 is complete\n"}
     assert seen(cloud) == {**left, **committed, "best": "checkpoints/6\n"}
     with open_run() as (folder, _):
         files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.*")}

@@ -103,7 +103,7 @@ def test_wrong_overrides_are_named(override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def get_config(): return {}", "gives a dict, not a TrainConfig"),
+        ("def get_config(): return {}", "returns a dict, not a TrainConfig"),
         ("x = 1", "AttributeError"),
         ("import nothing_such", "ModuleNotFoundError"),
     ],
@@ -144,7 +144,7 @@ def test_help_lists_every_field(command):
         assert meaning[:1] in "(`" or meaning[:1].isupper(), (name, meaning)
         assert meaning.endswith("."), (name, meaning)
         assert text.count(f"--config.{name.replace('*', 'NAME')}=VALUE {meaning} [") == 1, name
-    assert "--config.epochs=VALUE Epochs to train. [16; 2]" in text
+    assert "--config.epochs=VALUE Number of epochs. [16; 2]" in text
     assert "released domains only. [required; 'synthetic']" in text
     assert "--config.seed=VALUE" not in command("train", "--help")[1]
     status, _, err = command("train", "--config", "nothing", "--help")
@@ -243,7 +243,7 @@ def test_a_workdir_of_another_training(tmp_path):
     earlier = json.loads(stored)
     del earlier["optimizer"]["idle"]
     check_same(load_config(SMOKE), json.dumps(earlier), path)
-    with pytest.raises(UnisalError, match=r"with optimizer.idle still, not momentum; name another"):
+    with pytest.raises(UnisalError, match=r"has optimizer.idle still, not momentum; choose another"):
         check_same(load_config(SMOKE, ["optimizer.idle=momentum"]), json.dumps(earlier), path)
     folds = load_config("finetune_mit1003:0")
     check_same(folds, folds.to_json(), path)

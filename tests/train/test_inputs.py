@@ -57,7 +57,9 @@ def test_a_new_domain_fits_its_data(images, tmp_path):
     video = {"train_split": "video", "validation_split": "video", "batch_size": 2, "stride": 1}
     training, _ = sources(images, tmp_path, **video, input_size=(32, 64))
     assert not training.domain.static and training.domain.input_size == (32, 64)
-    with pytest.raises(UnisalError, match=r"config.domains.own.input_size: not set, .* want 2 sizes"):
+    with pytest.raises(
+        UnisalError, match=r"config.domains.own.input_size: not set, .* fit 2 different sizes"
+    ):
         sources(images, tmp_path, train_split="mixed")
 
 
@@ -94,7 +96,7 @@ def test_a_batch_that_the_devices_cannot_share():
         inputs.check_batches(paper, 8)
     inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 8)
     inputs.check_batches(dataclasses.replace(paper, batch_scale=4), 8)
-    with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; --config.batch_scale=8,"):
+    with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; use --config.batch_scale=8,"):
         inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 32)
     with pytest.raises(UnisalError, match=r"by 6 devices; --config.batch_scale=3,"):
         inputs.check_batches(paper, 6)
@@ -151,8 +153,8 @@ def test_wrong_names_in_a_config():
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [
-        (("localhost:1234", 2, None), "give all three"),
-        ((None, 2, 0), "give all three"),
+        (("localhost:1234", 2, None), "pass all three"),
+        ((None, 2, 0), "pass all three"),
         (("localhost", 2, 0), "--coordinator: localhost is not HOST:PORT"),
         (("localhost:1234", 2, 2), "--process: 2 is not one of 2"),
     ],

@@ -113,8 +113,8 @@ def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
     [
         (np.array([1, np.nan], np.float32), "tensor a/b has values that are not finite"),
         (np.array([1e300]), "tensor a/b has values that are not finite"),
-        (np.array([True]), "tensor a/b is of bool"),
-        (np.array([1j]), "tensor a/b is of complex128"),
+        (np.array([True]), "tensor a/b has dtype bool"),
+        (np.array([1j]), "tensor a/b has dtype complex128"),
     ],
 )
 def test_what_is_no_parameter(array, message):

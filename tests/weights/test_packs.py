@@ -171,7 +171,7 @@ SPOILS = {
     "no checksum": (lambda t, m: (t, {**m, "tensors_sha256": ""}), "do not match its checksum"),
     "not finite": (lambda t, m: spoilt(t | {KERNEL: t[KERNEL] * np.nan}, m), "not finite"),
     "another shape": (lambda t, m: spoilt(t | {KERNEL: t[KERNEL][:3]}, m), r"has shape \[3, 1\], not \["),
-    "another type": (lambda t, m: spoilt(t | {KERNEL: np.float16(t[KERNEL])}, m), "is of float16, not"),
+    "another type": (lambda t, m: spoilt(t | {KERNEL: np.float16(t[KERNEL])}, m), "has dtype float16, not"),
     "too few": (
         lambda t, m: spoilt({n: a for n, a in t.items() if n != KERNEL}, m),
         "lacks tensors, own/fus",

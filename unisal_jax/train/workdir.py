@@ -30,7 +30,7 @@ from unisal_jax.train.logs import Logs, read_list, surroundings
 from unisal_jax.train.state import TrainState
 
 CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
-PICTURES = "pictures"
+IMAGE_FOLDER = "pictures"
 
 Validations = list[dict[str, Any]]
 
@@ -175,9 +175,9 @@ class Workdir:
             self._logs.write(kind, step, scalars, **about)
 
     def show(self, domain: str, epoch: int, step: int, sheet: np.ndarray) -> None:
-        """Writes a picture of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
+        """Writes an image of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
         if self._logs is not None:
-            folder = self.path / PICTURES / domain
+            folder = self.path / IMAGE_FOLDER / domain
             with write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_png(folder / f"{epoch:03}.png", sheet)

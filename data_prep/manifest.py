@@ -46,7 +46,7 @@ def build_manifest(
 
     `splits` lists for each split the videos in the order of their records: `id`, `start` (number of the
     record with its first frame), `frames`, `size` ([height, width] as released), `fixations` and
-    `outside` (how many more lie outside of the picture and are left out). `counts` adds these up,
+    `outside` (how many more lie outside of the image and are left out). `counts` adds these up,
     `files` has `bytes` and `sha256` of each file of records.
     """
     splits = {split: list(_with_starts(shards)) for split, shards in stored.items()}

@@ -47,9 +47,9 @@ def analyse(context: Context) -> Analysis:
         "Scores beside the published ones (Tables 2 to 4)",
         f"Weights: {context.weights}. Protocol: {context.protocol}; the published rows are those of the "
         "benchmarks' own servers and code, on all of a test set: they can be compared only where the same "
-        "pictures are scored under the same protocol."
+        "images are scored under the same protocol."
         + (
-            " Synthetic pictures stand in for the datasets, so these scores mean nothing."
+            " Synthetic images stand in for the datasets, so these scores mean nothing."
             if context.synthetic
             else ""
         ),

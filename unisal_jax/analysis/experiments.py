@@ -91,7 +91,7 @@ def runs(study: Study, folder: Path, seeds: Sequence[int]) -> list[Run]:
 def tiny_overrides() -> tuple[str, ...]:
     """What makes of the paper's configs trainings on synthetic data that show that the code runs.
 
-    Small pictures, few steps, the encoder random and frozen, and the form of the depthwise convolutions
+    Small images, few steps, the encoder random and frozen, and the form of the depthwise convolutions
     that compiles fastest.
     """
     domain = {"data": "synthetic", "batch_size": 2, "input_size": (32, 64), "target_size": (32, 64)}
@@ -171,7 +171,7 @@ def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
         else ""
     )
     drawn = (
-        " On synthetic pictures, with trainings of a few steps: the scores mean nothing."
+        " On synthetic images, with trainings of a few steps: the scores mean nothing."
         if context.synthetic
         else ""
     )

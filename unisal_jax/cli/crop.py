@@ -1,4 +1,4 @@
-"""`unisal crop`: where to cut pictures and videos to an aspect ratio so that most attention is kept."""
+"""`unisal crop`: where to cut images and videos to an aspect ratio so that most attention is kept."""
 
 import argparse
 import sys
@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.choices(KINDS),
         default=("json",),
         metavar="KINDS",
-        help="comma-separated: json (boxes and the share of attention kept), crop (cropped pictures, and "
+        help="comma-separated: json (boxes and the share of attention kept), crop (cropped images, and "
         ".mp4 for videos), poster (as --poster) (default: json)",
     )
     parser.add_argument(
@@ -118,9 +118,9 @@ def run(args: argparse.Namespace) -> int:
         (path for source in sources for path in files.paths(source)),
         chain(read, beside, files_of(args.weights)),
     )
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

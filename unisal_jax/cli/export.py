@@ -20,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=_input_size,
         metavar="HxW|any",
-        help="of the pictures (default: the domain's); any, in StableHLO, for any multiples of 32",
+        help="of the images (default: the domain's); any, in StableHLO, for any multiples of 32",
     )
     parser.add_argument(
         "--batch",
         type=_batch,
         default=1,
         metavar="N|any",
-        help="pictures, or sequences, a call takes (default: 1)",
+        help="images, or sequences, a call takes (default: 1)",
     )
     parser.add_argument(
         "--streaming",

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         out = out.absolute()
     found = find_inputs(args.input, args.video, name_bytes(out, kinds), args.allow_network)
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
-        raise UnisalError("--show: is for video; name --out for pictures")
+        raise UnisalError("--show: is for video; name --out for images")
 
     from unisal_jax.predict.outputs import PredictionFiles
     from unisal_jax.predict.records import FOLDER, weights_state
@@ -104,10 +104,10 @@ def run(args: argparse.Namespace) -> int:
         skip_errors=args.on_error == "skip",
     )
 
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
     from unisal_jax.predict.window import Windows
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

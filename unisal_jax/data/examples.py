@@ -17,7 +17,7 @@ from unisal_jax.data.augment import (
     recolored,
     redrawn,
 )
-from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_image, training_geometry
 from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, iterate_frames
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
@@ -189,12 +189,12 @@ def _fit(
     if truth is None:
         raise UnisalError(f"{frame.id}: has no ground truth to train with")
     pixels = recolored(
-        fit_picture(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
+        fit_image(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
     )
     if sigma is not None and change.cropped:
         density = redrawn(truth.fixations, truth.fixation_size, change, target_size, sigma)
     else:
-        density = fit_picture(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
+        density = fit_image(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
     points, size = cropped_points(truth.fixations, truth.fixation_size, change)
     fixated = fit_fixations(points, size, target_size, geometry)
     if change.mirrored:

@@ -65,7 +65,7 @@ class Prepared:
       resolution: "full" or "input", see `Resolution`.
       videos: in the order of their records.
       cross_validation_folds: ids of each fold's validation videos; empty where there is no cross-validation.
-      records: random access to the records, whose pictures are still encoded.
+      records: random access to the records, whose images are still encoded.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Truth:
       map: uint8 [H, W], the released saliency map in 0 to 255.
       fixations: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `fixation_size`.
       observers: int32 [n], who made it; -1 where unknown.
-      fixation_size: (height, width) of the picture that the fixations refer to.
+      fixation_size: (height, width) of the image that the fixations refer to.
     """
 
     map: np.ndarray
@@ -212,7 +212,7 @@ def read_frames(prepared: Prepared, numbers: Iterable[int]) -> list[Frame]:
     """Reads and decodes the records with these numbers, in this order.
 
     Raises:
-      UnisalError: a record cannot be read, or a picture in it is damaged; names video and frame.
+      UnisalError: a record cannot be read, or an image in it is damaged; names video and frame.
     """
     return list(iterate_frames(prepared, numbers))
 
@@ -269,7 +269,7 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
     if not has_truth:
         return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), None)
     if len(points) and not ((points >= 0) & (points < (height, width))).all():
-        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} picture")
+        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} image")
     truth = Truth(_decode(encoded_map, "L", f"{name}: map"), points, observers, (height, width))
     return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), truth)
 

@@ -343,7 +343,7 @@ def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
       videos: of its training data, for what a new domain leaves out; empty to check the rest.
 
     Raises:
-      UnisalError: a value is out of range, or a new domain's pictures differ in shape.
+      UnisalError: a value is out of range, or a new domain's images differ in shape.
     """
     fields = ("input_size", "target_size", "stride", "static", "bn_momentum")
     given: dict[str, Any] = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
@@ -353,7 +353,7 @@ def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
     fitting = {size_by_aspect(video.size) for video in videos} or {(SIZE_UNIT, SIZE_UNIT)}
     if "input_size" not in given and len(fitting) > 1:
         raise UnisalError(
-            f"config.domains.{name}.input_size: not set, and the pictures' shapes want {len(fitting)} sizes"
+            f"config.domains.{name}.input_size: not set, and the images' shapes want {len(fitting)} sizes"
         )
     given.setdefault("input_size", fitting.pop())
     given.setdefault("static", all(video.frames == 1 for video in videos))

@@ -175,7 +175,7 @@ class Workdir:
             self._logs.write(kind, step, scalars, **about)
 
     def show(self, domain: str, epoch: int, step: int, sheet: np.ndarray) -> None:
-        """Writes a picture of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
+        """Writes an image of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
         if self._logs is not None:
             folder = self.path / IMAGES / domain
             with write_errors(folder):

@@ -141,7 +141,7 @@ def clips_with_points(
                 Clip(path.stem, path if is_video else Files(path.parent, (path.name,)), truth)
             )
     fps = rates.pop() if len(rates) == 1 else None
-    return whole_release("own data (pictures or videos)", Missing(root), clips, fps, notes=notes)
+    return whole_release("own data (images or videos)", Missing(root), clips, fps, notes=notes)
 
 
 def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict[str, list[Path]]:

@@ -22,7 +22,7 @@ class Clip:
 
     Attributes:
         id: its name, unique in its split.
-        frames: a picture file for each frame, or one video file.
+        frames: an image file for each frame, or one video file.
         truth: ground truth for each frame; None where the release has none.
     """
 

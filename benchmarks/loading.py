@@ -150,8 +150,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "release"
         write_release(root)
-        pictures = sorted(root.glob("annotation/*/images/*.png"))
-        result["png_bytes"] = statistics.median(path.stat().st_size for path in pictures)
+        images = sorted(root.glob("annotation/*/images/*.png"))
+        result["png_bytes"] = statistics.median(path.stat().st_size for path in images)
         print(f"{machine}; a frame's PNG has {result['png_bytes'] / 1e3:.0f} kB")
         runs = [("plain loop over PNG files", plain_batches(root))]
         for resolution in ("full", "input"):

@@ -19,7 +19,7 @@ from unisal_jax.weights import names
 from unisal_jax.weights.store import Weights, load_weights, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
-# Real people's gaze on real pictures, which may not be given on; beside the checkout where it is at hand.
+# Real people's gaze on real images, which may not be given on; beside the checkout where it is at hand.
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 # XLA's compile time is most of what the suite takes: programs are kept between runs and shared by

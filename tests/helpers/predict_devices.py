@@ -31,7 +31,7 @@ def main(weights: str, folder: Path) -> None:
     alone = one.engine.images(frames, domain)
     assert alone.sharding.device_set == {jax.local_devices()[2]}
     np.testing.assert_allclose(shared, alone, atol=1e-4)
-    # Three pictures are a batch of four; one is for one device.
+    # Three images are a batch of four; one is for one device.
     for count in (1, 3):
         np.testing.assert_allclose(four.predict_resized(frames[:count], domain), alone[:count], atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""An exported network against the plain one, on pictures that anyone can make again."""
+"""An exported network against the plain one, on images that anyone can make again."""
 
 import functools
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ _SHOWN = 4  # rows and columns of each map, and channels of the state, whose val
 
 
 class Vector(NamedTuple):
-    """Pictures and what the network makes of them.
+    """Images and what the network makes of them.
 
     Attributes:
       frames: uint8 RGB [step, batch, height, width, 3]; several steps if streaming.
@@ -50,8 +50,8 @@ def vector(weights: Weights, signature: Signature) -> Vector:
     )
 
 
-def _run(network: Unisal, signature: Signature, variables: dict[str, Any], frames: jax.Array) -> Any:
-    return network.apply(variables, normalize(frames), signature.domain, static=not signature.streaming)
+def _run(module: Unisal, signature: Signature, variables: dict[str, Any], frames: jax.Array) -> Any:
+    return module.apply(variables, normalize(frames), signature.domain, static=not signature.streaming)
 
 
 class Apart(NamedTuple):
@@ -93,13 +93,13 @@ def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def describe(expected: Vector) -> dict[str, Any]:
-    """The vector for a card: how the pictures are made, and some of the expected values."""
+    """The vector for a card: how the images are made, and some of the expected values."""
     rows, columns = (np.arange(_SHOWN) * side // _SHOWN for side in expected.frames.shape[2:4])
     values: dict[str, Any] = {
         "columns": columns.tolist(),
         "log_density": _rounded(expected.log_density[-1][:, rows[:, None], columns]),
         "log_density_tolerance": TOLERANCE,
-        "log_density_axes": "picture, row, column; after the last step",
+        "log_density_axes": "image, row, column; after the last step",
         "rows": rows.tolist(),
     }
     if expected.state is not None:

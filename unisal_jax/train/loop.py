@@ -27,7 +27,6 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.cloud import working_folder
 from unisal_jax.train.config import SYNTHETIC, TrainConfig
-from unisal_jax.train.images import validation_sheet
 from unisal_jax.train.optimizer import encoder_frozen
 from unisal_jax.train.schedule import learning_rates
 from unisal_jax.train.state import AXIS, TrainState, create, moving, replicate

@@ -214,7 +214,7 @@ def test_bad_flags(exported, flags, says):
 def test_missing_package(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     status, _, err, path = exported("--format", "stablehlo", "--input-size", "64x96")
-    assert status == 1 and err.count("\n") == 1 and "unisal-jax[export]" in err and "flatbuffers" in err
+    assert status == 1 and err.count("\n") == 1 and 'pip install "flatbuffers>=' in err
     assert not path.parent.exists()
 
 

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=_input_size,
         metavar="HxW|any",
-        help="of the images (default: the domain's); any, in StableHLO, for any multiples of 32",
+        help="of the images (default: the domain's); any: any multiples of 32",
     )
     parser.add_argument(
         "--batch",

@@ -1,4 +1,4 @@
-"""What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
+"""What `unisal_jax.load` returns: images, videos and streams in, densities out."""
 
 import copy
 import os
@@ -63,7 +63,7 @@ def load(
 class SaliencyModel:
     """A network that predicts where people look.
 
-    A density is a probability over pixels: float32 [height, width] of the picture's own size, that
+    A density is a probability over pixels: float32 [height, width] of the image's own size, that
     sums to one. With `log=True` it is the natural logarithm of that.
 
     A domain that the weights lack may come from a pack (`weights.installed`): it is read when it is first
@@ -124,7 +124,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         log: bool = False,
     ) -> np.ndarray:
-        """The density of one picture.
+        """The density of one image.
 
         Args:
           image: uint8 RGB [height, width, 3], of any size: an array of NumPy, JAX or PyTorch, a Pillow
@@ -151,7 +151,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         log: bool = False,
     ) -> np.ndarray:
-        """The densities float32 [N, height, width] of pictures of one size, uint8 RGB [N, height, width, 3].
+        """The densities float32 [N, height, width] of images of one size, uint8 RGB [N, height, width, 3].
 
         Arguments and errors as for `predict`; `images` may be a list of images of one size, too.
         """
@@ -167,7 +167,7 @@ class SaliencyModel:
         return np.concatenate(results)
 
     def predict_resized(self, frames: np.ndarray, domain: Domain) -> np.ndarray:
-        """Log-densities at the input size, float32 [N, h, w], of pictures that have it already."""
+        """Log-densities at the input size, float32 [N, h, w], of images that have it already."""
         return np.asarray(self.engine.images(frames, domain))
 
     def predict_video(
@@ -261,7 +261,7 @@ class SaliencyModel:
     def features(
         self, image: ArrayLike, domain: str | Domain | None = None, input_size: Size | None = None
     ) -> dict[str, np.ndarray]:
-        """The network's inner maps for a picture, float32 [h, w, channels] by name.
+        """The network's inner maps for an image, float32 [h, w, channels] by name.
 
         `encoder_8`, `encoder_16`, `encoder_32` (the number is the reduction), `bottleneck`,
         `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.

@@ -13,7 +13,7 @@ import numpy as np
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.overlay import overlay
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import Enough, FrameResults, PredictionFiles
@@ -78,13 +78,13 @@ class Windows:
         return self.files.film
 
     def image(
-        self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
     ) -> None:
-        """Writes a picture's files."""
+        """Writes an image's files."""
         self.files.image(source, image, log_density, about)
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict[str, Any]) -> Iterator["_Shown"]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict[str, Any]) -> Iterator["_Shown"]:
         """Opens a video's files and its window."""
         with (
             contextlib.closing(Window(source.name, self.files.drawing.opacity)) as window,

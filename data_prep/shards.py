@@ -184,7 +184,7 @@ def _write_records(
     """Writes all records, adds up what they say of their videos, and returns how many they are."""
     count = 0
     try:
-        # Pictures do not compress any further.
+        # Images do not compress any further.
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     except (RuntimeError, ValueError) as error:
         raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error

@@ -1,7 +1,7 @@
 """Domains: what the network must know of a dataset, each one value declared in one place.
 
 A domain is a dataset's share of the network (batch norms, prior maps, fusion and smoothing; paper,
-section 3.1) and the way its pictures are fed in: input size, frame stride, static or not.
+section 3.1) and the way its images are fed in: input size, frame stride, static or not.
 """
 
 import dataclasses
@@ -39,11 +39,11 @@ class Domain:
       input_size: (height, width) that the network was trained at for this domain.
       target_size: (height, width) of loss and scores; None means the input size.
       stride: every how many frames one is fed to the same recurrence (6 fps in the released sets).
-      static: True for pictures: the RNN is bypassed.
+      static: True for images: the RNN is bypassed.
       bn_momentum: PyTorch's convention, running = (1 - m) * running + m * batch.
       source_name: the name in the authors' code and files; the domain's own where they have none.
       video_frame_size: the only frame size that `input_size` is used for when a video is predicted;
-        None means every size. Other videos, and pictures in any domain, get a size by aspect ratio.
+        None means every size. Other videos, and images in any domain, get a size by aspect ratio.
     """
 
     name: str
@@ -135,10 +135,10 @@ _RESERVED = frozenset({"params", "batch_stats", "intermediates", "dropout", "ext
 
 
 def size_by_aspect(frame_size: Size) -> Size:
-    """The input size whose aspect ratio is nearest to that of a picture.
+    """The input size whose aspect ratio is nearest to that of an image.
 
     Args:
-      frame_size: (height, width) of the picture, each at least 1.
+      frame_size: (height, width) of the image, each at least 1.
 
     Returns:
       (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; ties go to the first
@@ -150,7 +150,7 @@ def size_by_aspect(frame_size: Size) -> Size:
 
 
 def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
-    """The one of `sizes` whose aspect ratio is nearest to that of a picture; ties: the first."""
+    """The one of `sizes` whose aspect ratio is nearest to that of an image; ties: the first."""
     aspect = frame_size[0] / frame_size[1]
 
     def likeness(size: Size) -> float:

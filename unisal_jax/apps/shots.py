@@ -75,7 +75,7 @@ class VideoCrops:
 
     In each shot the window stands still, pans evenly, or follows the attention: `camera.py` has the rule.
     What is followed is the path that maximises the sum over frames of its share of attention, in which the
-    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the picture's
+    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the image's
     longer sides a second. It is found by Viterbi's algorithm over a grid of at most 129 places a side. The
     window's speed changes by at most two longer sides a second in each second. Memory is bounded: in long
     shots a place is settled with at least 256 frames of foresight, and densities are not kept.
@@ -88,7 +88,7 @@ class VideoCrops:
       size: (height, width) of the frames.
       aspect, scale: as for `best_crop`; the sides are even, as those of video files.
       fps: frames a second.
-      smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
+      smoothness: in squared seconds. 0.3: half an image's length in a second costs as much as 7.5% of the
         attention. 0: each frame's best place on the grid, unsmoothed.
       split: shots with two far-apart subjects get two windows, see `Split`.
 

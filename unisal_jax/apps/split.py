@@ -17,7 +17,7 @@ from unisal_jax.domains import Size
 
 # Densities are kept until their shot is settled, at this length of the longer side.
 _KEPT_SIDE = 96
-# The attention along the picture is smoothed by this share of its length before subjects are counted.
+# The attention along the image is smoothed by this share of its length before subjects are counted.
 _SMOOTHED = 0.03
 # Each of two subjects has this share of the attention or more, with less than this share of the lower of
 # their peaks between them, in so many of a shot's frames.

@@ -204,10 +204,10 @@ def torch(root: str, compiled: bool, input_size: Sequence[int]) -> Job:
     """
     import torch
 
-    network = _original(Path(root)).UNISAL(cnn_cfg={"pretrained": False}, verbose=0)
-    network.load_state_dict(torch.load(Path(root) / ORIGINAL_WEIGHTS, map_location="cpu", weights_only=True))
-    network.eval()
-    call = torch.compile(network) if compiled else network
+    model = _original(Path(root)).UNISAL(cnn_cfg={"pretrained": False}, verbose=0)
+    model.load_state_dict(torch.load(Path(root) / ORIGINAL_WEIGHTS, map_location="cpu", weights_only=True))
+    model.eval()
+    call = torch.compile(model) if compiled else model
     x = torch.from_numpy(_channels_first(shown(STREAM, input_size)))
     hidden = None
 

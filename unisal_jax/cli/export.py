@@ -20,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=_input_size,
         metavar="HxW|any",
-        help="of the pictures (default: the domain's); any, in StableHLO, for any multiples of 32",
+        help="of the images (default: the domain's); any: any multiples of 32",
     )
     parser.add_argument(
         "--batch",
         type=_batch,
         default=1,
         metavar="N|any",
-        help="pictures, or sequences, a call takes (default: 1)",
+        help="images, or sequences, a call takes (default: 1)",
     )
     parser.add_argument(
         "--streaming",
@@ -52,7 +52,7 @@ def _batch(text: str) -> int | Literal["any"]:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
         checks.check_extra("--format stablehlo", "export", "flatbuffers")
@@ -60,9 +60,9 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports, checks against the network, and says what was written."""
-    from unisal_jax.export.run import Options, card_path, export
+    from unisal_jax.export.run import ExportOptions, card_path, export
 
-    options = Options(args.format, args.domain, args.input_size, args.batch, args.streaming, args.uint8)
+    options = ExportOptions(args.format, args.domain, args.input_size, args.batch, args.streaming, args.uint8)
     card = export(args.weights, args.out, options)
     print(
         f"{args.out}: {card['artifact']['bytes'] / 1e6:.1f} MB, domain {card['domain']}, "

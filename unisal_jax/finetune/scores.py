@@ -15,7 +15,7 @@ from unisal_jax.evaluate.accumulate import bootstrap_ci
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.protocols import SCORES
 from unisal_jax.evaluate.report import write_json
-from unisal_jax.evaluate.run import Maps, Options, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, mean_truth
 from unisal_jax.predict.model import SaliencyModel
 
@@ -175,7 +175,7 @@ def _scored(
     baselines: tuple[str, ...],
     about: Mapping[str, str],
 ) -> Document:
-    options = Options(PROTOCOL, baselines, prior, seed=SEED)
+    options = EvaluateOptions(PROTOCOL, baselines, prior, seed=SEED)
     evaluation = evaluate(data, maps, options, {"data": data.name, "split": data.split, **about})
     path.parent.mkdir(exist_ok=True)
     write_json(path, evaluation)

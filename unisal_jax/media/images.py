@@ -385,7 +385,7 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def map_to_grey(density: np.ndarray) -> np.ndarray:
     """Scales a density, float [H, W] >= 0, to its peak: uint8 [H, W], rounded down, peak 255.
 
-    Computed in the density's own dtype, as the original computes its pictures of maps. A map of
+    Computed in the density's own dtype, as the original computes its images of maps. A map of
     zeros stays zeros.
     """
     peak = density.max()

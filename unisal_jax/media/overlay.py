@@ -1,4 +1,4 @@
-"""Pictures of densities for people: heat colours, heat over the image, the two side by side."""
+"""Images of densities for people: heat colours, heat over the image, the two side by side."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """Lays a density's heat over its image, so that the picture stays as it is where nobody looks.
+    """Lays a density's heat over its image, so that the image stays as it is where nobody looks.
 
     Args:
         image: a path, a Pillow image or an array, see `as_image`.
@@ -105,7 +105,7 @@ class PlanesHeat:
         seen = self._seen[levels]
         for plane, work, heat in zip(planes, self._work, self._heat, strict=True):
             np.copyto(work.laid, plane)
-            # Where nobody looks the picture stays as it is.
+            # Where nobody looks the image stays as it is.
             rows, columns = (_reach(seen.any(1 - axis), plane.shape[axis]) for axis in (0, 1))
             if not rows.small or not columns.small:
                 continue

@@ -168,9 +168,9 @@ def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array, stride: int) -> 
     around = padded(x)
 
     def add_row(number: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        picture, row = number // out_height, number % out_height
-        above = jax.lax.dynamic_slice(gradient, (picture, row, 0, 0), (1, 1, out_width, channels))[0, 0]
-        below = jax.lax.dynamic_slice(around, (picture, stride * row, 0, 0), (1, 3, width + 2, channels))[0]
+        image, row = number // out_height, number % out_height
+        above = jax.lax.dynamic_slice(gradient, (image, row, 0, 0), (1, 1, out_width, channels))[0, 0]
+        below = jax.lax.dynamic_slice(around, (image, stride * row, 0, 0), (1, 3, width + 2, channels))[0]
         return tuple(
             total + below[i, j : j + width : stride] * above for total, (i, j) in zip(sums, TAPS, strict=True)
         )

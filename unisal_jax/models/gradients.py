@@ -17,7 +17,7 @@ from unisal_jax.models.depthwise import TAPS, padded
 
 @jax.custom_vjp
 def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 convolution of stride 2 with one pixel of zero padding, of pictures with few channels.
+    """3x3 convolution of stride 2 with one pixel of zero padding, of images with few channels.
 
     Args:
       x: [batch, height, width, channels], even sizes.

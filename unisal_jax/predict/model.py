@@ -1,4 +1,4 @@
-"""What `unisal_jax.load` returns: pictures, videos and streams in, densities out."""
+"""What `unisal_jax.load` returns: images, videos and streams in, densities out."""
 
 import copy
 import os
@@ -46,7 +46,7 @@ def load(
 class SaliencyModel:
     """A network that predicts where people look.
 
-    A density is a probability over pixels: float32 [height, width] of the picture's own size, that
+    A density is a probability over pixels: float32 [height, width] of the image's own size, that
     sums to one. With `log=True` it is the natural logarithm of that.
 
     A domain that the weights lack may come from a pack (`weights.installed`): it is read when it is first
@@ -221,7 +221,7 @@ class SaliencyModel:
         return np.concatenate(results)
 
     def predict_resized(self, frames: np.ndarray, domain: Domain) -> np.ndarray:
-        """Log-densities at the input size, float32 [N, h, w], of pictures that have it already."""
+        """Log-densities at the input size, float32 [N, h, w], of images that have it already."""
         return np.asarray(self.engine.images(frames, domain))
 
     def predict_video(

@@ -34,7 +34,7 @@ class VideoOutputs(contextlib.ExitStack):
       paths: the file, or folder of maps, of each output type (`PredictionFiles.paths`).
       film: that the frames are of; films that are written have 25 a second where it has no rate.
       about: what the JSON says of the input.
-      drawing: how pictures and films look.
+      drawing: how images and films look.
       replaced: files in the folder of maps that were written before and may be replaced.
 
     Attributes:

@@ -26,7 +26,11 @@ class StoredShard:
 
 def source_digest(plan: dict[str, tuple[Shard, ...]], release: Release) -> str:
     """Names everything that decides the prepared data: a second preparation compares it."""
-    content = [FORMAT, {split: [s.digest for s in shards] for split, shards in plan.items()}, release.folds]
+    content = [
+        FORMAT,
+        {split: [s.digest for s in shards] for split, shards in plan.items()},
+        release.cross_validation_folds,
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -52,7 +56,7 @@ def build_manifest(
         "resolution": resolution,
         "fps": release.fps,
         "seed": seed,
-        "folds": release.folds,
+        "folds": release.cross_validation_folds,
         "source": source,
         "splits": splits,
         "counts": {

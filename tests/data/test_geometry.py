@@ -11,7 +11,7 @@ from PIL import Image
 from tests.helpers.prepared_data import Clip, make_clip, write_prepared
 from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.device import on_device
-from unisal_jax.data.examples import Arrays, Source
+from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.geometry import (
     TRAINING,
     Geometry,
@@ -80,7 +80,7 @@ def real(tmp_path_factory):
 
 def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
     prepared, frames, maps, fixations = real
-    batch = next(Loader([Source(UCF_SPORTS, prepared, 1)], seed=3, threads=0))
+    batch = next(Loader([DomainSource(UCF_SPORTS, prepared, 1)], seed=3, threads=0))
     first = int(batch.ids[0].rsplit("/", 1)[1])
     assert 0 <= first <= 54 - 45
     taken = range(first, first + 45, 4)
@@ -183,7 +183,9 @@ def test_stored_at_input_size_gives_the_same_batches_as_stored_at_full_size(tmp_
         ]
         stored.append(Clip(clip.id, frames, maps, points, clip.size))
     batches = [
-        next(Loader([Source(domain, open_prepared(path, "train"), 2, clip_frames=4)], seed=1, threads=0))
+        next(
+            Loader([DomainSource(domain, open_prepared(path, "train"), 2, clip_frames=4)], seed=1, threads=0)
+        )
         for path in (
             write_prepared(tmp_path / "full", dataset, {"train": clips}),
             write_prepared(tmp_path / "input", dataset, {"train": stored}, "input"),
@@ -202,7 +204,7 @@ def test_flip_mirrors_frames_maps_and_fixations_together(tmp_path):
     def read(flip):
         return next(
             Loader(
-                [Source(domain, prepared, 12, clip_frames=2, augmentation=Augmentation(flip))],
+                [DomainSource(domain, prepared, 12, clip_frames=2, augmentation=Augmentation(flip))],
                 seed=0,
                 threads=0,
             )

@@ -12,7 +12,7 @@ from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
 from unisal_jax.data import synthetic
 from unisal_jax.data.layouts.datasets import DATASETS
-from unisal_jax.data.layouts.releases import folds, held_out
+from unisal_jax.data.layouts.releases import held_out, split_into_folds
 from unisal_jax.data.layouts.truth import read_mat
 from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount
@@ -226,7 +226,7 @@ def test_held_out_is_a_seeded_tenth():
 
 def test_mit1003_folds_are_the_originals():
     names = [f"i{i}" for i in range(1003)]
-    cut = folds(names, 10, 27)
+    cut = split_into_folds(names, 10, 27)
     order = np.arange(1003)
     np.random.seed(27)
     np.random.shuffle(order)

@@ -433,7 +433,7 @@ def test_the_packs_of_this_package():
     for path in installed.BUNDLED.glob("*"):
         pack = installed.read(path)
         assert packs.release_of(pack.shared_sha256) == pack.base
-        packs.check_network(pack, UnisalConfig())
+        packs.check_parts(pack, UnisalConfig())
         packs.check_name(pack, RELEASED_DOMAINS)
         assert {"data", "licence"} <= pack.about.keys()
     setup = configparser.ConfigParser()

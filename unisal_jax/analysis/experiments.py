@@ -100,7 +100,7 @@ def tiny_overrides() -> tuple[str, ...]:
         "epochs=1",
         "clip_frames=2",
         "init.encoder=None",
-        "network.depthwise=grouped",
+        "model.depthwise=grouped",
         "optimizer.frozen_encoder_epochs=1",
         "optimizer.lr=0.001",
         "synthetic.train=4",

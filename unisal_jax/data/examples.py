@@ -39,7 +39,7 @@ class Arrays(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DomainSource:
     """A domain and the data that it is trained (or validated) with.
 
     Attributes:
@@ -75,7 +75,7 @@ class Examples:
       dropped: ids of the videos that are shorter than a clip.
     """
 
-    source: Source
+    source: DomainSource
     shape: clips.ClipShape
     geometry: Geometry
     groups: tuple[tuple[int, ...], ...]
@@ -105,7 +105,7 @@ class Examples:
         return f"{text}; {dropped} (shorter than {self.shape.span} frames)"
 
 
-def find_examples(source: Source) -> Examples:
+def find_examples(source: DomainSource) -> Examples:
     """Lists a source's examples.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from unisal_jax.data.augment import Augmentation
-from unisal_jax.data.examples import Arrays, Examples, Source, choose_batch, find_examples, read_batch
+from unisal_jax.data.examples import Arrays, DomainSource, Examples, choose_batch, find_examples, read_batch
 from unisal_jax.data.plan import Order, epoch_plan
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
@@ -95,7 +95,7 @@ class Loader(Iterator[Batch]):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[DomainSource],
         *,
         seed: int,
         epochs: int = 1,

@@ -64,7 +64,7 @@ class Prepared:
       split: such as `train`.
       resolution: "full" or "input", see `Resolution`.
       videos: in the order of their records.
-      folds: ids of each fold's validation videos; empty where there is no cross-validation.
+      cross_validation_folds: ids of each fold's validation videos; empty where there is no cross-validation.
       records: random access to the records, whose images are still encoded.
     """
 
@@ -73,7 +73,7 @@ class Prepared:
     split: str
     resolution: Resolution
     videos: tuple[Video, ...]
-    folds: tuple[tuple[str, ...], ...]
+    cross_validation_folds: tuple[tuple[str, ...], ...]
     records: Sequence[dict[str, Any]]
 
 
@@ -136,7 +136,9 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
             f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {count}; "
             "prepare the dataset again"
         )
-    return Prepared(stored.name, path, split, table.resolution, table.videos, table.folds, records)
+    return Prepared(
+        stored.name, path, split, table.resolution, table.videos, table.cross_validation_folds, records
+    )
 
 
 def split_names(path: str | Path) -> tuple[str, ...]:
@@ -196,9 +198,11 @@ def cross_validation(prepared: Prepared, fold: int) -> tuple[Prepared, Prepared]
     Raises:
       UnisalError: the dataset has no such fold.
     """
-    if not 0 <= fold < len(prepared.folds):
-        raise UnisalError(f"{prepared.path}: no fold {fold}, there are {len(prepared.folds)} from 0 on")
-    held_out = frozenset(prepared.folds[fold])
+    if not 0 <= fold < len(prepared.cross_validation_folds):
+        raise UnisalError(
+            f"{prepared.path}: no fold {fold}, there are {len(prepared.cross_validation_folds)} from 0 on"
+        )
+    held_out = frozenset(prepared.cross_validation_folds[fold])
     training = tuple(video for video in prepared.videos if video.id not in held_out)
     validation = tuple(video for video in prepared.videos if video.id in held_out)
     return dataclasses.replace(prepared, videos=training), dataclasses.replace(prepared, videos=validation)
@@ -286,7 +290,7 @@ class _Table(NamedTuple):
 
     resolution: Resolution
     videos: tuple[Video, ...]
-    folds: tuple[tuple[str, ...], ...]
+    cross_validation_folds: tuple[tuple[str, ...], ...]
 
 
 def check_id(name: str) -> None:
@@ -333,7 +337,7 @@ def _open_part(path: Path, source: Path, split: str) -> Prepared:
     videos = tuple(video for video in whole.videos if video.id in wanted)
     if len(videos) < len(ids):
         raise UnisalError(f"{path}: names {len(ids) - len(videos)} videos that {source} does not have")
-    return dataclasses.replace(whole, split=split, videos=videos, folds=())
+    return dataclasses.replace(whole, split=split, videos=videos, cross_validation_folds=())
 
 
 def _read_table(path: Path, split: str) -> _Table:

@@ -50,8 +50,8 @@ def vector(weights: Weights, signature: Signature) -> Vector:
     )
 
 
-def _run(network: Unisal, signature: Signature, variables: dict[str, Any], frames: jax.Array) -> Any:
-    return network.apply(variables, normalize(frames), signature.domain, static=not signature.streaming)
+def _run(module: Unisal, signature: Signature, variables: dict[str, Any], frames: jax.Array) -> Any:
+    return module.apply(variables, normalize(frames), signature.domain, static=not signature.streaming)
 
 
 class Apart(NamedTuple):

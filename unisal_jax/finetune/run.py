@@ -130,7 +130,7 @@ def make_plan(asked: Asked, facts: Facts) -> Plan:
 
 def _check_overrides(wanted: TrainConfig, config: TrainConfig) -> None:
     """Refuses overrides that change what is trained on: the scores would be of another split."""
-    chosen = ("data", "train_split", "validation_split", "fold", "hold_out")
+    chosen = ("data", "train_split", "validation_split", "cross_validation_fold", "hold_out")
     if config.domains.keys() != wanted.domains.keys():
         raise UnisalError(f"config.domains: the fine-tuning has one, {', '.join(wanted.domains)}")
     for name, domain in config.domains.items():

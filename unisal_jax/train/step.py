@@ -111,7 +111,7 @@ def train_step(
         *,
         for_tpu: bool = False,
     ) -> tuple[TrainState, Metrics]:
-        network = Unisal(config, axis_name if sync_norm else None, recompute=for_tpu)
+        module = Unisal(config, axis_name if sync_norm else None, recompute=for_tpu)
         examples = _floats(batch, dtype)
         key = jax.random.fold_in(dropout_key, state.step)
         if axis_name is not None:
@@ -119,7 +119,7 @@ def train_step(
         trained = moving(state.variables, *moves)
 
         def loss_of(trained: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
-            (log_density, _), statistics = network.apply(
+            (log_density, _), statistics = module.apply(
                 merged(state.variables, trained),
                 examples.frames,
                 domain,
@@ -225,11 +225,11 @@ def eval_step(
       step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
       log-density [batch, time, H, W] of each frame).
     """
-    network = Unisal(config)
+    module = Unisal(config)
 
     def step(variables: Tree, batch: Arrays | DeviceBatch) -> tuple[Metrics, jax.Array]:
         examples = _floats(batch, dtype)
-        log_density, _ = network.apply(variables, examples.frames, domain, target_size=_target_size(examples))
+        log_density, _ = module.apply(variables, examples.frames, domain, target_size=_target_size(examples))
         loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
         return {"loss": loss, **terms}, log_density
 

@@ -158,11 +158,11 @@ def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict
         for name in (path.name, below):
             full[name].add(path)
             stems[name.removesuffix(path.suffix)].add(path)
-    levels = [full, stems, _folded(full), _folded(stems)]
+    levels = [full, stems, _casefold_names(full), _casefold_names(stems)]
     fits: dict[str, list[Path]] = {}
     for name in names:
         below = name.removeprefix("./")
-        keys = (below, below, _fold(below), _fold(below))
+        keys = (below, below, _casefold(below), _casefold(below))
         found = next((level[key] for level, key in zip(levels, keys, strict=True) if key in level), set())
         fits[name] = natsorted(found, key=lambda path: os.path.relpath(path, root))
     return fits
@@ -188,14 +188,14 @@ def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]
     return matched
 
 
-def _folded(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
-    folded = defaultdict[str, set[Path]](set)
+def _casefold_names(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
+    matched = defaultdict[str, set[Path]](set)
     for name, paths in level.items():
-        folded[_fold(name)] |= paths
-    return folded
+        matched[_casefold(name)] |= paths
+    return matched
 
 
-def _fold(name: str) -> str:
+def _casefold(name: str) -> str:
     """Without case, and with accents as one character: macOS writes names of files with two."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

@@ -240,7 +240,7 @@ def _pixels(image: Image.Image) -> int:
 def _decoding_bytes(image: Image.Image) -> int:
     """Returns the peak memory in bytes of decoding an open image to RGB."""
     if isinstance(image, BoxImage):
-        # The decoder's process holds the image in three forms (decoder, Pillow, bytes), this process as bytes.
+        # The decoder's process holds the image in three forms (decoder, Pillow, bytes), this one as bytes.
         return 13 * image.coded_pixels + 2 * image.file_bytes
     pixels = image.width * image.height
     # Pillow's image, and the RGB array made from it.

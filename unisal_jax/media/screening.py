@@ -70,8 +70,8 @@ class Metadata:
 class ScreenedFile:
     """The file that Pillow reads: spans of another file in order, with a time limit.
 
-    Pillow's decoders cannot be interrupted, but they read the file piece by piece, so the time limit is checked
-    in `read`. It is processor time of this thread, so a busy machine or a slow disk does not count.
+    Pillow's decoders cannot be interrupted, but they read the file piece by piece, so `read` checks the time
+    limit. It is processor time of this thread, so a busy machine or a slow disk does not count.
 
     Args:
       file: the whole file.
@@ -160,7 +160,7 @@ def check_time(end: float) -> None:
 
 
 def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
-    """Returns the filtered file for Pillow and the metadata of a PNG, JPEG or GIF; other files are unfiltered.
+    """Returns the filtered file and the metadata of a PNG, JPEG or GIF; other files are unfiltered.
 
     From the first unknown block on, the rest of the file is unfiltered.
 

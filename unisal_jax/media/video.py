@@ -88,7 +88,7 @@ class VideoReader:
         return self.next_frame().rgb()
 
     def next_frame(self) -> Frame:
-        """Returns the next frame unconverted. Raises StopIteration at the end; other errors as iterating."""
+        """Returns the next frame unconverted. Raises StopIteration at the end; errors as for iterating."""
         if self._first is not None:
             frame, self._first = self._first, None
         else:
@@ -152,9 +152,9 @@ class VideoReader:
 def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     """Opens a video file, an animation (GIF, WebP, PNG), a folder of frames (in natural order) or a camera.
 
-    A file's rotation is applied. Pixels are not resampled, even if they are not square. Frames of another size
-    than the first are scaled to it. If there are several video tracks, reads the default track, or else the
-    largest. Playlists and other formats that refer to other files are rejected.
+    A file's rotation is applied. Pixels are not resampled, even if they are not square. Frames of another
+    size than the first are scaled to it. If there are several video tracks, reads the default track, or else
+    the largest. Playlists and other formats that refer to other files are rejected.
 
     Args:
         source: a path, "camera:N", or an `Address`.
@@ -229,7 +229,7 @@ def _folder_frames(paths: list[Path]) -> Generator[Frame, None, None]:
         shape = shape or frame.shape
         if frame.shape != shape:
             raise UnisalError(
-                f"{path}: is {frame.shape[1]}x{frame.shape[0]}, but the first frame is {shape[1]}x{shape[0]}; "
+                f"{path}: is {frame.shape[1]}x{frame.shape[0]} but the first frame is {shape[1]}x{shape[0]}; "
                 "all frames of a video must have the same size"
             )
         yield RgbFrame(frame)

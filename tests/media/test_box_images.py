@@ -14,6 +14,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media import box_images, boxes
 from unisal_jax.media.images import decoding_bytes, open_image, read_image, read_profile
 from unisal_jax.media.maps import read_map_image, read_marks
+from unisal_jax.packages import install_command
 
 HEIF = importlib.util.find_spec("pillow_heif") is not None
 AVIF = features.check("avif")
@@ -201,7 +202,8 @@ def test_what_is_missing_is_named(tmp_path):
         [sys.executable, "-c", program, other / "a.jpg", other / "b.HEIC", other, folder],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    cure = "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
+    cure = f"require pillow-heif; install it with: {install_command('heif')}"
+    assert 'pip install "pillow-heif>=' in cure
     said = done.stdout.splitlines()
     assert said[0] == f"{other / 'a.jpg'}: HEIC images {cure}"
     assert said[5] == f"{other / 'b.HEIC'}: HEIC images {cure}"

@@ -20,14 +20,14 @@ from unisal_jax.analysis.results import Analysis, Table, to_json
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import NetworkMaps
-from unisal_jax.evaluate.run import Options, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, evaluate
 from unisal_jax.evaluate.sources import open_data
 from unisal_jax.evaluate.wording import SCORE_TITLES
 from unisal_jax.files import write_text
 from unisal_jax.predict.model import load
+from unisal_jax.train.cloud import BEST
 from unisal_jax.train.config import load_config
 from unisal_jax.train.inputs import PrepareSynthetic, data_folder
-from unisal_jax.train.workdir import BEST
 
 SCORES = "scores.json"
 
@@ -220,7 +220,9 @@ def _score(study: Study, run: Run, paths: dict[str, Path]) -> dict[str, dict[str
                     raise
         assert data is not None
         domain = model.domain(name if name in model.domains else None, video=data.kind == "video")
-        prediction, *_ = evaluate(data, NetworkMaps(model, data, domain), Options(baselines=()), {}).methods
+        prediction, *_ = evaluate(
+            data, NetworkMaps(model, data, domain), EvaluateOptions(baselines=()), {}
+        ).methods
         scores[name] = {score: prediction.mean[score] for score in study.scores if score in prediction.mean}
     return scores
 

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
     flags.add_film(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--aspect",
         type=flags.aspects,
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs(args.input, args.allow_network)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
     flags.part(args)
 

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
     flags.add_film(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
     parser.add_argument(
         "--show", action="store_true", help="a window with the overlay, for video and cameras; q closes it"
@@ -59,7 +59,7 @@ def check(args: argparse.Namespace) -> None:
     if args.ray and args.show:
         raise UnisalError("--show: a cluster has no screen")
     checks.check_inputs(args.input, args.allow_network)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     if args.out is not None:
         checks.check_folder_to_write(args.out)
     if args.ray:

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KINDS",
         help="comma-separated: csv, json, image (numbered circles joined by lines) (default: all)",
     )
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--on-error",
         choices=("fail", "skip"),
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before anything is read."""
     checks.check_inputs(args.input)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
 
 

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
     flags.add_allow_network(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--boxes",
         type=Path,
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs([args.input], args.allow_network)
     checks.check_inputs([str(args.boxes)])
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     outputs = _outputs(args)
     for path in outputs:
         checks.check_file_to_write(path)

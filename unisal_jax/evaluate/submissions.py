@@ -27,6 +27,7 @@ from unisal_jax.files import atomic_path, list_folder, new_folders, write_errors
 from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.names import frames_name
 from unisal_jax.media.sources import Found, Kind, MediaSource, find_inputs
+from unisal_jax.packages import install_command
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 if TYPE_CHECKING:
@@ -218,6 +219,6 @@ def _import_h5py():
         import h5py
     except ImportError:
         raise UnisalError(
-            "an HDF5 submission needs h5py; install it with: pip install 'unisal-jax[submit]'"
+            f"an HDF5 submission requires h5py; install it with: {install_command('submit')}"
         ) from None
     return h5py

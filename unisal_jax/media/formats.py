@@ -5,16 +5,14 @@ from importlib.util import find_spec
 
 _HEIC_SUFFIXES, _AVIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"}), frozenset({".avif", ".avifs"})
 
-# By format: what is missing to read its images.
-_MISSING: dict[str, str] = {}
+# Formats whose decoder is not installed.
+_MISSING: set[str] = set()
 if find_spec("pillow_heif") is None:
-    _MISSING |= dict.fromkeys(
-        ("HEIC", "HEIF"), "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
-    )
+    _MISSING |= {"HEIC", "HEIF"}
 _pillow = find_spec("PIL")
 # Checked without importing Pillow, since finding inputs needs no codec.
 if _pillow is None or PathFinder.find_spec("PIL._avif", _pillow.submodule_search_locations) is None:
-    _MISSING["AVIF"] = "need a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    _MISSING.add("AVIF")
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -90,7 +88,7 @@ def box_format(start: bytes) -> str | None:
 
 def extra_line(name: str) -> str | None:
     """Returns a line saying what to install for a format that cannot be read; None if nothing helps."""
-    return f"{name} images {_MISSING[name]}" if name in _MISSING else None
+    return f"{name} images {_remedy(name)}" if name in _MISSING else None
 
 
 def unread_line(what: object, name: str, verb: str = "") -> str:
@@ -102,5 +100,14 @@ def unread_line(what: object, name: str, verb: str = "") -> str:
         verb: how a folder relates to the files, such as "holds"; empty for a file.
     """
     which = f"{verb} {name} images, which" if verb else f"{name} images"
-    remedy = _MISSING.get(name, f"cannot be read; convert {'them' if verb else 'it'} to JPEG or PNG")
-    return f"{what}: {which} {remedy}"
+    other = f"cannot be read; convert {'them' if verb else 'it'} to JPEG or PNG"
+    return f"{what}: {which} {_remedy(name) if name in _MISSING else other}"
+
+
+def _remedy(name: str) -> str:
+    if name == "AVIF":
+        return "require a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    # Imported late, since the import takes as long as `--help`.
+    from unisal_jax.packages import install_command
+
+    return f"require pillow-heif; install it with: {install_command('heif')}"

@@ -8,6 +8,7 @@ import numpy as np
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, EngineName
 from unisal_jax.media.sources import MediaSource
+from unisal_jax.packages import install_command
 from unisal_jax.predict.batch import PredictOptions, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
 from unisal_jax.predict.outputs import Results
@@ -36,7 +37,7 @@ def predict_on_cluster(
         import ray
         import ray.data
     except ImportError as error:
-        raise UnisalError("--ray needs Ray: pip install 'unisal-jax[ray]'") from error
+        raise UnisalError(f"--ray requires ray; install it with: {install_command('ray')}") from error
     began = time.monotonic()
     summary = Summary()
     # A video is a unit of its own, as each takes long.

@@ -140,7 +140,9 @@ class SaliencyModel:
         Raises:
           UnisalError: the array is not such an image, the domain unknown, or the size impossible.
         """
-        return self.predict_batch(as_frames(image, 3, "image")[None], domain, input_size, log)[0]
+        frames = as_frames(image, 3, "image")[None]
+        density: np.ndarray = self.predict_batch(frames, domain, input_size, log)[0]
+        return density
 
     def predict_batch(
         self,
@@ -245,7 +247,9 @@ class SaliencyModel:
 
         Args:
           size: (height, width) of the frames and maps.
-          domain, input_size, log: as for `predict_video`.
+          domain: as for `predict_video`.
+          input_size: as for `predict_video`.
+          log: as for `predict_video`.
           stride: as there, but None for the domain's own: a stream does not know its frame rate.
         """
         chosen = self.domain(domain, video=True)

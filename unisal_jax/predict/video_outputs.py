@@ -135,7 +135,7 @@ def check_replaceable(folder: Path, written: int) -> None:
             ours = number and 1 <= int(number[1]) <= written and entry.name == f"{int(number[1]):04d}.png"
             if (not ours and not is_system(entry.name)) or entry.is_dir():
                 raise OutputError(
-                    f"{folder}: holds files that unisal predict did not write, or that an older version wrote "
+                    f"{folder}: holds files not written by unisal predict, or written by an older version "
                     f"({entry.name}); move the folder or choose another --out"
                 )
 

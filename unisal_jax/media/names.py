@@ -13,6 +13,12 @@ from unisal_jax.media.addresses import Address
 _FRAME_FOLDERS = ("frames", "images")
 _DIGEST_LETTERS = 8
 
+# Windows takes these for devices, with any suffix; an address on the network may end in one.
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+)
+_HAS_DEVICES = os.name == "nt"
+
 
 def frames_name(folder: Path) -> str:
     """A folder of frames' name; its parent's where it is called `images` or `frames`."""
@@ -68,7 +74,8 @@ def shorten(name: str, limit: int) -> str:
 
 def _harmless(name: str) -> str:
     """The stems of "..mp4" and "...mp4", and the root's name, are folders when they stand alone."""
-    return f"_{name}" if name in ("", ".", "..") else name
+    is_device = _HAS_DEVICES and name.partition(".")[0].lower() in _DEVICES
+    return f"_{name}" if is_device or name in ("", ".", "..") else name
 
 
 def _candidates(path: str | Path) -> list[str]:

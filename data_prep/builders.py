@@ -396,7 +396,7 @@ class Own(SaliencyBuilder):
     @property
     def about(self) -> str:
         """One line on the dataset."""
-        return "Own pictures or videos and where people looked at them."
+        return "Own images or videos and where people looked at them."
 
 
 BUILDERS: dict[str, type[ReleasedBuilder]] = {

@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the two fine-tunings, from the trainings' own logs and weights.
+"""Makes the README's images of the two fine-tunings, from the trainings' own logs and weights.
 
     python docs/training_figures.py runs/osie runs/osie_imagenet runs/billiard runs/billiard_bypass
 

@@ -60,17 +60,17 @@ def legend(figure: "Figure", axes: "Axes") -> None:
     figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=8, markerscale=2)
 
 
-def show(axes: "Axes", picture: np.ndarray, title: str = "", **options: Any) -> None:
-    """A map [H, W] in the colours of all maps, or an RGB picture [H, W, 3], without ticks."""
-    if picture.ndim == 2:
+def show(axes: "Axes", image: np.ndarray, title: str = "", **options: Any) -> None:
+    """A map [H, W] in the colours of all maps, or an RGB image [H, W, 3], without ticks."""
+    if image.ndim == 2:
         options.setdefault("cmap", MAP_COLOURS)
-    axes.imshow(picture, interpolation="nearest", **options)
+    axes.imshow(image, interpolation="nearest", **options)
     axes.set(xticks=[], yticks=[])
     if title:
         axes.set_title(wrapped(title, 24), fontsize=8)
 
 
 def frame(axes: "Axes", colour: str = MARK) -> None:
-    """Marks a picture by a frame around it."""
+    """Marks an image by a frame around it."""
     for spine in axes.spines.values():
         spine.set(edgecolor=colour, linewidth=2.5)

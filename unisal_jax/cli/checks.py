@@ -32,7 +32,7 @@ def check_folder_to_read(path: Path) -> None:
         raise UnisalError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}")
 
 
-def check_network(weights: str, domain: str | None = None) -> None:
+def check_weights(weights: str, domain: str | None = None) -> None:
     """Refuses weights that are not there, and a domain that a release has neither itself nor in a pack."""
     from unisal_jax.weights.installed import check_domain
     from unisal_jax.weights.sources import check_there, resolve

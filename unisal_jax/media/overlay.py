@@ -35,15 +35,6 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
     return _look_up(density_levels(as_density(density)), _HEAT)
 
 
-<<<<<<< HEAD
-def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """Lays a density's heat over its image, so that the image stays as it is where nobody looks.
-
-    Args:
-        image: a path, a Pillow image or an array, see `as_image`.
-        density: float [H, W] >= 0, of any scale, or its `density_levels`.
-        opacity: how far the heat covers the image at the density's peak, 0 to 1.
-=======
 def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
     """Overlays a density as heat colours; the image is unchanged where the density is zero.
 
@@ -51,7 +42,6 @@ def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.n
         image: a path, a Pillow image or an array, see `as_image`.
         density: float [H, W] >= 0, of any scale, or its `density_levels`.
         opacity: weight of the heat at the density's peak, 0 to 1.
->>>>>>> d769e2fca3800ab652244060cf2e19f7c7860516
 
     Returns:
         uint8 RGB [H, W, 3].
@@ -170,15 +160,9 @@ def _reach(seen: np.ndarray, length: int) -> _Reach:
     return _Reach(range(start * places, stop * places), range(start * pixels, stop * pixels))
 
 
-<<<<<<< HEAD
-def density_panel(image: ImageLike, density: np.ndarray) -> np.ndarray:
-    """Image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3] of inputs as in `overlay`."""
-    image, density = as_image(image), as_density(density)
-=======
 def density_panel(image: ImageLike, density: np.ndarray) -> np.ndarray:
     """Places image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3]. Inputs as in `overlay`."""
     image, density = as_image(image), as_density(density)
->>>>>>> d769e2fca3800ab652244060cf2e19f7c7860516
     grey = np.repeat(density_levels(density)[..., None], 3, axis=2)
     return np.concatenate([image, grey, overlay(image, density)], axis=1)
 

@@ -30,9 +30,9 @@ from unisal_jax.train.step import pmapped, train_step
 
 def compiled(case: Case, dtype: str) -> dict[str, Any]:
     """Compiles a domain's step for all local devices; nothing is run."""
-    network = with_domain(UnisalConfig(), case.domain)
-    state = jax.eval_shape(lambda: create(network, init_variables(network, jax.random.key(0))))
-    step = train_step(network, case.domain, OPTIMIZER, False, dtype=jnp.dtype(dtype), axis_name=AXIS)
+    model_config = with_domain(UnisalConfig(), case.domain)
+    state = jax.eval_shape(lambda: create(model_config, init_variables(model_config, jax.random.key(0))))
+    step = train_step(model_config, case.domain, OPTIMIZER, False, dtype=jnp.dtype(dtype), axis_name=AXIS)
     begun = time.perf_counter()
     lowered = pmapped(step).lower(state, jnp.float32(0.01), place(case.arrays()), jax.random.key(0))
     return {"trace_s": time.perf_counter() - begun} | compile_program(lowered)[1]

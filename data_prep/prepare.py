@@ -23,7 +23,7 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PrepareResult:
     """What `prepare` leaves.
 
     Attributes:
@@ -45,7 +45,7 @@ def prepare(
     *,
     verify: bool = False,
     beam_runner: str | None = None,
-) -> Prepared:
+) -> PrepareResult:
     """Prepares a dataset, or does nothing when it is prepared already from the same data.
 
     The dataset's folder appears when all is done, under its own name and whole. What a stopped
@@ -88,7 +88,7 @@ def prepare(
             check_files(path, manifest, verify and not made)
             # Also what an earlier preparation of other data may have left.
             shutil.rmtree(builder.stage, ignore_errors=True)
-            return Prepared(path, manifest, made, release.notes)
+            return PrepareResult(path, manifest, made, release.notes)
     except Timeout as error:
         raise UnisalError(f"{path}: another process is preparing it") from error
     except CannotStore as error:

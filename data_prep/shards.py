@@ -184,7 +184,7 @@ def _write_records(
     """Writes all records, adds up what they say of their videos, and returns how many they are."""
     count = 0
     try:
-        # Pictures do not compress any further.
+        # Images do not compress any further.
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     except (RuntimeError, ValueError) as error:
         raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error
@@ -208,8 +208,10 @@ def _write_records(
 
 
 def _serialize(record: Record) -> bytes:
-    """The record as TFDS stores it, but with the features in one order: its own differs from process to
-    process, and with it the checksums."""
+    """The record as TFDS stores it, but with the features in one order.
+
+    TFDS's own order differs from process to process, and with it the checksums.
+    """
     example = _SERIALIZER.get_tf_example(FEATURES.encode_example(record.example()))
     return example.SerializeToString(deterministic=True)
 

@@ -43,7 +43,7 @@ from unisal_jax.weights.store import save_weights
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
 LANGUAGES = {"python", "sh", "text"}
-# All pictures have the photograph's aspect ratio, so that a few compiled programs do.
+# All images have the photograph's aspect ratio, so that a few compiled programs do.
 SMALL = (75, 64)
 
 _BLOCK = re.compile(
@@ -169,7 +169,7 @@ def test_overrides_in_the_text(page, config):
 
 @pytest.fixture(scope="module")
 def readers_folder(tmp_path_factory) -> Path:
-    """What a reader would bring: pictures, clips, frames, boxes, own data."""
+    """What a reader would bring: images, clips, frames, boxes, own data."""
     folder = tmp_path_factory.mktemp("reader")
     frames = list(moving_clip(6))
     (folder / "samples").mkdir()

@@ -26,7 +26,7 @@ FRAMES = 40
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> Path:
-    """Six pictures, a clip, and boxes."""
+    """Six images, a clip, and boxes."""
     folder = tmp_path_factory.mktemp("inputs")
     rng = np.random.default_rng(0)
     for name in "abcdef":

@@ -23,7 +23,7 @@ class Clip:
 
 
 def make_clip(name: str, frames: int, size: tuple[int, int], seed: int = 0) -> Clip:
-    """Noise that is smooth enough for pictures to compress, with 0 to 4 fixations a frame."""
+    """Noise that is smooth enough for images to compress, with 0 to 4 fixations a frame."""
     rng = np.random.default_rng([seed, frames, *name.encode()])
     coarse = rng.integers(0, 256, (frames, -(-size[0] // 4), -(-size[1] // 4), 4), np.uint8)
     fine = coarse.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
@@ -42,7 +42,7 @@ def write_prepared(
     name: str,
     splits: Mapping[str, Sequence[Clip]],
     resolution: str = "full",
-    folds: Sequence[Sequence[str]] = (),
+    cross_validation_folds: Sequence[Sequence[str]] = (),
 ) -> Path:
     """Writes a dataset and returns its folder, the one that `open_prepared` takes."""
     tfds.disable_progress_bar()
@@ -57,7 +57,7 @@ def write_prepared(
             for clip, start in zip(clips, starts, strict=False)
         ]
     path = Path(builder.data_dir)
-    content = {"resolution": resolution, "splits": tables, "folds": folds}
+    content = {"resolution": resolution, "splits": tables, "folds": cross_validation_folds}
     (path / "videos.json").write_text(json.dumps(content))
     return path
 

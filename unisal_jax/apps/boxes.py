@@ -1,4 +1,4 @@
-"""Boxes in a picture, and how much of a density lies in each: exact sums by an integral image."""
+"""Boxes in an image, and how much of a density lies in each: exact sums by an integral image."""
 
 import dataclasses
 
@@ -25,11 +25,11 @@ class Box:
         return self.width * self.height
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """The box's part of a picture or map [height, width, ...], as a view."""
+        """The box's part of an image or map [height, width, ...], as a view."""
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def fits(self, size: Size) -> bool:
-        """True if no part of it leaves a picture of this (height, width)."""
+        """True if no part of it leaves an image of this (height, width)."""
         return (
             min(self.left, self.top) >= 0
             and self.left + self.width <= size[1]
@@ -87,7 +87,7 @@ def window_shares(
 
     Args:
       sums: of a density of any size, as `integral` gives.
-      size: (height, width) of the picture, in whose pixels the window and the places are.
+      size: (height, width) of the image, in whose pixels the window and the places are.
     """
     bands = _sums_at(sums, tops + window[0], size[0]) - _sums_at(sums, tops, size[0])
     columns = bands.T

@@ -21,9 +21,9 @@ from unisal_jax.domains import Size
 # Kinds of paths, the calmest first; a free one is not smoothed.
 STILL, PAN, FOLLOW, FREE = KINDS = ("still", "pan", "follow", "free")
 
-# Places of the window: so many over the picture's longer side.
+# Places of the window: so many over the image's longer side.
 _GRID = 128
-# The window's greatest speed, in longer sides a second: fast enough to cross the picture in a second.
+# The window's greatest speed, in longer sides a second: fast enough to cross the image in a second.
 _MAX_SPEED = 1.0
 # The greatest change of speed, in longer sides a second squared.
 MAX_ACCELERATION = 2.0
@@ -210,7 +210,7 @@ class Camera:
         return np.clip(np.stack(paths, -1), 0, [self.tops[-1], self.lefts[-1]])
 
     def _range(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest (top, left) of a window that holds a box, within the picture."""
+        """The least and the greatest (top, left) of a window that holds a box, within the image."""
         first, side = np.array([box.top, box.left]), np.array([box.height, box.width])
         least = np.maximum(first + side - self.window, 0)
         return least, np.maximum(np.minimum(first, [self.tops[-1], self.lefts[-1]]), least)

@@ -1,4 +1,4 @@
-"""Two images compared: what JSON says of them, and the pictures; and what films need for the same."""
+"""Two images compared: what JSON says of them, and the images; and what films need for the same."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Any
 
 from unisal_jax.apps.boxes import integral, share
 from unisal_jax.apps.compare import Comparison, compare
-from unisal_jax.apps.compare_pictures import Mark, difference, lay_out, side_by_side
+from unisal_jax.apps.compare_images import Mark, difference, lay_out, side_by_side
 from unisal_jax.apps.moving import MovingRegion, check_moving_regions
 from unisal_jax.apps.regions import Region
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.predict.model import SaliencyModel
 
 
@@ -27,8 +27,8 @@ class Pair:
       regions_b: boxes of the same names in pixels of B; None for those of A.
     """
 
-    a: Source
-    b: Source
+    a: MediaSource
+    b: MediaSource
     regions_a: Sequence[Region | MovingRegion] = ()
     regions_b: Sequence[Region | MovingRegion] | None = None
 
@@ -102,10 +102,10 @@ def compare_images(
       domain: whose parameters to use.
       pair: the images.
       input_size: (height, width) that the network sees; None for the one by aspect ratio.
-      out: the folder, which is there; None for no pictures.
+      out: the folder, which is there; None for no images.
 
     Raises:
-      UnisalError: an image cannot be read, a box leaves its image, or a picture cannot be written.
+      UnisalError: an image cannot be read, a box leaves its image, or an image cannot be written.
     """
     image_a, image_b = read_image(pair.a.path), read_image(pair.b.path)
     size_a, size_b = image_a.shape[:2], image_b.shape[:2]

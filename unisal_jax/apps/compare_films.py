@@ -20,14 +20,14 @@ from unisal_jax.apps.compare import (
     similarity,
 )
 from unisal_jax.apps.compare_files import Compared, Pair, about, add_boxes, shown_change, shown_share
-from unisal_jax.apps.compare_pictures import Mark, difference, lay_out, side_by_side
+from unisal_jax.apps.compare_images import Mark, difference, lay_out, side_by_side
 from unisal_jax.apps.curves import FrameScore, RegionCurves, known_time
 from unisal_jax.apps.moving import MovingRegion
 from unisal_jax.apps.regions import MeanDensity, Region
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video import camera_number, open_video
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.model import SaliencyModel
@@ -57,10 +57,10 @@ def compare_films(
       domain: whose parameters to use.
       pair: the films.
       input_size: (height, width) that the network sees; None for the domain's.
-      out: the folder, which is there; None for no pictures.
+      out: the folder, which is there; None for no images.
 
     Raises:
-      UnisalError: a film cannot be read or is a camera, a box does not fit, or a picture cannot be written.
+      UnisalError: a film cannot be read or is a camera, a box does not fit, or an image cannot be written.
     """
     clocks = _Clock.of(pair.a), _Clock.of(pair.b)
     size_a, size_b = clocks[0].size, clocks[1].size
@@ -122,7 +122,7 @@ class _Clock:
     times: Sequence[float]
 
     @classmethod
-    def of(cls, source: Source) -> "_Clock":
+    def of(cls, source: MediaSource) -> "_Clock":
         """Reads a film to its end."""
         if camera_number(str(source.path)) is not None:
             raise UnisalError(
@@ -178,7 +178,7 @@ class _Cut:
 
     def __init__(
         self,
-        source: Source,
+        source: MediaSource,
         predicted: Iterator[tuple[np.ndarray, np.ndarray]],
         regions: Sequence[Region | MovingRegion],
         clock: _Clock,
@@ -211,7 +211,7 @@ def _predicted(
     model: SaliencyModel,
     domain: Domain,
     input_size: Size | None,
-    source: Source,
+    source: MediaSource,
     regions: Sequence[Region | MovingRegion],
     clock: _Clock,
 ) -> Generator[_Cut, None, None]:

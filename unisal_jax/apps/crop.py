@@ -1,4 +1,4 @@
-"""The crop of a picture that keeps the most attention: the best of all places of the window.
+"""The crop of an image that keeps the most attention: the best of all places of the window.
 
 Crops of a video are in `shots.py`.
 """
@@ -35,13 +35,13 @@ class Crop:
 
 
 def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1) -> Size:
-    """The (height, width) of the window of an aspect ratio in a picture.
+    """The (height, width) of the window of an aspect ratio in an image.
 
     Args:
-      size: (height, width) of the picture.
+      size: (height, width) of the image.
       aspect: (width, height) of the window, in any unit.
       scale: side of the window over that of the largest that fits, above 0, at most 1.
-      multiple: make the sides multiples of this, rounding down, where the picture is large enough; 2 for
+      multiple: make the sides multiples of this, rounding down, where the image is large enough; 2 for
         video, which has even sides.
 
     Raises:
@@ -71,7 +71,7 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Se
       boxes: to be kept whole, in pixels of the density: of all places those that hold the most of them.
 
     Returns:
-      The crop. Of places that hold the same (within 1e-9) the one nearest to the picture's middle.
+      The crop. Of places that hold the same (within 1e-9) the one nearest to the image's middle.
 
     Raises:
       UnisalError: the density is no such array, or the aspect or the scale is out of its range.

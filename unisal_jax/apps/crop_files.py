@@ -1,6 +1,6 @@
-"""What `unisal crop` leaves behind: boxes as JSON, cropped pictures and videos, posters, whole or not at all.
+"""What `unisal crop` leaves behind: boxes as JSON, cropped images and videos, posters, whole or not at all.
 
-`json/NAME.json` for both, `crop/NAME.png` for a picture, `crop/NAME.mp4` for a video, `poster/NAME.png` for a
+`json/NAME.json` for both, `crop/NAME.png` for an image, `crop/NAME.mp4` for a video, `poster/NAME.png` for a
 video's poster. With several aspects the names of boxes and crops end in them, as in `crop/NAME_9x16.mp4`. A
 video's boxes are settled long after its frames have gone by, so it is read a second time to be cropped.
 """
@@ -23,7 +23,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.film_options import DEFAULT_ENCODING, WHOLE, Encoding, Part
 from unisal_jax.media.images import read_profile, write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import shown_at
 from unisal_jax.predict.film import Predicted
@@ -69,7 +69,7 @@ class CropFiles:
         """The crop, where it is written."""
         return "crop" if "crop" in self.kinds else None
 
-    def paths(self, source: Source) -> list[Path]:
+    def paths(self, source: MediaSource) -> list[Path]:
         """The files that an input's results go to."""
         paths = [
             path
@@ -81,7 +81,7 @@ class CropFiles:
             paths.append(self._poster(source))
         return paths
 
-    def check(self, sources: list[Source]) -> None:
+    def check(self, sources: list[MediaSource]) -> None:
         """Raises UnisalError for what cannot be done with these sources.
 
         That is a source that cannot be read twice, where that would be needed, and boxes of one input for
@@ -95,8 +95,8 @@ class CropFiles:
         if self.face_model is not None:
             Faces(self.face_model, DEFAULT_FPS)
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Writes a picture's boxes and its crops."""
+    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Writes an image's boxes and its crops."""
         density = np.exp(log_density, out=log_density)
         boxes = self._boxes(image.shape[:2], DEFAULT_FPS).add(image, 0, None, False)
         for aspect in self.aspects:
@@ -107,7 +107,7 @@ class CropFiles:
             self._write_json(source, aspect, {"about": self._about(about, aspect), **_facts(crop)})
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator["_Track"]:
         """Takes a video's predictions; at the end writes its boxes and crops it."""
         # Late: images need neither FFmpeg nor SciPy, whose imports take half a second.
         from unisal_jax.apps.crop_film import Film, Still, write_films
@@ -158,18 +158,18 @@ class CropFiles:
     def _about(self, about: dict, aspect: Aspect) -> dict:
         return {**about, "aspect": list(aspect), "scale": self.scale}
 
-    def _stem(self, source: Source, aspect: Aspect) -> str:
+    def _stem(self, source: MediaSource, aspect: Aspect) -> str:
         return source.name if len(self.aspects) == 1 else source.name + aspect_suffix(aspect)
 
-    def _files(self, source: Source, aspect: Aspect) -> dict[str, Path]:
+    def _files(self, source: MediaSource, aspect: Aspect) -> dict[str, Path]:
         stem = self._stem(source, aspect)
         crop = f"{stem}.{'png' if source.kind == 'image' else 'mp4'}"
         return {"json": self.out / "json" / f"{stem}.json", "crop": self.out / "crop" / crop}
 
-    def _poster(self, source: Source) -> Path:
+    def _poster(self, source: MediaSource) -> Path:
         return self.out / "poster" / f"{source.name}.png"
 
-    def _write_json(self, source: Source, aspect: Aspect, content: dict) -> None:
+    def _write_json(self, source: MediaSource, aspect: Aspect, content: dict) -> None:
         if "json" in self.kinds:
             forget(
                 self.out, self._stem(source, aspect), "json"

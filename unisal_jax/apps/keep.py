@@ -10,7 +10,7 @@ from unisal_jax.errors import UnisalError
 
 
 class KeepBoxes:
-    """Must-keep boxes of a picture or a video.
+    """Must-keep boxes of an image or a video.
 
     Args:
       path: a file of regions that may move, see `read_moving_regions`.

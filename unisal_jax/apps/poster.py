@@ -2,7 +2,7 @@
 
 The focus of a frame is the share of attention in the best square of a third of the shorter side: it is large
 where one small place draws nearly all attention, and half of that where two do. It counts for less towards
-the picture's edge, and in frames that have less fine detail than others of their shot: in fades, dissolves
+the image's edge, and in frames that have less fine detail than others of their shot: in fades, dissolves
 and blur.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from unisal_jax.apps.crop import best_crop
 
 _SQUARE = 1 / 3
-# A focus in the picture's corner counts for so much less.
+# A focus in the image's corner counts for so much less.
 _CORNER = 0.3
 # Frames are looked at at this length of the longer side, densities at the other.
 _FRAME_SIDE, _DENSITY_SIDE = 480, 96

@@ -24,11 +24,11 @@ from unisal_jax.media.decoded import planes_of
 from unisal_jax.media.film_options import Drawing
 from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, write_png
 from unisal_jax.media.overlay import overlay
-from unisal_jax.media.sources import Source, expand_inputs
+from unisal_jax.media.sources import MediaSource, expand_inputs
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.media.video_writer import VideoWriter
-from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.batch import PredictOptions, predict_sources
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.model import SaliencyModel, Stream
 from unisal_jax.predict.outputs import FrameResults, PredictionFiles, make_folders
@@ -69,7 +69,7 @@ class Result:
     """
 
     folder: Path
-    source: Source
+    source: MediaSource
     view: Path
     overlay: Path
     map: Path
@@ -186,7 +186,7 @@ class Desk:
             tell(done, total)
 
         files = _Shown(PredictionFiles(out, kinds, Drawing(opacity)), view, self.max_seconds, watch)
-        summary = predict_sources(self.model, [source], files, Options(domain, skip_errors=True))
+        summary = predict_sources(self.model, [source], files, PredictOptions(domain, skip_errors=True))
         if not summary.done or (not image and summary.frames == 0):
             raise UnisalError(summary.errors[0])
         about = json.loads((out / "json" / f"{name}.json").read_text())["about"]
@@ -319,14 +319,14 @@ class _Shown:
     def film(self) -> str | None:
         return self.files.film
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         self.files.image(source, image, log_density, about)
         view = Image.fromarray(image)
         view.thumbnail((_VIEW_SIDE, _VIEW_SIDE))
         view.save(self.view, quality=90)
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator[FrameResults]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator[FrameResults]:
         with (
             self.files.video(source, film, about) as results,
             VideoWriter(self.view, film.size, film.fps or DEFAULT_FPS, film) as view,

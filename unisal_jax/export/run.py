@@ -32,7 +32,7 @@ _VERSIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What to export; fields as the flags of `unisal export`."""
 
     format: Format
@@ -43,7 +43,7 @@ class Options:
     uint8: bool = False
 
 
-def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
+def export(weights: str, out: Path, options: ExportOptions) -> dict[str, Any]:
     """Exports a network, once its output agrees with the plain network's.
 
     Args:
@@ -106,7 +106,7 @@ def card_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.json")
 
 
-def _signature(weights: Weights, options: Options) -> Signature:
+def _signature(weights: Weights, options: ExportOptions) -> Signature:
     domain = weights.domain(options.domain, video=options.streaming)
     if options.streaming and not weights.config.has_recurrence(domain.static):
         raise UnisalError(

@@ -21,6 +21,7 @@ from unisal_jax.inference.jax_engine import Program, log_density
 from unisal_jax.inference.jax_operations import forms_of
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import normalize
+from unisal_jax.packages import install_command
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FACTS: dict[str, Any] = {"platforms": list(PLATFORMS)}
@@ -44,7 +45,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         import flatbuffers  # noqa: F401 - jax.export needs it, and does not say so
     except ImportError as error:
         raise UnisalError(
-            "--format stablehlo needs flatbuffers; install it with: pip install 'unisal-jax[export]'"
+            f"--format stablehlo requires flatbuffers; install it with: {install_command('export')}"
         ) from error
     from jax import export
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.data.device import on_device
-from unisal_jax.data.examples import Arrays, Source
+from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.loader import Loader
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
@@ -74,9 +74,9 @@ def blend(runs: Sequence[Weights], config: TrainConfig, workdir: Path) -> tuple[
     """
     trained = mean([run.variables for run in runs])
     training, (source,) = open_sources(config, workdir)
-    network, start = initial(config, [each.domain for each in training])
+    model_config, start = initial(config, [each.domain for each in training])
     domain = training[0].domain
-    score = _scores_of(network, domain, config.loss)
+    score = _scores_of(model_config, domain, config.loss)
     found: dict[tuple[float, float], dict[str, float]] = {}
     for share in SHARES:
         scores = _means(score, mixed(start, trained, share), source)
@@ -112,10 +112,10 @@ def sharpened(variables: Tree, domain: Domain, factor: float) -> Tree:
 
 
 def _scores_of(
-    network: UnisalConfig, domain: Domain, weights: LossWeights
+    model_config: UnisalConfig, domain: Domain, weights: LossWeights
 ) -> Callable[[Tree, Arrays], dict[str, jax.Array]]:
     """A compiled function (variables, batch) -> loss, kld, cc, nss, float32 [FACTORS] each."""
-    module = Unisal(network)
+    module = Unisal(model_config)
 
     @jax.jit
     def scores(variables: Tree, batch: Arrays) -> dict[str, jax.Array]:
@@ -135,7 +135,7 @@ def _scores_of(
 
 
 def _means(
-    score: Callable[[Tree, Arrays], dict[str, jax.Array]], variables: Tree, source: Source
+    score: Callable[[Tree, Arrays], dict[str, jax.Array]], variables: Tree, source: DomainSource
 ) -> list[dict[str, float]]:
     """The mean scores over the source's batches, for each of `FACTORS`."""
     variables = jax.device_put(variables)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     )
     from unisal_jax.media.listing import VIDEO_SUFFIXES, list_images
     from unisal_jax.media.overlay import density_panel, heat_colours
-    from unisal_jax.media.sources import Source, expand_inputs
+    from unisal_jax.media.sources import MediaSource, expand_inputs
     from unisal_jax.media.video import VideoReader, open_video
     from unisal_jax.media.video_writer import VideoWriter
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
-    "Source",
+    "MediaSource",
     "VideoReader",
     "VideoWriter",
     "density_panel",
@@ -43,7 +43,7 @@ _MODULES = {
     "images": ("open_image", "read_image", "resize_frame", "write_map_png", "write_npy", "write_png"),
     "listing": ("VIDEO_SUFFIXES", "list_images"),
     "overlay": ("density_panel", "heat_colours"),
-    "sources": ("Source", "expand_inputs"),
+    "sources": ("MediaSource", "expand_inputs"),
     "video": ("VideoReader", "open_video"),
     "video_writer": ("VideoWriter",),
 }

@@ -7,7 +7,7 @@ similarity is low, and far below that of the frames before: this adaptive thresh
 AdaptiveDetector, but of past frames alone) allows for noisy, shaken and blurred shots.
 
 Hard cuts are found, also with a blended frame between or through black or white. A dissolve changes little
-from frame to frame and is not found, nor is a jump cut that leaves most of the picture where it was.
+from frame to frame and is not found, nor is a jump cut that leaves most of the image where it was.
 """
 
 from collections import deque

@@ -23,12 +23,12 @@ _OF_RGB = Colorspace.ITU709, ColorRange.MPEG
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the pixels of a stream's frames become upright pictures of one size.
+    """How the pixels of a stream's frames become upright images of one size.
 
     Attributes:
         width, height: of the stored frames.
         matrix: FFmpeg's display matrix; None where there is nothing to turn.
-        look: of the upright pictures.
+        look: of the upright images.
     """
 
     width: int
@@ -67,7 +67,7 @@ class Layout:
         return (self.width, self.height) if self.turned else (self.height, self.width)
 
     def upright(self, plane: np.ndarray) -> np.ndarray:
-        """A view of a stored plane or picture [rows, columns, ...] as it is shown."""
+        """A view of a stored plane or image [rows, columns, ...] as it is shown."""
         if self.matrix is None:
             return plane
         # x' = a x + c y, y' = b x + d y, in quarter turns.

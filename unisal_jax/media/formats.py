@@ -5,16 +5,14 @@ from importlib.util import find_spec
 
 _HEIC_SUFFIXES, _AVIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"}), frozenset({".avif", ".avifs"})
 
-# What a container's images need to be read, where it is missing.
-_MISSING: dict[str, str] = {}
+# Formats whose decoder is missing here.
+_MISSING: set[str] = set()
 if find_spec("pillow_heif") is None:
-    _MISSING |= dict.fromkeys(
-        ("HEIC", "HEIF"), "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
-    )
+    _MISSING |= {"HEIC", "HEIF"}
 _pillow = find_spec("PIL")
 # Looked for without importing Pillow: to find inputs takes no codec.
 if _pillow is None or PathFinder.find_spec("PIL._avif", _pillow.submodule_search_locations) is None:
-    _MISSING["AVIF"] = "need a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    _MISSING.add("AVIF")
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -75,7 +73,7 @@ def unread_by_start(start: bytes) -> str | None:
 
 
 def box_format(start: bytes) -> str | None:
-    """ "AVIF", "HEIC" or "HEIF" for a file that begins as such a container; None for any other.
+    """The format of a file that begins as such a container: AVIF, HEIC or HEIF; None for any other.
 
     Args:
         start: the first 64 bytes or more.
@@ -90,11 +88,20 @@ def box_format(start: bytes) -> str | None:
 
 def extra_line(name: str) -> str | None:
     """What is to be installed for a format that is not read; None where nothing helps."""
-    return f"{name} images {_MISSING[name]}" if name in _MISSING else None
+    return f"{name} images {_cure(name)}" if name in _MISSING else None
 
 
 def unread_line(what: object, name: str, verb: str = "") -> str:
     """What to tell of a file, or of a folder that `verb` it, of a format that is not read."""
     which = f"{verb} {name} images, which" if verb else f"{name} images"
-    cure = _MISSING.get(name, f"are not read; convert {'them' if verb else 'it'} to JPEG or PNG")
-    return f"{what}: {which} {cure}"
+    other = f"are not read; convert {'them' if verb else 'it'} to JPEG or PNG"
+    return f"{what}: {which} {_cure(name) if name in _MISSING else other}"
+
+
+def _cure(name: str) -> str:
+    if name == "AVIF":
+        return "require a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    # Late: the import takes as long as `--help`.
+    from unisal_jax.packages import install_command
+
+    return f"require pillow-heif; install it with: {install_command('heif')}"

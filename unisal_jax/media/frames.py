@@ -18,7 +18,7 @@ from unisal_jax.media.lanczos import resize_planes
 
 @dataclasses.dataclass(frozen=True)
 class Planes:
-    """A picture in YUV 4:2:0: `y` uint8 [H, W], `u` and `v` [ceil(H / 2), ceil(W / 2)]."""
+    """An image in YUV 4:2:0: `y` uint8 [H, W], `u` and `v` [ceil(H / 2), ceil(W / 2)]."""
 
     y: np.ndarray
     u: np.ndarray
@@ -29,7 +29,7 @@ class Planes:
 
     @property
     def size(self) -> Size:
-        """(height, width) of the picture."""
+        """(height, width) of the image."""
         return self.y.shape[0], self.y.shape[1]
 
     def part(self, top: int, left: int, height: int, width: int) -> "Planes":

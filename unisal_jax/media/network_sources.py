@@ -23,7 +23,7 @@ _FOLLOWS_NO_REDIRECT = (62, 12, 0)
 _BY_SCHEME = {
     "http": {**_HTTP, "protocol_whitelist": "http,tcp,httpproxy"},
     "https": {**_HTTP, "protocol_whitelist": "https,tls,tcp,httpproxy", "tls_verify": "1"},
-    # All in one connection: the pictures come from nowhere but the server that was named.
+    # All in one connection: the images come from nowhere but the server that was named.
     "rtsp": {
         **OPTIONS,
         "format_whitelist": "rtsp,mpegts",

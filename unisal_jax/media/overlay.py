@@ -1,4 +1,4 @@
-"""Pictures of densities for people: heat colours, heat over the image, the two side by side."""
+"""Images of densities for people: heat colours, heat over the image, the two side by side."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.arrays import ImageLike, as_density, as_image
 from unisal_jax.media.colours import Colours, yuv_of_rgb
 from unisal_jax.media.frames import Planes
 from unisal_jax.media.images import row_strips
@@ -35,11 +35,11 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
     return _look_up(density_levels(as_density(density)), _HEAT)
 
 
-def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """Lays a density's heat over its image, so that the picture stays as it is where nobody looks.
+def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """Lays a density's heat over its image, so that the image stays as it is where nobody looks.
 
     Args:
-        image: uint8 RGB [H, W, 3].
+        image: a path, a Pillow image or an array, see `as_image`.
         density: float [H, W] >= 0, of any scale, or its `density_levels`.
         opacity: how far the heat covers the image at the density's peak, 0 to 1.
 
@@ -49,7 +49,7 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
     Raises:
         UnisalError: they are no such arrays, or differ in size.
     """
-    image, density = as_frames(image, 3, "image"), as_density(density)
+    image, density = as_image(image), as_density(density)
     if image.shape != (*density.shape, 3):
         raise UnisalError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
     return lay_heat(image, density_levels(density), opacity)
@@ -105,7 +105,7 @@ class PlanesHeat:
         seen = self._seen[levels]
         for plane, work, heat in zip(planes, self._work, self._heat, strict=True):
             np.copyto(work.laid, plane)
-            # Where nobody looks the picture stays as it is.
+            # Where nobody looks the image stays as it is.
             rows, columns = (_reach(seen.any(1 - axis), plane.shape[axis]) for axis in (0, 1))
             if not rows.small or not columns.small:
                 continue
@@ -160,9 +160,9 @@ def _reach(seen: np.ndarray, length: int) -> _Reach:
     return _Reach(range(start * places, stop * places), range(start * pixels, stop * pixels))
 
 
-def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:
+def density_panel(image: ImageLike, density: np.ndarray) -> np.ndarray:
     """Image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3] of inputs as in `overlay`."""
-    image, density = as_frames(image, 3, "image"), as_density(density)
+    image, density = as_image(image), as_density(density)
     grey = np.repeat(density_levels(density)[..., None], 3, axis=2)
     return np.concatenate([image, grey, overlay(image, density)], axis=1)
 
@@ -172,6 +172,15 @@ def _weights() -> np.ndarray:
     share = _GREY / 255.0
     fade = np.minimum(share / _FADE_BELOW, 1.0)
     return share**_WEIGHT_POWER * fade**2 * (3 - 2 * fade)
+
+
+def heat_table() -> tuple[np.ndarray, np.ndarray]:
+    """What `lay_heat` lays over an image for each of the 256 levels, for programs in other languages.
+
+    Returns:
+      Colours, uint8 RGB [256, 3], and how far each covers the image at full opacity, float [256] in 0..1.
+    """
+    return _HEAT, _weights()
 
 
 def density_levels(density: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Source:
+class MediaSource:
     """One image or video to work on.
 
     Attributes:
@@ -59,7 +59,7 @@ class Found:
         notes: a line for each kind of thing that was left out, with the number and what to do about it.
     """
 
-    sources: list[Source]
+    sources: list[MediaSource]
     notes: list[str]
 
 
@@ -71,7 +71,7 @@ class _Listed:
     others: list[Path]
 
 
-def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[Source]:
+def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[MediaSource]:
     """The sources of `find_inputs`."""
     return find_inputs(inputs, video).sources
 
@@ -114,7 +114,7 @@ def find_inputs(
                 real[place] = kind, path
     taken = list(real.values())
     names = unique_names([path for _, path in taken], name_bytes)
-    sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
+    sources = [MediaSource(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
     paths = {os.path.realpath(path) for _, path in taken}
     paths |= {os.path.dirname(path) for path in paths}
     notes = [
@@ -245,7 +245,7 @@ def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
     return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} left out{cure}"]
 
 
-def _still(sources: list[Source]) -> list[str]:
+def _still(sources: list[MediaSource]) -> list[str]:
     """One line on animations of which the first frame alone is taken."""
     found = [source.path for source in sources if source.kind == "image" and _is_animated(Path(source.path))]
     if not found:

@@ -161,7 +161,7 @@ def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
         part: what of it to read; seconds only of a source that knows when its frames are shown.
 
     Raises:
-        UnisalError: missing or empty file, not a video, a file without a picture track, no frames, frames
+        UnisalError: missing or empty file, not a video, a file without a video track, no frames, frames
             of more than 67 megapixels, a folder without images, a camera that does not open. See
             `VideoReader` for damage that shows later.
     """

@@ -43,7 +43,7 @@ from unisal_jax.media.video_source import VideoFile
 METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # FFmpeg's readers of files that hold all they play: those of VIDEO_SUFFIXES, bare streams, animations, and
-# sound, to say that there is no picture. Others open the files that a text names (playlists, lists of parts)
+# sound, to say that there is no image. Others open the files that a text names (playlists, lists of parts)
 # or take the names of other files for frames.
 _BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu")
 _FORMATS = (
@@ -157,9 +157,9 @@ def _open_still(path: Path) -> VideoFile:
 
 
 def _open_track(path: Path | Address, container: InputContainer, start: float) -> VideoFile:
-    # A music file's cover is a picture track too, and so are a film's thumbnails.
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    tracks = [s for s in container.streams.video if not s.disposition & pictures]
+    # A music file's cover is a video track too, and so are a film's thumbnails.
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    tracks = [s for s in container.streams.video if not s.disposition & covers]
     # Of an animated AVIF the first frame is there as an image too.
     tracks = [s for s in tracks if s.frames != 1] or tracks
     if not tracks:

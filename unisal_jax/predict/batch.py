@@ -1,4 +1,4 @@
-"""Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
+"""Predicting a list of images and videos into files, with progress and a policy for bad inputs."""
 
 import contextlib
 import dataclasses
@@ -22,14 +22,14 @@ from unisal_jax.limits import MAX_HELD_BYTES
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.outputs import Enough, Results
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class PredictOptions:
     """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
     domain: str | Domain | None = None
@@ -97,12 +97,12 @@ class Summary:
 
 
 def predict_sources(
-    model: SaliencyModel, sources: list[Source], results: Results, options: Options
+    model: SaliencyModel, sources: list[MediaSource], results: Results, options: PredictOptions
 ) -> Summary:
     """Predicts all sources and hands each prediction to `results`.
 
-    Pictures that get the same input size go through the network together, so a folder of odd sizes
-    needs a handful of compiled programs. With several devices a batch of pictures is shared out over
+    Images that get the same input size go through the network together, so a folder of odd sizes
+    needs a handful of compiled programs. With several devices a batch of images is shared out over
     them, and each has a video of its own.
 
     Raises:
@@ -131,14 +131,14 @@ def predict_sources(
 
 def _predict_images(
     model: SaliencyModel,
-    sources: list[Source],
+    sources: list[MediaSource],
     domain: Domain,
     results: Results,
-    options: Options,
+    options: PredictOptions,
     summary: Summary,
 ) -> None:
     # Sources with their images at the input size, and as they are, for the outputs.
-    waiting: dict[Size, list[tuple[Source, np.ndarray, np.ndarray]]] = defaultdict(list)
+    waiting: dict[Size, list[tuple[MediaSource, np.ndarray, np.ndarray]]] = defaultdict(list)
 
     def held(size: Size) -> int:
         return sum(image.nbytes for _, _, image in waiting[size])
@@ -191,14 +191,18 @@ def _predict_images(
 
 
 def _spread_videos(
-    model: SaliencyModel, sources: list[Source], results: Results, options: Options, summary: Summary
+    model: SaliencyModel,
+    sources: list[MediaSource],
+    results: Results,
+    options: PredictOptions,
+    summary: Summary,
 ) -> None:
     """Whole videos side by side, one at a time on each device."""
     idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
     for device in model.engine.devices:
         idle.put(model.on(device))
 
-    def run(source: Source) -> Summary:
+    def run(source: MediaSource) -> Summary:
         mine, own = idle.get(), Summary()
         try:
             _try_video(mine, source, results, options, own)
@@ -217,7 +221,7 @@ def _spread_videos(
 
 
 def _try_video(
-    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+    model: SaliencyModel, source: MediaSource, results: Results, options: PredictOptions, summary: Summary
 ) -> None:
     try:
         _predict_video(model, source, results, options, summary)
@@ -227,7 +231,7 @@ def _try_video(
 
 
 def _predict_video(
-    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+    model: SaliencyModel, source: MediaSource, results: Results, options: PredictOptions, summary: Summary
 ) -> None:
     domain = model.domain(options.domain, video=True)
     summary.domains.add(domain.name)
@@ -298,7 +302,7 @@ def _one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _stride_from(options: Options, domain: Domain, fps: float | None) -> str:
+def _stride_from(options: PredictOptions, domain: Domain, fps: float | None) -> str:
     """What decided a video's stride: the "option", the video's "rate", or the "domain"."""
     if options.stride is not None:
         return "option"
@@ -311,7 +315,7 @@ def _left_out(track: str, film: str | None) -> str:
     return f"its {track} {verb} not in the {film}, since an MP4 file cannot hold the format"
 
 
-def _skip(error: UnisalError, options: Options, summary: Summary) -> None:
+def _skip(error: UnisalError, options: PredictOptions, summary: Summary) -> None:
     if not options.skip_errors or isinstance(error, OutputError):
         raise error
     summary.errors.append(str(error))

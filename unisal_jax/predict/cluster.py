@@ -1,4 +1,4 @@
-"""A list of pictures and videos shared out over the machines of a Ray cluster (Ray Data)."""
+"""A list of images and videos shared out over the machines of a Ray cluster (Ray Data)."""
 
 import time
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, EngineName
-from unisal_jax.media.sources import Source
-from unisal_jax.predict.batch import Options, Summary, predict_sources
+from unisal_jax.media.sources import MediaSource
+from unisal_jax.packages import install_command
+from unisal_jax.predict.batch import PredictOptions, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
 from unisal_jax.predict.outputs import Results
 
-# Inputs that go to a worker together: pictures make one batch of the network.
+# Inputs that go to a worker together: images make one batch of the network.
 _INPUTS = MAX_BATCH
 
 
@@ -20,9 +21,9 @@ def predict_on_cluster(
     weights: str,
     dtype: Dtype,
     engine: EngineName,
-    sources: list[Source],
+    sources: list[MediaSource],
     results: Results,
-    options: Options,
+    options: PredictOptions,
 ) -> Summary:
     """As `predict_sources`, on all workers of the Ray cluster that this process is connected to.
 
@@ -36,7 +37,7 @@ def predict_on_cluster(
         import ray
         import ray.data
     except ImportError as error:
-        raise UnisalError("--ray needs Ray: pip install 'unisal-jax[ray]'") from error
+        raise UnisalError(f"--ray requires ray; install it with: {install_command('ray')}") from error
     began = time.monotonic()
     summary = Summary()
     # A video is a unit of its own, as each takes long.
@@ -74,9 +75,9 @@ class _Worker:
         weights: str,
         dtype: Dtype,
         engine: EngineName,
-        units: list[list[Source]],
+        units: list[list[MediaSource]],
         results: Results,
-        options: Options,
+        options: PredictOptions,
     ):
         self._model, self._units = load(weights, dtype, engine), units
         self._results, self._options = results, options

@@ -1,6 +1,6 @@
 """What a prediction leaves behind: maps, overlays, raw log-densities and numbers, whole or not at all.
 
-One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAME.json` for a picture;
+One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAME.json` for an image;
 `map/NAME/0001.png ...`, `overlay/NAME.mp4`, `raw/NAME.npy`, `json/NAME.json` for a video.
 """
 
@@ -17,7 +17,7 @@ from unisal_jax.files import make_folder
 from unisal_jax.media.film_options import DEFAULT_DRAWING, Drawing
 from unisal_jax.media.images import map_to_grey, read_profile, write_npy, write_png
 from unisal_jax.media.overlay import density_levels, lay_heat
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import summarise
 from unisal_jax.predict.film import Predicted
@@ -53,18 +53,20 @@ class Results(Protocol):
     def film(self) -> str | None:
         """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Takes a picture's prediction.
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
+        """Takes an image's prediction.
 
         Args:
-          source: where the picture came from.
+          source: where the image came from.
           image: uint8 RGB [height, width, 3].
           log_density: float32 [height, width], given up to the call, which may write into it.
           about: for JSON.
         """
 
     def video(
-        self, source: Source, film: FilmInfo, about: dict
+        self, source: MediaSource, film: FilmInfo, about: dict[str, Any]
     ) -> contextlib.AbstractContextManager[FrameResults]:
         """Opens a video's.
 
@@ -79,7 +81,7 @@ class PredictionFiles:
     Attributes:
       out: the folder of the folders.
       kinds: of KINDS.
-      drawing: how pictures and films look.
+      drawing: how images and films look.
       settings: what else the results depend on, beside the input; as JSON has it.
       states: by name, the state of each input before it was read (`records.fingerprint`). None: no
         record of the inputs is kept, and a video's folder of maps is not replaced.
@@ -96,7 +98,7 @@ class PredictionFiles:
         """The overlay, where it is written."""
         return "overlay" if "overlay" in self.kinds else None
 
-    def paths(self, source: Source) -> dict[str, Path]:
+    def paths(self, source: MediaSource) -> dict[str, Path]:
         """The file, or for maps of a video the folder, of each output type."""
         name, video = source.name, source.kind == "video"
         files = {
@@ -107,7 +109,7 @@ class PredictionFiles:
         }
         return {kind: self.out / kind / files[kind] for kind in self.kinds}
 
-    def made_with(self, source: Source, state: Any) -> dict[str, Any]:
+    def made_with(self, source: MediaSource, state: Any) -> dict[str, Any]:
         """By output type, all that the outputs of an input in this state depend on."""
         video = source.kind == "video"
         settings = {name: value for name, value in self.settings.items() if video or name not in _OF_VIDEO}
@@ -121,7 +123,9 @@ class PredictionFiles:
             made["map"] = {**common, "maps": self.drawing.maps}
         return made
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
         """Writes an image's files."""
         if "raw" in self.kinds:
             write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
@@ -142,7 +146,7 @@ class PredictionFiles:
         self._record(source)
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator[VideoOutputs]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict[str, Any]) -> Iterator[VideoOutputs]:
         """Opens a video's files."""
         known = read_record(self.out, source.name) if self.states is not None else None
         old = known.maps if known else 0
@@ -158,7 +162,7 @@ class PredictionFiles:
         """Whether a video's maps are the images of a folder."""
         return "map" in self.kinds and self.drawing.maps == "images"
 
-    def _record(self, source: Source, maps: int | None = None) -> None:
+    def _record(self, source: MediaSource, maps: int | None = None) -> None:
         """Writes down which input the outputs of a name are of; `maps` None: as many as there were."""
         if self.states is None or not self.kinds:
             return

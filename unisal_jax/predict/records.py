@@ -16,7 +16,7 @@ from unisal_jax.documents import write_json
 from unisal_jax.files import files_below, write_errors
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
-from unisal_jax.media.sources import NAME_BYTES, Source
+from unisal_jax.media.sources import NAME_BYTES, MediaSource
 from unisal_jax.weights.installed import pack_path
 from unisal_jax.weights.sources import resolve
 
@@ -40,12 +40,12 @@ class Record:
     outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def place(source: Source) -> str:
+def place(source: MediaSource) -> str:
     """An input's path as records have it."""
     return str(source.path) if isinstance(source.path, str) else os.path.realpath(source.path)
 
 
-def fingerprint(source: Source) -> dict[str, Any]:
+def fingerprint(source: MediaSource) -> dict[str, Any]:
     """The state of an input: a file's size and time, or a digest of those of a folder's frames.
 
     A camera has none, and what comes over the network: it equals no other, not even itself.

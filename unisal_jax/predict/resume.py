@@ -10,7 +10,7 @@ from typing import Any
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import check_name, keep_inputs, list_folder
 from unisal_jax.media.names import name_bytes, number
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.predict import records
 from unisal_jax.predict.outputs import PredictionFiles
 from unisal_jax.predict.records import Record, place
@@ -29,7 +29,7 @@ class Plan:
       notes: lines for people.
     """
 
-    sources: list[Source]
+    sources: list[MediaSource]
     files: PredictionFiles
     kept: int
     errors: list[str]
@@ -38,7 +38,7 @@ class Plan:
 
 def plan(
     files: PredictionFiles,
-    sources: list[Source],
+    sources: list[MediaSource],
     read: Iterable[str | Path] = (),
     resume: bool = False,
     skip_errors: bool = False,
@@ -87,21 +87,21 @@ def plan(
     return Plan(todo, planned, sum(finished), errors, notes)
 
 
-def _state(source: Source) -> Any:
+def _state(source: MediaSource) -> Any:
     try:
         return records.fingerprint(source)
     except (OSError, UnisalError):
         return {"unreadable": os.urandom(8).hex()}  # reading it will say why
 
 
-def _files_of(sources: list[Source]) -> Iterable[str | Path]:
+def _files_of(sources: list[MediaSource]) -> Iterable[str | Path]:
     for source in sources:
         yield from source.files()
 
 
 def _named(
-    files: PredictionFiles, sources: list[Source], states: list[Any]
-) -> tuple[list[Source], list[bool]]:
+    files: PredictionFiles, sources: list[MediaSource], states: list[Any]
+) -> tuple[list[MediaSource], list[bool]]:
     """The sources with the names of their outputs, beside those that are there; and which are finished."""
     known = records.read_records(files.out)
     by_place: Mapping[str, list[Record]] = defaultdict(list)
@@ -138,7 +138,7 @@ def _named(
     return [dataclasses.replace(source, name=names[i]) for i, source in enumerate(sources)], finished
 
 
-def _is_finished(files: PredictionFiles, record: Record, source: Source, state: Any) -> bool:
+def _is_finished(files: PredictionFiles, record: Record, source: MediaSource, state: Any) -> bool:
     """Whether all outputs are there that this input, these settings and these output types make."""
     named = dataclasses.replace(source, name=record.name)
     paths = files.paths(named)
@@ -150,12 +150,12 @@ def _is_finished(files: PredictionFiles, record: Record, source: Source, state: 
     )
 
 
-def _in_folder(files: PredictionFiles, source: Source) -> bool:
+def _in_folder(files: PredictionFiles, source: MediaSource) -> bool:
     """Whether the source's maps are the images of a folder."""
     return source.kind == "video" and files.has_map_folder
 
 
-def _is_free(files: PredictionFiles, source: Source) -> bool:
+def _is_free(files: PredictionFiles, source: MediaSource) -> bool:
     """Whether no folder that we did not write lies where a video's maps go."""
     try:
         _check_maps(files, source, 0)
@@ -164,7 +164,7 @@ def _is_free(files: PredictionFiles, source: Source) -> bool:
     return True
 
 
-def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
+def _check_old(files: PredictionFiles, todo: list[MediaSource]) -> list[str]:
     """Refuses folders that were not written here; a line on results of other inputs that are replaced."""
     replaced = []
     for source in todo:
@@ -178,6 +178,6 @@ def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
     return [f"{files.out}: results of other inputs replaced: {replaced[0]}{more}; --resume keeps both"]
 
 
-def _check_maps(files: PredictionFiles, source: Source, written: int) -> None:
+def _check_maps(files: PredictionFiles, source: MediaSource, written: int) -> None:
     if _in_folder(files, source):
         check_replaceable(files.paths(source)["map"], written)

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TextIO, TypeVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class VideoOutputs(contextlib.ExitStack):
       paths: the file, or folder of maps, of each output type (`PredictionFiles.paths`).
       film: that the frames are of; films that are written have 25 a second where it has no rate.
       about: what the JSON says of the input.
-      drawing: how pictures and films look.
+      drawing: how images and films look.
       replaced: files in the folder of maps that were written before and may be replaced.
 
     Attributes:
@@ -42,7 +42,12 @@ class VideoOutputs(contextlib.ExitStack):
     """
 
     def __init__(
-        self, paths: Mapping[str, Path], film: FilmInfo, about: dict, drawing: Drawing, replaced: int = 0
+        self,
+        paths: Mapping[str, Path],
+        film: FilmInfo,
+        about: dict[str, Any],
+        drawing: Drawing,
+        replaced: int = 0,
     ):
         super().__init__()
         self.count = 0
@@ -179,7 +184,7 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
+def frame_list(path: Path, about: dict[str, Any]) -> Iterator[TextIO]:
     """A JSON file whose `frames` are written one by one, since a film has too many to hold.
 
     `about` comes last, as it is at the end of the block.

@@ -11,7 +11,9 @@ from unisal_jax.domains import Size
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument("out", type=Path, metavar="OUT", help="file to write; its card goes to OUT.json")
-    parser.add_argument("--format", choices=("onnx", "stablehlo"), required=True, help="of the file")
+    parser.add_argument(
+        "--format", choices=("onnx", "stablehlo", "tflite"), required=True, help="of the file"
+    )
     flags.add_weights(parser)
     parser.add_argument(
         "--domain", help="dataset whose parameters to use (default: salicon, with --streaming dhf1k)"
@@ -56,6 +58,8 @@ def check(args: argparse.Namespace) -> None:
     checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
         checks.check_extra("--format stablehlo", "export", "flatbuffers")
+    if args.format == "tflite":
+        checks.check_extra("--format tflite", "tflite", "ai_edge_litert", "litert_converter")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -208,8 +208,10 @@ def _write_records(
 
 
 def _serialize(record: Record) -> bytes:
-    """The record as TFDS stores it, but with the features in one order: its own differs from process to
-    process, and with it the checksums."""
+    """The record as TFDS stores it, but with the features in one order.
+
+    TFDS's own order differs from process to process, and with it the checksums.
+    """
     example = _SERIALIZER.get_tf_example(FEATURES.encode_example(record.example()))
     return example.SerializeToString(deterministic=True)
 

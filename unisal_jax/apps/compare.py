@@ -112,8 +112,9 @@ def compare(
     """Compares where people look in two images, such as two drafts of one page.
 
     Args:
-      density_a, density_b: float [H, W] >= 0 of any scale, as `SaliencyModel.predict` gives; of a video the
-        mean (`MeanDensity`). Their sizes may differ.
+      density_a: float [H, W] >= 0 of any scale, as `SaliencyModel.predict` gives; of a video the mean
+        (`MeanDensity`).
+      density_b: as `density_a`; its size may differ.
       regions: boxes in pixels of A.
       regions_b: boxes of the same names in pixels of B, in any order; None for those of A.
 

@@ -54,7 +54,8 @@ def write_films(
       info: of it, what the films keep.
       fps: of a video that has no rate.
       encoding: of the films.
-      films, still: what to write.
+      films: the films to write.
+      still: the image to write.
     """
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(open_video(source, part))

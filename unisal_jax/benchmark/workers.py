@@ -26,7 +26,8 @@ class Process:
 
     Args:
       name: of what works there.
-      job, arguments: what it is to do.
+      job: the name of what it opens, one of `jobs.JOBS`.
+      arguments: the job's arguments.
       environment: variables of the process besides those of this one.
 
     Raises:

@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
+    from unisal_jax.train.cloud import BEST, CHECKPOINTS
     from unisal_jax.train.loop import train
-    from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()

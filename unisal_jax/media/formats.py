@@ -73,7 +73,7 @@ def unread_by_start(start: bytes) -> str | None:
 
 
 def box_format(start: bytes) -> str | None:
-    """ "AVIF", "HEIC" or "HEIF" for a file that begins as such a container; None for any other.
+    """The format of a file that begins as such a container: AVIF, HEIC or HEIF; None for any other.
 
     Args:
         start: the first 64 bytes or more.

@@ -15,8 +15,10 @@ _SHOWN = 5
 
 
 def names_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in a folder with one of these suffixes (lower case), sorted; none if there is no
-    such folder. Hidden and system files are passed over."""
+    """Names of the files in a folder with one of these suffixes (lower case), sorted.
+
+    Hidden and system files are left out. A folder that does not exist has none.
+    """
     if not folder.is_dir():
         return []
     return [entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffixes)]

@@ -195,7 +195,9 @@ class SaliencyModel:
           UnisalError: it is no such image, its file cannot be read, the domain is unknown, or the size
             impossible.
         """
-        return self.predict_batch(as_image(image)[None], domain, input_size, log)[0]
+        frames = as_image(image)[None]
+        density: np.ndarray = self.predict_batch(frames, domain, input_size, log)[0]
+        return density
 
     def predict_batch(
         self,
@@ -301,7 +303,9 @@ class SaliencyModel:
 
         Args:
           size: (height, width) of the frames and maps.
-          domain, input_size, log: as for `predict_video`.
+          domain: as for `predict_video`.
+          input_size: as for `predict_video`.
+          log: as for `predict_video`.
           stride: as there, but None for the domain's own: a stream does not know its frame rate.
         """
         chosen = self.domain(domain, video=True)

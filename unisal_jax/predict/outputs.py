@@ -53,7 +53,9 @@ class Results(Protocol):
     def film(self) -> str | None:
         """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
 
-    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
         """Takes an image's prediction.
 
         Args:
@@ -64,7 +66,7 @@ class Results(Protocol):
         """
 
     def video(
-        self, source: MediaSource, film: FilmInfo, about: dict
+        self, source: MediaSource, film: FilmInfo, about: dict[str, Any]
     ) -> contextlib.AbstractContextManager[FrameResults]:
         """Opens a video's.
 
@@ -121,7 +123,9 @@ class PredictionFiles:
             made["map"] = {**common, "maps": self.drawing.maps}
         return made
 
-    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
         """Writes an image's files."""
         if "raw" in self.kinds:
             write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
@@ -142,7 +146,7 @@ class PredictionFiles:
         self._record(source)
 
     @contextlib.contextmanager
-    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator[VideoOutputs]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict[str, Any]) -> Iterator[VideoOutputs]:
         """Opens a video's files."""
         known = read_record(self.out, source.name) if self.states is not None else None
         old = known.maps if known else 0

@@ -247,7 +247,8 @@ class _Grid:
 
     def __init__(self, density: np.ndarray, parameters: Parameters, degrees: float):
         scale = min(1.0, SIDE / max(density.shape))
-        self.size: Size = tuple(max(1, round(side * scale)) for side in density.shape)  # type: ignore[assignment]
+        height, width = (max(1, round(side * scale)) for side in density.shape)
+        self.size: Size = height, width
         summed: np.ndarray = density.astype(np.float64)
         if self.size != density.shape:
             summed = cv2.resize(summed, self.size[::-1], interpolation=cv2.INTER_AREA)
@@ -291,7 +292,8 @@ class _State:
 
     def weights(self) -> np.ndarray:
         """Of each cell to be the next one, [paths, cells], with a peak of 1."""
-        return np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
+        weights: np.ndarray = np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
+        return weights
 
     def move(self, cells: np.ndarray) -> None:
         """Takes the paths' next fixations, int [paths]."""

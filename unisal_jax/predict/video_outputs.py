@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TextIO, TypeVar
 
 import numpy as np
 
@@ -42,7 +42,12 @@ class VideoOutputs(contextlib.ExitStack):
     """
 
     def __init__(
-        self, paths: Mapping[str, Path], film: FilmInfo, about: dict, drawing: Drawing, replaced: int = 0
+        self,
+        paths: Mapping[str, Path],
+        film: FilmInfo,
+        about: dict[str, Any],
+        drawing: Drawing,
+        replaced: int = 0,
     ):
         super().__init__()
         self.count = 0
@@ -179,7 +184,7 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
+def frame_list(path: Path, about: dict[str, Any]) -> Iterator[TextIO]:
     """A JSON file whose `frames` are written one by one, since a film has too many to hold.
 
     `about` comes last, as it is at the end of the block.

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,12 +77,14 @@ class Windows:
         """That of the files."""
         return self.files.film
 
-    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
         """Writes an image's files."""
         self.files.image(source, image, log_density, about)
 
     @contextlib.contextmanager
-    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator["_Shown"]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict[str, Any]) -> Iterator["_Shown"]:
         """Opens a video's files and its window."""
         with (
             contextlib.closing(Window(source.name, self.files.drawing.opacity)) as window,

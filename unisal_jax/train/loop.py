@@ -294,11 +294,14 @@ def make_programs(config: TrainConfig, model_config: UnisalConfig) -> Programs:
             sync_norm=config.sync_norm,
             average_decay=config.average_decay or 0.0,
         )
-        return pmapped(step)
+        program: TrainStep = pmapped(step)
+        return program
 
     @functools.cache
     def evaluate_program(domain: Domain) -> EvalStep:
-        return pmapped_eval(eval_step(model_config, domain, weights=config.loss, dtype=dtype, axis_name=AXIS))
+        step = eval_step(model_config, domain, weights=config.loss, dtype=dtype, axis_name=AXIS)
+        program: EvalStep = pmapped_eval(step)
+        return program
 
     return Programs(train_program, evaluate_program)
 

@@ -25,6 +25,7 @@ EXTRAS = {
     "ray": "unisal predict --ray: inputs shared out over a cluster",
     "submit": "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions",
     "tpu": "training on TPUs, and compiling for them on any machine: make tpu",
+    "tflite": "unisal export --format tflite",
     "torch": "unisal benchmark beside PyTorch, and cross-checks in the tests",
 }
 

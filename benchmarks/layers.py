@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--weights", default="unisal")
-    parser.add_argument("--batch", type=int, help="profile a batch of so many pictures")
+    parser.add_argument("--batch", type=int, help="profile a batch of so many images")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     args = parser.parse_args()

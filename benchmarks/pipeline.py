@@ -56,9 +56,9 @@ def write_film(path: Path, size: Size, frames: int) -> None:
         for number in range(frames):
             if number % CLIP_FRAMES == 0:
                 clip = moving_clip(CLIP_FRAMES)
-            picture = cv2.resize(next(clip), size[::-1], interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(next(clip), size[::-1], interpolation=cv2.INTER_CUBIC)
             top, left = rng.integers(0, 64, 2)
-            noisy = picture + grain[top : top + size[0], left : left + size[1]]
+            noisy = image + grain[top : top + size[0], left : left + size[1]]
             frame = av.VideoFrame.from_ndarray(noisy.clip(0, 255).astype(np.uint8), format="rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
@@ -133,7 +133,7 @@ def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
     command += ["--weights", weights, "--save", "overlay"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
-    while (status := Path(f"/proc/{process.pid}/status").read_text()) and "VmHWM" in status:
+    while (status := Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")) and "VmHWM" in status:
         # What the kernel counts for a finished process has this one's memory in it, which began it.
         peak = max(peak, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
         time.sleep(0.1)

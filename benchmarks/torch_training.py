@@ -63,11 +63,11 @@ class TorchTraining:
 
     def start(self, arrays: Arrays, dropout: bool = True) -> None:
         """Makes network, optimizer and batch anew."""
-        self.network = self._network(dropout)
+        self.model = self._build_model(dropout)
         config = self.config
-        encoder = list(self.network.cnn.parameters())
+        encoder = list(self.model.cnn.parameters())
         theirs = {id(parameter) for parameter in encoder}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in theirs]
+        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in theirs]
         self.sgd = torch.optim.SGD(
             [
                 {"params": rest, "lr": self.lr, "weight_decay": config.weight_decay},
@@ -94,27 +94,27 @@ class TorchTraining:
         """The process's largest resident size so far (on Linux)."""
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    def _network(self, dropout: bool) -> nn.Module:
-        network = import_module("unisal.model").UNISAL(cnn_cfg={"pretrained": False})
-        network.load_state_dict(torch.load(fetch("unisal"), map_location="cpu", weights_only=True))
-        network.to(getattr(torch, self.dtype)).train()
-        network.cnn.eval()  # for its batch norms: they keep the running statistics
+    def _build_model(self, dropout: bool) -> nn.Module:
+        model = import_module("unisal.model").UNISAL(cnn_cfg={"pretrained": False})
+        model.load_state_dict(torch.load(fetch("unisal"), map_location="cpu", weights_only=True))
+        model.to(getattr(torch, self.dtype)).train()
+        model.cnn.eval()  # for its batch norms: they keep the running statistics
         if not dropout:
-            for module in network.modules():
+            for module in model.modules():
                 if isinstance(module, nn.Dropout2d):
                     module.eval()
-            for cell in network.rnn.cell_list:
+            for cell in model.rnn.cell_list:
                 cell.drop_prob = (0.0, 0.0, 0.0)
-        return network
+        return model
 
     def _step(self) -> tuple[float, float]:
         # Sets them to None: SGD then leaves alone what this domain has no use for, as it should.
         self.sgd.zero_grad()
         frames, maps, fixations = self.batch
-        log_density = self.network(frames, target_size=maps.shape[-2:], source=self.source)
+        log_density = self.model(frames, target_size=maps.shape[-2:], source=self.source)
         loss = saliency_loss(log_density[:, :, 0], maps, fixations)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or float("inf"))
         self.sgd.step()
         return loss.item(), norm.item()
 

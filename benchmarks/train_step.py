@@ -83,7 +83,7 @@ class Case:
         return f"{self.domain.source_name}, {self.count} {of}"
 
     def arrays(self) -> Arrays:
-        """Noise for pictures; a blob and six fixations near it for each."""
+        """Noise for images; a blob and six fixations near it for each."""
         rng = np.random.default_rng(0)
         shape = (self.count, self.frames)
         frames = rng.integers(0, 256, (*shape, *self.domain.input_size, 3), np.uint8)

@@ -29,6 +29,7 @@ from unisal_jax.data.layouts.own import scan_folders
 from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.packages import install_command
 
 # Number of damaged shards that a message lists.
 _DAMAGES_SHOWN = 3
@@ -41,8 +42,7 @@ INPUT = tfds.core.BuilderConfig(
 
 
 class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
-    """Stores one record per frame, with the frames of a video consecutive and in order, in array_record
-    files.
+    """Stores one record per frame in array_record files, with the frames of a video consecutive.
 
     It writes records directly to their shards. TFDS's writer collects a whole split first to shuffle it, and
     above 1 GB requires TensorFlow for that.
@@ -231,7 +231,9 @@ def _write_with_beam(shards: Sequence[Shard], stage: Path, runner: str) -> None:
     try:
         import apache_beam as beam
     except ImportError as error:
-        raise UnisalError("--beam-runner: requires Apache Beam, pip install 'unisal-jax[beam]'") from error
+        raise UnisalError(
+            f"--beam-runner requires apache-beam; install it with: {install_command('beam')}"
+        ) from error
     try:
         with beam.Pipeline(runner=runner) as pipeline:
             # Each worker writes whole shards. Their facts are read from the shared folder.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
@@ -185,6 +184,9 @@ def _write_records(
     on_frame: Callable[[], object] | None,
 ) -> int:
     """Writes all records, adds their counts to `videos`, and returns the number of records."""
+    # Imported here, as it is not available on Windows.
+    from array_record.python.array_record_module import ArrayRecordWriter
+
     count = 0
     try:
         # Uncompressed: images do not compress further.
@@ -221,6 +223,8 @@ def _serialize(record: Record) -> bytes:
 
 def _check_count(path: Path, count: int) -> None:
     """Checks that the file can be opened and has this number of records."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
     reader = None
     try:
         reader = ArrayRecordReader(str(path))

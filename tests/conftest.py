@@ -19,7 +19,7 @@ from unisal_jax.weights import names
 from unisal_jax.weights.store import Weights, load_weights, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
-# Real people's gaze on real pictures, which may not be given on; beside the checkout where it is at hand.
+# Real people's gaze on real images, which may not be given on; beside the checkout where it is at hand.
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 # XLA's compile time is most of what the suite takes: programs are kept between runs and shared by
@@ -125,5 +125,5 @@ def prepared(tmp_path_factory) -> tuple[Path, Path]:
     clips = [make_clip(f"image{n}", 1, (48, 64), seed=n) for n in range(24)]
     films = [make_clip(f"film{n}", 3, (48, 64), seed=n) for n in range(4)]
     base = tmp_path_factory.mktemp("prepared")
-    images = write_prepared(base, "pictures", {"train": clips})
+    images = write_prepared(base, "images", {"train": clips})
     return images, write_prepared(base, "films", {"train": films, "other": [clips[0]]})

@@ -1,7 +1,7 @@
 """Domains: what the network must know of a dataset, each one value declared in one place.
 
 A domain is a dataset's share of the network (batch norms, prior maps, fusion and smoothing; paper,
-section 3.1) and the way its pictures are fed in: input size, frame stride, static or not.
+section 3.1) and the way its images are fed in: input size, frame stride, static or not.
 """
 
 import dataclasses
@@ -39,11 +39,11 @@ class Domain:
       input_size: (height, width) that the network was trained at for this domain.
       target_size: (height, width) of loss and scores; None means the input size.
       stride: every how many frames one is fed to the same recurrence (6 fps in the released sets).
-      static: True for pictures: the RNN is bypassed.
+      static: True for images: the RNN is bypassed.
       bn_momentum: PyTorch's convention, running = (1 - m) * running + m * batch.
       source_name: the name in the authors' code and files; the domain's own where they have none.
       video_frame_size: the only frame size that `input_size` is used for when a video is predicted;
-        None means every size. Other videos, and pictures in any domain, get a size by aspect ratio.
+        None means every size. Other videos, and images in any domain, get a size by aspect ratio.
     """
 
     name: str
@@ -134,23 +134,27 @@ def _is_size(size: object) -> bool:
 _RESERVED = frozenset({"params", "batch_stats", "intermediates", "dropout", "extras"})
 
 
-def size_by_aspect(frame_size: Size) -> Size:
-    """The input size whose aspect ratio is nearest to that of a picture.
-
-    Args:
-      frame_size: (height, width) of the picture, each at least 1.
+def aspect_sizes() -> list[Size]:
+    """The input sizes to choose from by aspect ratio (reference.md, "Input").
 
     Returns:
-      (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; ties go to the first
-      in ascending height, then width (reference.md, "Input").
+      (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; in ascending height, then width.
     """
     tiles = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
-    h, w = nearest_aspect(frame_size, tiles)
-    return h * SIZE_UNIT, w * SIZE_UNIT
+    return [(h * SIZE_UNIT, w * SIZE_UNIT) for h, w in tiles]
+
+
+def size_by_aspect(frame_size: Size) -> Size:
+    """The one of `aspect_sizes` whose aspect ratio is nearest to that of an image; ties: the first.
+
+    Args:
+      frame_size: (height, width) of the image, each at least 1.
+    """
+    return nearest_aspect(frame_size, aspect_sizes())
 
 
 def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
-    """The one of `sizes` whose aspect ratio is nearest to that of a picture; ties: the first."""
+    """The one of `sizes` whose aspect ratio is nearest to that of an image; ties: the first."""
     aspect = frame_size[0] / frame_size[1]
 
     def likeness(size: Size) -> float:

@@ -26,7 +26,7 @@ FRAMES = 40
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> Path:
-    """Six pictures, a clip, and boxes."""
+    """Six images, a clip, and boxes."""
     folder = tmp_path_factory.mktemp("inputs")
     rng = np.random.default_rng(0)
     for name in "abcdef":
@@ -74,7 +74,7 @@ def assert_whole(path: Path) -> None:
     elif path.suffix == ".npy":
         assert len(np.load(path)) in (48, FRAMES)
     elif path.suffix == ".json":
-        json.loads(path.read_text())
+        json.loads(path.read_text(encoding="utf-8"))
     else:
         with open_video(path) as frames:
             assert sum(1 for _ in frames) == FRAMES

@@ -18,8 +18,8 @@ from unisal_jax.weights import pth
 
 
 @pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "in" / "picture.png"
+def image(tmp_path):
+    path = tmp_path / "in" / "image.png"
     path.parent.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
     return path
@@ -128,41 +128,41 @@ def test_a_failure_keeps_an_older_result(predict, tmp_path):
         (["--colour"], ["--colour"]),
     ],
 )
-def test_bad_flags(predict, picture, tmp_path, args, parts):
-    one_line(*predict(picture, *args), *parts)
+def test_bad_flags(predict, image, tmp_path, args, parts):
+    one_line(*predict(image, *args), *parts)
     assert written(tmp_path) == []
 
 
-def test_weights_of_another_shape(command, picture, tmp_path):
+def test_weights_of_another_shape(command, image, tmp_path):
     state = make_weights(7)
     state["skip_2x.expansion.0.weight"] = np.zeros((320, 64, 1, 1), np.float32)
     pth.write_pth(tmp_path / "other.pth", state)
-    result = command("predict", picture, "--out", tmp_path / "out", "--weights", tmp_path / "other.pth")
+    result = command("predict", image, "--out", tmp_path / "out", "--weights", tmp_path / "other.pth")
     one_line(
         *result, tmp_path / "other.pth", "skip_2x.expansion.0.weight", "[320, 64, 1, 1]", "[320, 160, 1, 1]"
     )
 
 
-def test_output_folder_that_cannot_be_written(command, golden_file, picture, tmp_path):
+def test_output_folder_that_cannot_be_written(command, golden_file, image, tmp_path):
     (tmp_path / "out").touch()
     one_line(
-        *command("predict", picture, "--out", tmp_path / "out", "--weights", golden_file), tmp_path / "out"
+        *command("predict", image, "--out", tmp_path / "out", "--weights", golden_file), tmp_path / "out"
     )
 
 
-def test_resume_does_what_is_missing_and_nothing_twice(predict, picture, tmp_path):
-    other = picture.with_name("other.png")
-    other.write_bytes(picture.read_bytes())
-    assert predict(picture, "--save", "map,raw")[0] == 0
+def test_resume_does_what_is_missing_and_nothing_twice(predict, image, tmp_path):
+    other = image.with_name("other.png")
+    other.write_bytes(image.read_bytes())
+    assert predict(image, "--save", "map,raw")[0] == 0
     before = {path: path.stat().st_mtime_ns for path in written(tmp_path)}
-    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
     assert status == 0 and out.startswith("1 image predicted") and "1 there already" in out
     assert len(written(tmp_path)) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    (tmp_path / "out" / "map" / "picture.png").unlink()  # as a kill between the two files leaves it
-    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    (tmp_path / "out" / "map" / "image.png").unlink()  # as a kill between the two files leaves it
+    status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
     assert status == 0 and out.startswith("1 image predicted") and len(written(tmp_path)) == 4
-    status, out, _ = predict(picture.parent, "--save", "map,raw", "--resume")
+    status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
     assert status == 0 and "2 there already" in out
 
 
@@ -177,22 +177,22 @@ def test_show_needs_a_screen(command, golden_file, tmp_path, monkeypatch):
 
 # Ray's own deprecations, and sockets that it closes at the very end.
 @pytest.mark.filterwarnings("ignore")
-def test_ray_does_every_input_once(predict, picture, tmp_path):
+def test_ray_does_every_input_once(predict, image, tmp_path):
     pytest.importorskip("ray", reason="needs the extra ray")
     with VideoWriter(tmp_path / "in" / "clip.mp4", (64, 96), 30) as writer:
         for _ in range(3):
             writer.write(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
-    assert predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw")[0] == 0
+    assert predict(tmp_path / "in" / "clip.mp4", image, "--save", "raw")[0] == 0
     plain = {path.name: np.load(path) for path in written(tmp_path)}
     shutil.rmtree(tmp_path / "out")
-    status, out, err = predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw", "--ray")
+    status, out, err = predict(tmp_path / "in" / "clip.mp4", image, "--save", "raw", "--ray")
     assert status == 0, err
     assert out.startswith("1 image and 1 video (3 frames) predicted")
     spread = {path.name: np.load(path) for path in written(tmp_path)}
-    assert spread.keys() == plain.keys() == {"clip.npy", "picture.npy"}
+    assert spread.keys() == plain.keys() == {"clip.npy", "image.npy"}
     for name, array in plain.items():
         np.testing.assert_allclose(spread[name], array, atol=1e-5)
-    status, out, _ = predict(tmp_path / "in" / "clip.mp4", picture, "--save", "raw", "--ray", "--resume")
+    status, out, _ = predict(tmp_path / "in" / "clip.mp4", image, "--save", "raw", "--ray", "--resume")
     assert status == 0 and "2 there already" in out
     (tmp_path / "in" / "bad.png").write_text("hello")
     status, out, err = predict(tmp_path / "in" / "bad.png", "--ray")
@@ -214,11 +214,11 @@ def test_a_domain_and_its_stride_reach_the_network(predict, tmp_path):
     assert np.abs(one[5] - np.load(tmp_path / "out" / "raw" / "good.npy")[5]).max() > 1e-3
 
 
-def test_json_is_the_same_byte_for_byte(predict, picture, tmp_path):
+def test_json_is_the_same_byte_for_byte(predict, image, tmp_path):
     runs = []
     for _ in range(2):
-        assert predict(picture, "--save", "json")[0] == 0
-        runs.append((tmp_path / "out" / "json" / "picture.json").read_bytes())
+        assert predict(image, "--save", "json")[0] == 0
+        runs.append((tmp_path / "out" / "json" / "image.json").read_bytes())
     assert runs[0] == runs[1]
     facts = json.loads(runs[0])
     assert list(facts) == sorted(facts)
@@ -232,7 +232,7 @@ def test_version_and_help(command):
     one_line(*command("foretell"), "foretell")
 
 
-def test_debug_shows_the_traceback(picture, tmp_path):
+def test_debug_shows_the_traceback(image, tmp_path):
     call = [
         sys.executable,
         "-m",
@@ -296,7 +296,7 @@ def test_import_is_light():
 def owned(tmp_path, monkeypatch):
     """Inputs of all commands, in places where outputs go."""
     monkeypatch.chdir(tmp_path)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
     for name in (
         "crop/p",
         "map/clip/1",
@@ -307,10 +307,10 @@ def owned(tmp_path, monkeypatch):
         "data/fixations/a",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(tmp_path / f"{name}.png")
+        image.save(tmp_path / f"{name}.png")
     (tmp_path / "overlay").mkdir()
     with VideoWriter(tmp_path / "overlay" / "v.mp4", (32, 48), 10) as writer:
-        writer.write(np.asarray(picture))
+        writer.write(np.asarray(image))
     (tmp_path / "boxes.csv").write_text("left,top,width,height,name\n0,0,4,4,x\n")
     for name in ("w.pth", "o.onnx.json", "prior.npy", "maps/a.npy", "w.h5", "checkpoint/item/array"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -88,9 +88,9 @@ def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
     # 404x720: 456 wide at a height of 256, of which the middle 384.
     crop = (36, 0, 420, 256)
 
-    def expected(pictures, resample):
+    def expected(images, resample):
         return np.array(
-            [np.asarray(Image.fromarray(pictures[i]).resize((456, 256), resample).crop(crop)) for i in taken]
+            [np.asarray(Image.fromarray(images[i]).resize((456, 256), resample).crop(crop)) for i in taken]
         )
 
     np.testing.assert_array_equal(batch.arrays.frames[0], expected(frames, LANCZOS))
@@ -242,7 +242,7 @@ def test_on_device_normalises_scales_and_unpacks():
     assert out.frames.dtype == out.maps.dtype == np.float32 and out.fixations.dtype == bool
 
 
-def test_a_picture_that_fits_is_passed_on_unchanged():
+def test_an_image_that_fits_is_passed_on_unchanged():
     pixels = np.asarray(Image.open(io.BytesIO(_png())))
     assert fit_image(pixels, (6, 8), "stretch") is pixels
     assert not fit_fixations(np.zeros((0, 2), np.int32), (6, 8), (6, 8), Geometry()).any()

@@ -324,7 +324,7 @@ def test_missing_records_are_named(folders, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_cut_off_picture_is_named(tmp_path, monkeypatch, workers):
+def test_a_cut_off_image_is_named(tmp_path, monkeypatch, workers):
     monkeypatch.setattr("tests.helpers.prepared_data.encode", lambda pixels: encode(pixels)[:-40])
     clips = [make_clip("v0", 5, (36, 60))]
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": clips}), "train")

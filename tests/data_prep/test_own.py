@@ -117,7 +117,7 @@ def test_table_of_images(tmp_path):
     np.testing.assert_array_equal(p.truth.fixations, [[3, 10], [39, 55]])
     np.testing.assert_array_equal(p.truth.observers, [0, 1])
     np.testing.assert_array_equal(q.truth.fixations, [[0, 0]])
-    # x = 56 is the first column beyond the picture.
+    # x = 56 is the first column beyond the image.
     assert prepared.manifest["counts"]["train"]["outside"] == 1
     y, x = np.mgrid[:40, :56]
     expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 50) for r, c in ((3, 10), (39, 55)))

@@ -128,7 +128,7 @@ def test_mit1003_fixations_are_those_of_the_released_map(tmp_path):
         np.testing.assert_array_equal(frame.truth.fixations, np.argwhere(marks / 255 > 0.5))
 
 
-def test_plain_tfds_reads_the_pictures(tmp_path):
+def test_plain_tfds_reads_the_images(tmp_path):
     """Without our reader: the features' own decoders give uint8 RGB and grey."""
     synthetic.make("ucf_sports", tmp_path / "raw", SEED, AMOUNT)
     prepared = _prepare("ucf_sports", tmp_path / "raw", tmp_path)
@@ -156,14 +156,14 @@ def test_input_resolution_equals_plain_pillow(tmp_path, name):
     left, top = (resized[0] - width) // 2, round((resized[1] - height) / 2)
     box = (left, top, left + width, top + height)
     for before, after in zip(full, stored, strict=True):
-        picture = Image.fromarray(before.pixels).resize(resized, Image.Resampling.LANCZOS)
-        np.testing.assert_array_equal(after.pixels, np.array(picture.crop(box)))
+        image = Image.fromarray(before.pixels).resize(resized, Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(after.pixels, np.array(image.crop(box)))
         if name in ("dhf1k", "salicon"):
             np.testing.assert_array_equal(after.truth.map, before.truth.map)
             np.testing.assert_array_equal(after.truth.fixations, before.truth.fixations)
             continue
-        picture = Image.fromarray(before.truth.map).resize(resized, Image.Resampling.LANCZOS)
-        np.testing.assert_array_equal(after.truth.map, np.array(picture.crop(box)))
+        image = Image.fromarray(before.truth.map).resize(resized, Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(after.truth.map, np.array(image.crop(box)))
         marks = np.zeros((48, 64), np.uint8)
         marks[tuple(before.truth.fixations.T)] = 255
         marks = np.array(Image.fromarray(marks).resize(resized, Image.Resampling.NEAREST).crop(box))

@@ -211,9 +211,9 @@ def test_html_page(evaluation):
     assert parsed.tags.count("svg") == 4 and parsed.tags.count("img") == 6
     assert all(link.startswith("data:image/jpeg;base64,") for link in parsed.links)
     for image in parsed.images:
-        with Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))) as picture:
-            picture.load()
-            assert picture.size == (64, 48)
+        with Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))) as opened:
+            opened.load()
+            assert opened.size == (64, 48)
     assert [image["alt"].split(",")[0] for image in parsed.images[:3]] == [
         "input",
         "ground truth",
@@ -237,7 +237,7 @@ def test_html_page_of_little(evaluation):
     assert "nan" not in report.table_text(little) and "1 video, 2 frames" in report.table_text(little)
 
 
-def test_large_pictures_are_shrunk(evaluation):
+def test_large_images_are_shrunk(evaluation):
     big = dataclasses.replace(
         example("best", "a.png"),
         image=np.zeros((900, 1600, 3), np.uint8),
@@ -245,8 +245,8 @@ def test_large_pictures_are_shrunk(evaluation):
         prediction=np.ones((900, 1600)),
     )
     source = Page(page(dataclasses.replace(evaluation, examples=(big,)))).images[0]["src"]
-    with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as picture:
-        assert picture.size == (640, 360)
+    with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as opened:
+        assert opened.size == (640, 360)
 
 
 @pytest.mark.parametrize(

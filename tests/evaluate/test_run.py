@@ -88,7 +88,7 @@ def test_maps_of_others(command, images, tmp_path, protocol):
 
 
 def test_forms_of_maps(command, images, tmp_path):
-    """Grey pictures of any size, densities and log-densities are scored alike; a resized one is counted."""
+    """Grey images of any size, densities and log-densities are scored alike; a resized one is counted."""
     good_maps(images, tmp_path / "png")
     for name in "abcd":
         grey = np.asarray(Image.open(images / "maps" / f"{name}.png"), np.float64)

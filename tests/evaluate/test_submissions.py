@@ -25,7 +25,7 @@ def model(golden_file):
     return load(golden_file)
 
 
-def picture(path, seed=0, size=(48, 64)):
+def write_image(path, seed=0, size=(48, 64)):
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (*size, 3)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
@@ -49,8 +49,8 @@ def stimuli_of(benchmark, *inputs):
 def test_dhf1k(model, tmp_path):
     clip(tmp_path / "0701.mp4")
     for number in (1, 2):
-        picture(tmp_path / "0702" / "images" / f"{number:04d}.png", number)
-        picture(tmp_path / "0703" / f"{number:04d}.png", number)
+        write_image(tmp_path / "0702" / "images" / f"{number:04d}.png", number)
+        write_image(tmp_path / "0703" / f"{number:04d}.png", number)
     stimuli = stimuli_of("dhf1k", tmp_path / "0701.mp4", tmp_path / "0702" / "images", tmp_path / "0703")
     write_submission(model, BENCHMARKS["dhf1k"], stimuli, tmp_path / "out")
     assert names_below(tmp_path / "out") == [
@@ -76,7 +76,7 @@ def test_a_broken_video_leaves_no_folder(model, tmp_path):
 
 
 def test_salicon(model, tmp_path):
-    paths = [picture(tmp_path / "test" / f"COCO_test2014_{number:012d}.jpg", number) for number in (1, 2)]
+    paths = [write_image(tmp_path / "test" / f"COCO_test2014_{number:012d}.jpg", number) for number in (1, 2)]
     stimuli = stimuli_of("salicon", tmp_path / "test")
     write_submission(model, BENCHMARKS["salicon"], stimuli, tmp_path / "out" / "maps")
     assert names_below(tmp_path / "out" / "maps") == [f"{path.stem}.png" for path in paths]
@@ -90,8 +90,8 @@ def test_salicon(model, tmp_path):
 
 def cat2000_folder(folder):
     for category, number in (("Action", 1), ("Action", 2), ("Art", 1)):
-        picture(folder / category / f"{number:03d}.jpg", number)
-    picture(folder / "Action" / "Output" / "001_SaliencyMap.jpg")
+        write_image(folder / category / f"{number:03d}.jpg", number)
+    write_image(folder / "Action" / "Output" / "001_SaliencyMap.jpg")
     return folder
 
 
@@ -133,7 +133,7 @@ def test_hdf5_file_is_whole_or_absent(tmp_path):
 
 def test_coco_freeview_goes_by_file_name(tmp_path):
     for number in (139, 724):
-        picture(tmp_path / "images" / f"{number:012d}.jpg", number)
+        write_image(tmp_path / "images" / f"{number:012d}.jpg", number)
     found = stimuli_of("coco-freeview", tmp_path / "images")
     assert [each.name for each in found] == ["000000000139.jpg", "000000000724.jpg"]
     assert BENCHMARKS["coco-freeview"].hdf5 and BENCHMARKS["coco-freeview"].count == 1000
@@ -155,7 +155,7 @@ def test_pysaliency_reads_the_file(model, tmp_path):
     cat2000 = cat2000_folder(tmp_path / "Stimuli")
     mit300 = tmp_path / "BenchmarkIMAGES"
     for number in (1, 2):
-        picture(mit300 / f"i{number}.png", number, (40 + number, 60))
+        write_image(mit300 / f"i{number}.png", number, (40 + number, 60))
     for name, folder in (("cat2000", cat2000), ("mit300", mit300)):
         found = stimuli_of(name, folder)
         write_submission(model, BENCHMARKS[name], found, tmp_path / f"{name}.h5")
@@ -185,8 +185,8 @@ def test_a_missing_pysaliency_is_named(model, monkeypatch):
 
 
 def test_bad_inputs(tmp_path, command, golden_file):
-    image = picture(tmp_path / "a" / "x.png")
-    picture(tmp_path / "b" / "x.png")
+    image = write_image(tmp_path / "a" / "x.png")
+    write_image(tmp_path / "b" / "x.png")
     clip(tmp_path / "0701.mp4")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
@@ -212,7 +212,7 @@ def test_the_command_knows_every_benchmark():
 
 
 def test_command(tmp_path, command, golden_file):
-    image = picture(tmp_path / "x.png")
+    image = write_image(tmp_path / "x.png")
     status, out, err = command(
         "submit", "salicon", image, "--out", tmp_path / "out", "--weights", golden_file
     )

@@ -232,7 +232,7 @@ def test_a_division_protects_what_it_reads(prepared, tmp_path, command):
 
 def test_the_facts_of_a_dataset(prepared, tmp_path):
     found = plan.read_facts(prepared[0].parent)
-    assert (found.kind, found.name, found.stride) == ("image", "pictures", 1)
+    assert (found.kind, found.name, found.stride) == ("image", "images", 1)
     assert [video.id for video in found.splits["train"]] == [f"image{n}" for n in range(24)]
     film = plan.read_facts(prepared[1], fps=25)
     assert (film.kind, film.stride) == ("video", 4)

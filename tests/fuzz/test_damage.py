@@ -31,7 +31,7 @@ from unisal_jax.weights import pth, store
 
 pytestmark = pytest.mark.fuzz
 
-PICTURES = ("jpg", "png", "bmp", "tif", "webp", "gif", "ppm")
+IMAGES = ("jpg", "png", "bmp", "tif", "webp", "gif", "ppm")
 IN_BOXES = {"avif": features.check("avif"), "heic": importlib.util.find_spec("pillow_heif") is not None}
 TABLE = b"stimulus,observer,x,y,frame\nclip,1,10.5,20,3\nclip,2,11,21.25,4\nother,2,1,2,\n"
 
@@ -48,20 +48,20 @@ def damage(kind: str, content: bytes, path: Path, read: Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
-def picture() -> Image.Image:
+def image() -> Image.Image:
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1))
 
 
-@pytest.mark.parametrize("suffix", PICTURES)
-def test_pictures(picture, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", IMAGES)
+def test_images(image, tmp_path, suffix):
     file = io.BytesIO()
-    picture.save(file, Image.registered_extensions()[f".{suffix}"])
+    image.save(file, Image.registered_extensions()[f".{suffix}"])
     damage(suffix, file.getvalue(), tmp_path / f"a.{suffix}", read_image)
 
 
 @pytest.mark.parametrize("suffix", IN_BOXES)
-def test_pictures_in_boxes(picture, tmp_path, suffix):
+def test_images_in_boxes(image, tmp_path, suffix):
     if not IN_BOXES[suffix]:
         pytest.skip("what reads it is not installed")
     if suffix == "heic":
@@ -69,15 +69,15 @@ def test_pictures_in_boxes(picture, tmp_path, suffix):
 
         pillow_heif.register_heif_opener()
     file = io.BytesIO()
-    picture.save(file, Image.registered_extensions()[f".{suffix}"])
+    image.save(file, Image.registered_extensions()[f".{suffix}"])
     # Each starts a process.
     damage(suffix, file.getvalue(), tmp_path / f"a.{suffix}", read_image, EACH // 4)
 
 
 @pytest.mark.skipif(not IN_BOXES["avif"], reason="a Pillow without AVIF")
-def test_animated_avif(picture, tmp_path):
+def test_animated_avif(image, tmp_path):
     file = io.BytesIO()
-    picture.save(file, "AVIF", save_all=True, append_images=[picture.rotate(180)], duration=100)
+    image.save(file, "AVIF", save_all=True, append_images=[image.rotate(180)], duration=100)
 
     def read(path: Path) -> None:
         with open_video(path) as frames:
@@ -88,22 +88,20 @@ def test_animated_avif(picture, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mpg"])
-def test_videos(picture, tmp_path, suffix):
+def test_videos(image, tmp_path, suffix):
     import av
 
     path = tmp_path / f"whole.{suffix}"
     if suffix == "mp4":
         with VideoWriter(path, (24, 32), 6) as writer:
             for shift in range(5):
-                writer.write(np.roll(np.asarray(picture), shift, 1))
+                writer.write(np.roll(np.asarray(image), shift, 1))
     else:
         with av.open(path, "w") as container:
             stream = container.add_stream("mpeg1video" if suffix == "mpg" else "mpeg4", 25)
             stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
             for shift in range(5):
-                container.mux(
-                    stream.encode(av.VideoFrame.from_ndarray(np.roll(np.asarray(picture), shift, 1)))
-                )
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(np.asarray(image), shift, 1))))
             container.mux(stream.encode(None))
 
     def read(path: Path) -> None:

@@ -250,8 +250,8 @@ def bomb_npy(path: Path) -> bytes:
 
 
 CLAIMS: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
-    "a picture of 100,000 x 100,000": ("a.png", png(100_000, 100_000), read_image),
-    "a picture of 2**31 columns": ("a.png", png(2**31 - 1, 1), read_image),
+    "an image of 100,000 x 100,000": ("a.png", png(100_000, 100_000), read_image),
+    "an image of 2**31 columns": ("a.png", png(2**31 - 1, 1), read_image),
     "a bitmap of 100,000 x 100,000": (
         "a.bmp",
         b"BM" + struct.pack("<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, 100_000, 100_000, 1, 24, 0, 0, 0, 0, 0, 0),

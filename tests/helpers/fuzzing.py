@@ -19,7 +19,7 @@ from unisal_jax.media.video_writer import VideoWriter
 EACH = 1000  # inputs of a kind
 COUNTED: dict[str, int] = {}
 SECONDS = 20
-# What a reader may take beyond what the process had: a picture of the largest size that is read, as it is
+# What a reader may take beyond what the process had: an image of the largest size that is read, as it is
 # decoded and as RGB, is 1 GB.
 GROWTH = 2 << 30
 _EDGES = (

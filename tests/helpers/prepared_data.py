@@ -23,7 +23,7 @@ class Clip:
 
 
 def make_clip(name: str, frames: int, size: tuple[int, int], seed: int = 0) -> Clip:
-    """Noise that is smooth enough for pictures to compress, with 0 to 4 fixations a frame."""
+    """Noise that is smooth enough for images to compress, with 0 to 4 fixations a frame."""
     rng = np.random.default_rng([seed, frames, *name.encode()])
     coarse = rng.integers(0, 256, (frames, -(-size[0] // 4), -(-size[1] // 4), 4), np.uint8)
     fine = coarse.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]

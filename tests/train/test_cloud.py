@@ -189,7 +189,7 @@ def test_the_command_names_a_checkpoint_to_copy(cloud, monkeypatch, command):
     ("workdir", "message"),
     [
         ("nothing://b/run", "unknown storage nothing://"),
-        ("gs://bucket/run", r"a package is missing .*pip install 'unisal-jax\[gcs\]'"),
+        ("gs://bucket/run", r"a package is missing .*; install it with: pip install \"gcsfs>="),
     ],
 )
 def test_addresses_that_cannot_be_used(workdir, message, monkeypatch):

@@ -5,7 +5,7 @@ from unisal_jax.analysis.context import Context, Dataset
 from unisal_jax.analysis.results import Analysis, Table
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.results import MethodScores
-from unisal_jax.evaluate.run import Options, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, evaluate
 from unisal_jax.evaluate.wording import SCORE_TITLES, number_of
 from unisal_jax.predict.model import SaliencyModel
 
@@ -47,9 +47,9 @@ def analyse(context: Context) -> Analysis:
         "Scores beside the published ones (Tables 2 to 4)",
         f"Weights: {context.weights}. Protocol: {context.protocol}; the published rows are those of the "
         "benchmarks' own servers and code, on all of a test set: they can be compared only where the same "
-        "pictures are scored under the same protocol."
+        "images are scored under the same protocol."
         + (
-            " Synthetic pictures stand in for the datasets, so these scores mean nothing."
+            " Synthetic images stand in for the datasets, so these scores mean nothing."
             if context.synthetic
             else ""
         ),
@@ -61,5 +61,5 @@ def analyse(context: Context) -> Analysis:
 def measured(dataset: Dataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
     """The network's scores on all of a dataset, and those of the centre prior."""
     maps = NetworkMaps(model, dataset.data, dataset.domain)
-    options = Options(protocol=context.protocol, baselines=_BASELINES, seed=context.seed)
+    options = EvaluateOptions(protocol=context.protocol, baselines=_BASELINES, seed=context.seed)
     return evaluate(dataset.data, maps, options, {}).methods

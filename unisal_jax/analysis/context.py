@@ -119,7 +119,7 @@ class Context:
         """A sentence on the data, for the page."""
         names = ", ".join(f"{each.title} ({each.data.split})" for each in self.datasets)
         drawn = (
-            " Synthetic pictures stand in for the datasets, so the figures show that the code runs, not "
+            " Synthetic images stand in for the datasets, so the figures show that the code runs, not "
             "what people do."
             if self.synthetic
             else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from unisal_jax.analysis import plots, published
 from unisal_jax.analysis.context import Context
-from unisal_jax.analysis.results import Analysis, Picture, Table
+from unisal_jax.analysis.results import Analysis, NamedFigure, Table
 from unisal_jax.benchmark.measure import Step, machine, summary
 from unisal_jax.benchmark.xla import cost, device, interleave
 from unisal_jax.domains import DHF1K
@@ -75,7 +75,7 @@ def analyse(context: Context) -> Analysis:
         "streaming, on "
         f"{here['device']} ({here['processor']}, {here['cores']} cores), median of {_REPEATS} in turn.",
         (
-            Picture(
+            NamedFigure(
                 "sizes", "Sizes of saliency models: the paper's Table 6, and this package.", _sizes(found)
             ),
         ),

@@ -8,8 +8,9 @@ from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context
 from unisal_jax.analysis.encoder import Encoded, encode
 from unisal_jax.analysis.fusion_experiment import Losses, compare_fusion
-from unisal_jax.analysis.results import Analysis, Picture, Table
+from unisal_jax.analysis.results import Analysis, NamedFigure, Table
 from unisal_jax.errors import UnisalError
+from unisal_jax.packages import install_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,26 +30,26 @@ def analyse(context: Context) -> Analysis:
     sharp = {each.dataset.title: sharpness(each.maps) for each in encoded}
     losses = compare_fusion(encoded, context.seed)
     spread = {each.dataset.title: _spread(mean_map(each.maps)) for each in encoded}
-    pictures = (
-        Picture(
+    figures = (
+        NamedFigure(
             "features",
             "t-SNE of average-pooled MobileNetV2 features (ImageNet's weights) after normalising them "
             "over all samples, or over each dataset's own (Figure 2a).",
             _features(encoded, context.seed),
         ),
-        Picture(
+        NamedFigure(
             "mean_maps",
             "Mean of the true saliency maps, each scaled to sum to one (Figure 2b).",
             _means(encoded),
         ),
-        Picture(
+        NamedFigure(
             "fusion",
             "Validation loss (KLD - 0.1 CC - 0.1 NSS, at a quarter of the input size) of a 1x1 fusion of a "
             "frozen encoder's features, trained to convergence with one set of weights, or one a dataset "
             "(Figure 2c).",
             _fusion(losses),
         ),
-        Picture(
+        NamedFigure(
             "sharpness",
             "Sharpness of the true maps: largest gradient magnitude at the input size, of maps in 0 to 1 "
             "(Figure 2d).",
@@ -73,7 +74,7 @@ def analyse(context: Context) -> Analysis:
         ),
     )
     numbers = {"fusion_losses": losses, "sharpness": {name: each.tolist() for name, each in sharp.items()}}
-    return Analysis("Domain shift between the datasets (Figure 2)", context.extent, pictures, tables, numbers)
+    return Analysis("Domain shift between the datasets (Figure 2)", context.extent, figures, tables, numbers)
 
 
 def sharpness(maps: np.ndarray) -> np.ndarray:
@@ -113,7 +114,9 @@ def _features(encoded: list[Encoded], seed: int) -> "Figure":
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
-        raise UnisalError("t-SNE needs scikit-learn: pip install 'unisal-jax[analysis]'") from error
+        raise UnisalError(
+            f"t-SNE requires scikit-learn; install it with: {install_command('analysis')}"
+        ) from error
     pooled = [each.features.mean((1, 2), dtype=np.float32) for each in encoded]
     owner = np.repeat(np.arange(len(pooled)), [len(each) for each in pooled])
     figure, axes = plots.grid(1, 2, 3.6, 3.4)

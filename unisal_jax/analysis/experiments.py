@@ -20,14 +20,14 @@ from unisal_jax.analysis.results import Analysis, Table, to_json
 from unisal_jax.domains import RELEASED_DOMAINS
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate.predictions import NetworkMaps
-from unisal_jax.evaluate.run import Options, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, evaluate
 from unisal_jax.evaluate.sources import open_data
 from unisal_jax.evaluate.wording import SCORE_TITLES
 from unisal_jax.files import write_text
 from unisal_jax.predict.model import load
+from unisal_jax.train.cloud import BEST
 from unisal_jax.train.config import load_config
 from unisal_jax.train.inputs import PrepareSynthetic, data_folder
-from unisal_jax.train.workdir import BEST
 
 SCORES = "scores.json"
 
@@ -91,7 +91,7 @@ def runs(study: Study, folder: Path, seeds: Sequence[int]) -> list[Run]:
 def tiny_overrides() -> tuple[str, ...]:
     """What makes of the paper's configs trainings on synthetic data that show that the code runs.
 
-    Small pictures, few steps, the encoder random and frozen, and the form of the depthwise convolutions
+    Small images, few steps, the encoder random and frozen, and the form of the depthwise convolutions
     that compiles fastest.
     """
     domain = {"data": "synthetic", "batch_size": 2, "input_size": (32, 64), "target_size": (32, 64)}
@@ -171,7 +171,7 @@ def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
         else ""
     )
     drawn = (
-        " On synthetic pictures, with trainings of a few steps: the scores mean nothing."
+        " On synthetic images, with trainings of a few steps: the scores mean nothing."
         if context.synthetic
         else ""
     )
@@ -220,7 +220,9 @@ def _score(study: Study, run: Run, paths: dict[str, Path]) -> dict[str, dict[str
                     raise
         assert data is not None
         domain = model.domain(name if name in model.domains else None, video=data.kind == "video")
-        prediction, *_ = evaluate(data, NetworkMaps(model, data, domain), Options(baselines=()), {}).methods
+        prediction, *_ = evaluate(
+            data, NetworkMaps(model, data, domain), EvaluateOptions(baselines=()), {}
+        ).methods
         scores[name] = {score: prediction.mean[score] for score in study.scores if score in prediction.mean}
     return scores
 

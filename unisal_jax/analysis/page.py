@@ -47,7 +47,7 @@ def _section(home: Path, name: str) -> str:
         parts = [
             f'<h2 id="{name}">{escape(document["title"])}</h2>',
             *(f"<p>{escape(line)}</p>" for line in document["text"].splitlines()),
-            *(_figure(home, picture) for picture in document["pictures"]),
+            *(_figure(home, figure) for figure in document["pictures"]),
             *(_table(table) for table in document["tables"]),
             f"<code>{escape(document['command'])}</code>",
         ]
@@ -56,10 +56,10 @@ def _section(home: Path, name: str) -> str:
     return "\n".join(parts)
 
 
-def _figure(home: Path, picture: dict[str, str]) -> str:
-    check_id(picture["name"])  # a page is passed on: no file from elsewhere belongs in it
-    data = base64.b64encode((home / f"{picture['name']}.png").read_bytes()).decode()
-    caption = escape(picture["caption"])
+def _figure(home: Path, figure: dict[str, str]) -> str:
+    check_id(figure["name"])  # a page is passed on: no file from elsewhere belongs in it
+    data = base64.b64encode((home / f"{figure['name']}.png").read_bytes()).decode()
+    caption = escape(figure["caption"])
     return (
         f'<figure style="margin:1.5rem 0"><img alt="{caption}" src="data:image/png;base64,{data}" '
         f'style="width:auto;max-width:100%">'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.packages import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,9 @@ def grid(
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UnisalError("figures need matplotlib: pip install 'unisal-jax[analysis]'") from error
+        raise UnisalError(
+            f"figures require matplotlib; install it with: {install_command('analysis')}"
+        ) from error
     matplotlib.rcParams["svg.hashsalt"] = "unisal-jax"
     matplotlib.rcParams["font.size"] = 9
     figure = Figure(figsize=(columns * width, rows * height), dpi=150, layout="constrained")
@@ -57,17 +60,17 @@ def legend(figure: "Figure", axes: "Axes") -> None:
     figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=8, markerscale=2)
 
 
-def show(axes: "Axes", picture: np.ndarray, title: str = "", **options: Any) -> None:
-    """A map [H, W] in the colours of all maps, or an RGB picture [H, W, 3], without ticks."""
-    if picture.ndim == 2:
+def show(axes: "Axes", image: np.ndarray, title: str = "", **options: Any) -> None:
+    """A map [H, W] in the colours of all maps, or an RGB image [H, W, 3], without ticks."""
+    if image.ndim == 2:
         options.setdefault("cmap", MAP_COLOURS)
-    axes.imshow(picture, interpolation="nearest", **options)
+    axes.imshow(image, interpolation="nearest", **options)
     axes.set(xticks=[], yticks=[])
     if title:
         axes.set_title(wrapped(title, 24), fontsize=8)
 
 
 def frame(axes: "Axes", colour: str = MARK) -> None:
-    """Marks a picture by a frame around it."""
+    """Marks an image by a frame around it."""
     for spine in axes.spines.values():
         spine.set(edgecolor=colour, linewidth=2.5)

@@ -8,7 +8,7 @@ import numpy as np
 
 from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context, title_of
-from unisal_jax.analysis.results import Analysis, Picture, Table
+from unisal_jax.analysis.results import Analysis, NamedFigure, Table
 from unisal_jax.models.architecture import PRIORS, initial_gaussians
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.maps import gaussian_maps
@@ -41,7 +41,7 @@ def analyse(context: Context) -> Analysis:
         "Gaussian prior maps (Figure 3c)",
         f"Weights: {context.weights}. The learned maps are those of `retrospective` (Figure 5c).",
         (
-            Picture(
+            NamedFigure(
                 "initial", "The 16 prior maps at initialisation; each is 6 at its peak (Figure 3c).", figure
             ),
         ),
@@ -50,7 +50,7 @@ def analyse(context: Context) -> Analysis:
     )
 
 
-def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Picture:
+def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> NamedFigure:
     """Initial and learned maps, a row each; the learned ones that deviate are framed."""
     shares = _shares(variables, config)
     figure, axes = plots.grid(1 + len(shares), PRIORS, 0.6, 0.5)
@@ -62,7 +62,7 @@ def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> Pictur
             if name in shares and shares[name][column] < DEVIATES_BELOW:
                 plots.frame(axes[row, column], "#56B4E9")
         plots.label_row(axes[row, 0], title_of(name))
-    return Picture(
+    return NamedFigure(
         "priors",
         f"Prior maps at the start and as learned; framed where a map shares less than {DEVIATES_BELOW:.0%} "
         "with the one it started from (Figure 5c).",

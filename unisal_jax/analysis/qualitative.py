@@ -4,7 +4,7 @@ import numpy as np
 
 from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context, Dataset, Sample, frames_of
-from unisal_jax.analysis.results import Analysis, Picture
+from unisal_jax.analysis.results import Analysis, NamedFigure
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.sources import Group
@@ -12,36 +12,36 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.predict.model import SaliencyModel
 
 _COLUMNS = 6
-# Long enough a side to see what is in a picture, short enough for a page.
+# Long enough a side to see what is in an image, short enough for a page.
 _SIDE = 320
 
 
 def analyse(context: Context) -> Analysis:
-    """For each dataset samples of its pictures, or frames over the length of one of its videos.
+    """For each dataset samples of its images, or frames over the length of one of its videos.
 
     Raises:
       UnisalError: there is no dataset, or one of its frames cannot be read.
     """
     model = context.model()
-    pictures, shown = [], {}
+    figures, shown = [], {}
     for dataset in context.need_datasets():
         columns = (
-            _pictures(model, dataset, context)
+            _images(model, dataset, context)
             if dataset.data.kind == "image"
             else _video(model, dataset, context)
         )
         shown[dataset.data.name] = [sample.name for sample, _ in columns]
-        pictures.append(_sheet(dataset, columns))
+        figures.append(_sheet(dataset, columns))
     return Analysis(
         "Qualitative results (Figure 4)",
-        f"{context.extent}\nWeights: {context.weights}. Pictures, or one video and its frames, are drawn at "
+        f"{context.extent}\nWeights: {context.weights}. Images, or one video and its frames, are drawn at "
         "random, not chosen.",
-        tuple(pictures),
+        tuple(figures),
         numbers={"frames": shown},
     )
 
 
-def _pictures(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+def _images(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
     drawn = list(dataset.samples(_COLUMNS, context.seed))
     return [
         (
@@ -63,7 +63,7 @@ def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tup
     return list(zip(frames_of(group, chosen), (densities[number] for number in chosen), strict=True))
 
 
-def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> Picture:
+def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedFigure:
     height, width = columns[0][0].pixels.shape[:2]
     figure, axes = plots.grid(3, len(columns), 1.5 + 1 / len(columns), 1.5 * height / width + 0.12)
     names = [f"{number}: {wording.printable(sample.name)}" for number, (sample, _) in enumerate(columns, 1)]
@@ -73,7 +73,7 @@ def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> Pictur
         axes[0, column].set_title(str(column + 1), fontsize=8)
     for row, label in enumerate(("input", "truth", "prediction")):
         plots.label_row(axes[row, 0], label)
-    return Picture(
+    return NamedFigure(
         dataset.data.name,
         f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, where people "
         f"looked, and the prediction. {'; '.join(names)}.",
@@ -81,10 +81,10 @@ def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> Pictur
     )
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
+def _small(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
-    if picture.ndim == 3:
-        return resize_frame(picture, (round(height * scale), round(width * scale)))
+    if image.ndim == 3:
+        return resize_frame(image, (round(height * scale), round(width * scale)))
     step = max(1, round(1 / scale))
-    return picture[::step, ::step]
+    return image[::step, ::step]

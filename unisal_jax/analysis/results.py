@@ -68,7 +68,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class NamedFigure:
     """A figure with the name of its files and what it shows."""
 
     name: str
@@ -83,13 +83,13 @@ class Analysis:
     Attributes:
       title: with the paper's figure or table.
       text: what was done, and on what.
-      pictures, tables: in the order of the page.
+      figures, tables: in the order of the page.
       numbers: everything measured, for JSON.
     """
 
     title: str
     text: str
-    pictures: tuple[Picture, ...] = ()
+    figures: tuple[NamedFigure, ...] = ()
     tables: tuple[Table, ...] = ()
     numbers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -106,9 +106,9 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
     home = folder / name
     with write_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-    for picture in analysis.pictures:
+    for each in analysis.figures:
         for kind in _FORMATS:
-            save_figure(home / f"{picture.name}.{kind}", picture.figure)
+            save_figure(home / f"{each.name}.{kind}", each.figure)
     for table in analysis.tables:
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         write_text(home / f"{table.name}.md", f"{table.markdown()}\n")
@@ -117,7 +117,7 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
     document = {
         "command": command,
         "numbers": dict(analysis.numbers),
-        "pictures": [{"caption": each.caption, "name": each.name} for each in analysis.pictures],
+        "pictures": [{"caption": each.caption, "name": each.name} for each in analysis.figures],
         "tables": [
             {"caption": each.caption, "columns": each.columns, "name": each.name, "rows": each.texts()}
             for each in analysis.tables

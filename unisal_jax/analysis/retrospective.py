@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from unisal_jax.analysis import plots
 from unisal_jax.analysis.context import Context, title_of
 from unisal_jax.analysis.priors import compare_priors
-from unisal_jax.analysis.results import Analysis, Picture, Table
+from unisal_jax.analysis.results import Analysis, NamedFigure, Table
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -47,14 +47,14 @@ def analyse(context: Context) -> Analysis:
         "smoothing_width_pixels": widths,
         "variance_correlation": correlations(variances),
     }
-    pictures = [
-        Picture(
+    figures = [
+        NamedFigure(
             "batch_norm",
             f"Running statistics of {context.module} between domains: means above the "
             "diagonal, variances below. Each point is a channel; r is Pearson's correlation (Figure 5a).",
             _scatter(means, variances),
         ),
-        Picture(
+        NamedFigure(
             "fusion",
             "Fusion weights between domains above the diagonal, their distribution on it, Pearson's "
             "correlation below (Figure 5b). Fusion and smoothing with the other sign are the same network: "
@@ -62,7 +62,7 @@ def analyse(context: Context) -> Analysis:
             _fusion_figure(fusion),
         ),
         priors,
-        Picture(
+        NamedFigure(
             "smoothing",
             "Smoothing kernels, 41x41 pixels of the input size, each scaled to its largest "
             "value; below each the standard deviation of its positive part in pixels (Figure 5d).",
@@ -76,7 +76,7 @@ def analyse(context: Context) -> Analysis:
     return Analysis(
         "Retrospective analysis of the domain-adaptive modules (Figure 5)",
         f"Weights: {context.weights}. Module of the batch norms: {context.module}.",
-        tuple(pictures),
+        tuple(figures),
         tuple(tables),
         measured,
     )

@@ -41,7 +41,7 @@ class Job:
     steps: Mapping[str, Step]
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     logs: bool = True
-    peak_megabytes: Callable[[], float] | None = None
+    peak_megabytes: Callable[[], float | None] | None = None
 
 
 def shown(task: str, input_size: Sequence[int]) -> np.ndarray:
@@ -60,7 +60,9 @@ def ours(
     """Our network as users call it.
 
     Args:
-      weights, engine, dtype: as for `unisal_jax.load`.
+      weights: as for `unisal_jax.load`.
+      engine: as for `unisal_jax.load`.
+      dtype: as for `unisal_jax.load`.
       domain: whose parameters to use.
       input_size: of the stream; None for the domain's.
       batches: also a task for each of these numbers of images of the stream's size, by that number's name.
@@ -204,10 +206,10 @@ def torch(root: str, compiled: bool, input_size: Sequence[int]) -> Job:
     """
     import torch
 
-    network = _original(Path(root)).UNISAL(cnn_cfg={"pretrained": False}, verbose=0)
-    network.load_state_dict(torch.load(Path(root) / ORIGINAL_WEIGHTS, map_location="cpu", weights_only=True))
-    network.eval()
-    call = torch.compile(network) if compiled else network
+    model = _original(Path(root)).UNISAL(cnn_cfg={"pretrained": False}, verbose=0)
+    model.load_state_dict(torch.load(Path(root) / ORIGINAL_WEIGHTS, map_location="cpu", weights_only=True))
+    model.eval()
+    call = torch.compile(model) if compiled else model
     x = torch.from_numpy(_channels_first(shown(STREAM, input_size)))
     hidden = None
 

@@ -24,7 +24,7 @@ _NO_WHEEL = f"the wheel of {WHEEL_REQUIREMENT} is neither given (--peers) nor in
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class BenchmarkOptions:
     """What to measure; fields as the flags of `unisal benchmark`."""
 
     weights: str = "unisal"
@@ -37,13 +37,13 @@ class Options:
     wheel: Path | None = None
     peers: bool = True
 
-    def network(self, engine: str) -> dict[str, Any]:
+    def model_arguments(self, engine: str) -> dict[str, Any]:
         """The arguments of `jobs.ours`."""
         names = ("weights", "dtype", "domain", "input_size")
         return {"engine": engine, **{name: getattr(self, name) for name in names}}
 
 
-def benchmark(options: Options) -> dict[str, Any]:
+def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     """Measures streaming, single images and batches, beside the peers that are there.
 
     Each program has a process of its own, one works at a time, and blocks of their steps alternate. A ratio
@@ -61,7 +61,7 @@ def benchmark(options: Options) -> dict[str, Any]:
     load_before = measure.load()
     left_out: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        arguments = {**options.network(options.engine), "batches": options.batches}
+        arguments = {**options.model_arguments(options.engine), "batches": options.batches}
         ours = stack.enter_context(closing(Process("ours", "ours", arguments)))
         # The compiler and the machine are asked about the device that ours computes on.
         on_cpu = {"JAX_PLATFORMS": "cpu"} if ours.facts["engine"] == "onnxruntime" else {}
@@ -125,7 +125,7 @@ def _sized(ours: Process) -> dict[str, Any]:
 
 
 def _open_peers(
-    options: Options, ours: Process, stack: contextlib.ExitStack, left_out: dict[str, str]
+    options: BenchmarkOptions, ours: Process, stack: contextlib.ExitStack, left_out: dict[str, str]
 ) -> list[Process]:
     """The processes of the peers that are there; the others get a reason in `left_out`."""
     found: list[Process] = []
@@ -139,7 +139,7 @@ def _open_peers(
     if ours.facts["engine"] == "jax":
         left_out["jax"] = "it is ours"
     else:
-        open_peer("jax", "ours", options.network("jax"))
+        open_peer("jax", "ours", options.model_arguments("jax"))
 
     size = {"input_size": ours.facts["input_size"]}
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -176,14 +176,16 @@ def _exported(weights: str, ours: Process, task: str, folder: Path) -> str:
         f"{height}x{width}",
         path,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode != 0:
         said = [line for line in done.stderr.split("\n") if line.strip()]
         raise UnisalError(said[-1] if said else f"unisal export ended with status {done.returncode}")
     return path
 
 
-def _differences(options: Options, ours: Process, peers: list[Process]) -> dict[str, dict[str, float]]:
+def _differences(
+    options: BenchmarkOptions, ours: Process, peers: list[Process]
+) -> dict[str, dict[str, float]]:
     """By task and peer. The original code and the public file have the released weights for DHF1K alone."""
     comparable = options.weights == "unisal" and ours.facts["domain"] == DHF1K.name
     differences: dict[str, dict[str, float]] = {task: {} for task in _TASKS}

@@ -83,7 +83,7 @@ def check(args: argparse.Namespace) -> None:
     if args.out.exists() and any(os.path.exists(path) and args.out.samefile(path) for path in args.data):
         raise UnisalError(f"{args.out}: is read; name another folder for the results")
     checks.check_folder_to_write(args.out)
-    checks.check_network(args.weights)
+    checks.check_weights(args.weights)
     checks.check_extra("unisal analyze", "analysis", "matplotlib", "sklearn")
 
 

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     if args.json is not None:
         checks.check_file_to_write(args.json)
     if args.peers is not None:
@@ -44,10 +44,10 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes the report."""
     from unisal_jax.benchmark.report import text
-    from unisal_jax.benchmark.run import Options, benchmark
+    from unisal_jax.benchmark.run import BenchmarkOptions, benchmark
     from unisal_jax.documents import write_json
 
-    options = Options(
+    options = BenchmarkOptions(
         weights=args.weights,
         engine=args.engine,
         dtype=args.dtype,

@@ -32,7 +32,7 @@ def check_folder_to_read(path: Path) -> None:
         raise UnisalError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}")
 
 
-def check_network(weights: str, domain: str | None = None) -> None:
+def check_weights(weights: str, domain: str | None = None) -> None:
     """Refuses weights that are not there, and a domain that a release has neither itself nor in a pack."""
     from unisal_jax.weights.installed import check_domain
     from unisal_jax.weights.sources import check_there, resolve
@@ -74,7 +74,9 @@ def check_extra(what: str, extra: str, *modules: str) -> None:
     """Refuses `what` where a module that it needs is not installed; imports none."""
     for name in modules:
         if not _is_installed(name):
-            raise UnisalError(f"{what} needs {name}; install it with: pip install 'unisal-jax[{extra}]'")
+            from unisal_jax.packages import install_command
+
+            raise UnisalError(f"{what} requires {name}; install it with: {install_command(extra)}")
 
 
 def _is_installed(module: str) -> bool:

@@ -11,7 +11,7 @@ from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
     from unisal_jax.apps.compare import Comparison
-    from unisal_jax.media.sources import Source
+    from unisal_jax.media.sources import MediaSource
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", action="store_true", help="take folders of images as the frames of a video"
     )
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--boxes",
         type=Path,
@@ -58,7 +58,7 @@ def check(args: argparse.Namespace) -> None:
         if given is not None and args.boxes is None:
             raise UnisalError(f"{flag}: is about boxes; give --boxes as well")
     checks.check_inputs([args.a, args.b, *(str(path) for path in (args.boxes, args.boxes_b) if path)])
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     if args.json:
         checks.check_file_to_write(args.json)
     if args.out:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
 
-    sources: list[Source] = []
+    sources: list[MediaSource] = []
     notes: list[str] = []
     for text in (args.a, args.b):
         found = find_inputs([text], args.video)

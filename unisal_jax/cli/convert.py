@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_network(args.input)
+    checks.check_weights(args.input)
     checks.check_file_to_write_anywhere(args.output)
 
 

@@ -1,4 +1,4 @@
-"""`unisal crop`: where to cut pictures and videos to an aspect ratio so that most attention is kept."""
+"""`unisal crop`: where to cut images and videos to an aspect ratio so that most attention is kept."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
     flags.add_film(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--aspect",
         type=flags.aspects,
@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.choices(KINDS),
         default=("json",),
         metavar="KINDS",
-        help="comma-separated: json (boxes and the share of attention kept), crop (cropped pictures, and "
+        help="comma-separated: json (boxes and the share of attention kept), crop (cropped images, and "
         ".mp4 for videos), poster (as --poster) (default: json)",
     )
     parser.add_argument(
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs(args.input, args.allow_network)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
     flags.part(args)
 
@@ -118,9 +118,9 @@ def run(args: argparse.Namespace) -> int:
         (path for source in sources for path in files.paths(source)),
         chain(read, beside, files_of(args.weights)),
     )
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_network(args.weights)
+    checks.check_weights(args.weights)
     checks.check_extra("unisal demo", "demo", "gradio")
 
 

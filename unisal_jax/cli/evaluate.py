@@ -100,7 +100,7 @@ def check(args: argparse.Namespace) -> None:
         raise UnisalError(f"{reports[-1]}: is named for two reports; name a file for each")
     checks.check_folder_to_read(Path(args.data))
     if args.predictions is None:
-        checks.check_network(args.weights, args.domain)
+        checks.check_weights(args.weights, args.domain)
     elif args.protocol == SCANPATH and not args.predictions.is_dir():
         checks.check_inputs([str(args.predictions)])
     else:
@@ -112,7 +112,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scores, prints the table and writes the files asked for."""
     from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
-    from unisal_jax.evaluate.run import Maps, Options, evaluate
+    from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
     from unisal_jax.evaluate.scanpath_run import TablePaths, evaluate_scanpaths
     from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.files import keep_inputs
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate_scanpaths(data, method, about, args.seed, skip_errors, notes)
         return _report(args, evaluation)
     assert not isinstance(method, TablePaths)  # `check` has refused it
-    options = Options(
+    options = EvaluateOptions(
         protocol=args.protocol,
         baselines=tuple(name for name in args.baselines or _BASELINES if name != "none"),
         prior=prior,

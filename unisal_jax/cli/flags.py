@@ -100,7 +100,7 @@ def add_allow_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds which network predicts, and how: --domain, --input-size, --weights, --engine, --dtype."""
     parser.add_argument(
         "--domain",

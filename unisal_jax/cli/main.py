@@ -15,7 +15,7 @@ from unisal_jax.files import check_on_disk
 COMMANDS = {
     "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
     "crop": ("unisal_jax.cli.crop", "where to cut to an aspect ratio so that most attention is kept"),
-    "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in a picture get"),
+    "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in an image get"),
     "compare": ("unisal_jax.cli.compare", "which of two images or cuts draws more attention to what"),
     "scanpath": ("unisal_jax.cli.scanpath", "sequences of fixations over images, a stated baseline"),
     "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     flags.add_inputs(parser)
     flags.add_film(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
     parser.add_argument(
         "--show", action="store_true", help="a window with the overlay, for video and cameras; q closes it"
@@ -59,7 +59,7 @@ def check(args: argparse.Namespace) -> None:
     if args.ray and args.show:
         raise UnisalError("--show: a cluster has no screen")
     checks.check_inputs(args.input, args.allow_network)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     if args.out is not None:
         checks.check_folder_to_write(args.out)
     if args.ray:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         out = out.absolute()
     found = find_inputs(args.input, args.video, name_bytes(out, kinds), args.allow_network)
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
-        raise UnisalError("--show: is for video; name --out for pictures")
+        raise UnisalError("--show: is for video; name --out for images")
 
     from unisal_jax.predict.outputs import PredictionFiles
     from unisal_jax.predict.records import FOLDER, weights_state
@@ -104,10 +104,10 @@ def run(args: argparse.Namespace) -> int:
         skip_errors=args.on_error == "skip",
     )
 
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
     from unisal_jax.predict.window import Windows
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

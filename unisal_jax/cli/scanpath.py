@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KINDS",
         help="comma-separated: csv, json, image (numbered circles joined by lines) (default: all)",
     )
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--on-error",
         choices=("fail", "skip"),
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before anything is read."""
     checks.check_inputs(args.input)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
 
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
     from unisal_jax.predict.scanpath import check_numbers
     from unisal_jax.weights.sources import files_of
 
@@ -80,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     read = (path for source in found.sources for path in source.files())
     written = (path for source in found.sources for path in files.paths(source))
     keep_inputs(written, chain(read, files_of(args.weights)))
-    options = Options(domain=args.domain, input_size=args.input_size, skip_errors=args.on_error == "skip")
+    options = PredictOptions(
+        domain=args.domain, input_size=args.input_size, skip_errors=args.on_error == "skip"
+    )
     with new_folders([args.out / kind for kind in args.save]):
         summary = predict_sources(flags.load_model(args), found.sources, files, options)
     summary.notes = [*found.notes, *summary.notes]

@@ -12,7 +12,7 @@ from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
     from unisal_jax.apps.curves import RegionCurves
-    from unisal_jax.media.sources import Source
+    from unisal_jax.media.sources import MediaSource
 
 _PLOTS = (".png", ".svg")
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--video", action="store_true", help="take a folder of images as the frames of a video"
     )
     flags.add_allow_network(parser)
-    flags.add_network(parser)
+    flags.add_model(parser)
     parser.add_argument(
         "--boxes",
         type=Path,
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs([args.input], args.allow_network)
     checks.check_inputs([str(args.boxes)])
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
     outputs = _outputs(args)
     for path in outputs:
         checks.check_file_to_write(path)
@@ -90,7 +90,7 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
     return [path for path in (args.json, args.csv, args.plot) if path]
 
 
-def _score_image(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+def _score_image(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
     """What JSON says of an image, and notes."""
     from unisal_jax.apps.regions import check_regions, read_regions, score_regions
     from unisal_jax.media.images import read_image
@@ -109,7 +109,7 @@ def _score_image(args: argparse.Namespace, source: "Source") -> tuple[dict[str, 
     return {"about": about, "regions": [score.to_json() for score in scores]}, []
 
 
-def _score_video(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+def _score_video(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
     """What JSON says of a video, and notes; writes the CSV file and the plot."""
     from unisal_jax.apps.curves import RegionCurves, curves_table, known_time
     from unisal_jax.apps.moving import check_moving_regions, read_moving_regions

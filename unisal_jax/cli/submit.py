@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
     checks.check_inputs(args.input)
-    checks.check_network(args.weights, args.domain)
+    checks.check_weights(args.weights, args.domain)
 
 
 def run(args: argparse.Namespace) -> int:

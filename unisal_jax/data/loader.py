@@ -115,8 +115,9 @@ class Loader(Iterator[Batch]):
           workers: number of processes that read; 0 reads in this process. They are spawned, so the main
             module must not start training when it is imported.
           threads: number of batches that each process reads at the same time; 0 does not read ahead.
-          shard_index, shard_count: this process's number among the training processes, and their number. Each
-            gets a consecutive part of every batch.
+          shard_index: this process's number among the training processes. Each gets a consecutive part of
+            every batch.
+          shard_count: number of training processes.
 
         Raises:
           UnisalError: two sources have the same domain, a source does not fill a batch, a batch cannot be

@@ -11,8 +11,8 @@ from PIL import Image
 
 from unisal_jax.evaluate import wording
 
-# Three pictures side by side on a desktop screen of twice the usual density.
-_PICTURE_SIDE = 640
+# Three images side by side on a desktop screen of twice the usual density.
+_IMAGE_SIDE = 640
 _JPEG_QUALITY = 85
 
 STYLE = """
@@ -93,27 +93,27 @@ def listed(items: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
-def figures(pictures: Mapping[str, np.ndarray], name: str) -> str:
-    """Pictures in a row.
+def figures(images: Mapping[str, np.ndarray], name: str) -> str:
+    """Images in a row.
 
     Args:
-      pictures: by caption, which is escaped, uint8 RGB [H, W, 3].
+      images: by caption, which is escaped, uint8 RGB [H, W, 3].
       name: of what they show, for who cannot see them.
     """
     shown = "".join(
-        f'<figure><img src="{data_uri(picture)}" alt="{text(what)}, {text(name)}">'
+        f'<figure><img src="{data_uri(image)}" alt="{text(what)}, {text(name)}">'
         f'<figcaption class="quiet">{text(what)}</figcaption></figure>'
-        for what, picture in pictures.items()
+        for what, image in images.items()
     )
     return f'<div class="row">{shown}</div>'
 
 
-def data_uri(picture: np.ndarray) -> str:
+def data_uri(image: np.ndarray) -> str:
     """uint8 RGB [H, W, 3] as a JPEG inside a URI, shrunk to what a page can show."""
-    shrink = min(1.0, _PICTURE_SIDE / max(picture.shape[:2]))
-    size = tuple(max(1, round(side * shrink)) for side in picture.shape[1::-1])
+    shrink = min(1.0, _IMAGE_SIDE / max(image.shape[:2]))
+    size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
     if shrink < 1:
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    Image.fromarray(image).save(file, format="JPEG", quality=_JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs no other file: style, charts and pictures are inside it."""
+"""An evaluation as one HTML page that needs no other file: style, charts and images are inside it."""
 
 import math
 from collections.abc import Mapping
@@ -118,21 +118,21 @@ def _examples(evaluation: Evaluation) -> str:
 
 
 def _example(example: Example, in_video: bool) -> str:
-    """One frame: its scores, and three pictures in a row."""
+    """One frame: its scores, and three images in a row."""
     name = f"{example.group}, frame {example.frame}" if in_video else example.group
     scores = " · ".join(
         f"{title} {example.scores[score]:.3f}"
         for score, title in wording.SCORE_TITLES.items()
         if math.isfinite(example.scores.get(score, math.nan))
     )
-    pictures = {
+    images = {
         "input": example.image,
         "ground truth": overlay(example.image, example.truth),
         "prediction": overlay(example.image, example.prediction),
     }
     return (
         f'<h3>{parts.text(example.title.capitalize())}: {parts.text(name)}</h3><p class="quiet">{scores}</p>'
-        f"{parts.figures(pictures, name)}"
+        f"{parts.figures(images, name)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation has found: the means, every frame's scores, and some pictures to look at."""
+"""What an evaluation has found: the means, every frame's scores, and some images to look at."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

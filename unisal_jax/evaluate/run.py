@@ -46,7 +46,7 @@ class Maps(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class EvaluateOptions:
     """How to score.
 
     Attributes:
@@ -73,7 +73,7 @@ class Options:
 def evaluate(
     data: ScoringData,
     predictions: Maps,
-    options: Options,
+    options: EvaluateOptions,
     about: dict[str, Any],
     notes: tuple[str, ...] = (),
 ) -> Evaluation:
@@ -164,7 +164,7 @@ class _Context:
       notes: a line on each that cannot.
     """
 
-    def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: Options):
+    def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: EvaluateOptions):
         self._data, self._protocol, self.options = data, protocol, options
         self._counts = [len(group.frame_names) for group in data.groups]
         self._last_prior = np.zeros((0, 0))
@@ -292,7 +292,7 @@ def _summed_counts(frames: Iterable[np.ndarray], size: Size) -> np.ndarray:
 class _Method:
     """Collects one method's scores."""
 
-    def __init__(self, name: str, data: ScoringData, protocol: ScoreProtocol, options: Options):
+    def __init__(self, name: str, data: ScoringData, protocol: ScoreProtocol, options: EvaluateOptions):
         self.name, self._protocol, self._options = name, protocol, options
         self.rows: list[FrameScores] = []
 

@@ -12,7 +12,7 @@ After `unisal export --format onnx --streaming --uint8 unisal.onnx`, numpy and O
         density, hidden = session.run(None, {"frames": frame[None], "state": hidden})
         print(divmod(int(density.argmax()), density.shape[2]))  # (row, column) looked at most
 
-Pictures, exported without `--streaming`, have no state: `density, = session.run(None, {"frames": pictures})`.
+Images, exported without `--streaming`, have no state: `density, = session.run(None, {"frames": images})`.
 Without `--uint8` they are normalised, `(value / 255 - mean) / std` by channel, [batch, 3, height, width], and
 the maps are log-densities. One sequence of a video is every n-th of its frames, n the card's `frame_stride`.
 

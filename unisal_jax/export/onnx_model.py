@@ -1,11 +1,10 @@
-"""The network as ONNX, for one size; it runs wherever ONNX does."""
+"""The network as ONNX, for one size or any; it runs wherever ONNX does."""
 
 from typing import Any
 
 import onnx
 import onnxruntime
 
-from unisal_jax.errors import UnisalError
 from unisal_jax.export.signature import Call, Signature
 from unisal_jax.inference import onnx_graph
 from unisal_jax.inference.fold import Folded
@@ -17,16 +16,7 @@ FACTS: dict[str, Any] = {"opset": OPSET}
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The bytes of the .onnx file. Inputs and outputs have the names in `signature`.
-
-    Raises:
-      UnisalError: the signature leaves the size open.
-    """
-    if signature.input_size is None:
-        raise UnisalError(
-            "--input-size any: an ONNX file has one size, for which its prior maps are computed "
-            "(--batch any is possible, and so are both with --format stablehlo)"
-        )
+    """The bytes of the .onnx file. Inputs and outputs have the names in `signature`."""
     plan = Plan(
         signature.input_size,
         signature.batch,

@@ -12,7 +12,7 @@ import jax
 from unisal_jax.backend import start_jax
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
-from unisal_jax.export import check, onnx_model, stablehlo
+from unisal_jax.export import check, onnx_model, stablehlo, tflite
 from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, keep_inputs, text_file, write_errors
 from unisal_jax.inference.fold import fold
@@ -23,16 +23,17 @@ from unisal_jax.weights.packs import Pack
 from unisal_jax.weights.sources import files_of, resolve
 from unisal_jax.weights.store import Weights, load_weights
 
-Format = Literal["onnx", "stablehlo"]
-FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo}
+Format = Literal["onnx", "stablehlo", "tflite"]
+FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo, "tflite": tflite}
 _VERSIONS = {
     "onnx": ("jax", "numpy", "onnx", "onnxruntime"),
     "stablehlo": ("flatbuffers", "jax", "jaxlib", "numpy"),
+    "tflite": ("ai-edge-litert", "jax", "jaxlib", "litert-converter", "numpy"),
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What to export; fields as the flags of `unisal export`."""
 
     format: Format
@@ -43,7 +44,7 @@ class Options:
     uint8: bool = False
 
 
-def export(weights: str, out: Path, options: Options) -> dict[str, Any]:
+def export(weights: str, out: Path, options: ExportOptions) -> dict[str, Any]:
     """Exports a network, once its output agrees with the plain network's.
 
     Args:
@@ -106,7 +107,7 @@ def card_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.json")
 
 
-def _signature(weights: Weights, options: Options) -> Signature:
+def _signature(weights: Weights, options: ExportOptions) -> Signature:
     domain = weights.domain(options.domain, video=options.streaming)
     if options.streaming and not weights.config.has_recurrence(domain.static):
         raise UnisalError(

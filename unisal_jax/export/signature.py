@@ -12,7 +12,7 @@ from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 
 Call = Callable[..., tuple[np.ndarray, ...]]
-"""An exported network: pictures, and the state if streaming, to the maps, and the next state if streaming."""
+"""An exported network: images, and the state if streaming, to the maps, and the next state if streaming."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Signature:
 
     Attributes:
       domain: whose parameters it has.
-      input_size: (height, width) of the pictures; None for any multiples of 32.
-      batch: how many pictures, or sequences, a call takes; None for any number.
-      streaming: one frame of each sequence and the hidden state in, map and next state out; else pictures,
+      input_size: (height, width) of the images; None for any multiples of 32.
+      batch: how many images, or sequences, a call takes; None for any number.
+      streaming: one frame of each sequence and the hidden state in, map and next state out; else images,
         which bypass the recurrence.
-      uint8: pictures are uint8 RGB in 0 to 255 and maps densities; else normalised float32 and log-densities.
-      channels_first: the order of axes of normalised pictures and of the state. Pictures of uint8 are
+      uint8: images are uint8 RGB in 0 to 255 and maps densities; else normalised float32 and log-densities.
+      channels_first: the order of axes of normalised images and of the state. Images of uint8 are
         [batch, height, width, 3] in any case, as decoders give them.
     """
 
@@ -44,7 +44,7 @@ class Signature:
 
     @property
     def frames_shape(self) -> tuple[str, ...]:
-        """Symbols of the axes of pictures; those without a number take any."""
+        """Symbols of the axes of images; those without a number take any."""
         batch, height, width = self._axes()
         if self.channels_first and not self.uint8:
             return batch, "3", height, width
@@ -67,7 +67,7 @@ class Signature:
         return batch, height, width
 
     def prepared(self, frames: np.ndarray) -> np.ndarray:
-        """Uint8 RGB [batch, height, width, 3] as the exported network takes pictures."""
+        """Uint8 RGB [batch, height, width, 3] as the exported network takes images."""
         if self.uint8:
             return frames
         normalized = normalize(frames)
@@ -90,18 +90,18 @@ class Signature:
         frames: dict[str, Any] = {
             "channels": "RGB",
             "dtype": "uint8" if self.uint8 else "float32",
-            "meaning": "pictures, 0 to 255"
+            "meaning": "images, 0 to 255"
             if self.uint8
-            else "normalised pictures: (value / 255 - mean) / std, by channel",
+            else "normalised images: (value / 255 - mean) / std, by channel",
             "shape": _shown(self.frames_shape),
         }
         if not self.uint8:
             frames["normalisation"] = {"mean": list(RGB_MEAN), "std": list(RGB_STD)}
         maps = {
             "dtype": "float32",
-            "meaning": "probability that a fixation falls on the pixel; sums to 1 over each picture"
+            "meaning": "probability that a fixation falls on the pixel; sums to 1 over each image"
             if self.uint8
-            else "natural logarithm of the density; its exponential sums to 1 over each picture",
+            else "natural logarithm of the density; its exponential sums to 1 over each image",
             "shape": _shown((batch, height, width)),
         }
         next_state = {**state, "meaning": "hidden state after the frame: `state` of the next call"}

@@ -1,4 +1,4 @@
-"""A fine-tuning as one HTML page that needs no other file: style, curves and pictures are inside it."""
+"""A fine-tuning as one HTML page that needs no other file: style, curves and images are inside it."""
 
 import math
 
@@ -158,14 +158,14 @@ def _example(shown: Shown) -> str:
         for name, (old, new) in shown.scores.items()
         if name in SCORE_TITLES
     )
-    pictures = {
+    images = {
         "input": shown.image,
         "where people looked": overlay(shown.image, shown.truth),
         BEFORE: overlay(shown.image, shown.before),
         AFTER: overlay(shown.image, shown.after),
     }
     return (
-        f'<h3>{parts.text(shown.name)}</h3><p class="quiet">{scores}</p>{parts.figures(pictures, shown.name)}'
+        f'<h3>{parts.text(shown.name)}</h3><p class="quiet">{scores}</p>{parts.figures(images, shown.name)}'
     )
 
 

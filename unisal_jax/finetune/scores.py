@@ -15,7 +15,7 @@ from unisal_jax.evaluate.accumulate import bootstrap_ci
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.protocols import SCORES
 from unisal_jax.evaluate.report import write_json
-from unisal_jax.evaluate.run import Maps, Options, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, mean_truth
 from unisal_jax.predict.model import SaliencyModel
 
@@ -51,7 +51,8 @@ def score_network(
     Args:
       path: JSON file that is written.
       data: the held-out stimuli.
-      model, domain: whose maps to score.
+      model: whose maps to score.
+      domain: whose parameters to use.
       stride: frame stride of videos; None for images.
       prior: the centre prior, the baseline of information gain.
       about: facts for the file.
@@ -175,7 +176,7 @@ def _scored(
     baselines: tuple[str, ...],
     about: Mapping[str, str],
 ) -> Document:
-    options = Options(PROTOCOL, baselines, prior, seed=SEED)
+    options = EvaluateOptions(PROTOCOL, baselines, prior, seed=SEED)
     evaluation = evaluate(data, maps, options, {"data": data.name, "split": data.split, **about})
     path.parent.mkdir(exist_ok=True)
     write_json(path, evaluation)

@@ -74,7 +74,10 @@ class OnnxEngine:
         # A session for a fixed batch size is 5 to 12% faster. A video's batches all have the same size.
         fixed = batch if kind == "frames" or batch == 1 else None
         session = self._session(domain, kind, (size[0], size[1]), fixed)
-        return session.run(None, {name: np.asarray(each) for name, each in inputs.items()})
+        maps: Sequence[np.ndarray] = session.run(
+            None, {name: np.asarray(each) for name, each in inputs.items()}
+        )
+        return maps
 
     def _open(self, domain: Domain, kind: str, size: Size, batch: int | None) -> onnxruntime.InferenceSession:
         options = session_options()

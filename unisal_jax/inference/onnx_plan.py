@@ -8,6 +8,11 @@ FRAMES, STATE, NEXT_STATE = "frames", "state", "next_state"
 LOG_DENSITY, DENSITY = "log_density", "density"
 BATCH_AXIS = "n"
 """Name of an axis that accepts any batch size."""
+SIZE_AXES, STATE_SIZE_AXES = ("height", "width"), ("rows", "columns")
+"""Names of axes that accept any size: of images and their maps, and of the state, at 1/32."""
+HEIGHT_AXIS, WIDTH_AXIS = "height", "width"
+ROWS_AXIS, COLUMNS_AXIS = "rows", "columns"
+"""Names of the axes that accept any size: of images and their maps, and of the state, at 1/32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +20,7 @@ class Plan:
     """The inputs and outputs of a model.
 
     Attributes:
-      input_size: (height, width) of the images.
+      input_size: (height, width) of the images; None for any multiples of 32.
       batch: number of images, or sequences, per call; None for any number.
       streaming: True for a model from one frame of each sequence and the hidden state to the maps and the
         next state. False for images, which bypass the recurrence if the config has a bypass.
@@ -25,7 +30,7 @@ class Plan:
       features: names of feature maps (`network.FEATURES`) to output too, [batch, channels, ...].
     """
 
-    input_size: Size
+    input_size: Size | None
     batch: int | None
     streaming: bool
     uint8: bool

@@ -30,7 +30,8 @@ def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stem(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.platform_dependent(x, kernel, tpu=_stem_by_planes, default=_stem_by_conv)
+    out: jax.Array = jax.lax.platform_dependent(x, kernel, tpu=_stem_by_planes, default=_stem_by_conv)
+    return out
 
 
 def _stem_by_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -92,7 +93,8 @@ stem_conv.defvjp(lambda x, kernel: (stem_conv(x, kernel), (x, kernel)), _stem_ba
 @jax.custom_vjp
 def relu6(x: jax.Array) -> jax.Array:
     """min(max(x, 0), 6). The gradient at 0 and at 6 is 0, as in PyTorch."""
-    return _clamped(x)
+    clamped: jax.Array = _clamped(x)
+    return clamped
 
 
 @jax.jit
@@ -130,13 +132,15 @@ def normalized(
 
     Args:
       x: [batch, time, height, width, channels].
-      scale, bias: [channels].
+      scale: [channels].
+      bias: [channels].
       axis_name: mapped axis (devices) to compute the statistics over as well.
 
     Returns:
       (normalised x; mean and biased variance [time, channels] in at least float32).
     """
-    return _normalize_forward(x, scale, bias, axis_name)[0]
+    out: tuple[jax.Array, jax.Array, jax.Array] = _normalize_forward(x, scale, bias, axis_name)[0]
+    return out
 
 
 _OVER = (0, 2, 3)
@@ -193,7 +197,10 @@ def upsample2x(x: jax.Array) -> jax.Array:
     Equals `layers.resize_bilinear`. A CPU adds two shifted copies per axis. Other platforms multiply by a
     constant matrix per axis, because a TPU interleaves rows and columns slowly.
     """
-    return jax.lax.platform_dependent(x, cpu=_upsampled_by_shifts, default=_upsampled_by_products)
+    upsampled: jax.Array = jax.lax.platform_dependent(
+        x, cpu=_upsampled_by_shifts, default=_upsampled_by_products
+    )
+    return upsampled
 
 
 def _upsampled_by_shifts(x: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ one domain's, and cannot touch another's.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,7 +18,9 @@ Domains = tuple[Domain, ...]
 Init = Callable[..., jax.Array]
 
 
-def param(module: nn.Module, domains: Domains, domain: Domain, name: str, init: Init, *args) -> jax.Array:
+def param(
+    module: nn.Module, domains: Domains, domain: Domain, name: str, init: Init, *args: Any
+) -> jax.Array:
     """A parameter, of `domain` alone if `domains` is not empty, else shared.
 
     Initialisation creates the parameter of every listed domain, each from its own key, so that one `init`
@@ -41,10 +44,10 @@ def param(module: nn.Module, domains: Domains, domain: Domain, name: str, init: 
 
 def running(
     module: nn.Module, domains: Domains, domain: Domain, name: str, value: float, size: int
-) -> nn.Variable:
+) -> nn.Variable[jax.Array]:
     """A running statistic [size], of `domain` alone if `domains` is not empty, else shared."""
 
-    def make(stats: str) -> nn.Variable:
+    def make(stats: str) -> nn.Variable[jax.Array]:
         return module.variable(stats, name, lambda: jnp.full((size,), value, jnp.float32))
 
     if not domains:

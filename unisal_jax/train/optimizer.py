@@ -80,7 +80,10 @@ def updated_by_adamw(
     """One step of AdamW: optax's Adam on the clipped gradient, with decoupled weight decay.
 
     Args:
-      config, lr, gradients, parameters: as for `updated`.
+      config: as for `updated`.
+      lr: as for `updated`.
+      gradients: as for `updated`.
+      parameters: as for `updated`.
       moments: state.MEAN, SQUARE and UPDATES, each of the same parts as the gradients. Each part counts its
         own updates, as a domain's parameters are updated less often than the shared ones.
 

@@ -124,8 +124,7 @@ class Workdir:
     def restore(
         self, start: TrainState, model_config: UnisalConfig
     ) -> tuple[TrainState, State | None, int, Validations]:
-        """Restores the latest checkpoint, or returns `start` if there is none; bit-identical in all
-        processes.
+        """Restores the latest checkpoint, bit-identical in all processes; returns `start` if there is none.
 
         Args:
           start: the state before the first step.
@@ -216,7 +215,7 @@ class Workdir:
             line = checkpoints.set_aside(self._manager, best, error)
             logger.warning("%s; %s is now the next best checkpoint", line, BEST)
         link = self.path / BEST
-        if link.is_symlink() and not link.exists():
+        if link.is_file() or (link.is_symlink() and not link.exists()):
             link.unlink()
 
     def _keep_best(self, validations: Validations) -> None:

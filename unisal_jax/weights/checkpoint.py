@@ -76,7 +76,8 @@ def check_digests(
     Args:
       path: path of the checkpoint, for messages.
       about: the item ABOUT.
-      trees, texts: the other items, by name.
+      trees: the other items of arrays, by name.
+      texts: the other items of text, by name.
 
     Raises:
       UnisalError: an item is damaged.

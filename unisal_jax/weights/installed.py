@@ -88,10 +88,9 @@ def find(name: str) -> "Pack | None":
 
 
 def pack_path(name: str) -> Path | None:
-    """The path of a domain's pack, by its name in any case; None for a released domain, or if there is no
-    pack.
+    """The path of a domain's pack, by its name in any case; None if there is no pack.
 
-    It is also None for text that is not a valid name of a domain.
+    It is also None for a released domain, and for text that is not a valid name of a domain.
     """
     name = name.lower()
     if _NAME.fullmatch(name) and not _has(RELEASED_DOMAINS, name):

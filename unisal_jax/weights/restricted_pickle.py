@@ -76,8 +76,10 @@ class Foreign:
 
 @dataclass(frozen=True, eq=False)
 class OddKey:
-    """Replaces a dict key that could take very long to hash: nested tuples, or a number or string of
-    megabytes that is used as a key many times."""
+    """Replaces a dict key that could take very long to hash.
+
+    Such a key is a tuple of nested tuples, or a number or string of megabytes that is used many times.
+    """
 
     kind: str
 

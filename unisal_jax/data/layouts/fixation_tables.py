@@ -75,7 +75,8 @@ def read_table(
         path: the table's file.
         first_frame: the number of a video's first frame in the table.
         keep: selects rows by their columns.
-        stimulus, observer: names of these columns.
+        stimulus: name of the column of stimuli.
+        observer: name of the column of observers.
 
     Raises:
         UnisalError: no such file, a column is missing, a value is not a number, there are no rows, or more

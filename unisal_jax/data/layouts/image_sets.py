@@ -26,11 +26,11 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
-    """Reads SALICON: 10,000 images for training, 5,000 for validation, and 5,000 for test without ground
-    truth.
+    """Reads SALICON: 10,000 images for training, 5,000 for validation and 5,000 for test.
 
-    The files are `images/COCO_train2014_000000000009.jpg`, `maps/train/*.png`, and `fixations/train/*.mat`
-    (with observers), or `*.png` for images without a `.mat` file.
+    The test images have no ground truth. The files are `images/COCO_train2014_000000000009.jpg`,
+    `maps/train/*.png`, and `fixations/train/*.mat` (with observers), or `*.png` for images without a `.mat`
+    file.
 
     Args:
         root: the folder of the release.

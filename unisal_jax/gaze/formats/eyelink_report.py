@@ -14,8 +14,6 @@ from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.names import media_column, tidy_path
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "EyeLink Data Viewer (CURRENT_FIX_X, CURRENT_FIX_Y)"
-
 _REPORT = "add it to the report's output variables in Data Viewer"
 
 _IMAGES = ("IMAGE", "IMAGE_FILE", "IMAGE_NAME", "IMG", "STIMULUS", "PICTURE", "VIDEO", "MOVIE")

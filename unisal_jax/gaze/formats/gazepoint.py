@@ -16,8 +16,6 @@ from unisal_jax.gaze.columns import above_zero, read_columns, runs
 from unisal_jax.gaze.head import Head, column_key
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "Gazepoint (FPOGX, FPOGY; BPOGX, BPOGY)"
-
 _EXPORT = "export the data anew from Gazepoint Analysis, with the fixation point of gaze"
 
 

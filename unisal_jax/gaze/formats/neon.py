@@ -14,8 +14,6 @@ from unisal_jax.gaze.columns import above_zero, read_columns
 from unisal_jax.gaze.head import Head, SceneCameraError, read_head
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "Neon (fixation x [px], start timestamp [ns]; gaze position in reference image x [px])"
-
 _FLAGS = (
     "{} detected in reference image",
     "{} detected on surface",

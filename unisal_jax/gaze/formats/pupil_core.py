@@ -12,15 +12,12 @@ The columns: Pupil Core's documentation, "Raw data exporter" and "Surface tracke
 Times are in seconds, durations in ms.
 """
 
-import re
-
 import numpy as np
 
 from unisal_jax.gaze.columns import above_zero, counted, mean_by, read_columns
 from unisal_jax.gaze.head import Head, SceneCameraError
+from unisal_jax.gaze.names import surface_name
 from unisal_jax.gaze.recording import Recording
-
-LOOKED_FOR = "Pupil Core (norm_pos_x, norm_pos_y and on_surf; x_norm and y_norm)"
 
 _SURFACE = (
     "export it with the Surface Tracker plugin: positions without a surface are in the scene camera's image"
@@ -39,9 +36,8 @@ def read(head: Head, eye: str) -> Recording:
     """Reads fixations or samples; of either eye, since Pupil maps both together."""
     del eye
     on_surface = head.need("on_surf", "on_srf", cure=_SURFACE, error=SceneCameraError)
-    name = re.search(r"_on_surface_?(.+?)\.csv", head.path.name, re.IGNORECASE)
-    stimulus = name[1] if name else ""
-    return (_samples if head.has("x_norm") else _fixations)(head, on_surface, stimulus)
+    reader = _samples if head.has("x_norm") else _fixations
+    return reader(head, on_surface, surface_name(head.path.name))
 
 
 def _fixations(head: Head, on_surface: int, stimulus: str) -> Recording:

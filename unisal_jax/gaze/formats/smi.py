@@ -15,8 +15,6 @@ from unisal_jax.gaze.formats import smi_text
 from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "SMI (Event Start Trial Time [ms]; Point of Regard Right X [px]; L POR X [px]; Fixation L)"
-
 _EXPORT = "add it to the export's columns in BeGaze"
 
 _EVENT = ("Event Start Trial Time [ms]", "Event Start Raw Time [ms]", "Fixation Start [ms]")

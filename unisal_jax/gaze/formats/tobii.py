@@ -27,8 +27,6 @@ from unisal_jax.gaze.columns import Columns, Text, above_zero, mean_by, read_col
 from unisal_jax.gaze.head import Head, SceneCameraError, column_key
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "Tobii (Recording timestamp with Gaze point X or Fixation point X)"
-
 _TIMES = ("Recording timestamp", "Recording timestamp [ms]", "Recording timestamp [μs]", "RecordingTimestamp")
 _TYPES = ("Eye movement type", "GazeEventType")
 _INDICES = ("Eye movement type index", "FixationIndex")

@@ -129,7 +129,9 @@ def _positions(
     places = {"time": table.find(*_TIMES)}
     for side, name in eyes.items():
         places[f"x{side}"] = table.find(name)
-        places[f"y{side}"] = table.need(name.replace("x", "y", 1), cure="it must be among its JSON's Columns")
+        places[f"y{side}"] = table.need(
+            name.replace("x", "y", 1), remedy="it must be among its JSON's Columns"
+        )
     columns = read_columns(table, {}, places, header=has_header)
     numbers, notes = columns.numbers, columns.notes
     ticks = numbers["time"] if places["time"] is not None else np.arange(len(columns), dtype=float)

@@ -36,8 +36,8 @@ def read(head: Head, eye: str) -> Recording:
             "eye": head.find("EYE_REPORTED", "EYE_USED"),
         },
         {
-            "x": head.need("CURRENT_FIX_X", cure=_REPORT),
-            "y": head.need("CURRENT_FIX_Y", cure=_REPORT),
+            "x": head.need("CURRENT_FIX_X", remedy=_REPORT),
+            "y": head.need("CURRENT_FIX_Y", remedy=_REPORT),
             "start": head.find("CURRENT_FIX_START"),
             "duration": head.find("CURRENT_FIX_DURATION"),
         },

@@ -174,6 +174,15 @@ def _weights() -> np.ndarray:
     return share**_WEIGHT_POWER * fade**2 * (3 - 2 * fade)
 
 
+def heat_table() -> tuple[np.ndarray, np.ndarray]:
+    """What `lay_heat` lays over an image for each of the 256 levels, for programs in other languages.
+
+    Returns:
+      Colours, uint8 RGB [256, 3], and how far each covers the image at full opacity, float [256] in 0..1.
+    """
+    return _HEAT, _weights()
+
+
 def density_levels(density: np.ndarray) -> np.ndarray:
     """The density over its peak in 256 levels, uint8 [H, W]."""
     peak = float(density.max())

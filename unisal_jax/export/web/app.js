@@ -98,12 +98,13 @@ function startPlayer(found, number) {
     framesPerSecond: site.frames_per_second,
     look: async (restart) => {
       try {
-        await lookAt(await createImageBitmap(found.pixels), { model: "video", restart });
+        return await lookAt(await createImageBitmap(found.pixels), { model: "video", restart });
       } catch (error) {
         if (number === opened) {
           player?.pause();
           fail(error);
         }
+        return 0;
       }
     },
     changed: showPlayer,
@@ -113,10 +114,11 @@ function startPlayer(found, number) {
 
 // Predicting
 
+/** Predicts and shows; gives the milliseconds that it took. */
 async function lookAt(bitmap, how) {
   const number = opened;
   const found = await engine.predict(bitmap, how);
-  if (number !== opened) return;
+  if (number !== opened) return 0;
   map = { ...found, domain: site.models[how.model].domain };
   $("views").classList.remove("busy");
   view.setMap(map);
@@ -128,6 +130,7 @@ async function lookAt(bitmap, how) {
   // Spoken to a screen reader, so not for each of a film's frames.
   if (how.model === "image" || how.restart) say("Done.");
   showPace();
+  return map.milliseconds;
 }
 
 function showPace() {

@@ -116,8 +116,12 @@ def loaded_batches(path: Path, workers: int, threads: int) -> Generator[int, Non
 
 
 def measure(batches: Generator[int, None, None], count: int, repeats: int) -> dict[str, float]:
-    """Frames a second (median, least and most over `repeats` runs of `count` batches), after a warm-up,
-    and this process's processor time in ms a frame, which other programs on the machine disturb less."""
+    """Frames a second and processor time, after a warm-up.
+
+    Returns:
+      `median`, `least` and `most` frames a second over `repeats` runs of `count` batches, and `cpu_ms`, this
+      process's processor time a frame, which other programs on the machine disturb less.
+    """
     # As many as may have been read ahead.
     for _ in range(4):
         next(batches)

@@ -24,8 +24,11 @@ fixation_maps = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
 
 
 def golden_cases():
-    """The original's cases. The big one's maps are stored smaller than in float64: the prediction
-    as float32, the ground truth, a sum of three separable Gaussians, as its three factors."""
+    """The original's cases.
+
+    The big one's maps are stored smaller than in float64: the prediction as float32, the ground truth, a sum
+    of three separable Gaussians, as its three factors.
+    """
     stored = np.load(GOLDEN / "metrics.npz")
     cases = []
     for i, scores in enumerate(json.loads((GOLDEN / "metrics.json").read_text())):

@@ -50,7 +50,10 @@ def crop_video(
 
     Args:
       densities: float [H, W] >= 0 of any scale, all of one size.
-      aspect, scale, fps, smoothness: as for `VideoCrops`; the frames have the size of the densities.
+      aspect: as for `VideoCrops`.
+      scale: as for `VideoCrops`; the frames have the size of the densities.
+      fps: as for `VideoCrops`.
+      smoothness: as for `VideoCrops`.
       cuts: whether each frame begins a new shot, such as `unisal_jax.media.cuts.CutDetector` says. None: all
         frames are one shot, and at a cut the window glides from one shot's place to the next one's.
 
@@ -86,7 +89,8 @@ class VideoCrops:
 
     Args:
       size: (height, width) of the frames.
-      aspect, scale: as for `best_crop`; the sides are even, as those of video files.
+      aspect: as for `best_crop`.
+      scale: as for `best_crop`; the sides are even, as those of video files.
       fps: frames a second.
       smoothness: in squared seconds. 0.3: half an image's length in a second costs as much as 7.5% of the
         attention. 0: each frame's best place on the grid, unsmoothed.

@@ -45,7 +45,9 @@ class Split:
     Args:
       size: (height, width) of the frames.
       aspect: (width, height) of both windows together.
-      scale, fps, smoothness: as for `VideoCrops`.
+      scale: as for `VideoCrops`.
+      fps: as for `VideoCrops`.
+      smoothness: as for `VideoCrops`.
       axis: that the subjects are apart along: 0 for rows, 1 for columns.
       apart: how far, as a share of the side.
     """

@@ -41,7 +41,7 @@ class Job:
     steps: Mapping[str, Step]
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     logs: bool = True
-    peak_megabytes: Callable[[], float] | None = None
+    peak_megabytes: Callable[[], float | None] | None = None
 
 
 def shown(task: str, input_size: Sequence[int]) -> np.ndarray:
@@ -60,7 +60,9 @@ def ours(
     """Our network as users call it.
 
     Args:
-      weights, engine, dtype: as for `unisal_jax.load`.
+      weights: as for `unisal_jax.load`.
+      engine: as for `unisal_jax.load`.
+      dtype: as for `unisal_jax.load`.
       domain: whose parameters to use.
       input_size: of the stream; None for the domain's.
       batches: also a task for each of these numbers of images of the stream's size, by that number's name.

@@ -98,7 +98,8 @@ def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geomet
 
     Args:
       points: int [n, 2], (row, column) in pixels of `source`.
-      source, size: (height, width) of the image that the points refer to, and of the map.
+      source: (height, width) of the image that the points refer to.
+      size: (height, width) of the map.
 
     Returns:
       bool [*size]. Without `keep_fixations` it is what fitting the binary map of `source` with

@@ -44,8 +44,13 @@ class Amount:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A synthetic frame: uint8 RGB [H, W, 3], its map uint8 [H, W], and for each observer the fixations,
-    int32 [n, 2] (row, column)."""
+    """A synthetic frame.
+
+    Attributes:
+      frame: uint8 RGB [H, W, 3].
+      map: uint8 [H, W].
+      fixations: of each observer, int32 [n, 2] (row, column).
+    """
 
     frame: np.ndarray
     map: np.ndarray

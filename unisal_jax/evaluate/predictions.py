@@ -29,7 +29,8 @@ class NetworkMaps:
     Args:
       model: the network.
       domain: whose parameters score the data.
-      input_size, stride: in the place of those that the data brings.
+      input_size: in the place of the one that the data brings.
+      stride: in the place of the one that the data brings.
     """
 
     def __init__(

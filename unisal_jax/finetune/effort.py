@@ -23,7 +23,7 @@ class Effort:
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
     ):
-        """
+        """Prepares to time the steps of a training.
 
         Args:
           config: of the training.

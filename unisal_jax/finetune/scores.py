@@ -51,7 +51,8 @@ def score_network(
     Args:
       path: JSON file that is written.
       data: the held-out stimuli.
-      model, domain: whose maps to score.
+      model: whose maps to score.
+      domain: whose parameters to use.
       stride: frame stride of videos; None for images.
       prior: the centre prior, the baseline of information gain.
       about: facts for the file.

@@ -68,7 +68,8 @@ def build(folded: Folded, plan: Plan, metadata: dict[str, str]) -> bytes:
         ops.node("Identity", found.features[name], name=name)
         outputs = {**outputs, name: ("float32", (batch, "channels", "rows", "columns"))}
     model = ops.model(inputs, outputs, metadata)
-    return model.SerializeToString(deterministic=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _normalized(ops: OnnxOperations, frames: Value) -> Value:

@@ -154,7 +154,8 @@ class OnnxOperations:
         """The finished model.
 
         Args:
-          inputs, outputs: the graph's.
+          inputs: the graph's inputs.
+          outputs: the graph's outputs.
           metadata: text by name.
         """
         graph = helper.make_graph(self._nodes, "unisal", _infos(inputs), _infos(outputs), self._constants)

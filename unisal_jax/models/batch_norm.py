@@ -54,7 +54,8 @@ class BatchNorm(nn.Module):
         if not train:
             factor, offset = _scale_and_offset(scale, bias, running_mean.value, running_var.value)
             x = self.conv(*maps, scale=factor)
-            return x + along_channels(offset.astype(x.dtype), x)
+            shifted: jax.Array = x + along_channels(offset.astype(x.dtype), x)
+            return shifted
 
         x = self.conv(*maps)
         out, mean, var = normalized(x, scale, bias, self.axis_name)

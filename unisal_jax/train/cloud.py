@@ -279,7 +279,8 @@ def _beat(token: str, number: int) -> str:
 
 def _read(file: epath.Path) -> str | None:
     try:
-        return file.read_text()
+        content: str = file.read_text()
+        return content
     except FileNotFoundError:
         return None
 

@@ -123,7 +123,7 @@ class OptimizerConfig:
     )
     idle: Literal["momentum", "still"] = "still"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
             if getattr(self, name) < 0:
                 raise UnisalError(f"optimizer: {name} {getattr(self, name):g} is negative")
@@ -263,7 +263,7 @@ class TrainConfig:
     workers: int = 0
     threads: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.domains:
             raise UnisalError("config: no domains")
         if self.best.domain is not None and self.best.domain not in self.domains:

@@ -72,7 +72,8 @@ def read_table(
     Args:
         first_frame: the number that the table gives to a video's first frame.
         keep: which rows to take, by their columns.
-        stimulus, observer: the names of these columns, where they have others.
+        stimulus: the name of that column, where it has another.
+        observer: the name of that column, where it has another.
 
     Raises:
         UnisalError: no such file, a column is missing, a line holds no number where one must be, there are

@@ -53,7 +53,8 @@ def check_there(source: WeightsSource) -> None:
     """Raises UnisalError where nothing of that name is there."""
     if source.kind == "missing":
         check_on_disk(source.name)
-        raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
+        on_hub = f"; of the Hugging Face Hub: {hub.SCHEME}{source.name}" if hub.is_name(source.name) else ""
+        raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)}){on_hub}")
 
 
 def fetched(source: WeightsSource) -> Path:

@@ -181,6 +181,7 @@ def readers_folder(tmp_path_factory) -> Path:
     (folder / "holiday").mkdir()
     (folder / "frames").mkdir()
     shutil.copyfile(photograph_path(), folder / "photo.jpg")
+    shutil.copyfile(photograph_path(), folder / "draft.jpg")
     shutil.copyfile(photograph_path(), folder / "holiday" / "beach.jpg")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clip.mp4")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clips" / "one.mp4")

@@ -18,6 +18,7 @@ from unisal_jax.data.stored import open_stored
 from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
+from unisal_jax.packages import check_array_record
 
 _LOCK = ".lock"
 
@@ -58,9 +59,10 @@ def prepare(
 
     Raises:
         UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
-            it is there already from other data or damaged, the one folder lies in the other, or the disk is
-            full.
+            it is there already from other data or damaged, the one folder lies in the other, the disk is
+            full, or array_record is not installed.
     """
+    check_array_record("preparing a dataset")
     root, path = Path(raw), Path(builder.data_path)
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")

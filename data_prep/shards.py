@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
@@ -182,6 +181,9 @@ def _write_records(
     on_frame: Callable[[], object] | None,
 ) -> int:
     """Writes all records, adds up what they say of their videos, and returns how many they are."""
+    # Here, as Windows does not have it.
+    from array_record.python.array_record_module import ArrayRecordWriter
+
     count = 0
     try:
         # Images do not compress any further.
@@ -218,6 +220,8 @@ def _serialize(record: Record) -> bytes:
 
 def _check_count(path: Path, count: int) -> None:
     """The file is read back as far as its index: what cannot be opened now is not to be kept."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
     reader = None
     try:
         reader = ArrayRecordReader(str(path))

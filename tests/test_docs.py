@@ -259,7 +259,7 @@ def run_page(page: Path, command, keep) -> None:
         if block.language == "python":
             exec(compile("\n" * block.line + block.text, block.place, "exec"), namespace)
             if "get_config" in namespace:
-                Path("page_config.py").write_text(block.text)
+                Path("page_config.py").write_text(block.text, encoding="utf-8")
                 load_config("page_config.py")
                 del namespace["get_config"]
         elif block.language == "sh":

@@ -261,7 +261,7 @@ def test_signals(folder, number, says):
 
 @linux
 def test_a_full_disk_and_a_reader_that_has_gone(folder):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
             [*UNISAL, "weights"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )

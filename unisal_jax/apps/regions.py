@@ -61,7 +61,7 @@ class RegionScore:
     rank: int
 
     def to_json(self) -> dict[str, Any]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         return {
             "attention": rounded(self.attention),
             "box": self.box.to_json(),

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("onnx", "stablehlo", "web"),
+        choices=("onnx", "stablehlo", "tflite", "web"),
         required=True,
         help="of the file; web: a folder with a page that runs the model in the browser",
     )
@@ -76,6 +76,8 @@ def check(args: argparse.Namespace) -> None:
         checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
         checks.check_extra("--format stablehlo", "export", "flatbuffers")
+    if args.format == "tflite":
+        checks.check_extra("--format tflite", "tflite", "ai_edge_litert", "litert_converter")
 
 
 def _check_web(args: argparse.Namespace) -> None:

@@ -189,7 +189,7 @@ class Desk:
         summary = predict_sources(self.model, [source], files, PredictOptions(domain, skip_errors=True))
         if not summary.done or (not image and summary.frames == 0):
             raise UnisalError(summary.errors[0])
-        about = json.loads((out / "json" / f"{name}.json").read_text())["about"]
+        about = json.loads((out / "json" / f"{name}.json").read_text(encoding="utf-8"))["about"]
         lines = [
             f"{about['size'][1]}x{about['size'][0]} pixels, domain {about['domain']}",
             f"{summary.frames} frames in {summary.seconds:.1f} s" if summary.frames else "",
@@ -254,20 +254,21 @@ class Desk:
         Raises:
           UnisalError: it is damaged or larger than 9 megapixels.
         """
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".frame") as file:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            # Closed before it is read: Windows opens a file only once.
+            file = Path(folder) / "camera.frame"
             try:
-                file.write(base64.b64decode(url.partition(",")[2], validate=True))
-                file.flush()
-                return read_image(file.name, _FRAME_PIXELS)
+                file.write_bytes(base64.b64decode(url.partition(",")[2], validate=True))
+                return read_image(file, _FRAME_PIXELS)
             except ValueError as error:
                 raise UnisalError("the camera's frame is damaged") from error
             except UnisalError as error:
-                raise UnisalError(str(error).replace(file.name, "the camera's frame")) from error
+                raise UnisalError(str(error).replace(str(file), "the camera's frame")) from error
 
 
 def _without_folders(text: str, path: Path, out: Path) -> str:
     """Where uploads and results are kept is nobody's business."""
-    return text.replace(f"{path.parent}/", "").replace(f"{out}/", "")
+    return text.replace(f"{path.parent}{os.sep}", "").replace(f"{out}{os.sep}", "")
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Images and video in and out, as uint8 RGB arrays; knows no network."""
+"""Reading and writing images and video as uint8 RGB arrays. Nothing here depends on the model."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # OpenCV and FFmpeg are imported once they are needed: to find inputs takes neither.
+    # Import OpenCV and FFmpeg only when they are needed: finding inputs uses neither.
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

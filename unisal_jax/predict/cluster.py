@@ -1,4 +1,4 @@
-"""A list of images and videos shared out over the machines of a Ray cluster (Ray Data)."""
+"""Predicts a list of images and videos on a Ray cluster (Ray Data)."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from unisal_jax.predict.batch import PredictOptions, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
 from unisal_jax.predict.outputs import Results
 
-# Inputs that go to a worker together: images make one batch of the network.
+# Images that a worker predicts together: one batch.
 _INPUTS = MAX_BATCH
 
 
@@ -25,13 +25,13 @@ def predict_on_cluster(
     results: Results,
     options: PredictOptions,
 ) -> Summary:
-    """As `predict_sources`, on all workers of the Ray cluster that this process is connected to.
+    """Like `predict_sources`, on all workers of the Ray cluster that this process is connected to.
 
-    Without one, Ray starts its workers on this machine. Each worker loads the weights once; one with a GPU
-    has it for itself. Weights, inputs and what `results` writes to must be seen by all.
+    Without a cluster, Ray starts workers on this machine. Each worker loads the weights once and, if there
+    are GPUs, has one of its own. All workers must be able to read weights and inputs and to write `results`.
 
     Raises:
-      UnisalError: Ray is not installed, or an input is bad and errors are not to be skipped.
+      UnisalError: Ray is not installed, or an input is bad and errors are not skipped.
     """
     try:
         import ray
@@ -40,7 +40,7 @@ def predict_on_cluster(
         raise UnisalError(f"--ray requires ray; install it with: {install_command('ray')}") from error
     began = time.monotonic()
     summary = Summary()
-    # A video is a unit of its own, as each takes long.
+    # Each video is a separate unit, since it takes long.
     units = [[source] for source in sources if source.kind == "video"]
     images = [source for source in sources if source.kind == "image"]
     units += [images[start : start + _INPUTS] for start in range(0, len(images), _INPUTS)]
@@ -68,7 +68,7 @@ def predict_on_cluster(
 
 
 class _Worker:
-    """Predicts units of inputs in a process of its own."""
+    """Predicts units of inputs in a worker process."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class _Worker:
                     predict_sources(self._model, self._units[int(number)], self._results, self._options)
                 )
         except UnisalError as error:
-            # As a row: raised, it would come back inside Ray's own words.
+            # Return the message in the row: Ray would wrap a raised exception in its own.
             failure = str(error)
         return {
             "images": [found.images],

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import write_errors
+from unisal_jax.files import write_errors, write_text
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
@@ -161,13 +161,20 @@ def prune(manager: ocp.CheckpointManager, keep: int, best: int | None) -> None:
 
 
 def link_best(manager: ocp.CheckpointManager, step: int, link: Path) -> None:
-    """Makes `link` point to a step's checkpoint, once that is written."""
+    """Makes `link` point to a step's checkpoint, once that is written.
+
+    On a disk without links it is a text file of that name, which `--weights` follows too.
+    """
     manager.wait_until_finished()
-    target = Path(Path(str(manager.directory)).name) / str(step)
+    target = f"{Path(str(manager.directory)).name}/{step}"
     temporary = link.with_name(f".{link.name}.tmp")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)
+    try:
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        write_text(link, f"{target}\n")
 
 
 def _training(state: TrainState) -> Tree:

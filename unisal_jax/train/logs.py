@@ -109,7 +109,7 @@ def _commit() -> str | None:
         return None
     try:
         run = ["git", "-C", str(checkout)]
-        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL).decode()
         changed = subprocess.check_output([*run, "status", "--porcelain"], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -6,8 +6,6 @@ that was killed ends with the same bits as one that was not.
 
 import dataclasses
 import functools
-import resource
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,6 +21,7 @@ from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.loader import Batch, Loader
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.machine import peak_bytes
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.cloud import working_folder
@@ -313,10 +312,13 @@ def place(arrays: Arrays) -> Arrays:
 
 
 def _memory() -> dict[str, float]:
-    """Peak memory: the first device's, or the process's where the device does not say it (a CPU)."""
+    """Peak memory: the first device's, or the process's where the device does not say it (a CPU).
+
+    Empty on systems that say neither.
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
     if peak is not None:
         return {"peak_device_bytes": float(peak)}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_process_bytes": float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}
+    peak = peak_bytes()
+    return {} if peak is None else {"peak_process_bytes": float(peak)}

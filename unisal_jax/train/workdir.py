@@ -213,7 +213,7 @@ class Workdir:
             line = checkpoints.set_aside(self._manager, best, error)
             logger.warning("%s; %s is the next best one now", line, BEST)
         link = self.path / BEST
-        if link.is_symlink() and not link.exists():
+        if link.is_file() or (link.is_symlink() and not link.exists()):
             link.unlink()
 
     def _keep_best(self, validations: Validations) -> None:

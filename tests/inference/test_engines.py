@@ -74,15 +74,6 @@ def test_the_library_imports_no_jax(golden_file):
     assert "onnxruntime" in found and not UNUSED & found
 
 
-@pytest.mark.parametrize("module", ["desk", "page"])
-def test_the_demo_imports_no_jax(module):
-    if module == "page":
-        pytest.importorskip("gradio", reason="needs the extra demo")
-    names = "print('imported', *{name.partition('.')[0] for name in sys.modules})"
-    found = imported(f"import sys, unisal_jax.demo.{module}; {names}")
-    assert "cv2" in found and not {"flax", "jax", "jaxlib", "tensorflow_datasets"} & found
-
-
 def test_a_cached_graph_does_not_require_onnx(golden_file, cache):
     assert "onnx" in imported(API, golden_file)
     assert "onnx" not in imported(API, golden_file)

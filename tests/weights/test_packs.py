@@ -11,7 +11,6 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.helpers.golden_weights import made_up
-from unisal_jax.demo import page
 from unisal_jax.domains import RELEASED_DOMAINS, SALICON, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -396,14 +395,6 @@ def test_the_release_follows_the_domain(grown, cache, as_release, caplog, image,
     (cache / "domains").mkdir()
     shutil.copy(pack_file, cache / "domains")
     assert installed.find("posters").base == "golden"
-
-
-def test_the_page_offers_packs(golden_file, pack_file, cache):
-    installed.add(pack_file)
-    desk = type("Desk", (), {"model": load(golden_file, engine="onnxruntime")})
-    assert page._domain(desk, "posters") == "posters"
-    with pytest.raises(UnisalError):
-        page._domain(desk, "cartoons")
 
 
 def test_resume_tells_packs_apart(pack_file, grown, cache, tmp_path):

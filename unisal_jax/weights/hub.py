@@ -14,6 +14,11 @@ WEIGHTS_FILE = "model.safetensors"
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text has the form of a repository's name, owner/name."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) is not None
+
+
 def download(address: str) -> Path:
     """The local path of a file on the Hub, downloaded once into the Hub's own cache.
 

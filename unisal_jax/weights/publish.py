@@ -18,7 +18,9 @@ from unisal_jax.weights.store import save_weights
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 
 
-def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0") -> None:
+def save_folder(
+    folder: str | Path, weights: Weights, licence: str = "apache-2.0", repository: str = "OWNER/NAME"
+) -> None:
     """Writes a folder in the layout of the Hub, which `unisal_jax.load` can also read.
 
     Args:
@@ -26,6 +28,7 @@ def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0
       weights: weights from `load_weights`.
       licence: licence for the card, by the Hub's names. The released weights, and weights trained from them,
         are under Apache 2.0.
+      repository: repository on the Hub, for the examples in the card.
 
     Raises:
       UnisalError: a file cannot be written.
@@ -35,7 +38,7 @@ def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0
     config = {"library_name": "unisal-jax", **json.loads(weights.config.to_json())}
     texts = {CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True) + "\n"}
     if not (folder / CARD_FILE).exists():
-        texts[CARD_FILE] = _card(weights, licence)
+        texts[CARD_FILE] = _card(weights, licence, repository)
     for name, text in texts.items():
         write_text(folder / name, text)
 
@@ -75,7 +78,7 @@ def push(
             raise UnisalError(f"{weights}: not a folder with {WEIGHTS_FILE}")
         return _upload(hub, repository, Path(weights), private, revision, message, keep_card=False)
     with tempfile.TemporaryDirectory(prefix="unisal-") as folder:
-        save_folder(folder, weights, licence)
+        save_folder(folder, weights, licence, repository)
         return _upload(hub, repository, Path(folder), private, revision, message, keep_card=True)
 
 
@@ -104,8 +107,10 @@ def _upload(
     return str(commit.commit_url)
 
 
-def _card(weights: Weights, licence: str) -> str:
+def _card(weights: Weights, licence: str, repository: str) -> str:
     config = weights.config
+    domain = weights.domain(None, video=False).name
+    datasets = "\n".join(f"- {domain.name}" for domain in config.domains)
     rows = "\n".join(
         f"| `{domain.name}` | {'images' if domain.static else 'video'} | "
         f"{domain.input_size[0]}x{domain.input_size[1]} | {domain.stride} |"
@@ -122,6 +127,9 @@ def _card(weights: Weights, licence: str) -> str:
     return f"""---
 license: {licence}
 library_name: unisal-jax
+pipeline_tag: image-to-image
+datasets:
+{datasets}
 tags:
 - saliency-prediction
 - eye-tracking
@@ -137,8 +145,8 @@ They predict where people look in images and video, as a density over pixels.
 ```python
 import unisal_jax as unisal
 
-model = unisal.load("hf://OWNER/NAME")
-density = model.predict(image, domain="{config.domains[0].name}")  # uint8 RGB [H, W, 3] -> [H, W], sums to 1
+model = unisal.SaliencyModel.from_pretrained("hf://{repository}")  # requires huggingface_hub
+density = model.predict("photo.jpg", domain="{domain}")  # float32 [height, width], sums to 1
 ```
 
 ## Domains
@@ -153,7 +161,7 @@ density = model.predict(image, domain="{config.domains[0].name}")  # uint8 RGB [
 
 ## Scores
 
-Not stated yet. `unisal evaluate --weights hf://OWNER/NAME --data DIR --domain NAME` prints them, with the
+Not stated yet. `unisal evaluate --weights hf://{repository} --data DIR --domain NAME` prints them, with the
 name of the protocol.
 
 ## Licence

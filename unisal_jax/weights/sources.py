@@ -52,7 +52,8 @@ def check_there(source: WeightsSource) -> None:
     """Raises UnisalError if the source does not exist."""
     if source.kind == "missing":
         check_on_disk(source.name)
-        raise UnisalError(f"{source.name}: no such file or release ({', '.join(fetch.RELEASED)})")
+        on_hub = f"; on the Hugging Face Hub: {hub.SCHEME}{source.name}" if hub.is_name(source.name) else ""
+        raise UnisalError(f"{source.name}: no such file or release ({', '.join(fetch.RELEASED)}){on_hub}")
 
 
 def fetched(source: WeightsSource) -> Path:

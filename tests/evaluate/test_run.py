@@ -184,7 +184,7 @@ def test_damaged_truth(command, images, tmp_path, spoil, says):
 @pytest.mark.parametrize(
     "args, says",
     [
-        (["--protocol", "mine"], "unknown protocol 'mine'"),
+        (["--protocol", "mine"], "--protocol 'mine': unknown"),
         (["--split", "test"], "no split 'test'"),
         (["--baselines", "colour"], "--baselines"),
         (["--predictions", "nowhere"], "nowhere"),

@@ -430,7 +430,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
         (("--degrees", 0), "degrees: 0.0 is not above 0"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
-        (("--save", "map"), "name some of csv,json,image"),
+        (("--save", "map"), "choose from csv,json,image"),
     ):
         status, _, err = command("scanpath", image, *out, *flags)
         assert status == 1 and message in err and err.count("\n") == 1
@@ -445,4 +445,4 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
         ("--stride", 2),
     ):
         status, _, err = command("evaluate", "--data", tmp_path, "--protocol", "scanpath", flag, value)
-        assert status == 1 and f"{flag}: is about maps" in err and err.count("\n") == 1
+        assert status == 1 and f"{flag}: applies to maps" in err and err.count("\n") == 1

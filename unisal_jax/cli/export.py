@@ -1,4 +1,4 @@
-"""`unisal export`: the network as a file that runs without this package."""
+"""`unisal export`: exports the network to a file that runs without this package."""
 
 import argparse
 from pathlib import Path
@@ -10,34 +10,41 @@ from unisal_jax.domains import Size
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="file to write; its card goes to OUT.json")
-    parser.add_argument("--format", choices=("onnx", "stablehlo"), required=True, help="of the file")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="file to write; its description goes to OUT.json"
+    )
+    parser.add_argument("--format", choices=("onnx", "stablehlo"), required=True, help="file format")
     flags.add_weights(parser)
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, with --streaming dhf1k)"
+        "--domain", help="domain whose parameters to use (default: salicon; with --streaming dhf1k)"
     )
     parser.add_argument(
         "--input-size",
         type=_input_size,
         metavar="HxW|any",
-        help="of the images (default: the domain's); any, in StableHLO, for any multiples of 32",
+        help="size of the images (default: the domain's); StableHLO accepts any: all multiples of 32",
     )
     parser.add_argument(
         "--batch",
         type=_batch,
         default=1,
         metavar="N|any",
-        help="images, or sequences, a call takes (default: 1)",
+        help="images, or sequences, per call (default: 1)",
     )
     parser.add_argument(
         "--streaming",
         action="store_true",
-        help="for video: a frame and the hidden state in, its map and the next state out",
+        help="for video: take a frame and the hidden state, return the map and the next state",
     )
     parser.add_argument(
         "--uint8",
         action="store_true",
-        help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
+        help="take uint8 RGB and return densities (default: normalised float32 to log-densities)",
+    )
+    flags.add_examples(
+        parser,
+        "unisal export unisal.onnx --format onnx --uint8",
+        "unisal export video.onnx --format onnx --streaming --domain dhf1k",
     )
     parser.set_defaults(check=check, run=run)
 
@@ -51,7 +58,7 @@ def _batch(text: str) -> int | Literal["any"]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     checks.check_weights(args.weights, args.domain)
     checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
@@ -59,7 +66,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports, checks against the network, and says what was written."""
+    """Exports, checks the file against the network, and prints what was written."""
     from unisal_jax.export.run import ExportOptions, card_path, export
 
     options = ExportOptions(args.format, args.domain, args.input_size, args.batch, args.streaming, args.uint8)

@@ -35,7 +35,7 @@ def test_a_naive_sum_would_have_failed():
 def test_means_of_nothing_and_of_nonsense():
     assert math.isnan(ExactMean().compute())
     for value in (math.nan, math.inf):
-        with pytest.raises(UnisalError, match="cannot take in"):
+        with pytest.raises(UnisalError, match="cannot average"):
             ExactMean().add([value])
 
 

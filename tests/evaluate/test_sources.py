@@ -127,7 +127,7 @@ def test_degenerate_fixations_leave_out_what_needs_them(scored, images, tmp_path
         assert ("nss" in found["mean"]) == (form is not no_fixations)
         assert found["counts"]["left_out"]["no_centre_prior"] == 4 and "no IG" in out
         assert "centre_prior" not in found["baselines"]
-        assert ("a centre prior cannot be fitted" in out) == (flags != ["--baselines", "none"])
+        assert ("cannot fit a centre prior" in out) == (flags != ["--baselines", "none"])
     # A prior of one's own needs no fixations.
     found, _ = scored(images, tmp_path / "maps", "--prior", images / "maps" / "a.png")
     assert ("ig" in found["mean"]) == (form is not no_fixations)
@@ -148,7 +148,7 @@ def test_the_page_shows_maps_of_another_size(scored, images, tmp_path, rng, size
     assert found["counts"]["left_out"].get("resized_prediction", 0) == (0 if size == SIZE else 4)
     page = (tmp_path / "r.html").read_text()
     assert page.count("data:image/jpeg") == 9
-    assert "Chosen by the prediction's NSS" in page and "unisal-jax 0." in page
+    assert "Chosen by the NSS of the prediction" in page and "unisal-jax 0." in page
     assert re.search(r"<td>\d{4}-\d\d-\d\d</td>", page)
 
 
@@ -208,9 +208,9 @@ def test_predictions_of_any_depth_score_as_the_floats(scored, images, tmp_path, 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full(SIZE, np.nan), "holds NaN"),
-        (np.where(np.eye(*SIZE), np.inf, 1.0), "holds infinity"),
-        (np.where(np.eye(*SIZE), -np.inf, 1.0), "holds infinity"),
+        (np.full(SIZE, np.nan), "contains NaN"),
+        (np.where(np.eye(*SIZE), np.inf, 1.0), "contains infinity"),
+        (np.where(np.eye(*SIZE), -np.inf, 1.0), "contains infinity"),
         (np.ones((*SIZE, 3)), "not a map"),
         (np.ones(SIZE, complex), "not a map"),
         (np.zeros((0, 5)), "not a map of 1 to"),
@@ -291,7 +291,7 @@ def test_one_name_in_two_splits(tmp_path, rng):
     for split in ("train", "test"):
         make_set(tmp_path / "data" / split, ["a"], rng)
     assert len(open_data(tmp_path / "data").groups) == 1
-    with pytest.raises(UnisalError, match="1 names are in several splits, such as a; name a split"):
+    with pytest.raises(UnisalError, match="1 names occur in several splits, such as a; choose a split"):
         open_data(tmp_path / "data", "all")
 
 

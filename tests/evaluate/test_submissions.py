@@ -192,9 +192,9 @@ def test_bad_inputs(tmp_path, command, golden_file):
     (tmp_path / "full" / "notes.txt").touch()
     new = tmp_path / "new"
     for args, says in (
-        (("salicon", tmp_path / "0701.mp4", "--out", new), "SALICON has images"),
-        (("dhf1k", image, "--out", new), "DHF1K has videos"),
-        (("dhf1k", "camera:0", "--out", new), "DHF1K has videos"),
+        (("salicon", tmp_path / "0701.mp4", "--out", new), "SALICON requires images"),
+        (("dhf1k", image, "--out", new), "DHF1K requires videos"),
+        (("dhf1k", "camera:0", "--out", new), "DHF1K requires videos"),
         (("salicon", image, tmp_path / "b", "--out", new), "would be x"),
         (("salicon", image, "--out", tmp_path / "full"), "new or empty folder"),
         (("salicon", image, "--out", image), "new or empty folder"),

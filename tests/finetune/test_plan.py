@@ -77,7 +77,7 @@ def test_short_videos_are_neither_drawn_nor_trained_on():
         (facts(train=videos(19)), "19 images with ground truth; .* at least 20"),
         (facts("video", 5, train=videos(4, 56)), "4 videos with ground truth; .* at least 5"),
         (facts("video", 5, train=videos(9, 55)), "0 videos .*9 more are shorter than a clip"),
-        (facts("video", 5, train=videos(9, 56), test=videos(9, 5, prefix="b")), "leaves no video for test"),
+        (facts("video", 5, train=videos(9, 56), test=videos(9, 5, prefix="b")), "no video is left for test"),
     ],
 )
 def test_too_little_is_told_in_a_line(found, reason):
@@ -91,15 +91,15 @@ def test_what_is_trained_follows_the_amount():
     for found, moved in ((few, "domain"), (many, "all")):
         division = plan.divide(found, 0)
         assert plan.what_to_train(found, division, None)[0] == moved
-        for asked in ("all", "domain"):
-            assert plan.what_to_train(found, division, asked)[0] == asked
+        for requested in ("all", "domain"):
+            assert plan.what_to_train(found, division, requested)[0] == requested
 
 
 def test_the_most_common_shape_is_the_input():
     mixed = (*videos(5, size=(480, 640)), *videos(4, size=(600, 800), prefix="b"))
     wide = videos(6, size=(360, 640), prefix="c")
     size, line = plan.frame_size(facts(train=mixed, test=wide))
-    assert size == (480, 640) and "288x384" in line and "6 of 15 images have another shape" in line
+    assert size == (480, 640) and "288x384" in line and "6 of 15 images have another aspect ratio" in line
     assert plan.frame_size(facts(train=wide))[0] == (360, 640)
 
 
@@ -236,7 +236,7 @@ def test_the_facts_of_a_dataset(prepared, tmp_path):
     assert [video.id for video in found.splits["train"]] == [f"image{n}" for n in range(24)]
     film = plan.read_facts(prepared[1], fps=25)
     assert (film.kind, film.stride) == ("video", 4)
-    assert "frame rate is not known" in plan.read_facts(prepared[1]).lines[0]
+    assert "frame rate of the videos is unknown" in plan.read_facts(prepared[1]).lines[0]
     with pytest.raises(UnisalError, match="no split 'train' with maps and fixations"):
         clip = dataclasses.replace(make_clip("a", 1, SIZE), maps=None)
         plan.read_facts(write_prepared(tmp_path, "bare", {"train": [clip]}))
@@ -247,9 +247,9 @@ def test_a_stimulus_in_two_splits_is_told(tmp_path):
     train = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=2)]
     test = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=3)]
     found = plan.read_facts(write_prepared(tmp_path, "twice", {"train": train, "test": test}))
-    assert found.lines == ("1 is in both test and train, such as same: what is held out was seen",) or (
-        found.lines == ("1 is in both train and test, such as same: what is held out was seen",)
-    )
+    assert found.lines == (
+        "1 is in both test and train, such as same: the held-out data were trained on",
+    ) or (found.lines == ("1 is in both train and test, such as same: the held-out data were trained on",))
 
 
 # The folder.
@@ -275,7 +275,7 @@ def test_a_begun_folder_keeps_its_plan(tmp_path):
     # A later version's recipe, and its choice of what to train.
     later = dataclasses.replace(planned(train="domain"), config=dataclasses.replace(first.config, epochs=99))
     assert folder.start(tmp_path / "out", later, frozenset()) == first
-    with pytest.raises(UnisalError, match="--train all, not --train domain; name another --out"):
+    with pytest.raises(UnisalError, match="--train all, not --train domain; choose another --out"):
         folder.start(tmp_path / "out", later, frozenset({"train"}))
 
 
@@ -310,7 +310,7 @@ def test_other_stimuli_are_refused(tmp_path):
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(UnisalError, match=r"holds letter\.txt and no fine-tuning"):
+    with pytest.raises(UnisalError, match=r"contains letter\.txt but no fine-tuning"):
         folder.start(tmp_path, planned(), frozenset())
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

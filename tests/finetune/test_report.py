@@ -150,10 +150,10 @@ def made(changes, people=2.0, names=None, **extra):
     ("changes", "gains", "warnings"),
     [
         ([0.2, 0.3] * 6, ["NSS +0.250 ("], []),
-        ([-0.4, 0.41] * 6, [], ["no gain is shown: NSS +0.005 ("]),
+        ([-0.4, 0.41] * 6, [], ["no significant gain: NSS +0.005 ("]),
         ([-0.2, -0.3] * 6, [], ["worse than before: NSS -0.250 ("]),
-        ([0.2, 0.3], ["NSS +0.250 ("], ["the test has 2 images alone"]),
-        ([0.2], [], ["NSS +0.200 on one held-out image", "the test has 1 images alone"]),
+        ([0.2, 0.3], ["NSS +0.250 ("], ["the test has only 2 images"]),
+        ([0.2], [], ["NSS +0.200 on one held-out image", "the test has only 1 images"]),
     ],
 )
 def test_the_verdict(changes, gains, warnings):
@@ -171,7 +171,7 @@ def test_a_distance_gains_by_falling():
 
 def test_the_share_of_the_ceiling():
     """Means of NSS: prior 0.5, before 1, after 1.5, people 2.5."""
-    assert report.share_of_ceiling(made([0.5], people=2.5)).endswith("NSS was at 25% and is at 50%")
+    assert report.share_of_ceiling(made([0.5], people=2.5)).endswith("NSS was at 25%, is at 50%")
     assert report.share_of_ceiling(made([0.5], people=None)) == ""
     assert report.share_of_ceiling(made([0.5], people=0.5)) == ""
 
@@ -228,7 +228,7 @@ def test_the_page_tells_all(tmp_path):
     page = Page(report_html.page(found))
     for words in (
         "before and after fine-tuning",
-        "Gained: NSS +0.250",
+        "Gain: NSS +0.250",
         "12 images",
         "what was chosen",
         "centre prior",
@@ -272,5 +272,5 @@ def test_the_effort_is_told_when_it_is_known():
         effort(step)
     assert len(lines) == 2
     # 13 more at 2 s, 20 at 1.75 times that: 96 s. Then 13 at 3 s.
-    assert lines[0] == "step 7 of 40: about 2 minutes of training to go, 2.0 s a step"
-    assert lines[1] == "step 27 of 40: about 1 minute of training to go, 3.0 s a step"
+    assert lines[0] == "step 7 of 40: about 2 minutes of training left, 2.0 s per step"
+    assert lines[1] == "step 27 of 40: about 1 minute of training left, 3.0 s per step"

@@ -64,9 +64,9 @@ def stages(monkeypatch, golden, prepared, tmp_path):
         (workdir / SCALARS).write_text('{"kind": "train", "step": 3, "loss": 0.9}\n')
         return loop.Outcome(3, True, 3, rows)
 
-    original = scores.score_network
+    original = scores.score_model
 
-    def score_network(path, *rest):
+    def score_model(path, *rest):
         done.append(path.stem)
         return original(path, *rest)
 
@@ -81,14 +81,14 @@ def stages(monkeypatch, golden, prepared, tmp_path):
         return weights[0], chosen
 
     monkeypatch.setattr(run, "blend", blended)
-    monkeypatch.setattr(scores, "score_network", score_network)
-    asked = run.Asked(prepared[0], tmp_path / "out", moved="all")
+    monkeypatch.setattr(scores, "score_model", score_model)
+    options = run.FinetuneOptions(prepared[0], tmp_path / "out", moved="all")
     lines = []
 
     def again(**changes):
         done.clear()
         lines.clear()
-        return run.finetune(dataclasses.replace(asked, **changes), lines.append)
+        return run.finetune(dataclasses.replace(options, **changes), lines.append)
 
     return again, state, done, lines, tmp_path / "out"
 
@@ -99,7 +99,7 @@ def test_an_interrupted_fine_tuning_resumes(stages):
         again()
     assert done == ["unisal-mit1003", "before", "train 0"] and not (out / folder.PAGE).exists()
     state["train"] = "stop"
-    assert again() is None and done[1:] == ["train 0"] and "the same command resumes" in lines[-1]
+    assert again() is None and done[1:] == ["train 0"] and "run the same command to resume" in lines[-1]
     with pytest.raises(UnisalError, match="--seed 0, not --seed 2"):
         again(seed=2)
     state["train"] = "finish"
@@ -158,11 +158,11 @@ def test_damaged_scores_are_told(stages, name):
         (["--seed", "-1"], "--seed"),
         (["--fps", "nan"], "--fps"),
         (["--train", "some"], "--train"),
-        (["--config.domains.pictures.hold_out=0.1"], "the fine-tuning's own choice"),
-        (["--config.domains.more={'data': 'x'}"], "config.domains: the fine-tuning has one"),
+        (["--config.domains.pictures.hold_out=0.1"], "set by unisal finetune"),
+        (["--config.domains.more={'data': 'x'}"], "config.domains: a fine-tuning has one"),
         (["--config.epoch=1"], "config.epoch: no such field"),
         (["--config.epochs=0"], "config.epochs: 0 is not above 0"),
-        (["--out", "DATA/runs"], "is in the data's folder"),
+        (["--out", "DATA/runs"], "is inside the data folder"),
         (["--out", "gs://bucket/x"], "must be on a disk"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_stopped_training_is_no_success(stages, command, prepared, tmp_path):
     _, state, *_ = stages
     state["train"] = "stop"
     status, out, _ = command("finetune", "--data", prepared[0], "--out", tmp_path / "cli")
-    assert status == 128 + signal.SIGTERM and "the same command resumes" in out
+    assert status == 128 + signal.SIGTERM and "run the same command to resume" in out
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Samples as the encoder alone sees them: ImageNet's MobileNetV2, before any training on gaze."""
+"""Features of the encoder alone: MobileNetV2 with ImageNet weights, before training on gaze."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,13 +23,13 @@ _BATCH = 8
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """A dataset's samples.
+    """Encoded samples of a dataset.
 
     Attributes:
-      dataset: whose they are.
-      features: the encoder's last maps, float16 [N, height / 32, width / 32, 1280].
-      maps: the truth at the input size, float32 [N, height, width], in 0 to 1.
-      fixations: bool, the same shape.
+      dataset: the dataset.
+      features: last features of the encoder, float16 [N, height / 32, width / 32, 1280].
+      maps: ground-truth maps at the input size, float32 [N, height, width], in 0 to 1.
+      fixations: bool [N, height, width].
     """
 
     dataset: Dataset
@@ -39,10 +39,10 @@ class Encoded:
 
 
 def encode(context: Context) -> list[Encoded]:
-    """Each dataset's samples, all at the input size of its first frame, so that one program serves.
+    """Encodes the samples of each dataset at the input size of its first frame, with one compiled program.
 
     Raises:
-      UnisalError: there is no dataset, a frame cannot be read, or ImageNet's weights are not to be had.
+      UnisalError: there is no dataset, a frame cannot be read, or the ImageNet weights are unavailable.
     """
     config = UnisalConfig(domains=(DHF1K,))
     variables = imagenet_encoder(init_variables(config, jax.random.key(0)))
@@ -69,7 +69,7 @@ def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray],
 
     samples = dataset.samples(context.samples, context.seed)
     while batch := [pixels(sample) for sample in islice(samples, _BATCH)]:
-        # Filled up, so that one program serves.
+        # Pad the last batch, so that one compiled program suffices.
         full = np.zeros((_BATCH, *size, 3), np.uint8)
         full[: len(batch)] = batch
         found.append(np.asarray(features(full))[: len(batch)])

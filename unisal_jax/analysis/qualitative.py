@@ -12,12 +12,12 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.predict.model import SaliencyModel
 
 _COLUMNS = 6
-# Long enough a side to see what is in a image, short enough for a page.
+# Longer side in pixels: large enough to recognise the image, small enough for a page.
 _SIDE = 320
 
 
 def analyse(context: Context) -> Analysis:
-    """For each dataset samples of its images, or frames over the length of one of its videos.
+    """Shows samples of each image dataset, and frames of one video of each video dataset.
 
     Raises:
       UnisalError: there is no dataset, or one of its frames cannot be read.
@@ -34,8 +34,7 @@ def analyse(context: Context) -> Analysis:
         figures.append(_sheet(dataset, columns))
     return Analysis(
         "Qualitative results (Figure 4)",
-        f"{context.extent}\nWeights: {context.weights}. Images, or one video and its frames, are drawn at "
-        "random, not chosen.",
+        f"{context.extent}\nWeights: {context.weights}. Images and videos are sampled at random.",
         tuple(figures),
         numbers={"frames": shown},
     )
@@ -57,7 +56,7 @@ def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tup
     group: Group = groups[int(np.random.default_rng(context.seed).integers(len(groups)))]
     count = len(group.frame_names)
     chosen = sorted({int(each) for each in np.linspace(0, count - 1, min(_COLUMNS, count))})
-    # Every frame goes through the recurrence, in order; few are shown.
+    # The recurrence requires every frame, in order; only a few are shown.
     maps = NetworkMaps(model, dataset.data, dataset.domain).maps(group)
     densities = {number: density for number, density in enumerate(maps) if number in set(chosen)}
     return list(zip(frames_of(group, chosen), (densities[number] for number in chosen), strict=True))
@@ -75,8 +74,8 @@ def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedF
         plots.label_row(axes[row, 0], label)
     return NamedFigure(
         dataset.data.name,
-        f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, where people "
-        f"looked, and the prediction. {'; '.join(names)}.",
+        f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, ground "
+        f"truth and prediction. {'; '.join(names)}.",
         figure,
     )
 

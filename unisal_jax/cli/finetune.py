@@ -66,12 +66,14 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from unisal_jax.backend import start_jax
-    from unisal_jax.finetune.run import Asked, finetune
+    from unisal_jax.finetune.run import FinetuneOptions, finetune
 
     start_jax()
-    asked = Asked(args.data, args.out, args.domain, args.train, args.seed, args.fps, tuple(args.overrides))
+    options = FinetuneOptions(
+        args.data, args.out, args.domain, args.train, args.seed, args.fps, tuple(args.overrides)
+    )
     # The status that `main` returns after SIGTERM, so that a script does not take the run for finished.
-    return 0 if finetune(asked, tqdm.write) is not None else 128 + signal.SIGTERM
+    return 0 if finetune(options, tqdm.write) is not None else 128 + signal.SIGTERM
 
 
 def _seed(text: str) -> int:

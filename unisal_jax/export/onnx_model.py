@@ -1,4 +1,4 @@
-"""The network as ONNX, for one size; it runs wherever ONNX does."""
+"""Export to ONNX, for a fixed image size."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ from unisal_jax.inference.onnx_operations import OPSET
 from unisal_jax.inference.onnx_plan import Plan
 
 FACTS: dict[str, Any] = {"opset": OPSET}
-"""For the card."""
+"""Facts for the card."""
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The bytes of the .onnx file. Inputs and outputs have the names in `signature`.
+    """The content of the .onnx file, with inputs and outputs named as in `signature`.
 
     Raises:
-      UnisalError: the signature leaves the size open.
+      UnisalError: the signature has no fixed size.
     """
     if signature.input_size is None:
         raise UnisalError(
-            "--input-size any: an ONNX file has one size, for which its prior maps are computed "
-            "(--batch any is possible, and so are both with --format stablehlo)"
+            "--input-size any: an ONNX file has a fixed size, for which its prior maps are computed; "
+            "use --batch any, or --format stablehlo, which accepts both"
         )
     plan = Plan(
         signature.input_size,
@@ -40,7 +40,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
 
 
 def loaded(artifact: bytes) -> Call:
-    """The artifact's function in ONNX Runtime: called with images and, if streaming, the state."""
+    """The artifact as a function, run by ONNX Runtime, of images and, if streaming, the state."""
     session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return lambda *arguments: tuple(session.run(None, dict(zip(names, arguments, strict=True))))

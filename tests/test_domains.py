@@ -100,7 +100,7 @@ def test_unknown_domain_lists_the_known_ones():
         ({"stride": 0}, "stride 0"),
         ({"stride": 100_000}, "stride 100000 is more than 1000"),
         ({"stride": 10**5000}, "out of range"),
-        ({"stride": 1000}, "its stride of 1000 frames of 224x384 is a batch of more than"),
+        ({"stride": 1000}, "a stride of 1000 frames of 224x384 makes a batch of more than"),
         ({"input_size": (48000, 48000)}, "input size 48000x48000 has more than"),
         ({"input_size": (10**5000, 32)}, "out of range"),
         ({"target_size": (10**6, 10**6)}, "out of range"),

@@ -125,9 +125,7 @@ class Lines(Iterator[str]):
         if len(line) == MAX_TABLE_LINE:
             raise UnisalError(f"{self._path}: line {self.number}: longer than {MAX_TABLE_LINE} characters")
         if "\0" in line:
-            raise UnisalError(
-                f"{self._path}: line {self.number}: contains a zero byte; save the table as UTF-8 text"
-            )
+            raise UnisalError(f"{self._path}: line {self.number}: a zero byte; save the table as UTF-8 text")
         # The csv module refuses blanks between a closing quote and the separator.
         return _BLANK_AFTER_QUOTE.sub(r"\1", line) if '" ' in line else line
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Measures the essentials on a machine with a GPU, in at most nine minutes after installation.
 #
-#   benchmarks/gpu.sh           # with JAX for CUDA 12 in its own virtual environment, .venv-gpu
-#   PYTHON=python3 benchmarks/gpu.sh         # with a Python that has JAX for the GPU and the package's requirements
-#   PYTHON=.venv/bin/python benchmarks/gpu.sh --tiny      # a test of this script on a CPU with tiny sizes
+#   benchmarks/gpu.sh                    # with JAX for CUDA 12 in its own virtual environment, .venv-gpu
+#   PYTHON=python3 benchmarks/gpu.sh     # with a Python that has JAX for the GPU and the requirements
+#   PYTHON=.venv/bin/python benchmarks/gpu.sh --tiny    # a test of this script on a CPU with tiny sizes
 #
-# The most important part runs first. Results are written as soon as they exist, to $OUT or benchmarks/results/gpu:
-# compile.json, train_step.json, smoke.jsonl, speed.json, layers.json, golden.txt, and log.txt with the output and
-# exit status of each part. A part that exceeds its time limit is stopped; the others still run. The released
-# weights are downloaded; offline, set UNISAL_CACHE to a folder that contains them.
+# The most important part runs first. Each result is written as soon as it exists, to $OUT or
+# benchmarks/results/gpu: compile.json, train_step.json, smoke.jsonl, speed.json, layers.json, golden.txt, and
+# log.txt with the output and exit status of each part. A part that exceeds its time limit is stopped; the
+# others still run. The released weights are downloaded; offline, set UNISAL_CACHE to a folder with them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,7 +45,7 @@ if [ -z "${PYTHON:-}" ]; then
   fi
 fi
 
-# An empty cache, so that compile times are those of a first run; later parts may reuse programs of earlier ones.
+# An empty cache, so that compile times are those of a first run; later parts reuse programs.
 export JAX_COMPILATION_CACHE_DIR=$work/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
 
 failed=0

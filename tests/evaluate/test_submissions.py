@@ -1,4 +1,4 @@
-"""Submissions hold what the benchmarks' servers, or pysaliency, read: re-read here."""
+"""Submissions contain what the benchmark servers, or pysaliency, read."""
 
 import sys
 
@@ -145,7 +145,7 @@ def test_a_missing_h5py_is_named(monkeypatch, tmp_path):
         write_log_densities(tmp_path / "x.h5", [])
 
 
-# The library leaves the files of its stimuli to the garbage collector.
+# pysaliency leaves files of stimuli open until garbage collection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_pysaliency_reads_the_file(model, tmp_path):
     pytest.importorskip("h5py")

@@ -1,4 +1,4 @@
-"""What `unisal finetune` chooses by the facts of the data, the division of a dataset, and the folder."""
+"""The choices of `unisal finetune` by the data, the division of a dataset, and the folder."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def ids(division, split):
     return set(division.parts[split][1])
 
 
-# What is chosen.
+# Choices.
 
 
 def test_the_datasets_own_splits_are_kept():
@@ -62,7 +62,7 @@ def test_what_is_missing_is_drawn_from_train(missing, own):
 
 
 def test_short_videos_are_neither_drawn_nor_trained_on():
-    """At stride 5 a clip of 12 frames is 56 frames long. Of ten that are: seven, one and two."""
+    """At stride 5, a clip of 12 frames spans 56 frames. Ten such videos divide into seven, one and two."""
     clips = (*videos(10, frames=56), *(Video(f"short{n}", 560 + 55 * n, 55, (600, 800)) for n in range(40)))
     division = plan.divide(facts("video", 5, train=clips), seed=0)
     assert [len(division.parts[split][1]) for split in plan.SPLITS] == [47, 1, 2]
@@ -131,7 +131,7 @@ def test_the_recipe_fits_any_amount(kind, moved, stimuli):
     assert domain.static == (kind == "image") and domain.like == {"image": "salicon", "video": "dhf1k"}[kind]
     assert domain.stride == (5 if kind == "video" else None) and domain.input_size == (288, 384)
     assert config.patience is not None and config.epochs >= 3
-    if moved == "domain":  # the pack goes beside these
+    if moved == "domain":  # the pack is written next to these
         assert config.init.weights == "unisal"
     assert runs(material, moved) == (2 if (kind, moved) == ("image", "all") else 1)
 
@@ -145,7 +145,7 @@ def test_the_blur_of_the_maps_is_found_for_crops(tmp_path):
         clips.append(Clip(f"image{n}", np.zeros((1, 60, 80, 3), np.uint8), drawn[None], [points], (60, 80)))
     blur, line = plan.map_blur(plan.read_facts(write_prepared(tmp_path, "gaussians", {"train": clips})))
     assert blur == pytest.approx(0.06, rel=0.03) and "Gaussians of the fixations" in line
-    # Of other points than those beside it.
+    # Made from other points than its own.
     other = dataclasses.replace(clips[0], id="other", fixations=[59 - clips[0].fixations[0] // 2])
     found = plan.read_facts(write_prepared(tmp_path / "b", "others", {"train": [*clips, other]}))
     blur, line = plan.map_blur(found)
@@ -243,7 +243,7 @@ def test_the_facts_of_a_dataset(prepared, tmp_path):
 
 
 def test_a_stimulus_in_two_splits_is_told(tmp_path):
-    """The same image; another image of the same name is none."""
+    """Finds the same image in two splits; another image of the same name does not count."""
     train = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=2)]
     test = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=3)]
     found = plan.read_facts(write_prepared(tmp_path, "twice", {"train": train, "test": test}))

@@ -1,4 +1,4 @@
-"""`unisal finetune` from the data to the report: it resumes, it refuses, and one real run of each kind."""
+"""`unisal finetune` from data to report: resuming, refusals, and a real run of each type."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ class Killed(Exception):
 
 @pytest.fixture
 def stages(monkeypatch, golden, prepared, tmp_path):
-    """A fine-tuning of 24 images whose training is made up; what it computed is in `done`."""
+    """A fine-tuning of 24 images with a fake training; `done` lists the stages it ran."""
     done = []
     state = {"train": "kill"}
 
@@ -110,7 +110,7 @@ def test_an_interrupted_fine_tuning_resumes(stages):
         "weights.safetensors", "report.json", "report.html",
     }  # fmt: skip
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    # It was told that it is finished, and nothing is done again.
+    # It reports that it is finished, and repeats nothing.
     assert again().differences == found.differences and done == []
     assert any("is finished" in line for line in lines)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
@@ -131,8 +131,8 @@ def test_what_is_held_out_is_scored_alone(stages):
         "centre_prior",
         "before",
         "after",
-    }  # no other people: nobody is known
-    # Information gain of both is over the training split's prior.
+    }  # no other people, as observers are unknown
+    # Both information gains are relative to the prior of the training split.
     assert document["scores"]["centre_prior"]["mean"]["ig"] == 0 and "ig" in document["difference"]
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
     assert len(Page((out / folder.PAGE).read_text()).images) == 4 * 5
@@ -175,7 +175,7 @@ def test_what_cannot_be_is_refused_in_a_line(command, prepared, tmp_path, monkey
 
 
 def test_a_stopped_training_is_no_success(stages, command, prepared, tmp_path):
-    """What comes after the command in a script must not run."""
+    """A script must not continue after a stopped command."""
     _, state, *_ = stages
     state["train"] = "stop"
     status, out, _ = command("finetune", "--data", prepared[0], "--out", tmp_path / "cli")
@@ -185,7 +185,7 @@ def test_a_stopped_training_is_no_success(stages, command, prepared, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["images", "video"])
 def test_a_whole_fine_tuning(command, released, tmp_path, monkeypatch, kind):
-    """Few steps at a tiny size, killed in the second one: then the same command, to the report."""
+    """Few steps at a tiny size, killed in the second; then the same command runs to the report."""
     count, frames = (20, 1) if kind == "images" else (5, 14)
     clips = [make_clip(f"clip{n}", frames, SIZE, seed=n) for n in range(count)]
     data = write_prepared(tmp_path, "mine", {"train": clips})
@@ -207,14 +207,14 @@ def test_a_whole_fine_tuning(command, released, tmp_path, monkeypatch, kind):
     assert status == 0, err
     assert (out / "scores" / "before.json").stat().st_mtime_ns == before
     document = json.loads((out / folder.REPORT).read_text())
-    # The command that the report names gives its scores.
+    # The command in the report reproduces its scores.
     words = document["commands"]["score after"].split()[1:]
     assert command(*words, "--json", tmp_path / "again.json")[0] == 0
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["mean"] == pytest.approx(document["scores"]["after"]["mean"], rel=1e-4)
     tuned = load_weights(out / folder.WEIGHTS)
     assert "mine" in {domain.name for domain in tuned.config.domains}
-    # What domains share, and the others' own, are the release's.
+    # Shared parameters and those of other domains equal the release's.
     for name in ("params", "salicon", "dhf1k"):
         for path, leaf in flatten(released.variables[name]).items():
             np.testing.assert_array_equal(flatten(tuned.variables[name])[path], leaf)

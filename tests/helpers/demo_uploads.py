@@ -7,12 +7,12 @@ from unisal_jax.media.video_writer import VideoWriter
 
 SIZE = (64, 96)
 ROOM = 50_000_000
-# Pillow hands this to the program `gs`, whatever the file is called.
+# Pillow passes this to the program `gs`, whatever the file name.
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 
 
 def make_inputs(folder):
-    """A picture, a clip, and the first half of the picture's file."""
+    """An image, a clip, and the first half of the image file."""
     noise = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), np.uint8)
     Image.fromarray(noise[0]).save(folder / "picture.png")
     with VideoWriter(folder / "clip.mp4", SIZE, 10) as writer:
@@ -24,5 +24,5 @@ def make_inputs(folder):
 
 
 def files_of(desk):
-    """The files that lie in a desk's folder."""
+    """The files in the folder of a desk."""
     return [path for path in desk.folder.rglob("*") if path.is_file()]

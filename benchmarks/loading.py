@@ -26,7 +26,7 @@ from PIL import Image
 from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
 from unisal_jax.data.clips import CLIP_FRAMES
-from unisal_jax.data.examples import Source
+from unisal_jax.data.examples import DomainSource
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import open_prepared
 from unisal_jax.domains import DHF1K
@@ -106,7 +106,7 @@ def plain_batches(root: Path) -> Generator[int, None, None]:
 
 def loaded_batches(path: Path, workers: int, threads: int) -> Generator[int, None, None]:
     """Reads batches with the loader; yields the number of frames of each."""
-    source = Source(DHF1K, open_prepared(path, "train"), BATCH)
+    source = DomainSource(DHF1K, open_prepared(path, "train"), BATCH)
     loader = Loader([source], seed=0, epochs=10_000, workers=workers, threads=threads)
     try:
         for batch in loader:

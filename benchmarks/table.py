@@ -1,6 +1,6 @@
-"""Makes the table of speed in the documentation from a report of `unisal benchmark --json`.
+"""Makes the table of docs/speed.md from a report of `unisal benchmark --json`.
 
-    python -m benchmarks.table benchmarks/results/speed_cpu.json [--into README.md]
+    python -m benchmarks.table benchmarks/results/speed_cpu.json [--into docs/speed.md]
 
 With --into, the table replaces the text between the lines `<!-- speed -->` and `<!-- /speed -->`.
 """
@@ -16,7 +16,7 @@ from unisal_jax.files import atomic_path
 NAMES = {
     "ours": "unisal-jax",
     "jax": "unisal-jax, engine jax",
-    "exported": "our ONNX file in plain ONNX Runtime",
+    "exported": "our ONNX file in ONNX Runtime, without this package",
     "openvino": "our ONNX file in OpenVINO, float32",
     "public_onnx": "the public ONNX file in ONNX Runtime",
     "torch_eager": "the original code, PyTorch eager",
@@ -26,11 +26,11 @@ TASKS = {"stream": "streaming with recurrence", "static": "one image"}
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown with a row per program and task; ratios are medians over rounds, in brackets of the minima."""
+    """Markdown, a row per program and task; ratios are medians over rounds (in brackets: of least times)."""
     machine, rates = report["machine"], report["rates"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine["versions"].items()))
     lines = [
-        "| | task | min ms | median ms | 90th percentile | time over ours | time over that of its FLOPs |",
+        "| | Task | Least ms | Median ms | 90th percentile | Over ours | Over the bound of its FLOPs |",
         "|---|---|---|---|---|---|---|",
     ]
     for task, of_task in TASKS.items():
@@ -47,15 +47,14 @@ def table(report: dict[str, Any]) -> str:
                 f"| {label} | {of_task}, {size} | {row['min_ms']:.1f} | {row['median_ms']:.1f} "
                 f"| {row['p90_ms']:.1f} | {ratio} | {bound} |"
             )
-    flops = " and ".join(f"{report['cost'][task]['gflop']:.2f} GFLOP {of}" for task, of in TASKS.items())
+    flops = " and ".join(f"{report['cost'][task]['gflop']:.2f} GFLOP ({of})" for task, of in TASKS.items())
     lines += [
         "",
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; engine "
-        f"{report['engine']}; {report['repeats']} rounds, one process per program, alternating blocks; "
-        f"ratios are medians over rounds, in brackets of the minima. {flops}; matrix product "
-        f"{rates['matmul_gflops']:.0f} GFLOP/s (best "
-        f"{rates['matmul_gflops_best']:.0f}) and memory {rates['memory_gb_per_s']:.0f} GB/s in the same "
-        f"rounds. {versions}.",
+        f"{report['engine']}; {report['repeats']} rounds, one process per program, in turn. Ratios are "
+        f"medians over rounds, in brackets those of the least times. {flops}. In the same rounds a matrix "
+        f"product ran at {rates['matmul_gflops']:.0f} GFLOP/s (best {rates['matmul_gflops_best']:.0f}) and "
+        f"memory at {rates['memory_gb_per_s']:.0f} GB/s. {versions}.",
     ]
     return "\n".join(lines)
 

@@ -43,11 +43,11 @@ def get_config(step: str) -> TrainConfig:
     """The experiment with all parts up to and with `step`."""
     paper = load_config(Path(__file__).with_name("unisal.py"))
     later = list(STEPS)[list(STEPS).index(step) + 1 :]
-    network = {switch: False for name in later for switch in STEPS[name]}
+    model = {switch: False for name in later for switch in STEPS[name]}
     if step == "final":
-        return dataclasses.replace(paper, network=network)
+        return dataclasses.replace(paper, model=model)
     domains = {
         name: dataclasses.replace(domain, input_size=(224, 384), stride=5)
         for name, domain in paper.domains.items()
     }
-    return dataclasses.replace(paper, network=network, domains=domains)
+    return dataclasses.replace(paper, model=model, domains=domains)

@@ -30,7 +30,7 @@ def get_config(recurrence: str) -> TrainConfig:
     return TrainConfig(
         domains={"billiard": billiard},
         init=InitConfig(weights="unisal"),
-        network={"rnn": {"rnn": True, "bypass": False}[recurrence]},
+        model={"rnn": {"rnn": True, "bypass": False}[recurrence]},
         epochs=16,
         optimizer=OptimizerConfig(lr=0.04, epoch_decay=0.9, frozen_encoder_epochs=16),
         # An epoch is seven steps.

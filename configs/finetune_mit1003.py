@@ -29,7 +29,9 @@ NAMES = tuple(str(fold) for fold in range(10))
 def get_config(fold: str) -> TrainConfig:
     """The experiment that holds out fold number `fold`, from 0."""
     return TrainConfig(
-        domains={"salicon": DomainConfig("data/mit1003/full/1.0.0", fold=int(fold), batch_size=32)},
+        domains={
+            "salicon": DomainConfig("data/mit1003/full/1.0.0", cross_validation_fold=int(fold), batch_size=32)
+        },
         init=InitConfig(weights="unisal"),
         epochs=8,
         loss=LossWeights(kld=1.0, cc=0.0, nss=0.0),

@@ -2,7 +2,7 @@
 
   unisal train --config configs/smoke.py --workdir /tmp/smoke
 
-Hardware: any; meant for two CPU cores and made of small pictures, short clips and few steps. Nearly
+Hardware: any; meant for two CPU cores and made of small images, short clips and few steps. Nearly
 all of the time goes into compiling twelve programs, some minutes there. Expect a finite loss and a
 checkpoint that `unisal predict --weights /tmp/smoke/best` takes; its maps mean nothing.
 """

@@ -29,6 +29,7 @@ from unisal_jax.data.layouts.own import scan_folders
 from unisal_jax.data.layouts.releases import Release
 from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.packages import install_command
 
 # How many of the shards with damaged files a message tells of.
 _DAMAGES_SHOWN = 3
@@ -231,7 +232,9 @@ def _write_with_beam(shards: Sequence[Shard], stage: Path, runner: str) -> None:
     try:
         import apache_beam as beam
     except ImportError as error:
-        raise UnisalError("--beam-runner: needs Apache Beam, pip install 'unisal-jax[beam]'") from error
+        raise UnisalError(
+            f"--beam-runner requires apache-beam; install it with: {install_command('beam')}"
+        ) from error
     try:
         with beam.Pipeline(runner=runner) as pipeline:
             # Each worker takes whole shards; what they say of them is read from the shared folder.
@@ -393,7 +396,7 @@ class Own(SaliencyBuilder):
     @property
     def about(self) -> str:
         """One line on the dataset."""
-        return "Own pictures or videos and where people looked at them."
+        return "Own images or videos and where people looked at them."
 
 
 BUILDERS: dict[str, type[ReleasedBuilder]] = {

@@ -26,7 +26,11 @@ class StoredShard:
 
 def source_digest(plan: dict[str, tuple[Shard, ...]], release: Release) -> str:
     """Names everything that decides the prepared data: a second preparation compares it."""
-    content = [FORMAT, {split: [s.digest for s in shards] for split, shards in plan.items()}, release.folds]
+    content = [
+        FORMAT,
+        {split: [s.digest for s in shards] for split, shards in plan.items()},
+        release.cross_validation_folds,
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -42,7 +46,7 @@ def build_manifest(
 
     `splits` lists for each split the videos in the order of their records: `id`, `start` (number of the
     record with its first frame), `frames`, `size` ([height, width] as released), `fixations` and
-    `outside` (how many more lie outside of the picture and are left out). `counts` adds these up,
+    `outside` (how many more lie outside of the image and are left out). `counts` adds these up,
     `files` has `bytes` and `sha256` of each file of records.
     """
     splits = {split: list(_with_starts(shards)) for split, shards in stored.items()}
@@ -52,7 +56,7 @@ def build_manifest(
         "resolution": resolution,
         "fps": release.fps,
         "seed": seed,
-        "folds": release.folds,
+        "folds": release.cross_validation_folds,
         "source": source,
         "splits": splits,
         "counts": {

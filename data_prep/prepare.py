@@ -18,12 +18,13 @@ from unisal_jax.data.stored import open_stored
 from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
+from unisal_jax.packages import check_array_record
 
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PrepareResult:
     """What `prepare` leaves.
 
     Attributes:
@@ -45,7 +46,7 @@ def prepare(
     *,
     verify: bool = False,
     beam_runner: str | None = None,
-) -> Prepared:
+) -> PrepareResult:
     """Prepares a dataset, or does nothing when it is prepared already from the same data.
 
     The dataset's folder appears when all is done, under its own name and whole. What a stopped
@@ -58,9 +59,10 @@ def prepare(
 
     Raises:
         UnisalError: the release is incomplete or damaged, another process prepares the same dataset,
-            it is there already from other data or damaged, the one folder lies in the other, or the disk is
-            full.
+            it is there already from other data or damaged, the one folder lies in the other, the disk is
+            full, or array_record is not installed.
     """
+    check_array_record("preparing a dataset")
     root, path = Path(raw), Path(builder.data_path)
     if not root.is_dir():
         raise UnisalError(f"{root}: no such folder")
@@ -88,7 +90,7 @@ def prepare(
             check_files(path, manifest, verify and not made)
             # Also what an earlier preparation of other data may have left.
             shutil.rmtree(builder.stage, ignore_errors=True)
-            return Prepared(path, manifest, made, release.notes)
+            return PrepareResult(path, manifest, made, release.notes)
     except Timeout as error:
         raise UnisalError(f"{path}: another process is preparing it") from error
     except CannotStore as error:

@@ -36,7 +36,7 @@ def describe(manifest: dict[str, Any]) -> str:
                 f"{len(videos)} videos, {counts['frames']} frames "
                 f"({min(lengths)} to {max(lengths)} each, median {middle:g})"
             )
-        outside = f", {counts['outside']} outside of the picture left out" if counts["outside"] else ""
+        outside = f", {counts['outside']} outside of the image left out" if counts["outside"] else ""
         without = sum(not video["fixations"] for video in videos)
         if 0 < without < len(videos):
             outside += f"; {without} of {len(videos)} without any"
@@ -85,14 +85,14 @@ def _row(frame: Frame) -> Image.Image:
     height = round(_CELL_WIDTH * frame.pixels.shape[0] / frame.pixels.shape[1])
     size = _CELL_WIDTH, height
     row = Image.new("RGB", (3 * _CELL_WIDTH + 4 * _MARGIN, height + _CAPTION + _MARGIN), "white")
-    picture = Image.fromarray(frame.pixels).resize(size)
-    cells = [picture]
+    image = Image.fromarray(frame.pixels).resize(size)
+    cells = [image]
     caption = f"{frame.id}  {frame.pixels.shape[0]}x{frame.pixels.shape[1]}"
     if frame.truth is None:
         caption += "  no ground truth"
     else:
         caption += f"  {len(frame.truth.fixations)} fixations"
-        marked = picture.copy()
+        marked = image.copy()
         pen = ImageDraw.Draw(marked)
         scale = np.array(size[::-1]) / frame.truth.fixation_size
         for y, x in (frame.truth.fixations + 0.5) * scale:

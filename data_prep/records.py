@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.pictures import encode_png, grey_to_store, read_rgb
-from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture
+from data_prep.images import encode_png, grey_to_store, read_rgb
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_image
 from unisal_jax.data.layouts.releases import Clip
 from unisal_jax.data.layouts.truth import UNKNOWN_OBSERVER, Fixations, TruthFiles, TruthPoints
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.video import open_video
 
-# What stands for the map of a frame without ground truth: the format wants a picture.
+# What stands for the map of a frame without ground truth: the format wants an image.
 NO_MAP = encode_png(np.zeros((1, 1), np.uint8))
 
 # Frames that a thread has waiting: enough to keep all busy, few enough for large frames.
@@ -41,12 +41,12 @@ class Record:
         video: the clip's id.
         index: the frame's number in it, from 0.
         size: (height, width) of the frame as released.
-        frame: the encoded picture.
+        frame: the encoded image.
         map: the encoded saliency map, `NO_MAP` without ground truth.
-        points: int32 [n, 2], (row, column) of each fixation in a picture of `fixation_size`.
+        points: int32 [n, 2], (row, column) of each fixation in an image of `fixation_size`.
         observers: int32 [n], -1 where unknown.
         has_truth: False where the release has no ground truth.
-        outside: number of fixations that were left out, because they lie outside of the picture.
+        outside: number of fixations that were left out, because they lie outside of the image.
         doubtful: whether the file of fixations looks like something else (`Fixations`).
     """
 
@@ -156,7 +156,7 @@ def _record(job: _Job, fitting: Fitting | None) -> Record:
     encoded_map, found = _truth(job, size, fitting)
     if fitting is not None:
         input_size, _ = fitting.geometry.sizes(fitting.domain, size)
-        pixels, encoded = fit_picture(pixels, input_size, fitting.geometry.fit), b""
+        pixels, encoded = fit_image(pixels, input_size, fitting.geometry.fit), b""
     return Record(
         video=job.clip.id,
         index=job.index,
@@ -186,7 +186,7 @@ def _truth(job: _Job, size: Size, fitting: Fitting | None) -> tuple[bytes, Fixat
     if fitting is None or fitting.geometry.fit == "stretch":
         return encoded, found
     _, target_size = fitting.geometry.sizes(fitting.domain, size)
-    pixels = fit_picture(pixels, target_size, fitting.geometry.fit)
+    pixels = fit_image(pixels, target_size, fitting.geometry.fit)
     points = np.argwhere(fit_fixations(found.points, size, target_size, fitting.geometry)).astype(np.int32)
     # Resizing the map of fixations forgets whose they are.
     observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)

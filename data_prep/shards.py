@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
@@ -182,9 +181,12 @@ def _write_records(
     on_frame: Callable[[], object] | None,
 ) -> int:
     """Writes all records, adds up what they say of their videos, and returns how many they are."""
+    # Here, as Windows does not have it.
+    from array_record.python.array_record_module import ArrayRecordWriter
+
     count = 0
     try:
-        # Pictures do not compress any further.
+        # Images do not compress any further.
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     except (RuntimeError, ValueError) as error:
         raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error
@@ -208,14 +210,18 @@ def _write_records(
 
 
 def _serialize(record: Record) -> bytes:
-    """The record as TFDS stores it, but with the features in one order: its own differs from process to
-    process, and with it the checksums."""
+    """The record as TFDS stores it, but with the features in one order.
+
+    TFDS's own order differs from process to process, and with it the checksums.
+    """
     example = _SERIALIZER.get_tf_example(FEATURES.encode_example(record.example()))
     return example.SerializeToString(deterministic=True)
 
 
 def _check_count(path: Path, count: int) -> None:
     """The file is read back as far as its index: what cannot be opened now is not to be kept."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
     reader = None
     try:
         reader = ArrayRecordReader(str(path))

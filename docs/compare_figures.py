@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/howto/compare.md, from the sample photograph and the released weights.
+"""Makes the images of docs/howto/compare.md, from the sample photograph and the released weights.
 
 python docs/compare_figures.py [FOLDER]     FOLDER: where the two drafts and their boxes are left
 """
@@ -47,8 +47,8 @@ def make(folder: Path) -> None:
         (folder / f"{name}.csv").write_text("\n".join(["name,x,y,w,h", *rows, ""]))
 
 
-def picture(folder: Path) -> Image.Image:
-    """What `unisal compare` draws of them, in one picture."""
+def image(folder: Path) -> Image.Image:
+    """What `unisal compare` draws of them, in one image."""
     drafts = [str(folder / f"{name}.png") for name in PARTS]
     boxes = ["--boxes", str(folder / "draft_a.csv"), "--boxes-b", str(folder / "draft_b.csv")]
     assert main(["compare", *drafts, *boxes, "--out", str(folder / "compared")]) == 0
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
         make(place)
-        picture(place).save(HERE / "compare.jpg", quality=85)
+        image(place).save(HERE / "compare.jpg", quality=85)

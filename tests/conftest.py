@@ -125,5 +125,5 @@ def prepared(tmp_path_factory) -> tuple[Path, Path]:
     clips = [make_clip(f"image{n}", 1, (48, 64), seed=n) for n in range(24)]
     films = [make_clip(f"film{n}", 3, (48, 64), seed=n) for n in range(4)]
     base = tmp_path_factory.mktemp("prepared")
-    images = write_prepared(base, "pictures", {"train": clips})
+    images = write_prepared(base, "images", {"train": clips})
     return images, write_prepared(base, "films", {"train": films, "other": [clips[0]]})

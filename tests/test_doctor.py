@@ -2,7 +2,6 @@
 
 import configparser
 import json
-import re
 
 import jax
 import pytest
@@ -19,17 +18,33 @@ def cache(monkeypatch, tmp_path):
     return tmp_path / "cache"
 
 
-def names(text):
-    return {re.split(r"[\[<>=~!]", line.strip())[0] for line in text.splitlines() if line.strip()}
-
-
-def test_the_tables_are_those_of_setup_cfg():
+def test_the_extras_are_those_of_setup_cfg():
     config = configparser.ConfigParser()
-    config.read(REPOSITORY / "setup.cfg")
-    assert set(packages.REQUIRED) == names(config["options"]["install_requires"])
-    extras = {extra: names(text) for extra, text in config["options.extras_require"].items()}
-    del extras["test"]
-    assert {extra: set(each) for extra, (each, _) in packages.EXTRAS.items()} == extras
+    config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    assert packages.EXTRAS.keys() | {"test"} == dict(config["options.extras_require"]).keys()
+
+
+METADATA = [
+    "array_record>=0.8; sys_platform != 'no such system'",
+    "array_windows; sys_platform == 'no such system'",
+    "numpy>=2.0",
+    'gradio>=6; extra == "demo"',
+    'ray[data]<3,>=2.40; extra == "ray"',
+    'libtpu; extra == "tpu"',
+    "old; python_version < '3' and extra == 'tpu'",
+    'jax[tpu]>=0.10; extra == "tpu"',
+]
+
+
+def test_requirements_come_from_the_metadata(monkeypatch):
+    monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: METADATA)
+    assert [each.name for each in packages.requirements()] == ["array_record", "numpy"]
+    assert packages.install_command("demo") == 'pip install "gradio>=6"'
+    assert packages.install_command("ray") == 'pip install "ray[data]<3,>=2.40"'
+    assert packages.install_command("tpu") == 'pip install libtpu "jax[tpu]>=0.10"'
+    monkeypatch.setattr(packages.importlib.metadata, "requires", absent)
+    assert packages.requirements() == []
+    assert packages.install_command("demo") == 'pip install ".[demo]"'
 
 
 def test_an_empty_cache(command, cache):
@@ -62,7 +77,7 @@ def test_what_is_missing_is_named(command, monkeypatch):
     monkeypatch.setattr(packages.importlib.metadata, "version", lambda name: absent(name))
     status, out, _ = command("doctor")
     assert status == 0
-    assert "MISSING" in out and "pip install 'unisal-jax[hub]'" in out
+    assert "MISSING" in out and '(missing: pip install "huggingface_hub>=' in out
 
 
 def absent(name):

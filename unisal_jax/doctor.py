@@ -8,7 +8,7 @@ from typing import Any
 from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.inference.engines import default_engine
 from unisal_jax.inference.graph_cache import graphs_dir
-from unisal_jax.packages import EXTRAS, REQUIRED, version
+from unisal_jax.packages import EXTRAS, install_command, requirements, version
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
 
@@ -24,15 +24,8 @@ def examine() -> dict[str, Any]:
     """
     facts: dict[str, Any] = {
         "caches": {"graphs": _folder(graphs_dir()), "weights": _folder(cache_dir(), deep=False)},
-        "extras": {
-            name: {
-                "gives": gives,
-                "installed": all(version(package) for package in packages),
-                "packages": {package: version(package) for package in packages},
-            }
-            for name, (packages, gives) in EXTRAS.items()
-        },
-        "packages": {name: version(name) for name in (*REQUIRED, "jaxlib")},
+        "extras": {name: _extra(name) for name in EXTRAS},
+        "packages": {**_versions(), **{name: version(name) for name in ("jaxlib", "unisal-jax")}},
         "python": platform.python_version(),
         "system": f"{sys.platform} {platform.machine()}",
         "version": __version__,
@@ -72,9 +65,18 @@ def text(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  {name:<16} {state}{hint}")
     lines += ["", "Extras"]
     for name, extra in sorted(facts["extras"].items()):
-        state = "installed" if extra["installed"] else f"missing: pip install 'unisal-jax[{name}]'"
+        state = "installed" if extra["installed"] else f"missing: {install_command(name)}"
         lines.append(f"  {name:<8} {extra['gives']}  ({state})")
     return lines
+
+
+def _versions(extra: str = "") -> dict[str, str | None]:
+    return {each.name: version(each.name) for each in requirements(extra)}
+
+
+def _extra(name: str) -> dict[str, Any]:
+    found = _versions(name)
+    return {"gives": EXTRAS[name], "installed": bool(found) and all(found.values()), "packages": found}
 
 
 def _kinds(devices: list[Any]) -> list[dict[str, Any]]:

@@ -134,19 +134,23 @@ def _is_size(size: object) -> bool:
 _RESERVED = frozenset({"params", "batch_stats", "intermediates", "dropout", "extras"})
 
 
+def aspect_sizes() -> list[Size]:
+    """The input sizes to choose from by aspect ratio (reference.md, "Input").
+
+    Returns:
+      (height, width), multiples of 32 with 100 to 120 tiles of 32x32 in all; in ascending height, then width.
+    """
+    tiles = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
+    return [(h * SIZE_UNIT, w * SIZE_UNIT) for h, w in tiles]
+
+
 def size_by_aspect(frame_size: Size) -> Size:
-    """The input size with the aspect ratio nearest to that of an image.
+    """The size in `aspect_sizes` with the aspect ratio nearest to that of an image; ties go to the first.
 
     Args:
       frame_size: (height, width) of the image, each at least 1.
-
-    Returns:
-      (height, width), multiples of 32 with 100 to 120 tiles of 32x32; ties go to the smallest height,
-      then width (reference.md, "Input").
     """
-    tiles = [(h, w) for h in _UNITS for w in _UNITS if _MIN_AREA <= h * w <= _MAX_AREA]
-    h, w = nearest_aspect(frame_size, tiles)
-    return h * SIZE_UNIT, w * SIZE_UNIT
+    return nearest_aspect(frame_size, aspect_sizes())
 
 
 def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:

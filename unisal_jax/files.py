@@ -293,6 +293,16 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
 
 
+def check_new_folder(folder: Path) -> None:
+    """Refuses a folder that is there with something in it, or a file in its place.
+
+    Raises:
+      UnisalError: it is so.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UnisalError(f"{folder}: is already there and is not replaced; remove it or name another folder")
+
+
 @contextmanager
 def new_folders(folders: Iterable[Path]) -> Iterator[None]:
     """Creates folders (`make_folder`); afterwards removes new ones that are still empty.

@@ -1,6 +1,7 @@
 """Facts about the machine that the package runs on."""
 
 import os
+import sys
 
 PLATFORM_SETTINGS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 """Environment variables that choose JAX's platform, in JAX's order of precedence."""
@@ -11,3 +12,13 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux only
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def peak_bytes() -> int | None:
+    """The process's peak resident size; None on Windows, which has no `resource`."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

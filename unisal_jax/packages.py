@@ -1,54 +1,32 @@
-"""The packages that this one requires, as in `setup.cfg`, and their installed versions."""
+"""The packages that this one requires, as in its installed metadata, and their installed versions."""
 
 import importlib.metadata
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
 
-REQUIRED = (
-    "absl-py",
-    "array_record",
-    "av",
-    "etils",
-    "filelock",
-    "flax",
-    "grain",
-    "importlib_resources",
-    "jax",
-    "ml-collections",
-    "natsort",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "opencv-python-headless",
-    "optax",
-    "orbax-checkpoint",
-    "pillow",
-    "platformdirs",
-    "safetensors",
-    "scipy",
-    "tensorboardX",
-    "tensorflow-datasets",
-    "tqdm",
-)
+from unisal_jax.errors import UnisalError
 
-# Extra -> (its packages, what it enables). `pip install 'unisal-jax[EXTRA]'` installs it.
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_NAME = "unisal-jax"
+
+# Extra -> what it enables.
 EXTRAS = {
-    "analysis": (
-        ("matplotlib", "scikit-learn"),
-        "unisal analyze: the paper's figures; unisal score-regions --plot",
-    ),
-    "beam": (("apache-beam",), "unisal prepare --beam-runner: prepare datasets on many machines"),
-    "demo": (("gradio",), "unisal demo: a demo page on this machine"),
-    "docs": (("mkdocs-material", "mkdocstrings", "ruff"), "make docs: the documentation as a site"),
-    "export": (("flatbuffers",), "unisal export --format stablehlo"),
-    "gcs": (("gcsfs",), "unisal train --workdir gs://bucket/folder"),
-    "heif": (("pillow-heif",), "HEIC images, as from phones"),
-    "hub": (
-        ("huggingface_hub",),
-        "weights on the Hugging Face Hub: hf://owner/name, and uploads",
-    ),
-    "ray": (("ray",), "unisal predict --ray: distribute inputs over a cluster"),
-    "submit": (("h5py",), "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions"),
-    "tpu": (("jax", "libtpu"), "training on TPUs, and compiling for TPUs on any machine: make tpu"),
-    "torch": (("torch",), "comparison with PyTorch in unisal benchmark and in the tests"),
+    "analysis": "unisal analyze: the paper's figures; unisal score-regions --plot",
+    "beam": "unisal prepare --beam-runner: prepare datasets on many machines",
+    "demo": "unisal demo: a demo page on this machine",
+    "docs": "make docs: the documentation as a site",
+    "export": "unisal export --format stablehlo",
+    "gcs": "unisal train --workdir gs://bucket/folder",
+    "heif": "HEIC images, as from phones",
+    "hub": "weights on the Hugging Face Hub: hf://owner/name, and uploads",
+    "ray": "unisal predict --ray: distribute inputs over a cluster",
+    "submit": "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions",
+    "tpu": "training on TPUs, and compiling for TPUs on any machine: make tpu",
+    "tflite": "unisal export --format tflite",
+    "torch": "comparison with PyTorch in unisal benchmark and in the tests",
 }
 
 
@@ -58,3 +36,51 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def requirements(extra: str = "") -> "list[Requirement]":
+    """What this system needs for the package itself, or what one of its extras adds.
+
+    Empty where the package is not installed, as when it runs from a folder of its source.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        lines = importlib.metadata.requires(_NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [each for each in map(Requirement, lines) if _adds(each, extra)]
+
+
+def install_command(extra: str) -> str:
+    """The command that installs what an extra needs, for a message: `pip install "gradio>=6"`.
+
+    The packages themselves: this one is not on the index. Double quotes, as Windows' shell knows no others.
+    """
+    found = []
+    for each in requirements(extra):
+        each.marker = None
+        found.append(each.name if str(each) == each.name else f'"{each}"')
+    # Without metadata this runs from a folder of the source, whose extras pip installs.
+    return f"pip install {' '.join(found)}" if found else f'pip install ".[{extra}]"'
+
+
+def check_array_record(what: str) -> None:
+    """Refuses `what` where array_record is missing, which reads and writes the files of prepared datasets.
+
+    Raises:
+      UnisalError: says what to do.
+    """
+    if importlib.util.find_spec("array_record") is None:
+        cure = "install it with: pip install array_record"
+        if sys.platform == "win32":
+            cure = "it has no release for Windows, use Linux, macOS or WSL"
+        raise UnisalError(f"{what} requires array_record; {cure}")
+
+
+def _adds(requirement: "Requirement", extra: str) -> bool:
+    marker = requirement.marker
+    if marker is None:
+        return not extra
+    of_all = marker.evaluate({"extra": ""})
+    return not of_all and marker.evaluate({"extra": extra}) if extra else of_all

@@ -1,4 +1,4 @@
-"""Two images or films compared: the numbers, the pictures, the files, and the exit status."""
+"""Two images or films compared: the numbers, the images, the files, and the exit status."""
 
 import json
 
@@ -9,7 +9,7 @@ from PIL import Image
 import unisal_jax
 from unisal_jax.apps.boxes import Box
 from unisal_jax.apps.compare import BoxChange, compare, losses, matched, resize_density
-from unisal_jax.apps.compare_pictures import Mark, difference, lay_out, side_by_side
+from unisal_jax.apps.compare_images import Mark, difference, lay_out, side_by_side
 from unisal_jax.apps.focal import focal_points
 from unisal_jax.apps.regions import Region
 from unisal_jax.errors import UnisalError
@@ -105,7 +105,7 @@ def test_layouts():
         assert all(2 <= side <= 1280 and side % 2 == 0 for panel in layout.panels for side in panel)
 
 
-def test_the_pictures(rng):
+def test_the_images(rng):
     size = (480, 640)
     image = rng.integers(0, 256, (*size, 3), np.uint8)
     a, b, layout = blob(size, 100, 150, 40), blob(size, 300, 450, 40), lay_out(size, size)
@@ -171,8 +171,8 @@ def test_command_on_images(run, place):
     assert plain["name"] == "plain" and plain["box_b"] == {"height": 30, "left": 10, "top": 10, "width": 30}
     assert plain["change"] == pytest.approx(plain["b"] - plain["a"], abs=1e-6)
     assert -1 < found["similarity"]["cc"] < 1 and found["focal_points"]["a"]
-    pictures = [read_image(out / f"{name}.png") for name in ("side_by_side", "difference")]
-    assert pictures[0].shape[1] > 2 * 640 and pictures[1].shape[1] == 640
+    images = [read_image(out / f"{name}.png") for name in ("side_by_side", "difference")]
+    assert images[0].shape[1] > 2 * 640 and images[1].shape[1] == 640
     # The other way around what was won is lost. The files are there all the same.
     loss, loser = max((100 * box["change"], box["name"]) for box in (plain, rest))
     assert loss > 0

@@ -1,4 +1,4 @@
-"""Crops of pictures, exact against loops over all places, and what `unisal crop` writes."""
+"""Crops of images, exact against loops over all places, and what `unisal crop` writes."""
 
 import itertools
 import json
@@ -99,10 +99,10 @@ def test_what_is_no_density(density, says):
 
 @pytest.fixture
 def inputs(tmp_path, rng):
-    """A picture and a clip."""
+    """An image and a clip."""
     folder = tmp_path / "in"
     folder.mkdir()
-    Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / "picture.png")
+    Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / "image.png")
     with VideoWriter(folder / "clip.mp4", (64, 96), 10) as writer:
         for _ in range(7):
             writer.write(rng.integers(0, 256, (64, 96, 3), np.uint8))
@@ -123,18 +123,18 @@ def written(folder):
 
 
 def test_files(crop, inputs, tmp_path):
-    args = (inputs / "picture.png", inputs / "clip.mp4", "--aspect", "9:16")
+    args = (inputs / "image.png", inputs / "clip.mp4", "--aspect", "9:16")
     status, out, err = crop(*args, "--save", "json,crop")
     assert status == 0, err
     assert out.startswith("1 image and 1 video (7 frames) cropped into")
-    names = ["crop/clip.mp4", "crop/picture.png", "json/clip.json", "json/picture.json"]
+    names = ["crop/clip.mp4", "crop/image.png", "json/clip.json", "json/image.json"]
     assert written(tmp_path / "out") == names
-    facts = json.loads((tmp_path / "out/json/picture.json").read_text())
+    facts = json.loads((tmp_path / "out/json/image.json").read_text())
     box = Box(**facts["box"])
     assert (box.height, box.width) == (60, 34) and 0 < facts["attention"] <= 1
     assert facts["about"]["aspect"] == [9, 16] and facts["about"]["domain"] == "salicon"
-    picture = read_image(inputs / "picture.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "out/crop/picture.png"), box.of(picture))
+    image = read_image(inputs / "image.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "out/crop/image.png"), box.of(image))
     clip = json.loads((tmp_path / "out/json/clip.json").read_text())
     assert [frame["frame"] for frame in clip["frames"]] == list(range(1, 8))
     mean = np.mean([frame["attention"] for frame in clip["frames"]])
@@ -163,14 +163,14 @@ def test_bad_input_leaves_nothing(crop, inputs, tmp_path):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """Three shots of 9, 6 and 8 frames at 10 a second, and the pictures they show."""
+    """Three shots of 9, 6 and 8 frames at 10 a second, and the images they show."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     rng = np.random.default_rng(4)
-    pictures = [cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (144, 80)) for _ in range(3)]
+    images = [cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (144, 80)) for _ in range(3)]
     with VideoWriter(path, (80, 120), 10) as writer:
-        for picture, count in zip(pictures, (9, 6, 8), strict=True):
+        for image, count in zip(images, (9, 6, 8), strict=True):
             for n in range(count):
-                writer.write(picture[:, n : n + 120])
+                writer.write(image[:, n : n + 120])
     return path
 
 
@@ -220,24 +220,24 @@ def test_a_film_of_shots(crop, film, tmp_path):
     assert poster["seconds"] == pytest.approx((poster["frame"] - 1) / 10)
 
 
-def test_a_picture_in_several_aspects_with_a_box(crop, inputs, tmp_path):
+def test_an_image_in_several_aspects_with_a_box(crop, inputs, tmp_path):
     keep = tmp_path / "keep.csv"
     keep.write_text("left,top,width,height\n2,2,10,10\n")
-    picture = inputs / "picture.png"
-    assert crop(picture, "--aspect", "9:16,1:1", "--save", "json,crop,poster", "--keep", keep)[0] == 0
+    image = inputs / "image.png"
+    assert crop(image, "--aspect", "9:16,1:1", "--save", "json,crop,poster", "--keep", keep)[0] == 0
     assert written(tmp_path / "out") == [
-        "crop/picture_1x1.png",
-        "crop/picture_9x16.png",
-        "json/picture_1x1.json",
-        "json/picture_9x16.json",
+        "crop/image_1x1.png",
+        "crop/image_9x16.png",
+        "json/image_1x1.json",
+        "json/image_9x16.json",
     ]
-    box = json.loads((tmp_path / "out/json/picture_9x16.json").read_text())["box"]
+    box = json.loads((tmp_path / "out/json/image_9x16.json").read_text())["box"]
     assert box["left"] <= 2
     status, _, err = crop(*inputs.iterdir(), "--aspect", "1:1", "--keep", keep)
     assert status == 1 and "--keep" in err and "not of 2" in err
     keep.write_text("left,top,width,height\n75,2,10,10\n")
-    status, _, err = crop(picture, "--aspect", "1:1", "--keep", keep)
-    assert status == 1 and "keep.csv" in err and "leave the picture" in err
+    status, _, err = crop(image, "--aspect", "1:1", "--keep", keep)
+    assert status == 1 and "keep.csv" in err and "leave the image" in err
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_picture_in_several_aspects_with_a_box(crop, inputs, tmp_path):
     ],
 )
 def test_bad_flags(crop, inputs, tmp_path, args, parts):
-    status, out, err = crop(*args, *([] if "--" in args else [inputs / "picture.png"]))
+    status, out, err = crop(*args, *([] if "--" in args else [inputs / "image.png"]))
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert all(part in err for part in parts)
     assert not (tmp_path / "out").exists()

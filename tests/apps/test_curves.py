@@ -92,7 +92,7 @@ def test_boxes_outside():
     check_moving_regions([partly, Region("still", Box(0, 0, 80, 60))], (60, 80))
     with pytest.raises(UnisalError, match="'off': all its places lie outside the frames of 80x60"):
         check_moving_regions([off], (60, 80))
-    with pytest.raises(UnisalError, match=r"'still': .* leave the picture"):
+    with pytest.raises(UnisalError, match=r"'still': .* leave the image"):
         check_moving_regions([Region("still", Box(0, 0, 81, 60))], (60, 80))
 
 

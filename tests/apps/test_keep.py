@@ -44,7 +44,7 @@ def test_boxes_that_move_come_and_go(table):
 def test_boxes_that_no_frame_holds(table):
     keep = KeepBoxes(table("left,top,width,height,name", "90,2,20,4,logo"))
     keep.check((50, 110))
-    with pytest.raises(UnisalError, match=r"keep\.csv: box 'logo': .* leave the picture of 100x50"):
+    with pytest.raises(UnisalError, match=r"keep\.csv: box 'logo': .* leave the image of 100x50"):
         keep.check(SIZE)
     with pytest.raises(UnisalError, match=r"keep\.csv: no column 'height'"):
         KeepBoxes(table("left,top,width", "1,2,3"))
@@ -131,11 +131,11 @@ def test_a_focus_is_single_small_and_central():
 
 
 def test_the_poster_is_neither_faded_nor_blurred(rng):
-    picture = rng.integers(0, 256, (90, 160, 3), np.uint8)
-    blurred, faded = cv2.GaussianBlur(picture, (0, 0), 3), picture // 4
+    image = rng.integers(0, 256, (90, 160, 3), np.uint8)
+    blurred, faded = cv2.GaussianBlur(image, (0, 0), 3), image // 4
     poster = Poster()
     for number in range(30):
-        poster.add(picture, blob(45, 80, 20 - number % 10), number == 10)
+        poster.add(image, blob(45, 80, 20 - number % 10), number == 10)
     poster.add(blurred, blob(45, 80, 6), False)
     poster.add(faded, blob(45, 80, 6), False)
     for _ in range(5):  # another shot, of little detail as a whole

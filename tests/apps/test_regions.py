@@ -19,8 +19,8 @@ BOXES = [
 
 
 @pytest.fixture
-def picture(tmp_path, rng):
-    path = tmp_path / "picture.png"
+def image(tmp_path, rng):
+    path = tmp_path / "image.png"
     Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(path)
     return path
 
@@ -62,8 +62,8 @@ def test_a_uniform_density_is_one():
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, -1, 5, 5), (46, 0, 5, 5), (0, 26, 5, 5)])
-def test_a_box_that_leaves_the_picture(box):
-    with pytest.raises(UnisalError, match=r"box 'logo': .* leave the picture of 50x30"):
+def test_a_box_that_leaves_the_image(box):
+    with pytest.raises(UnisalError, match=r"box 'logo': .* leave the image of 50x30"):
         score_regions(np.ones((30, 50)), [Region("logo", Box(*box))])
 
 
@@ -128,15 +128,15 @@ def test_files_that_are_refused(tmp_path, name, text, says):
     assert "\n" not in str(error.value)
 
 
-def test_command_on_a_picture(score, picture, boxes, tmp_path):
-    status, out, err = score(picture, "--boxes", boxes)
+def test_command_on_an_image(score, image, boxes, tmp_path):
+    status, out, err = score(image, "--boxes", boxes)
     assert status == 0, err
     first = (tmp_path / "out.json").read_bytes()
     content = json.loads(first)
     assert content["about"] == {
         "boxes": "boxes.json",
         "domain": "salicon",
-        "input": "picture.png",
+        "input": "image.png",
         "size": [60, 80],
     }
     assert [each["name"] for each in content["regions"]] == ["whole", "left", "corner"]
@@ -144,7 +144,7 @@ def test_command_on_a_picture(score, picture, boxes, tmp_path):
     assert (whole["attention"], whole["relative"], whole["rank"]) == (1, 1, 1)
     assert 1 > left["attention"] > corner["attention"] > 0
     assert out.splitlines()[1].endswith("whole") and len(out.splitlines()) == 4
-    assert score(picture, "--boxes", boxes)[0] == 0
+    assert score(image, "--boxes", boxes)[0] == 0
     assert (tmp_path / "out.json").read_bytes() == first
 
 
@@ -159,13 +159,13 @@ def test_command_on_a_video(score, boxes, tmp_path, rng):
     assert content["regions"][0]["attention"] == 1
 
 
-def test_command_refuses(score, picture, boxes, tmp_path):
+def test_command_refuses(score, image, boxes, tmp_path):
     boxes.write_text(json.dumps([*BOXES, {"name": "off", "left": 75, "top": 0, "width": 6, "height": 6}]))
     for args, says in (
-        ((picture, "--boxes", boxes), "box 'off'"),
-        ((picture, "--boxes", tmp_path / "no.json"), "no.json"),
+        ((image, "--boxes", boxes), "box 'off'"),
+        ((image, "--boxes", tmp_path / "no.json"), "no.json"),
         ((tmp_path / "no.png", "--boxes", boxes), "no.png"),
-        ((picture,), "--boxes"),
+        ((image,), "--boxes"),
     ):
         if says != "box 'off'":
             boxes.write_text(json.dumps(BOXES))

@@ -172,7 +172,7 @@ def test_a_long_still_shot_stays_still(short_foresight, rng):
 
 
 def test_any_path_can_be_continued(short_foresight, rng):
-    """Places that jump about: the linear programs have solutions, and the window stays in the picture."""
+    """Places that jump about: the linear programs have solutions, and the window stays in the image."""
     for scale in (1.0, 0.3):
         columns, rows = rng.uniform(0, 160, 250), rng.uniform(0, 90, 250)
         columns[100:160] = np.repeat(rng.uniform(0, 160, 6), 10)

@@ -54,14 +54,14 @@ REFUSED = {
     "predict a.png --out file": "file: cannot be written",
     "predict a.png --out o --weights no.pth": "no.pth: no such file",
     "predict a.png --out o --domain coco": "unknown domain 'coco'",
-    "predict a.png --out o --ray": "unisal-jax[ray]",
-    "predict a.png --out o --weights hf://owner/name": "unisal-jax[hub]",
+    "predict a.png --out o --ray": '--ray requires ray; install it with: pip install "ray[data]>=',
+    "predict a.png --out o --weights hf://owner/name": 'pip install "huggingface_hub>=',
     "crop no.png --aspect 1:1 --out o": "no.png: no such file",
     "crop a.png --aspect 1:1 --out o --weights no.pth": "no.pth: no such file",
     "score-regions no.png --boxes boxes.csv": "no.png: no such file",
     "score-regions a.png --boxes no.csv": "no.csv: ",
     "score-regions a.png --boxes boxes.csv --json no/o.json": "no/o.json: cannot be written",
-    "score-regions a.png --boxes boxes.csv --plot o.png": "unisal-jax[analysis]",
+    "score-regions a.png --boxes boxes.csv --plot o.png": '; install it with: pip install "matplotlib>=',
     "compare a.png no.png": "no.png: no such file",
     "compare a.png a.png --boxes no.csv": "no.csv: ",
     "compare a.png a.png --max-loss 2": "--max-loss: requires --boxes",
@@ -75,22 +75,22 @@ REFUSED = {
     "prepare own --raw no --data-dir d": "no: no such folder",
     "prepare own --raw empty --data-dir d --table no.csv --sigma 3": "no.csv: no such file",
     "prepare own --raw empty --data-dir file": "file: cannot be written",
-    "prepare own --raw empty --data-dir d --beam-runner DirectRunner": "unisal-jax[beam]",
+    "prepare own --raw empty --data-dir d --beam-runner DirectRunner": 'pip install "apache-beam>=',
     "submit salicon no.png --out o": "no.png: no such file",
     "submit salicon a.png --out file": "file: is not a new or empty folder",
     "convert no.pth o.safetensors": "no.pth: no such file",
     "export o.onnx --format onnx --weights no.pth": "no.pth: no such file",
     "export file/o.onnx --format onnx": "file/o.onnx: cannot be written",
     "convert unisal file/o.pth": "file/o.pth: cannot be written",
-    "export o.bin --format stablehlo": "unisal-jax[export]",
+    "export o.bin --format stablehlo": 'pip install "flatbuffers>=',
     "benchmark --weights no.pth": "no.pth: no such file",
     "benchmark --json no/o.json": "no/o.json: cannot be written",
     "benchmark --peers no": "no: no such file",
     "analyze priors --out file": "file: cannot be written",
     "analyze priors --out o --weights no.pth": "no.pth: no such file",
-    "analyze priors --out o": "unisal-jax[analysis]",
+    "analyze priors --out o": 'pip install "matplotlib>=',
     "analyze compare --out o --data no": "no: no such folder",
-    "demo": "unisal-jax[demo]",
+    "demo": 'pip install "gradio>=',
 }
 # One process for all, which takes a second; extras are missing in it.
 PROGRAM = """
@@ -261,7 +261,7 @@ def test_signals(folder, number, says):
 
 @linux
 def test_a_full_disk_and_a_reader_that_has_gone(folder):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
             [*UNISAL, "weights"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )

@@ -14,7 +14,7 @@ from unisal_jax.data.augment import (
     recolored,
     redrawn,
 )
-from unisal_jax.data.examples import Source, find_examples, read_batch
+from unisal_jax.data.examples import DomainSource, find_examples, read_batch
 from unisal_jax.data.prepared import open_prepared
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
@@ -64,7 +64,7 @@ def test_examples_are_cropped_as_a_whole_and_validation_is_not(tmp_path):
     domain = Domain("tiny", (32, 64), target_size=(64, 96), stride=1)
 
     def read(augmentation, **options):
-        source = Source(domain, prepared, 1, clip_frames=3, augmentation=augmentation, **options)
+        source = DomainSource(domain, prepared, 1, clip_frames=3, augmentation=augmentation, **options)
         return read_batch(find_examples(source), [(0, 0)], 0, 0)[0]
 
     plain, cropped = read(Augmentation()), read(Augmentation(crop=0.5, jitter=0.2))

@@ -11,13 +11,13 @@ from PIL import Image
 from tests.helpers.prepared_data import Clip, make_clip, write_prepared
 from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.device import on_device
-from unisal_jax.data.examples import Arrays, Source
+from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.geometry import (
     TRAINING,
     Geometry,
     evaluation_input_size,
     fit_fixations,
-    fit_picture,
+    fit_image,
     training_geometry,
 )
 from unisal_jax.data.loader import Loader
@@ -80,7 +80,7 @@ def real(tmp_path_factory):
 
 def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
     prepared, frames, maps, fixations = real
-    batch = next(Loader([Source(UCF_SPORTS, prepared, 1)], seed=3, threads=0))
+    batch = next(Loader([DomainSource(UCF_SPORTS, prepared, 1)], seed=3, threads=0))
     first = int(batch.ids[0].rsplit("/", 1)[1])
     assert 0 <= first <= 54 - 45
     taken = range(first, first + 45, 4)
@@ -88,9 +88,9 @@ def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
     # 404x720: 456 wide at a height of 256, of which the middle 384.
     crop = (36, 0, 420, 256)
 
-    def expected(pictures, resample):
+    def expected(images, resample):
         return np.array(
-            [np.asarray(Image.fromarray(pictures[i]).resize((456, 256), resample).crop(crop)) for i in taken]
+            [np.asarray(Image.fromarray(images[i]).resize((456, 256), resample).crop(crop)) for i in taken]
         )
 
     np.testing.assert_array_equal(batch.arrays.frames[0], expected(frames, LANCZOS))
@@ -123,9 +123,7 @@ def test_fits_equal_plain_pillow_for_any_size(dataset, old, seed):
     box = plain_box(dataset, old, size)
     density = rng.integers(0, 256, old, np.uint8)
     points = rng.integers((0, 0), old, (8, 2))
-    np.testing.assert_array_equal(
-        fit_picture(density, size, geometry.fit), plain(density, box, size, LANCZOS)
-    )
+    np.testing.assert_array_equal(fit_image(density, size, geometry.fit), plain(density, box, size, LANCZOS))
     expected = plain(marks(points, old), box, size, NEAREST) > 127
     np.testing.assert_array_equal(fit_fixations(points, old, size, geometry), expected)
 
@@ -178,14 +176,16 @@ def test_stored_at_input_size_gives_the_same_batches_as_stored_at_full_size(tmp_
     stored = []
     for clip in clips:
         input_size, target_size = geometry.sizes(domain, clip.size)
-        frames = np.array([fit_picture(frame, input_size, geometry.fit) for frame in clip.frames])
-        maps = np.array([fit_picture(each, target_size, geometry.fit) for each in clip.maps])
+        frames = np.array([fit_image(frame, input_size, geometry.fit) for frame in clip.frames])
+        maps = np.array([fit_image(each, target_size, geometry.fit) for each in clip.maps])
         points = [
             np.argwhere(fit_fixations(each, clip.size, target_size, geometry)) for each in clip.fixations
         ]
         stored.append(Clip(clip.id, frames, maps, points, clip.size))
     batches = [
-        next(Loader([Source(domain, open_prepared(path, "train"), 2, clip_frames=4)], seed=1, threads=0))
+        next(
+            Loader([DomainSource(domain, open_prepared(path, "train"), 2, clip_frames=4)], seed=1, threads=0)
+        )
         for path in (
             write_prepared(tmp_path / "full", dataset, {"train": clips}),
             write_prepared(tmp_path / "input", dataset, {"train": stored}, "input"),
@@ -204,7 +204,7 @@ def test_flip_mirrors_frames_maps_and_fixations_together(tmp_path):
     def read(flip):
         return next(
             Loader(
-                [Source(domain, prepared, 12, clip_frames=2, augmentation=Augmentation(flip))],
+                [DomainSource(domain, prepared, 12, clip_frames=2, augmentation=Augmentation(flip))],
                 seed=0,
                 threads=0,
             )
@@ -242,9 +242,9 @@ def test_on_device_normalises_scales_and_unpacks():
     assert out.frames.dtype == out.maps.dtype == np.float32 and out.fixations.dtype == bool
 
 
-def test_a_picture_that_fits_is_passed_on_unchanged():
+def test_an_image_that_fits_is_passed_on_unchanged():
     pixels = np.asarray(Image.open(io.BytesIO(_png())))
-    assert fit_picture(pixels, (6, 8), "stretch") is pixels
+    assert fit_image(pixels, (6, 8), "stretch") is pixels
     assert not fit_fixations(np.zeros((0, 2), np.int32), (6, 8), (6, 8), Geometry()).any()
 
 

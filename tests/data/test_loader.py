@@ -12,7 +12,7 @@ from tests.helpers.prepared_data import Clip, encode, make_clip, write_prepared
 from unisal_jax.data import clips as clips_module
 from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
-from unisal_jax.data.examples import Source, find_examples
+from unisal_jax.data.examples import DomainSource, find_examples
 from unisal_jax.data.loader import Loader
 from unisal_jax.data.prepared import Video, cross_validation, open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount, make
@@ -41,8 +41,8 @@ FLIP = Augmentation(flip=True)
 
 def sources(folders, **options):
     return [
-        Source(VIDEO, open_prepared(folders["video"], "train"), 2, clip_frames=3, **options),
-        Source(IMAGE, open_prepared(folders["image"], "train"), 4, **options),
+        DomainSource(VIDEO, open_prepared(folders["video"], "train"), 2, clip_frames=3, **options),
+        DomainSource(IMAGE, open_prepared(folders["image"], "train"), 4, **options),
     ]
 
 
@@ -162,14 +162,14 @@ def test_loader_refuses_what_cannot_work(folders):
     with pytest.raises(UnisalError, match="process 2 of 2: they are numbered from 0"):
         Loader([video], seed=0, shard_index=2, shard_count=2)
     with pytest.raises(UnisalError, match="does not fill a batch of 12: 11 of 11 videos have 1 frames"):
-        Loader([Source(IMAGE, image.prepared, 12)], seed=0)
+        Loader([DomainSource(IMAGE, image.prepared, 12)], seed=0)
 
 
 def test_images_of_several_sizes_share_batches_by_size(tmp_path):
     sizes = {"wide": (60, 80), "tall": (80, 60)}
     images = [make_clip(f"{kind}{i}", 1, size) for i in range(5) for kind, size in sizes.items()]
     prepared = open_prepared(write_prepared(tmp_path, "mit1003", {"train": images}), "train")
-    loader = Loader([Source(IMAGE, prepared, 2)], seed=0, epochs=6)
+    loader = Loader([DomainSource(IMAGE, prepared, 2)], seed=0, epochs=6)
     batches = list(loader)
     shapes = [batch.arrays.frames.shape[2:4] for batch in batches]
     assert Counter(shapes) == {(288, 384): 12, (384, 288): 12}
@@ -181,12 +181,12 @@ def test_images_of_several_sizes_share_batches_by_size(tmp_path):
 
 def test_folds_part_the_videos(tmp_path):
     clips = [make_clip(f"v{i}", 5, (36, 60)) for i in range(4)]
-    path = write_prepared(tmp_path, "mine", {"train": clips}, folds=[["v2"], ["v0", "v3"]])
+    path = write_prepared(tmp_path, "mine", {"train": clips}, cross_validation_folds=[["v2"], ["v0", "v3"]])
     prepared = open_prepared(path, "train")
     training, validation = cross_validation(prepared, 1)
     assert [video.id for video in training.videos] == ["v1", "v2"]
     assert [video.id for video in validation.videos] == ["v0", "v3"]
-    batch = next(Loader([Source(VIDEO, training, 2, clip_frames=3)], seed=0))
+    batch = next(Loader([DomainSource(VIDEO, training, 2, clip_frames=3)], seed=0))
     assert sorted(name.split("/")[2] for name in batch.ids) == ["v1", "v2"]
     with pytest.raises(UnisalError, match="no fold 2, there are 2 from 0 on"):
         cross_validation(prepared, 2)
@@ -194,7 +194,7 @@ def test_folds_part_the_videos(tmp_path):
 
 def test_validation_clips_lie_evenly_and_come_in_order(folders):
     prepared = open_prepared(folders["video"], "validation")
-    source = Source(VIDEO, prepared, 2, clip_frames=3, fixed_clips=2, augmentation=FLIP)
+    source = DomainSource(VIDEO, prepared, 2, clip_frames=3, fixed_clips=2, augmentation=FLIP)
     batches = list(Loader([source], seed=0, epochs=2, order="alternating"))
     # 9 frames: clips of 5 around 2 and 6; 12 frames: around 3 and 9, the second moved to fit.
     starts = ["v3/0", "v3/4", "v4/1", "v4/7"]
@@ -224,7 +224,7 @@ def test_reads_what_the_preparation_writes(tmp_path, domain):
         path = prepare(builder, raw).path
         prepared = open_prepared(path, "train")
         assert (prepared.name, prepared.resolution) == (domain.name, config)
-        batches.append(contents(Loader([Source(domain, prepared, 2, clip_frames=3)], seed=0)))
+        batches.append(contents(Loader([DomainSource(domain, prepared, 2, clip_frames=3)], seed=0)))
         # The test split is stored as released in both.
         test = open_prepared(path, "test")
         frames = read_frames(test, range(sum(video.frames for video in test.videos)))
@@ -238,10 +238,10 @@ def test_reads_prepared_folds(tmp_path):
     prepared = prepare(BUILDERS["mit1003"](data_dir=tmp_path, partial=True), tmp_path / "raw")
     (split,) = prepared.manifest["splits"]
     everything = open_prepared(prepared.path, split)
-    assert len(everything.folds) == 10
+    assert len(everything.cross_validation_folds) == 10
     training, validation = cross_validation(everything, 3)
     assert len(training.videos) == 36 and len(validation.videos) == 4
-    batch = next(Loader([Source(SALICON, training, 4)], seed=0))
+    batch = next(Loader([DomainSource(SALICON, training, 4)], seed=0))
     assert batch.arrays.maps.shape[2:] == tuple(2 * side for side in batch.arrays.frames.shape[2:4])
 
 
@@ -321,11 +321,11 @@ def test_missing_records_are_named(folders, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_cut_off_picture_is_named(tmp_path, monkeypatch, workers):
+def test_a_cut_off_image_is_named(tmp_path, monkeypatch, workers):
     monkeypatch.setattr("tests.helpers.prepared_data.encode", lambda pixels: encode(pixels)[:-40])
     clips = [make_clip("v0", 5, (36, 60))]
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": clips}), "train")
-    loader = Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0, workers=workers)
+    loader = Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0, workers=workers)
     with pytest.raises(UnisalError, match="mine/train/v0/0: map is damaged or cut off"):
         next(loader)
     loader.close()
@@ -339,7 +339,7 @@ def test_a_cut_off_picture_is_named(tmp_path, monkeypatch, workers):
         ({"maps": None}, "mine/train/v0/0: has no ground truth to train with"),
         (
             {"fixations": [np.array([[36, 0]])] * 5},
-            "mine/train/v0/0: a fixation lies outside its 36x60 picture",
+            "mine/train/v0/0: a fixation lies outside its 36x60 image",
         ),
     ],
 )
@@ -348,7 +348,7 @@ def test_frames_that_training_cannot_use_are_named(tmp_path, change, message):
     clip = Clip(**{**vars(clip), **change})
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": [clip]}), "train")
     with pytest.raises(UnisalError, match=message):
-        next(Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0))
+        next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0))
 
 
 def stored_at(clip, size, target):
@@ -364,13 +364,13 @@ def test_data_prepared_at_another_size_is_named(tmp_path):
         prepared = open_prepared(path, "train")
         message = "mine/train/v0/0: is stored at 32x60, where 32x64 or the released 36x60"
         with pytest.raises(UnisalError, match=message):
-            next(Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0))
+            next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0))
 
 
 def test_maps_that_were_cut_for_training_cannot_be_scored(tmp_path):
     clip = stored_at(make_clip("v0", 5, (40, 70)), (32, 64), (36, 60))
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": [clip]}, "input"), "train")
-    assert next(Loader([Source(VIDEO, prepared, 1, clip_frames=3)], seed=0)).step == 0
+    assert next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0)).step == 0
     (group,) = open_data(prepared.path).groups
     with pytest.raises(
         UnisalError, match="v0/0: its map is 36x60, but the released frame 40x70; scoring requires"

@@ -117,7 +117,7 @@ def test_table_of_images(tmp_path):
     np.testing.assert_array_equal(p.truth.fixations, [[3, 10], [39, 55]])
     np.testing.assert_array_equal(p.truth.observers, [0, 1])
     np.testing.assert_array_equal(q.truth.fixations, [[0, 0]])
-    # x = 56 is the first column beyond the picture.
+    # x = 56 is the first column beyond the image.
     assert prepared.manifest["counts"]["train"]["outside"] == 1
     y, x = np.mgrid[:40, :56]
     expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 50) for r, c in ((3, 10), (39, 55)))
@@ -272,7 +272,7 @@ def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
     text = "stimulus,observer,x,y\nim0.png,1,5,5\nim0.png,1,1e300,5\nim0.png,2,5,-1\n"
     _, prepared = _counts(stimuli, tmp_path, text)
     assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.jxl)")
-    assert "0.3 fixations a frame, 2 outside of the picture left out; 2 of 3 without any" in describe(
+    assert "0.3 fixations a frame, 2 outside of the image left out; 2 of 3 without any" in describe(
         prepared.manifest
     )
 

@@ -348,7 +348,7 @@ def test_command(raw, tmp_path, capsys):
     assert out.startswith(f"prepared: {tmp_path / 'data' / 'ucf_sports' / 'full' / '1.0.0'}\n")
     assert "train: 3 videos, 9 frames (3 to 3 each, median 3); 48x64 (height x width)" in out
     pixels = np.array(Image.open(sheet))
-    # Three pictures in a row, and they are not one colour.
+    # Three images in a row, and they are not one colour.
     assert pixels.shape[1] > 900 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
     assert _command(*words) == 0
     assert capsys.readouterr().out.startswith("already prepared: ")

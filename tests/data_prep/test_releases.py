@@ -12,7 +12,7 @@ from data_prep.builders import BUILDERS
 from data_prep.prepare import prepare
 from unisal_jax.data import synthetic
 from unisal_jax.data.layouts.datasets import DATASETS
-from unisal_jax.data.layouts.releases import folds, held_out
+from unisal_jax.data.layouts.releases import held_out, split_into_folds
 from unisal_jax.data.layouts.truth import read_mat
 from unisal_jax.data.prepared import open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount
@@ -128,7 +128,7 @@ def test_mit1003_fixations_are_those_of_the_released_map(tmp_path):
         np.testing.assert_array_equal(frame.truth.fixations, np.argwhere(marks / 255 > 0.5))
 
 
-def test_plain_tfds_reads_the_pictures(tmp_path):
+def test_plain_tfds_reads_the_images(tmp_path):
     """Without our reader: the features' own decoders give uint8 RGB and grey."""
     synthetic.make("ucf_sports", tmp_path / "raw", SEED, AMOUNT)
     prepared = _prepare("ucf_sports", tmp_path / "raw", tmp_path)
@@ -156,14 +156,14 @@ def test_input_resolution_equals_plain_pillow(tmp_path, name):
     left, top = (resized[0] - width) // 2, round((resized[1] - height) / 2)
     box = (left, top, left + width, top + height)
     for before, after in zip(full, stored, strict=True):
-        picture = Image.fromarray(before.pixels).resize(resized, Image.Resampling.LANCZOS)
-        np.testing.assert_array_equal(after.pixels, np.array(picture.crop(box)))
+        image = Image.fromarray(before.pixels).resize(resized, Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(after.pixels, np.array(image.crop(box)))
         if name in ("dhf1k", "salicon"):
             np.testing.assert_array_equal(after.truth.map, before.truth.map)
             np.testing.assert_array_equal(after.truth.fixations, before.truth.fixations)
             continue
-        picture = Image.fromarray(before.truth.map).resize(resized, Image.Resampling.LANCZOS)
-        np.testing.assert_array_equal(after.truth.map, np.array(picture.crop(box)))
+        image = Image.fromarray(before.truth.map).resize(resized, Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(after.truth.map, np.array(image.crop(box)))
         marks = np.zeros((48, 64), np.uint8)
         marks[tuple(before.truth.fixations.T)] = 255
         marks = np.array(Image.fromarray(marks).resize(resized, Image.Resampling.NEAREST).crop(box))
@@ -226,7 +226,7 @@ def test_held_out_is_a_seeded_tenth():
 
 def test_mit1003_folds_are_the_originals():
     names = [f"i{i}" for i in range(1003)]
-    cut = folds(names, 10, 27)
+    cut = split_into_folds(names, 10, 27)
     order = np.arange(1003)
     np.random.seed(27)
     np.random.shuffle(order)

@@ -57,15 +57,15 @@ def inputs(tmp_path_factory):
 
 
 def test_an_image(desk, inputs):
-    upload = uploaded(desk, inputs / "picture.png")
+    upload = uploaded(desk, inputs / "image.png")
     result = desk.predict(upload, None, 0.7)
     assert read_image(result.overlay).shape == (*SIZE, 3) and np.load(result.raw).shape == SIZE
     assert json.loads(result.facts.read_text())["about"]["domain"] == "salicon"
     assert result.summary == "96x64 pixels, domain salicon"
     names = [path.name for path in (result.view, result.overlay, result.map, result.facts)]
-    assert names == ["picture.jpg", "picture_overlay.png", "picture_map.png", "picture.json"]
+    assert names == ["image.jpg", "image_overlay.png", "image_map.png", "image.json"]
     np.testing.assert_array_equal(read_image(desk.fade(result, 0.7)), read_image(result.overlay))
-    np.testing.assert_array_equal(read_image(desk.fade(result, 0.0)), read_image(inputs / "picture.png"))
+    np.testing.assert_array_equal(read_image(desk.fade(result, 0.0)), read_image(inputs / "image.png"))
     desk.forget(result, keep_upload=True)
     assert files_of(desk) == [upload]
     desk.forget(desk.predict(upload, "ucf_sports", 0.7))
@@ -74,7 +74,7 @@ def test_an_image(desk, inputs):
 
 def test_only_what_was_written_here_is_shown(desk, inputs):
     """Of a result neither the upload nor the raw numbers, and what is seen of the input is new."""
-    with Image.open(inputs / "picture.png") as image:
+    with Image.open(inputs / "image.png") as image:
         image.save(inputs / "told.png", pnginfo=told(b"where it was taken"))
     upload = uploaded(desk, inputs / "told.png")
     result = desk.predict(upload, None, 0.7)
@@ -136,7 +136,7 @@ def test_a_clip_that_nobody_waits_for(desk, inputs):
     assert files_of(desk) == []
     desk.close()
     with pytest.raises(Stopped):
-        desk.predict(inputs / "picture.png", None, 0.7)
+        desk.predict(inputs / "image.png", None, 0.7)
 
 
 def test_what_cannot_be_used(desk, inputs, tmp_path, ghostscript):
@@ -155,11 +155,11 @@ def test_room_is_bounded(model, inputs, tmp_path):
     desk = Desk(model, tmp_path, 60, max_bytes=200_000)
     assert desk.has_room(100_000) and not desk.has_room(200_001)
     (tmp_path / "uploads" / "large").write_bytes(bytes(200_001))
-    with pytest.raises(UnisalError, match=r"^picture.png: this page holds too many files"):
-        desk.predict(inputs / "picture.png", None, 0.7)
+    with pytest.raises(UnisalError, match=r"^image.png: this page holds too many files"):
+        desk.predict(inputs / "image.png", None, 0.7)
     os.utime(tmp_path / "uploads" / "large", (1, 1))
     (tmp_path / "uploads" / "large").unlink()
-    old, new = (uploaded(desk, inputs / "picture.png") for _ in range(2))
+    old, new = (uploaded(desk, inputs / "image.png") for _ in range(2))
     os.utime(old.parent, (1, 1))
     desk.sweep(60)
     assert files_of(desk) == [new]
@@ -176,7 +176,7 @@ def test_room_is_bounded(model, inputs, tmp_path):
         ("....png", "upload.png"),
         ("page.html", None),
         ("drawing.eps", None),
-        ("picture.svg", None),
+        ("image.svg", None),
         ("none", None),
     ],
 )
@@ -190,8 +190,8 @@ def test_a_frame_of_the_camera(desk, inputs, ghostscript):
     def url(data):
         return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
-    frame = desk.frame(url((inputs / "picture.png").read_bytes()))
-    np.testing.assert_array_equal(frame, read_image(inputs / "picture.png"))
+    frame = desk.frame(url((inputs / "image.png").read_bytes()))
+    np.testing.assert_array_equal(frame, read_image(inputs / "image.png"))
     for bad in (url(POSTSCRIPT), url(b""), "data:image/jpeg;base64,A", "data:image/jpeg;base64,\u00e9"):
         with pytest.raises(UnisalError, match=r"^the camera's frame") as error:
             desk.frame(bad)
@@ -218,4 +218,4 @@ def test_a_camera(model, rng):
 def test_without_the_extra(command, golden_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     status, out, err = command("demo", "--weights", golden_file)
-    assert (status, out, err.count("\n")) == (1, "", 1) and "pip install 'unisal-jax[demo]'" in err
+    assert (status, out, err.count("\n")) == (1, "", 1) and 'pip install "gradio>=' in err

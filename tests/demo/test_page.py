@@ -216,7 +216,7 @@ def test_no_program_sees_what_is_uploaded(server, inputs):
         assert f"Error: {name}: not a" in answer and str(server.folder) not in answer
     frame = {"url": f"data:image/jpeg;base64,{base64.b64encode(POSTSCRIPT).decode()}"}
     assert "frame is damaged" in visitor.ask("stream", frame, "usual", 0.7, None)[1]
-    for name in ("picture.png", "clip.mp4"):
+    for name in ("image.png", "clip.mp4"):
         path = visitor.upload(name, (inputs / name).read_bytes())
         assert "x64 pixels" in str(visitor.ask("upload", {"path": path, "meta": meta}, "usual", 0.7))
     ran = server.ran.read_text() if server.ran.exists() else ""
@@ -287,16 +287,16 @@ def fetched(url):
 
 
 @pytest.mark.slow
-def test_page_with_a_picture(inputs, upload, see, downloads):
-    upload(inputs / "picture.png")
+def test_page_with_an_image(inputs, upload, see, downloads):
+    upload(inputs / "image.png")
     see("#summary", lambda element: "96x64 pixels, domain salicon" in element.text)
     heat = see("#heat img").get_attribute("src")
     assert np.asarray(Image.open(io.BytesIO(fetched(heat)))).shape == (*SIZE, 3)
-    wanted = {"overlay": "picture_overlay.png", "map": "picture_map.png", "facts": "picture.json"}
+    wanted = {"overlay": "image_overlay.png", "map": "image_map.png", "facts": "image.json"}
     for name, file in wanted.items():
         see(f"#{name}", lambda element: element.is_enabled()).click()
         see("body", lambda _, file=file: (downloads / file).is_file())
-    maps, facts = ((downloads / file).read_bytes() for file in ("picture_map.png", "picture.json"))
+    maps, facts = ((downloads / file).read_bytes() for file in ("image_map.png", "image.json"))
     assert np.asarray(Image.open(io.BytesIO(maps))).max() == 255
     assert json.loads(facts)["about"]["size"] == list(SIZE)
 
@@ -318,7 +318,7 @@ def test_page_predicts_once_and_again(inputs, upload, see, server):
         return set((folder / of).iterdir())
 
     uploads, others = kept("uploads"), kept("results")
-    upload(inputs / "picture.png")
+    upload(inputs / "image.png")
     see("#summary", lambda element: "domain salicon" in element.text)
     (first,) = kept("results") - others
     see("#predict", lambda element: element.is_enabled()).click()

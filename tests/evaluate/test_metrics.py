@@ -24,8 +24,11 @@ fixation_maps = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
 
 
 def golden_cases():
-    """Cases of the original code. The maps of the large one are stored compactly: the prediction in float32,
-    and the ground truth, a sum of three separable Gaussians, as their factors."""
+    """Cases of the original code.
+
+    The maps of the large one are stored compactly: the prediction in float32, and the ground truth, a sum of
+    three separable Gaussians, as their factors.
+    """
     stored = np.load(GOLDEN / "metrics.npz")
     cases = []
     for i, scores in enumerate(json.loads((GOLDEN / "metrics.json").read_text())):

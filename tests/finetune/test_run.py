@@ -59,7 +59,7 @@ def stages(monkeypatch, golden, prepared, tmp_path):
             return loop.Outcome(3, False, None, [])
         entry = {"loss": 0.5, "kld": 0.6, "cc": 0.7, "nss": 0.8}
         workdir.mkdir(parents=True, exist_ok=True)
-        rows = [{"epoch": 1, "step": 3, "scores": {"pictures": entry}}]
+        rows = [{"epoch": 1, "step": 3, "scores": {"images": entry}}]
         (workdir / VALIDATIONS).write_text(json.dumps(rows))
         (workdir / SCALARS).write_text('{"kind": "train", "step": 3, "loss": 0.9}\n')
         return loop.Outcome(3, True, 3, rows)
@@ -158,7 +158,7 @@ def test_damaged_scores_are_told(stages, name):
         (["--seed", "-1"], "--seed"),
         (["--fps", "nan"], "--fps"),
         (["--train", "some"], "--train"),
-        (["--config.domains.pictures.hold_out=0.1"], "set by unisal finetune"),
+        (["--config.domains.images.hold_out=0.1"], "set by unisal finetune"),
         (["--config.domains.more={'data': 'x'}"], "config.domains: a fine-tuning has one"),
         (["--config.epoch=1"], "config.epoch: no such field"),
         (["--config.epochs=0"], "config.epochs: 0 is not above 0"),

@@ -78,7 +78,7 @@ def _places(content: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.parametrize("name", ["videos.json", "dataset_info.json", "features.json"])
 def test_what_a_prepared_dataset_says(tmp_path, name):
     clips = [make_clip("a", 3, (24, 32)), make_clip("b", 1, (24, 32))]
-    path = write_prepared(tmp_path, "fuzzed", {"train": clips}, folds=[["a"], ["b"]])
+    path = write_prepared(tmp_path, "fuzzed", {"train": clips}, cross_validation_folds=[["a"], ["b"]])
     whole = (path / name).read_text()
     guard = Guard()
 

@@ -115,8 +115,11 @@ def test_fixations_of_a_trace():
 
 @pytest.mark.parametrize(("lost", "count"), [(10, 1), (18, 1), (25, 2)])
 def test_short_losses_are_filled(lost, count):
-    """Of 10 samples 44 ms are between what is seen, of 18 there are 76 (two fixations, which are one: 72 ms
-    between them), of 25 there are 104."""
+    """The gap between fixations, by the number of lost samples.
+
+    Of 10 samples it is 44 ms, of 18 it is 76 ms (two fixations, which are one: 72 ms between them), of 25 it
+    is 104 ms.
+    """
     time, x = trace(np.zeros(50), np.full(lost, np.nan), np.zeros(50))
     found = found_in(time, x)
     assert len(found.start) == count

@@ -14,11 +14,11 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\
 def make_inputs(folder):
     """An image, a clip, and the first half of the image file."""
     noise = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), np.uint8)
-    Image.fromarray(noise[0]).save(folder / "picture.png")
+    Image.fromarray(noise[0]).save(folder / "image.png")
     with VideoWriter(folder / "clip.mp4", SIZE, 10) as writer:
         for frame in noise:
             writer.write(frame)
-    whole = (folder / "picture.png").read_bytes()
+    whole = (folder / "image.png").read_bytes()
     (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
     return folder
 

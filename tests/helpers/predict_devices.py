@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from unisal_jax.files import atomic_path
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_writer import VideoWriter
-from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.batch import PredictOptions, predict_sources
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 from unisal_jax.weights.store import load_weights
@@ -41,13 +41,13 @@ def main(weights: str, folder: Path) -> None:
         with VideoWriter(path, SIZE, 10) as writer:
             for frame in rng.integers(0, 256, (7, *SIZE, 3), np.uint8):
                 writer.write(frame)
-        sources.append(Source("video", path, path.stem))
+        sources.append(MediaSource("video", path, path.stem))
     with atomic_path(folder / "torn.mp4") as temporary:
         temporary.write_bytes(b"no video")
-    sources.insert(3, Source("video", folder / "torn.mp4", "torn"))
+    sources.insert(3, MediaSource("video", folder / "torn.mp4", "torn"))
     for name, model in (("four", four), ("one", one)):
         make_folders(folder / name, ("raw",))
-        options = Options(input_size=SIZE, skip_errors=True)
+        options = PredictOptions(input_size=SIZE, skip_errors=True)
         summary = predict_sources(model, sources, PredictionFiles(folder / name, ("raw",)), options)
         assert (summary.videos, summary.frames, len(summary.errors)) == (6, 42, 1), summary
     for number in range(6):

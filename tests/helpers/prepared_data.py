@@ -42,7 +42,7 @@ def write_prepared(
     name: str,
     splits: Mapping[str, Sequence[Clip]],
     resolution: str = "full",
-    folds: Sequence[Sequence[str]] = (),
+    cross_validation_folds: Sequence[Sequence[str]] = (),
 ) -> Path:
     """Writes a dataset; returns its folder, as `open_prepared` takes it."""
     tfds.disable_progress_bar()
@@ -57,7 +57,7 @@ def write_prepared(
             for clip, start in zip(clips, starts, strict=False)
         ]
     path = Path(builder.data_dir)
-    content = {"resolution": resolution, "splits": tables, "folds": folds}
+    content = {"resolution": resolution, "splits": tables, "folds": cross_validation_folds}
     (path / "videos.json").write_text(json.dumps(content))
     return path
 

@@ -14,6 +14,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media import box_images, boxes
 from unisal_jax.media.images import decoding_bytes, open_image, read_image, read_profile
 from unisal_jax.media.maps import read_map_image, read_marks
+from unisal_jax.packages import install_command
 
 HEIF = importlib.util.find_spec("pillow_heif") is not None
 AVIF = features.check("avif")
@@ -24,11 +25,11 @@ FORMS = [
 each_form = pytest.mark.parametrize("form", FORMS)
 
 # Four plain quarters, each of another grey, and wider than high: every turn shows.
-PICTURE = np.full((64, 128, 3), 20, np.uint8)
-PICTURE[:32, 64:], PICTURE[32:, :64], PICTURE[32:, 64:] = 90, 160, 230
+IMAGE = np.full((64, 128, 3), 20, np.uint8)
+IMAGE[:32, 64:], IMAGE[32:, :64], IMAGE[32:, 64:] = 90, 160, 230
 
 
-def encoded(form, pixels=PICTURE, **options):
+def encoded(form, pixels=IMAGE, **options):
     if form == "heic":
         import pillow_heif
 
@@ -80,7 +81,7 @@ def exif(orientation):
 def test_an_image_is_turned_once(tmp_path, form, orientation):
     """Both writers turn EXIF's orientation into the boxes' own, which the file says beside EXIF or alone."""
     path = written(tmp_path, form, encoded(form, exif=exif(orientation)))
-    expected = upright(PICTURE, orientation)
+    expected = upright(IMAGE, orientation)
     with open_image(path) as image:
         assert image.size == (expected.shape[1], expected.shape[0])
     close(read_image(path), expected)
@@ -92,19 +93,19 @@ def test_exif_and_xmp_do_not_turn_an_image(tmp_path, form):
     data = encoded(form, exif=exif(6), xmp=b'<a tiff:Orientation="6"/>')
     assert b"irot\3" in data
     path = written(tmp_path, form, data.replace(b"irot\3", b"irot\0"))
-    close(read_image(path), PICTURE)
+    close(read_image(path), IMAGE)
 
 
 @each_form
 def test_odd_sizes_alpha_and_grey(tmp_path, form):
-    odd = PICTURE[:63, :101]
+    odd = IMAGE[:63, :101]
     path = written(tmp_path, form, encoded(form, odd))
     assert read_image(path).shape == odd.shape
-    clear = np.dstack([PICTURE, np.zeros((64, 128), np.uint8)])
-    close(read_image(written(tmp_path, form, encoded(form, clear))), PICTURE)
-    path = written(tmp_path, form, encoded(form, PICTURE[..., 0]))
-    close(read_image(path), PICTURE)
-    close(read_map_image(path)[..., None], PICTURE[..., :1])
+    clear = np.dstack([IMAGE, np.zeros((64, 128), np.uint8)])
+    close(read_image(written(tmp_path, form, encoded(form, clear))), IMAGE)
+    path = written(tmp_path, form, encoded(form, IMAGE[..., 0]))
+    close(read_image(path), IMAGE)
+    close(read_map_image(path)[..., None], IMAGE[..., :1])
     samples, lossy = read_marks(path)
     assert samples.shape == (64, 128) and lossy
 
@@ -113,9 +114,9 @@ def test_odd_sizes_alpha_and_grey(tmp_path, form):
 def test_deep_grey_and_tiles(tmp_path):
     """Pillow has a mode of 16 bits for grey alone. Phones store large images in tiles."""
     encoded("heic")
-    Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 257).save(tmp_path / "a.heic", quality=95)
-    close(read_image(tmp_path / "a.heic"), PICTURE)
-    large = PICTURE.repeat(4, 0).repeat(4, 1)
+    Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257).save(tmp_path / "a.heic", quality=95)
+    close(read_image(tmp_path / "a.heic"), IMAGE)
+    large = IMAGE.repeat(4, 0).repeat(4, 1)
     path = written(tmp_path, "heic", encoded("heic", large, tile_size=128, exif=exif(6)))
     assert b"grid" in path.read_bytes()
     close(read_image(path), upright(large, 6))
@@ -201,7 +202,8 @@ def test_what_is_missing_is_named(tmp_path):
         [sys.executable, "-c", program, other / "a.jpg", other / "b.HEIC", other, folder],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    cure = "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
+    cure = f"require pillow-heif; install it with: {install_command('heif')}"
+    assert 'pip install "pillow-heif>=' in cure
     said = done.stdout.splitlines()
     assert said[0] == f"{other / 'a.jpg'}: HEIC images {cure}"
     assert said[5] == f"{other / 'b.HEIC'}: HEIC images {cure}"

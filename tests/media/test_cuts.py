@@ -15,22 +15,22 @@ SIZE = (224, 384)
 
 @functools.cache
 def scene(seed, size=(400, 1200)):
-    """A picture of large and small coloured patches, uint8 RGB."""
+    """An image of large and small coloured patches, uint8 RGB."""
     rng = np.random.default_rng(seed)
-    picture = np.full((*size, 3), rng.integers(40, 200, 3), np.uint8)
+    image = np.full((*size, 3), rng.integers(40, 200, 3), np.uint8)
     for _ in range(150):
         centre, axes = rng.integers(0, size[::-1]), rng.integers(6, 70, 2)
         colour = rng.integers(0, 256, 3).tolist()
-        cv2.ellipse(picture, centre.tolist(), axes.tolist(), rng.integers(180), 0, 360, colour, -1)
-    return cv2.GaussianBlur(picture, (0, 0), 2)
+        cv2.ellipse(image, centre.tolist(), axes.tolist(), rng.integers(180), 0, 360, colour, -1)
+    return cv2.GaussianBlur(image, (0, 0), 2)
 
 
 def shot(seed, frames, speed=0.0, start=100):
     """Frames of a scene, the camera moving to the right by so many widths of the frame in each."""
-    picture = scene(seed)
+    image = scene(seed)
     for n in range(frames):
         left = round(start + n * speed * SIZE[1])
-        yield picture[100 : 100 + SIZE[0], left : left + SIZE[1]]
+        yield image[100 : 100 + SIZE[0], left : left + SIZE[1]]
 
 
 def noisy(frames, rng, spread):
@@ -137,11 +137,11 @@ def test_changing_light_is_no_cut():
 
 @pytest.mark.parametrize("spread", [0, 10, 20])
 def test_fades_of_a_noisy_film_are_no_cuts(rng, spread):
-    picture = next(shot(7, 1))
+    image = next(shot(7, 1))
     light = np.concatenate(
         [np.ones(5), np.linspace(1, 0, 16), np.zeros(6), np.linspace(0, 1, 16), np.ones(5)]
     )
-    assert found(noisy((picture * each for each in light), rng, spread)) == []
+    assert found(noisy((image * each for each in light), rng, spread)) == []
 
 
 def test_another_shot_after_black_or_white_is_a_cut():

@@ -14,8 +14,8 @@ from unisal_jax.domains import find_domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.media import screening
 from unisal_jax.media.images import decoding_bytes, open_image, read_image, read_profile, write_png
-from unisal_jax.media.sources import Source
-from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.media.sources import MediaSource
+from unisal_jax.predict.batch import PredictOptions, predict_sources
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -274,8 +274,8 @@ def test_decoding_waits_for_room(tmp_path, monkeypatch, budget, calls):
     for number, shape in enumerate(shapes):
         write_png(tmp_path / f"{number}.png", np.full((*shape, 3), number, np.uint8))
     model, kept = _Zeros(), _Kept()
-    sources = [Source("image", tmp_path / f"{n}.png", str(n)) for n in range(len(shapes))]
-    assert predict_sources(model, sources, kept, Options()).images == len(shapes)
+    sources = [MediaSource("image", tmp_path / f"{n}.png", str(n)) for n in range(len(shapes))]
+    assert predict_sources(model, sources, kept, PredictOptions()).images == len(shapes)
     assert model.calls == calls
     for number, shape in enumerate(shapes):
         np.testing.assert_array_equal(kept.images[str(number)], np.full((*shape, 3), number, np.uint8))

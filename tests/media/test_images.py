@@ -1,4 +1,4 @@
-"""Reading, resizing and writing pictures."""
+"""Reading, resizing and writing images."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ from unisal_jax.media import images
 from unisal_jax.media.images import list_images, read_image, resize_frame, write_map_png, write_npy, write_png
 
 
-def smooth_picture(height=24, width=36, seed=0):
+def smooth_image(height=24, width=36, seed=0):
     rng = np.random.default_rng(seed)
     return cv2.resize(
         rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
@@ -33,52 +33,52 @@ def refusal(path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tif", "a.TIFF", "a.webp", "a.ppm"])
 def test_lossless_formats_read_back_exactly(tmp_path, name):
-    picture = smooth_picture()
-    Image.fromarray(picture).save(tmp_path / name, **({"lossless": True} if "webp" in name else {}))
+    image = smooth_image()
+    Image.fromarray(image).save(tmp_path / name, **({"lossless": True} if "webp" in name else {}))
     read = read_image(tmp_path / name)
     assert read.dtype == np.uint8 and read.flags.writeable
-    np.testing.assert_array_equal(read, picture)
+    np.testing.assert_array_equal(read, image)
 
 
 def test_jpeg_decodes_as_opencv_does(tmp_path):
     """The original reads with OpenCV; both decode with libjpeg-turbo, to the last bit."""
     for number, subsampling in enumerate(("4:4:4", "4:2:2", "4:2:0")):
         path = tmp_path / f"{number}.JPG"
-        Image.fromarray(smooth_picture(37, 53)).save(path, subsampling=subsampling, quality=80)
+        Image.fromarray(smooth_image(37, 53)).save(path, subsampling=subsampling, quality=80)
         np.testing.assert_array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path, suffix, orientation):
-    picture = np.zeros((4, 6, 3), np.uint8)
-    picture[0, :] = 255
-    picture[:, 0] = 128
-    # What the stored rows and columns are in the upright picture, from the EXIF standard.
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[0, :] = 255
+    image[:, 0] = 128
+    # What the stored rows and columns are in the upright image, from the EXIF standard.
     upright = {
-        1: picture,
-        2: picture[:, ::-1],
-        3: picture[::-1, ::-1],
-        4: picture[::-1],
-        5: picture.transpose(1, 0, 2),
-        6: picture.transpose(1, 0, 2)[:, ::-1],
-        7: picture.transpose(1, 0, 2)[::-1, ::-1],
-        8: picture.transpose(1, 0, 2)[::-1],
+        1: image,
+        2: image[:, ::-1],
+        3: image[::-1, ::-1],
+        4: image[::-1],
+        5: image.transpose(1, 0, 2),
+        6: image.transpose(1, 0, 2)[:, ::-1],
+        7: image.transpose(1, 0, 2)[::-1, ::-1],
+        8: image.transpose(1, 0, 2)[::-1],
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a.{suffix}"
     options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(suffix, {})
-    Image.fromarray(picture).save(path, exif=exif, **options)
+    Image.fromarray(image).save(path, exif=exif, **options)
     read = read_image(path)
     assert read.shape == upright.shape
     assert np.abs(read.astype(int) - upright).max() <= (16 if suffix == "jpg" else 0)
 
 
-def test_damaged_exif_does_not_spoil_a_whole_picture(tmp_path):
+def test_damaged_exif_does_not_spoil_a_whole_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
-    Image.fromarray(smooth_picture()).save(tmp_path / "whole.jpg", exif=exif)
+    Image.fromarray(smooth_image()).save(tmp_path / "whole.jpg", exif=exif)
     data = (tmp_path / "whole.jpg").read_bytes()
     start = data.index(b"Exif") + 6
     end = start - 8 + int.from_bytes(data[start - 8 : start - 6], "big")
@@ -92,7 +92,7 @@ def test_damaged_exif_does_not_spoil_a_whole_picture(tmp_path):
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
 def test_grey_one_bit_and_palette(tmp_path, mode):
-    stored = Image.fromarray(smooth_picture()).convert(mode)
+    stored = Image.fromarray(smooth_image()).convert(mode)
     stored.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.array(stored.convert("RGB")))
 
@@ -106,7 +106,7 @@ def test_alpha_is_dropped_and_its_colour_kept(tmp_path):
 
 
 def test_palette_with_transparency(tmp_path):
-    stored = Image.fromarray(smooth_picture()).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    stored = Image.fromarray(smooth_image()).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
     stored.save(tmp_path / "a.png", transparency=bytes([0, 128] + [255] * 14))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.array(stored.convert("RGB")))
     stored.save(tmp_path / "a.gif", transparency=0)
@@ -124,9 +124,9 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path, name):
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_cmyk_comes_out_in_its_own_colours(tmp_path, suffix):
-    picture = smooth_picture()
-    Image.fromarray(picture).convert("CMYK").save(tmp_path / f"a.{suffix}", quality=100, subsampling=0)
-    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - picture).max() <= 4
+    image = smooth_image()
+    Image.fromarray(image).convert("CMYK").save(tmp_path / f"a.{suffix}", quality=100, subsampling=0)
+    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - image).max() <= 4
 
 
 def test_first_frame_of_an_animation(tmp_path):
@@ -146,7 +146,7 @@ def test_missing_empty_folder_text(tmp_path):
     assert "folder" in refusal(tmp_path)
     (tmp_path / "empty.jpg").write_bytes(b"")
     assert "empty" in refusal(tmp_path / "empty.jpg")
-    (tmp_path / "text.jpg").write_text("not a picture\n" * 20)
+    (tmp_path / "text.jpg").write_text("not an image\n" * 20)
     assert "not a JPEG" in refusal(tmp_path / "text.jpg")
     (tmp_path / "formats.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert "not a JPEG" in refusal(tmp_path / "formats.jpg")
@@ -173,9 +173,9 @@ def test_samples_without_a_range(tmp_path, mode):
     ],
 )
 def test_a_cut_file_is_refused_or_whole(tmp_path, suffix, options):
-    """Wherever it is cut: never a picture with a grey rest."""
+    """Wherever it is cut: never an image with a grey rest."""
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(smooth_picture()).save(path, **options)
+    Image.fromarray(smooth_image()).save(path, **options)
     data, whole = path.read_bytes(), read_image(path)
     refused = 0
     for length in np.linspace(1, len(data) - 1, 40).astype(int):
@@ -209,13 +209,13 @@ def test_list_images_natural_visible_any_case(tmp_path):
 
 
 def test_resize_is_pillows_antialiased_lanczos():
-    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    small = resize_frame(picture, (32, 64))
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    small = resize_frame(image, (32, 64))
     assert small.shape == (32, 64, 3) and small.dtype == np.uint8
-    np.testing.assert_array_equal(small, np.array(Image.fromarray(picture).resize((64, 32), Image.LANCZOS)))
+    np.testing.assert_array_equal(small, np.array(Image.fromarray(image).resize((64, 32), Image.LANCZOS)))
     # Antialiased: noise averages out.
-    assert small.std() < 0.6 * picture.std()
-    np.testing.assert_array_equal(resize_frame(picture, (90, 120)), picture)
+    assert small.std() < 0.6 * image.std()
+    np.testing.assert_array_equal(resize_frame(image, (90, 120)), image)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

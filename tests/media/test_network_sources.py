@@ -13,11 +13,11 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.test_video_file import pictures, video, write
+from tests.media.test_video_file import images, video, write
 from unisal_jax.errors import UnisalError
 from unisal_jax.media import network_sources, open_video
 from unisal_jax.media.addresses import Address
-from unisal_jax.media.sources import Source, find_inputs
+from unisal_jax.media.sources import MediaSource, find_inputs
 from unisal_jax.predict.video_outputs import VideoOutputs
 
 FOLLOWS = av.library_versions["libavformat"] < network_sources._FOLLOWS_NO_REDIRECT
@@ -36,7 +36,7 @@ def served(server):
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.ts"
-    write(path, video(pictures(6)))
+    write(path, video(images(6)))
     return path
 
 
@@ -85,7 +85,7 @@ def site(web):
 
 
 class _Camera(socketserver.StreamRequestHandler):
-    """What a camera says over RTSP, its pictures in the same connection as MPEG-TS."""
+    """What a camera says over RTSP, its images in the same connection as MPEG-TS."""
 
     def handle(self):
         while request := self.rfile.readline():
@@ -199,7 +199,7 @@ def test_an_older_ffmpeg(monkeypatch):
 def test_addresses_show_no_secrets(url, shown, name):
     address = Address(url)
     assert (str(address), address.name, address.url) == (shown, name, url)
-    again = pickle.loads(pickle.dumps(Source("video", address, name)))
+    again = pickle.loads(pickle.dumps(MediaSource("video", address, name)))
     assert again.path == shown and again.path.url == url and again.is_live
     (found,) = find_inputs([url], allow_network=True).sources
     assert found.path == shown and found.name == name

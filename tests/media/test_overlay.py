@@ -12,7 +12,7 @@ def bump(height=60, width=80):
     return (density / density.sum()).astype(np.float32)
 
 
-def picture(height=60, width=80):
+def noise(height=60, width=80):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -30,7 +30,7 @@ def test_heat_does_not_depend_on_the_scale():
 
 
 def test_overlay_leaves_the_unattended_as_it_is():
-    image, density = picture(), bump()
+    image, density = noise(), bump()
     before = image.copy()
     result = overlay(image, density)
     assert result.shape == image.shape and result.dtype == np.uint8
@@ -41,7 +41,7 @@ def test_overlay_leaves_the_unattended_as_it_is():
 
 
 def test_overlay_at_the_peak_is_the_weighted_mean():
-    image, density = picture(), bump()
+    image, density = noise(), bump()
     heat = heat_colours(density)[20, 30].astype(float)
     for opacity in (0.0, 0.3, 0.7, 1.0):
         expected = (1 - opacity) * image[20, 30] + opacity * heat
@@ -59,23 +59,23 @@ def test_heat_has_no_edge_on_a_plain_background(grey):
 
 
 def test_a_map_of_zeros_changes_nothing():
-    image = picture()
+    image = noise()
     np.testing.assert_array_equal(overlay(image, np.zeros((60, 80), np.float32)), image)
     assert heat_colours(np.zeros((2, 3))).shape == (2, 3, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1)])
 def test_small_sizes(size):
-    assert overlay(picture(*size), np.ones(size, np.float32)).shape == (*size, 3)
+    assert overlay(noise(*size), np.ones(size, np.float32)).shape == (*size, 3)
 
 
 def test_sizes_must_match():
     with pytest.raises(ValueError, match=r"\(60, 80, 3\).*\(30, 40\)"):
-        overlay(picture(), np.ones((30, 40)))
+        overlay(noise(), np.ones((30, 40)))
 
 
 def test_panel_is_image_map_overlay():
-    image, density = picture(), bump()
+    image, density = noise(), bump()
     panel = density_panel(image, density)
     assert panel.shape == (60, 240, 3)
     np.testing.assert_array_equal(panel[:, :80], image)

@@ -1,4 +1,4 @@
-"""From what a user names to pictures and videos with names."""
+"""From what a user names to images and videos with names."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from unisal_jax import errors
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.names import shorten
-from unisal_jax.media.sources import Source, expand_inputs, find_inputs
+from unisal_jax.media.sources import MediaSource, expand_inputs, find_inputs
 
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
 
@@ -50,7 +50,7 @@ def test_files_by_suffix(tree):
         ("image", "a/x10.PNG", "x10"),
         ("video", "clips/one.MP4", "one"),
     ]
-    # With `video`, a single picture stays a picture.
+    # With `video`, a single image stays an image.
     assert found("a/x9.png", video=True) == [("image", "a/x9.png", "x9")]
 
 
@@ -85,7 +85,7 @@ def test_a_file_named_like_a_glob(tree):
 
 
 def test_camera():
-    assert expand_inputs(["camera:0"]) == [Source("video", "camera:0", "camera_0")]
+    assert expand_inputs(["camera:0"]) == [MediaSource("video", "camera:0", "camera_0")]
     with pytest.raises(UnisalError, match="camera:front: give a camera by its number"):
         expand_inputs(["camera:front"])
 

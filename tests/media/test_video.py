@@ -18,11 +18,11 @@ from unisal_jax.media import VideoWriter, open_video, write_png
 from unisal_jax.media.containers import is_cut_off
 
 
-def moving_picture(height, width, count):
+def moving_image(height, width, count):
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    picture = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_CUBIC)
-    return [np.roll(picture, number, axis=1) for number in range(count)]
+    image = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_CUBIC)
+    return [np.roll(image, number, axis=1) for number in range(count)]
 
 
 def encode(path, frames, codec="libx264", container_options=None, rotation=0, **options):
@@ -68,7 +68,7 @@ def read_until_error(path):
 
 @pytest.mark.parametrize("size", [(90, 120), (91, 121), (1, 1)])
 def test_round_trip(tmp_path, size):
-    frames = moving_picture(*size, 20)
+    frames = moving_image(*size, 20)
     with VideoWriter(tmp_path / "clip.mp4", size, 30000 / 1001) as writer:
         for frame in frames:
             writer.write(frame)
@@ -98,7 +98,7 @@ def test_colours_survive_and_are_tagged(tmp_path):
 
 def test_without_x264(tmp_path, monkeypatch):
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
-    frames = moving_picture(90, 120, 5)
+    frames = moving_image(90, 120, 5)
     with VideoWriter(tmp_path / "clip.mp4", (90, 120), 25) as writer:
         for frame in frames:
             writer.write(frame)
@@ -134,9 +134,9 @@ def test_a_target_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_rotation_metadata_is_applied(tmp_path, rotation):
-    picture = moving_picture(48, 66, 1)[0]
-    encode(tmp_path / "clip.mp4", [picture] * 3, rotation=rotation)
-    upright = np.rot90(picture, rotation // 90)
+    image = moving_image(48, 66, 1)[0]
+    encode(tmp_path / "clip.mp4", [image] * 3, rotation=rotation)
+    upright = np.rot90(image, rotation // 90)
     with open_video(tmp_path / "clip.mp4") as reader:
         assert reader.size == upright.shape[:2]
         for frame in reader:
@@ -145,19 +145,19 @@ def test_rotation_metadata_is_applied(tmp_path, rotation):
 
 
 def test_mirrored_metadata_is_applied(tmp_path):
-    picture = moving_picture(48, 66, 1)[0]
-    encode(tmp_path / "clip.mp4", [picture] * 3)
+    image = moving_image(48, 66, 1)[0]
+    encode(tmp_path / "clip.mp4", [image] * 3)
     data = bytearray((tmp_path / "clip.mp4").read_bytes())
     # The track header's matrix follows its type, version, times, number, length, layer and volume.
     matrix = data.index(b"tkhd") + 4 + 40
     assert struct.unpack(">9i", data[matrix : matrix + 36])[:5] == (65536, 0, 0, 0, 65536)
     data[matrix : matrix + 4] = struct.pack(">i", -65536)
     (tmp_path / "clip.mp4").write_bytes(data)
-    assert psnr(next(open_video(tmp_path / "clip.mp4")), picture[:, ::-1]) > 28
+    assert psnr(next(open_video(tmp_path / "clip.mp4")), image[:, ::-1]) > 28
 
 
 def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
-    small, large = moving_picture(48, 66, 5), moving_picture(96, 132, 5)
+    small, large = moving_image(48, 66, 5), moving_image(96, 132, 5)
     for name, frames in (("small.h264", small), ("large.h264", large)):
         encode(tmp_path / name, frames)
     joined = (tmp_path / "small.h264").read_bytes() + (tmp_path / "large.h264").read_bytes()
@@ -173,7 +173,7 @@ def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
 )
 def test_containers(tmp_path, name):
     codec = {"avi": "mpeg4", "webm": "libvpx"}.get(name.split(".")[1].lower(), "libx264")
-    encode(tmp_path / name, moving_picture(48, 66, 12), codec)
+    encode(tmp_path / name, moving_image(48, 66, 12), codec)
     assert not is_cut_off(tmp_path / name)
     with open_video(tmp_path / name) as reader:
         assert reader.fps == pytest.approx(29.97, abs=0.01)
@@ -234,7 +234,7 @@ def test_a_zeroed_tail_is_an_error(tmp_path):
 def test_whole_files_with_fewer_frames_than_declared_pass(tmp_path):
     """An edit list leaves out frames that the header counts."""
     path = tmp_path / "clip.mp4"
-    encode(path, moving_picture(48, 66, 30))
+    encode(path, moving_image(48, 66, 30))
     data = bytearray(path.read_bytes())
     edit = data.index(b"elst") + 4
     duration = struct.unpack(">I", data[edit + 8 : edit + 12])[0]
@@ -276,7 +276,7 @@ def test_a_playlist_does_not_reach_the_network(tmp_path):
     refusal(path)
 
 
-def test_without_a_picture_track(tmp_path):
+def test_without_a_image_track(tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -290,8 +290,8 @@ def test_without_a_picture_track(tmp_path):
 def test_a_cover_is_no_video(tmp_path):
     path = tmp_path / "song.mp3"
     write_png(tmp_path / "cover.png", noise(1)[0])
-    picture = b"\0image/png\0\3\0" + (tmp_path / "cover.png").read_bytes()
-    frame = b"APIC" + struct.pack(">IH", len(picture), 0) + picture
+    image = b"\0image/png\0\3\0" + (tmp_path / "cover.png").read_bytes()
+    frame = b"APIC" + struct.pack(">IH", len(image), 0) + image
     size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
     # A silent MPEG-1 layer III frame: 128 kbit/s, 44.1 kHz.
     sound = (b"\xff\xfb\x90\x64" + bytes(413)) * 20
@@ -344,7 +344,7 @@ def test_memory_is_bounded(tmp_path):
     height, width, count = 96, 128, 600
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, (height, width), 30) as writer:
-        for frame in moving_picture(height, width, count):
+        for frame in moving_image(height, width, count):
             writer.write(frame)
     gc.collect()
     gc.disable()  # frames that only the search for cycles would free count as held
@@ -375,7 +375,7 @@ def open_files():
 
 def test_closing_early_closes_the_file(tmp_path):
     path = tmp_path / "clip.mp4"
-    encode(path, moving_picture(48, 66, 30))
+    encode(path, moving_image(48, 66, 30))
     with open_video(path) as reader:
         next(reader)
         assert str(path) in open_files()

@@ -24,7 +24,7 @@ AVIF = pytest.param(
 )
 
 
-def pictures(count, height=48, width=64):
+def images(count, height=48, width=64):
     """Plain frames, each of another grey."""
     return [np.full((height, width, 3), 20 + 30 * number, np.uint8) for number in range(count)]
 
@@ -36,8 +36,8 @@ def add_video(container, frames, times=None, codec="libx264", pix_fmt="yuv420p")
     stream.codec_context.time_base = Fraction(1, 1000)
 
     def mux():
-        for number, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = (times or range(0, 100_000, 100))[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -83,7 +83,7 @@ TIMES = [0, 100, 200, 500, 1000, 1500]
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_times_of_frames(tmp_path, name):
-    write(tmp_path / name, video(pictures(6), TIMES))
+    write(tmp_path / name, video(images(6), TIMES))
     with open_video(tmp_path / name) as reader:
         assert list(reader.times) == []
         frames = list(reader)
@@ -95,8 +95,8 @@ def test_times_of_frames(tmp_path, name):
 
 
 def test_a_folder_knows_no_times(tmp_path):
-    for number, picture in enumerate(pictures(3)):
-        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    for number, image in enumerate(images(3)):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
     with open_video(tmp_path) as reader:
         list(reader)
         assert np.isnan(reader.times).all() and reader.steps() is None
@@ -105,7 +105,7 @@ def test_a_folder_knows_no_times(tmp_path):
 @pytest.mark.parametrize("name", ["clip.avi", "clip.h264"])
 def test_files_that_know_no_times(tmp_path, name):
     """AVI has H.264's frames in another order than that in which they are shown."""
-    write(tmp_path / name, video([picture for picture in pictures(6) for _ in range(5)]))
+    write(tmp_path / name, video([image for image in images(6) for _ in range(5)]))
     with open_video(tmp_path / name) as reader:
         assert len(list(reader)) == 30
         assert np.isnan(reader.times).all() and reader.steps() is None
@@ -147,13 +147,13 @@ def add_subtitles(container):
 
 
 def test_what_lies_beside_the_frames(tmp_path):
-    write(tmp_path / "plain.mp4", video(pictures(3)))
-    write(tmp_path / "rich.mkv", video(pictures(3)), add_sound, add_sound, add_subtitles, chapters=True)
+    write(tmp_path / "plain.mp4", video(images(3)))
+    write(tmp_path / "rich.mkv", video(images(3)), add_sound, add_sound, add_subtitles, chapters=True)
     with open_video(tmp_path / "plain.mp4") as plain, open_video(tmp_path / "rich.mkv") as rich:
         assert plain.beside == () and rich.beside == ("chapters", "sound", "subtitles")
 
 
-LARGE, SMALL = pictures(3, 96, 128), pictures(3)
+LARGE, SMALL = images(3, 96, 128), images(3)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_which_track_is_read(tmp_path, tracks, size, number):
 
 
 def animation(path, durations):
-    first, *rest = (Image.fromarray(each) for each in pictures(len(durations)))
+    first, *rest = (Image.fromarray(each) for each in images(len(durations)))
     options = {"quality": 100} if path.suffix == ".avif" else {"lossless": True}
     first.save(path, save_all=True, append_images=rest, duration=durations, **options)
 
@@ -238,11 +238,11 @@ def test_a_png_animation_with_more_behind_its_end(tmp_path):
 @pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp", AVIF])
 def test_still_ones(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
-    picture = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 100 * 100
+    image = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 100 * 100
     exif = Image.Exif()
     exif[0x0112] = 6
     options = {} if suffix in ("bmp", "gif", "ppm") else {"exif": exif}
-    Image.fromarray(picture).save(path, **options)
+    Image.fromarray(image).save(path, **options)
     with open_video(path) as reader:
         (frame,) = reader
     np.testing.assert_array_equal(frame, read_image(path))
@@ -250,14 +250,14 @@ def test_still_ones(tmp_path, suffix):
 
 def test_real_media(tmp_path):
     path = tmp_path / "clip.rm"
-    write(path, video(pictures(3), codec="rv20"))
+    write(path, video(images(3), codec="rv20"))
     assert len(list(open_video(path))) == 3
 
 
 def test_frames_are_the_callers_own(tmp_path):
     """A decoder makes each frame of this kind from the one before, in one piece of memory."""
     path = tmp_path / "clip.mov"
-    frames = [picture.copy() for picture in pictures(1) * 5]
+    frames = [image.copy() for image in images(1) * 5]
     for number, frame in enumerate(frames):
         frame[number, :8] = 255
     write(path, video(frames, codec="qtrle", pix_fmt="rgb24"))
@@ -308,7 +308,7 @@ def test_frames_that_claim_a_huge_size(tmp_path, number, claim):
 
 def test_a_header_that_claims_a_huge_size(tmp_path):
     path = tmp_path / "clip.gif"
-    Image.fromarray(pictures(1)[0]).save(path)
+    Image.fromarray(images(1)[0]).save(path)
     data = bytearray(path.read_bytes())
     data[6:10] = struct.pack("<HH", 16000, 16000)
     path.write_bytes(data)
@@ -341,7 +341,7 @@ def test_absurd_rates_and_counts(tmp_path, scale_and_rate):
 )
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.m3u8", "clip.ffconcat", "clip.mpd"])
 def test_no_file_plays_another(tmp_path, text, name):
-    write(tmp_path / "other.ts", video(pictures(3)))
+    write(tmp_path / "other.ts", video(images(3)))
     (tmp_path / name).write_text(text.format(folder=tmp_path))
     with pytest.raises(UnisalError, match="not a video"):
         open_video(tmp_path / name)
@@ -349,7 +349,7 @@ def test_no_file_plays_another(tmp_path, text, name):
 
 def test_names_that_stand_for_other_files(tmp_path):
     for number in (1, 2):
-        Image.fromarray(pictures(1)[0]).save(tmp_path / f"frame{number}.jpg")
+        Image.fromarray(images(1)[0]).save(tmp_path / f"frame{number}.jpg")
     (tmp_path / "frame%d.jpg").write_bytes(b"nothing")
     with pytest.raises(UnisalError, match="not a video"):
         open_video(tmp_path / "frame%d.jpg")
@@ -359,14 +359,14 @@ def test_thousands_of_blocks(tmp_path):
     """Blocks are looked at up to a number, and the file is read."""
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, (48, 64), 10) as writer:
-        for picture in pictures(3):
-            writer.write(picture)
+        for image in images(3):
+            writer.write(image)
     path.write_bytes(path.read_bytes() + (struct.pack(">I", 8) + b"free") * 50_000)
     assert len(list(open_video(path))) == 3
 
 
 def test_many_tracks(tmp_path):
-    write(tmp_path / "clip.mkv", *[video(pictures(1), codec="mpeg4")] * 300)
+    write(tmp_path / "clip.mkv", *[video(images(1), codec="mpeg4")] * 300)
     with open_video(tmp_path / "clip.mkv") as reader:
         assert len(list(reader)) == 1 and reader.notes == ("holds 256 video tracks; number 1 is read",)
 

@@ -71,7 +71,7 @@ def test_ablations(change, gone):
     out, hidden = Unisal(config).apply(variables, x, SALICON, target_size=(20, 30))
     assert out.shape == (1, 2, 20, 30)
     np.testing.assert_allclose(jnp.exp(out).sum((2, 3)), 1, atol=1e-5)
-    # A picture goes around the RNN only where there is a bypass.
+    # An image goes around the RNN only where there is a bypass.
     assert (hidden is None) == config.rnn_bypass
     # The authors' names cover this network too.
     assert len(names.entries(config)) == len(left)

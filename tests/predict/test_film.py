@@ -163,7 +163,7 @@ def test_a_recording_whose_clock_does_not_begin_at_0(tmp_path):
 
 
 def test_recordings_that_were_joined(tmp_path):
-    """The clock of the second one begins anew; pictures and sound go on."""
+    """The clock of the second one begins anew; images and sound go on."""
     shown = range(0, 800, 40)
     one = made_film(tmp_path / "one.ts", shown, sound=("ac3",))
     (tmp_path / "two.ts").write_bytes(2 * one.read_bytes())

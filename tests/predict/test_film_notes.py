@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from tests.media.test_video_file import TIMES, add_sound, pictures, video, write
+from tests.media.test_video_file import TIMES, add_sound, images, video, write
 from unisal_jax.media.video import open_video
 
 
@@ -19,14 +19,14 @@ def films(tmp_path):
     """Films of six frames: silent, with sound, uneven, both, sound that MP4 cannot hold, and a folder."""
     folder = tmp_path / "in"
     (folder / "folder").mkdir(parents=True)
-    write(folder / "plain.mp4", video(pictures(6)))
-    write(folder / "sound.mp4", video(pictures(6)), add_sound, add_sound)
-    write(folder / "uneven.mkv", video(pictures(6), TIMES))
-    write(folder / "both.mkv", video(pictures(6), TIMES), add_sound, chapters=True)
-    write(folder / "phone.mov", video(pictures(6)), add_phone_sound)
-    write(folder / "two.mkv", video(pictures(6)), video(pictures(6)))
-    for number, picture in enumerate(pictures(6)):
-        Image.fromarray(picture).save(folder / "folder" / f"{number}.png")
+    write(folder / "plain.mp4", video(images(6)))
+    write(folder / "sound.mp4", video(images(6)), add_sound, add_sound)
+    write(folder / "uneven.mkv", video(images(6), TIMES))
+    write(folder / "both.mkv", video(images(6), TIMES), add_sound, chapters=True)
+    write(folder / "phone.mov", video(images(6)), add_phone_sound)
+    write(folder / "two.mkv", video(images(6)), video(images(6)))
+    for number, image in enumerate(images(6)):
+        Image.fromarray(image).save(folder / "folder" / f"{number}.png")
     return folder
 
 
@@ -90,7 +90,7 @@ def test_crop(run, tmp_path):
 def test_a_rate_that_is_none(command, golden_file, tmp_path):
     """A frame in 200 seconds: the overlay shows each at its time."""
     path = tmp_path / "slow.mp4"
-    write(path, video(pictures(3), [0, 200_000, 400_000]))
+    write(path, video(images(3), [0, 200_000, 400_000]))
     network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3")
     status, _, err = command("predict", path, "--save", "overlay", "--out", tmp_path / "out", *network)
     assert (status, err) == (0, "")
@@ -101,7 +101,7 @@ def test_a_rate_that_is_none(command, golden_file, tmp_path):
 def test_animations_as_films(command, golden_file, tmp_path):
     """GIF, WebP, APNG and AVIF with uneven durations and alpha, through both commands."""
     durations, seconds = [100, 400, 30, 200], [0, 0.1, 0.5, 0.53]
-    first, *rest = (Image.fromarray(picture).convert("RGBA") for picture in pictures(4))
+    first, *rest = (Image.fromarray(image).convert("RGBA") for image in images(4))
     for each in (first, *rest):
         each.putalpha(Image.linear_gradient("L").resize(each.size))
     suffixes = ("gif", "png", "webp", *(["avif"] if features.check("avif") else []))

@@ -1,4 +1,4 @@
-"""Prediction: against the original pipeline's pictures, and each way of asking against the others."""
+"""Prediction: against the original pipeline's images, and each way of asking against the others."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import unisal_jax
 from tests.conftest import REPOSITORY
@@ -42,14 +42,14 @@ def frames():
         return list(reader)
 
 
-def assert_same_picture(path, reference):
+def assert_same_image(path, reference):
     ours, theirs = (read_image(each).astype(int) for each in (path, reference))
     assert ours.shape == theirs.shape
     assert (np.abs(ours - theirs) <= 1).mean() >= 0.999
 
 
-def test_folder_of_images(command, golden_file, tmp_path):
-    """The whole original pipeline on three pictures: resize, network, PNG."""
+def test_folder_of_images(command, model, golden_file, tmp_path):
+    """The whole original pipeline on three images: resize, network, PNG."""
     args = ("predict", FOLDER / "images" / "images", "--out", tmp_path, "--weights", golden_file)
     status, out, err = command(*args, "--save", "map,raw,json,overlay")
     assert status == 0, err
@@ -60,9 +60,12 @@ def test_folder_of_images(command, golden_file, tmp_path):
         log_density = np.load(tmp_path / "raw" / f"{name}.npy")
         assert log_density.dtype == np.float32
         assert np.abs(log_density[::step, ::step] - want).max() < 1e-3
-        assert_same_picture(tmp_path / "map" / f"{name}.png", FOLDER / "images" / "saliency" / f"{name}.png")
-        picture = read_image(FOLDER / "images" / "images" / f"{name}.png")
-        assert read_image(tmp_path / "overlay" / f"{name}.png").shape == picture.shape
+        assert_same_image(tmp_path / "map" / f"{name}.png", FOLDER / "images" / "saliency" / f"{name}.png")
+        # The command's batch adds up in another order.
+        by_path = model.predict(FOLDER / "images" / "images" / f"{name}.png", log=True)
+        np.testing.assert_allclose(by_path, log_density, atol=1e-4)
+        image = read_image(FOLDER / "images" / "images" / f"{name}.png")
+        assert read_image(tmp_path / "overlay" / f"{name}.png").shape == image.shape
         facts = json.loads((tmp_path / "json" / f"{name}.json").read_text())
         peak = np.unravel_index(log_density.argmax(), log_density.shape)
         assert (facts["peak"]["row"], facts["peak"]["column"]) == peak
@@ -82,7 +85,7 @@ def test_folder_of_frames(command, golden_file, tmp_path):
     assert np.abs(log_density[:, ::step, ::step] - want).max() < 1e-3
     for number in range(1, 18):
         name = f"{number:04d}.png"
-        assert_same_picture(tmp_path / "map" / "video" / name, FOLDER / "video" / "saliency" / name)
+        assert_same_image(tmp_path / "map" / "video" / name, FOLDER / "video" / "saliency" / name)
     with open_video(tmp_path / "overlay" / "video.mp4") as reader:
         assert reader.size == (360, 640) and len(list(reader)) == 17
     facts = json.loads((tmp_path / "json" / "video.json").read_text())
@@ -187,7 +190,7 @@ def test_one_buffer_for_all_frames(model, frames):
 
 
 def test_arrays_of_other_libraries(model, frames):
-    """JAX's here; `media/test_arrays.py` has the other kinds."""
+    """JAX's here; `media/test_arrays.py` has the other types."""
     given = jnp.asarray(np.stack(frames[:3]))
     size = {"input_size": (96, 128)}
     np.testing.assert_array_equal(model.predict(given[0], **size), model.predict(frames[0], **size))
@@ -205,6 +208,31 @@ def test_arrays_of_other_libraries(model, frames):
     live = stream(given[0])
     stream.reset()
     np.testing.assert_array_equal(live, stream(frames[0]))
+
+
+def test_paths_pillow_images_and_arrays(model, tmp_path):
+    """All of one photo that its EXIF orientation turns, to the last bit."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8
+    path = tmp_path / "photo.jpg"
+    Image.open(FOLDER / "images" / "images" / "000.png").convert("RGB").save(path, exif=exif)
+    upright, size = read_image(path), {"input_size": (96, 128)}
+    want = model.predict(upright, **size)
+    with Image.open(path) as opened:
+        assert want.shape == opened.size
+        for given in (path, str(path), opened, upright / 255, np.dstack([upright, upright[..., 0]])):
+            np.testing.assert_array_equal(model.predict(given, **size), want)
+    np.testing.assert_array_equal(
+        model.predict_batch([path, upright], **size)[0], model.predict_batch([upright] * 2, **size)[0]
+    )
+    features = model.features(path, **size)["fused"]
+    np.testing.assert_array_equal(features, model.features(upright, **size)["fused"])
+    stream = model.stream(want.shape, **size)
+    live = stream(path)
+    stream.reset()
+    np.testing.assert_array_equal(live, stream(upright))
+    ((frame, _),) = model.predict_video([path], **size)
+    np.testing.assert_array_equal(frame, upright)
 
 
 def test_a_readers_frames_and_times(model, tmp_path):
@@ -291,7 +319,7 @@ def test_features(model, frames):
 
 
 def test_preprocessing_is_the_originals(frames):
-    """Pillow's Lanczos, RGB in [0, 1], mean and deviation: from the uint8 picture to the encoder."""
+    """Pillow's Lanczos, RGB in [0, 1], mean and deviation: from the uint8 image to the encoder."""
     small = np.asarray(Image.fromarray(frames[0]).resize((384, 224), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(resize_frame(frames[0], (224, 384)), small)
     want = (small / 255 - np.array(RGB_MEAN)) / np.array(RGB_STD)
@@ -309,17 +337,19 @@ def test_usual_domains(model):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m: m.predict(np.zeros((4, 4, 3))), r"image: float64 \[4, 4, 3\], but uint8 RGB"),
-        (lambda m: m.predict(np.zeros((4, 4), np.uint8)), r"image: uint8 \[4, 4\]"),
+        (lambda m: m.predict(np.full((4, 4, 3), 9.0)), r"image: float64 \[4, 4, 3\] with values of 9 to 9"),
+        (lambda m: m.features(np.zeros((3, 4, 5), np.uint8)), r"image: uint8 \[3, 4, 5\], whose channels"),
+        (lambda m: m.predict("no.png"), "no.png: no such file"),
+        (lambda m: m.predict("https://example.org/a.png"), "image: is a URL, which is not read"),
         (lambda m: m.predict([1, 2]), "image: list"),
         (lambda m: m.predict(np.zeros((0, 4, 3), np.uint8)), r"image: uint8 \[0, 4, 3\]"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), domain="x"), "unknown domain 'x'"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), input_size=(100, 100)), "input size 100x100"),
         (lambda m: m.stream((4, 4), stride=0), "stride: 0"),
         (lambda m: m.stream((4, 4))(np.zeros((4, 5, 3), np.uint8)), "frame: size 4x5, but the stream .* 4x4"),
-        (lambda m: next(m.predict_video([np.zeros((4, 4))])), r"frame: float64 \[4, 4\]"),
+        (lambda m: next(m.predict_video([np.zeros(4)])), r"frame: float64 \[4\], but \[height"),
         (lambda m: next(m.predict_video(5)), "video: int, but a path or frames are needed"),
-        (lambda m: next(m.predict_video(np.zeros((2, 4, 4, 3)))), r"video: float64 \[2, 4, 4, 3\]"),
+        (lambda m: next(m.predict_video(np.zeros((2, 3, 9, 8)))), r"video: float64 \[2, 3, 9, 8\], whose"),
     ],
 )
 def test_bad_arguments(model, call, message):
@@ -370,7 +400,7 @@ def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
 
 
 def test_four_devices_are_one(golden_file, tmp_path):
-    """Batches of pictures shared out, and videos side by side, on four virtual devices."""
+    """Batches of images shared out, and videos side by side, on four virtual devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags}
     done = subprocess.run(
@@ -385,14 +415,14 @@ def test_four_devices_are_one(golden_file, tmp_path):
 
 def test_bfloat16(released):
     """Close to float32, and results of the same kind."""
-    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     exact, rough = (SaliencyModel(released, dtype) for dtype in ("float32", "bfloat16"))
     assert rough.engine.name == "jax"
-    want, got = (model.predict(picture, input_size=(64, 96)) for model in (exact, rough))
+    want, got = (model.predict(image, input_size=(64, 96)) for model in (exact, rough))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got.sum(dtype=np.float64), 1, atol=1e-5)
     assert 0 < np.abs(got - want).sum() < 0.1
     stream = rough.stream((60, 90), input_size=(64, 96))
     for _ in range(6):
-        live = stream(picture)
+        live = stream(image)
     assert live.dtype == np.float32 and abs(live.sum(dtype=np.float64) - 1) < 1e-5

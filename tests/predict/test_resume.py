@@ -16,7 +16,7 @@ from unisal_jax.media.film_options import Drawing
 from unisal_jax.media.frames import RgbFrame
 from unisal_jax.media.sources import expand_inputs
 from unisal_jax.media.video_source import FilmInfo
-from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.batch import PredictOptions, predict_sources
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 from unisal_jax.predict.records import (
@@ -32,7 +32,7 @@ from unisal_jax.predict.resume import plan
 SIZE = (6, 8)
 
 
-def picture(path, seed=0):
+def write_image(path, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8)).save(path)
     return path
@@ -55,7 +55,11 @@ def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacit
 
 
 def test_resume_knows_an_input_by_more_than_its_name(tmp_path):
-    one, two, out = picture(tmp_path / "1" / "x.png"), picture(tmp_path / "2" / "x.png"), tmp_path / "out"
+    one, two, out = (
+        write_image(tmp_path / "1" / "x.png"),
+        write_image(tmp_path / "2" / "x.png"),
+        tmp_path / "out",
+    )
     assert run(out, one) == (["x"], 0)
     assert run(out, two) == (["x_2"], 0)
     # Found again, alone and together, from any folder and by any path.
@@ -66,13 +70,13 @@ def test_resume_knows_an_input_by_more_than_its_name(tmp_path):
     # Changed since, in content or in time: predicted anew, under the name that it has.
     os.utime(two, ns=(0, 0))
     assert run(out, one, two) == (["x_2"], 1)
-    picture(one, seed=3)
+    write_image(one, seed=3)
     assert run(out, one, two) == (["x"], 1)
     assert sorted(os.listdir(out / "map")) == ["x.png", "x_2.png"]
 
 
 def test_resume_without_a_record_or_with_a_damaged_one(tmp_path):
-    one, out = picture(tmp_path / "x.png"), tmp_path / "out"
+    one, out = write_image(tmp_path / "x.png"), tmp_path / "out"
     run(out, one)
     record = out / FOLDER / "x.json"
     whole = json.loads(record.read_text())
@@ -95,7 +99,7 @@ def test_resume_without_a_record_or_with_a_damaged_one(tmp_path):
 
 
 def test_resume_knows_the_settings(tmp_path):
-    one, out = picture(tmp_path / "x.png"), tmp_path / "out"
+    one, out = write_image(tmp_path / "x.png"), tmp_path / "out"
     run(out, one, kinds=("map",), domain="salicon")
     assert run(out, one, kinds=("map",), domain="dhf1k") == (["x"], 0)
     assert run(out, one, kinds=("map",), domain="dhf1k", stride=5) == ([], 1)  # an image has none
@@ -118,11 +122,11 @@ def test_resume_of_folders_of_frames(tmp_path):
     folders = [tmp_path / name / "images" for name in ("a", "b")]
     for folder in folders:
         for number in range(3):
-            picture(folder / f"{number}.png")
+            write_image(folder / f"{number}.png")
     out = tmp_path / "out"
     assert run(out, *folders, video=True) == (["a", "b"], 0)
     assert run(out, *folders, video=True) == ([], 2)
-    picture(folders[0] / "3.png")
+    write_image(folders[0] / "3.png")
     assert run(out, *folders, video=True, frames=5) == (["a"], 1)
     assert len(os.listdir(out / "map" / "a")) == 5
     assert run(out, folders[0], video=True, frames=1, resume=False) == (["a"], 0)
@@ -133,8 +137,8 @@ def test_resume_of_folders_of_frames(tmp_path):
 
 def test_a_folder_that_is_not_ours_stays(tmp_path):
     frames, out = tmp_path / "clip", tmp_path / "out"
-    picture(frames / "1.png")
-    foreign = picture(out / "map" / "clip" / "0001.png", 5)
+    write_image(frames / "1.png")
+    foreign = write_image(out / "map" / "clip" / "0001.png", 5)
     content = foreign.read_bytes()
     with pytest.raises(UnisalError, match=r"clip: holds files that .*\(0001\.png\); move it away"):
         run(out, frames, video=True, resume=False)
@@ -151,7 +155,7 @@ def test_a_folder_that_is_not_ours_stays(tmp_path):
 
 
 def test_a_video_that_fails_leaves_the_older_folder(tmp_path):
-    picture(tmp_path / "clip" / "1.png")
+    write_image(tmp_path / "clip" / "1.png")
     out = tmp_path / "out"
     run(out, tmp_path / "clip", video=True)
     files = PredictionFiles(out, ("map",))
@@ -166,7 +170,7 @@ def test_a_video_that_fails_leaves_the_older_folder(tmp_path):
 
 def test_long_names_are_written(tmp_path):
     name = "x" * 251
-    source = picture(tmp_path / f"{name}.png")
+    source = write_image(tmp_path / f"{name}.png")
     out = tmp_path / "out"
     files = PredictionFiles(out, ("map",))
     (source,) = expand_inputs([str(source)])
@@ -203,7 +207,7 @@ class _Refusing(PredictionFiles):
 
 
 def test_skipping_goes_past_a_bad_name_and_not_past_a_full_disk(tmp_path):
-    sources = expand_inputs([str(picture(tmp_path / f"{name}.png")) for name in "ab"])
+    sources = expand_inputs([str(write_image(tmp_path / f"{name}.png")) for name in "ab"])
     make_folders(tmp_path, ("map",))
     for error in (UnisalError("a: cannot be written (File name too long)"), OutputError("a: No space left")):
         shutil.rmtree(tmp_path / "map", ignore_errors=True)
@@ -211,9 +215,9 @@ def test_skipping_goes_past_a_bad_name_and_not_past_a_full_disk(tmp_path):
         results = _Refusing(tmp_path, ("map",), error=error)
         if isinstance(error, OutputError):
             with pytest.raises(OutputError):
-                predict_sources(_Network(), sources, results, Options(skip_errors=True))
+                predict_sources(_Network(), sources, results, PredictOptions(skip_errors=True))
         else:
-            summary = predict_sources(_Network(), sources, results, Options(skip_errors=True))
+            summary = predict_sources(_Network(), sources, results, PredictOptions(skip_errors=True))
             assert (summary.images, len(summary.errors)) == (1, 1)
             assert os.listdir(tmp_path / "map") == ["b.png"]
 

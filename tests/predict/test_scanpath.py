@@ -344,7 +344,7 @@ def test_data_that_cannot_be_scored():
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_the_picture_shows_on_light_and_dark(level):
+def test_the_image_shows_on_light_and_dark(level):
     image = np.full((200, 300, 3), level, np.uint8)
     shown = draw(image, np.array([[(50.0, 100.0), (250.0, 100.0)], [(150.0, 20.0), (150.0, 180.0)]]))
     assert shown.shape == image.shape

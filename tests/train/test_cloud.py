@@ -189,7 +189,7 @@ def test_the_command_names_a_checkpoint_to_copy(cloud, monkeypatch, command):
     ("workdir", "message"),
     [
         ("nothing://b/run", "no storage is known by nothing://"),
-        ("gs://bucket/run", r"needs a package more .*pip install 'unisal-jax\[gcs\]'"),
+        ("gs://bucket/run", r"needs a package more .*; install it with: pip install \"gcsfs>="),
     ],
 )
 def test_addresses_that_cannot_be_used(workdir, message, monkeypatch):

@@ -19,7 +19,7 @@ from unisal_jax.train.config import (
     check_same,
     config_fields,
     load_config,
-    network_domain,
+    resolve_domain,
 )
 
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
@@ -41,7 +41,7 @@ def test_the_papers_config_is_the_papers():
         load_config("settings:v").optimizer.idle == load_config("ablation:final").optimizer.idle == "momentum"
     )
     assert load_config("finetune:images").optimizer.idle == "still"
-    assert network_domain("dhf1k", config.domains["dhf1k"], ()) == DHF1K
+    assert resolve_domain("dhf1k", config.domains["dhf1k"], ()) == DHF1K
 
 
 def test_overrides():
@@ -55,7 +55,7 @@ def test_overrides():
             "--config.domains.dhf1k.input_size=(96, 64)",
             "--config.domains.salicon.flip=true",
             "--config.optimizer.clip_norm=None",
-            "--config.network.skips=False",
+            "--config.model.skips=False",
         ],
     )
     assert config.optimizer.lr == 1.0 and isinstance(config.optimizer.lr, float)
@@ -63,7 +63,7 @@ def test_overrides():
     assert config.optimizer.clip_norm is None
     assert config.epochs == 3 and config.init.weights == "unisal"
     assert config.domains["dhf1k"].input_size == (96, 64) and config.domains["salicon"].flip
-    assert config.network == {"skips": False}
+    assert config.model == {"skips": False}
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_overrides():
         ("--config.my-field=3", r"^config.my-field: config has no such field; unisal train --config FILE"),
         ("--config.optimizer.warmup_steps=-1", r"^optimizer: warmup_steps -1 is negative"),
         ("--config.batch_scale=0", r"^config.batch_scale: 0 is not above 0"),
-        ("--config.network.skip=True", r"^config.network.skip: no such field; known: prior_maps"),
-        ("--config.network.skips=3", r"^config.network.skips: 3 is not bool"),
+        ("--config.model.skip=True", r"^config.model.skip: no such field; known: prior_maps"),
+        ("--config.model.skips=3", r"^config.model.skips: 3 is not bool"),
         ("--config.best.domain=mit1003", r"^config.best.domain: 'mit1003' is not one"),
         ("--config.epochs.more=1", r"^config.epochs.more: config has no such field"),
         ("--config.epochs", r"^--config.epochs: an override is --config.NAME=VALUE"),

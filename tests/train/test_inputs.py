@@ -9,7 +9,7 @@ from tests.helpers.prepared_data import make_clip, write_prepared
 from unisal_jax.data.examples import find_examples
 from unisal_jax.errors import UnisalError
 from unisal_jax.train import inputs, processes
-from unisal_jax.train.config import DomainConfig, InitConfig, TrainConfig, load_config, network_domain
+from unisal_jax.train.config import DomainConfig, InitConfig, TrainConfig, load_config, resolve_domain
 
 CONFIGS = {
     "settings.py": ("i", "ii", "iii", "iv", "v", "vi"),
@@ -38,7 +38,7 @@ def images(tmp_path_factory):
         "video": [make_clip(f"v{i}", 12, (60, 80)) for i in range(2)],
     }
     folder = tmp_path_factory.mktemp("inputs")
-    return write_prepared(folder, "mine", splits, folds=[["i1", "i2"], ["i3"]])
+    return write_prepared(folder, "mine", splits, cross_validation_folds=[["i1", "i2"], ["i3"]])
 
 
 def sources(images, tmp_path, **options):
@@ -62,13 +62,13 @@ def test_a_new_domain_fits_its_data(images, tmp_path):
 
 
 def test_a_fold_or_a_fraction_is_held_out(images, tmp_path):
-    training, validation = sources(images, tmp_path, fold=0)
+    training, validation = sources(images, tmp_path, cross_validation_fold=0)
     assert ids(validation) == ["i1", "i2"] and len(ids(training)) == 9
     training, validation = sources(images, tmp_path, hold_out=0.3)
     assert len(ids(validation)) == 3 and not set(ids(training)) & set(ids(validation))
     assert ids(sources(images, tmp_path, hold_out=0.3)[1]) == ids(validation)
     with pytest.raises(UnisalError, match="no fold 2"):
-        sources(images, tmp_path, fold=2)
+        sources(images, tmp_path, cross_validation_fold=2)
     with pytest.raises(UnisalError, match=r"config.domains.own.hold_out: wants a fraction"):
         sources(images, tmp_path, hold_out=1.0)
 
@@ -117,13 +117,13 @@ def test_clips_per_video(images, tmp_path):
 
 def test_a_part_that_is_switched_off_leaves_the_weights(golden_file):
     own = DomainConfig("unused", like="dhf1k", input_size=(32, 64))
-    domain = network_domain("own", own, ())
-    config = TrainConfig({"own": own}, init=InitConfig(str(golden_file)), network={"rnn": False})
-    network, variables = inputs.initial(config, [domain])
-    assert [each.name for each in network.domains][-1] == "own" and not network.has_rnn
+    domain = resolve_domain("own", own, ())
+    config = TrainConfig({"own": own}, init=InitConfig(str(golden_file)), model={"rnn": False})
+    model_config, variables = inputs.initial(config, [domain])
+    assert [each.name for each in model_config.domains][-1] == "own" and not model_config.has_rnn
     assert not {"rnn", "post_rnn"} & variables["params"].keys()
     assert "rnn" not in variables["own"] and "fusion" in variables["own"]
-    config = dataclasses.replace(config, network={"domain_fusion": False})
+    config = dataclasses.replace(config, model={"domain_fusion": False})
     with pytest.raises(UnisalError, match="lacks tensors"):
         inputs.initial(config, [domain])
 
@@ -133,10 +133,10 @@ def test_every_config_loads(name):
     config = load_config(REPOSITORY / "configs" / name)
     if name.startswith("ablation"):
         assert set(config.domains) == {"dhf1k", "hollywood2", "ucf_sports", "salicon"}
-        resolved = {network_domain(each, domain, ()).input_size for each, domain in config.domains.items()}
+        resolved = {resolve_domain(each, domain, ()).input_size for each, domain in config.domains.items()}
         assert (len(resolved) == 4) == name.endswith("final")
     if name == "ablation.py:domain_adaptive":
-        assert not config.network
+        assert not config.model
     if name == "settings.py:v":
         assert set(config.domains) == {"dhf1k", "hollywood2", "ucf_sports"}
 

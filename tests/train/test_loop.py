@@ -25,7 +25,7 @@ from unisal_jax.train.config import (
     DomainConfig,
     SyntheticConfig,
     TrainConfig,
-    network_domain,
+    resolve_domain,
 )
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.train.state import UPDATES, create
@@ -57,9 +57,9 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def start():
     """The network and its first variables, once for all runs."""
-    domains = tuple(network_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains)
-    network = UnisalConfig(domains=domains)
-    return network, made_up(network)
+    domains = tuple(resolve_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains)
+    model_config = UnisalConfig(domains=domains)
+    return model_config, made_up(model_config)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,13 +70,13 @@ def begin_alike(start):
 
 
 @pytest.fixture(scope="module")
-def network(start):
+def model_config(start):
     return start[0]
 
 
 @pytest.fixture(scope="module")
-def compiled(network):
-    return loop.make_programs(CONFIG, network)
+def compiled(model_config):
+    return loop.make_programs(CONFIG, model_config)
 
 
 @pytest.fixture
@@ -94,17 +94,19 @@ def unbroken(compiled, tmp_path_factory):
         return workdir, run(CONFIG, workdir)
 
 
-def final(workdir, network, adamw=False):
+def final(workdir, model_config, adamw=False):
     """All arrays of the last checkpoint."""
-    like = create(network, inputs.initial(CONFIG, ())[1], adamw=adamw)
+    like = create(model_config, inputs.initial(CONFIG, ())[1], adamw=adamw)
     manager = checkpoints.open_checkpoints(workdir / folders.CHECKPOINTS)
-    state, position, skipped = checkpoints.restore(manager, like, network)
+    state, position, skipped = checkpoints.restore(manager, like, model_config)
     manager.close()
     return state, dict(position), skipped
 
 
-def assert_same_training(workdir, other, network, adamw=False):
-    jax.tree.map(np.testing.assert_array_equal, *(final(each, network, adamw) for each in (workdir, other)))
+def assert_same_training(workdir, other, model_config, adamw=False):
+    jax.tree.map(
+        np.testing.assert_array_equal, *(final(each, model_config, adamw) for each in (workdir, other))
+    )
     assert (workdir / folders.VALIDATIONS).read_bytes() == (other / folders.VALIDATIONS).read_bytes()
     assert rows(workdir) == rows(other)
     assert (workdir / folders.BEST).readlink() == (other / folders.BEST).readlink()
@@ -130,13 +132,13 @@ def at_step(monkeypatch, number, act):
     monkeypatch.setattr(loop, "encoder_frozen", counted)
 
 
-def test_a_run_leaves_weights_and_logs(unbroken, network):
+def test_a_run_leaves_weights_and_logs(unbroken, model_config):
     workdir, outcome = unbroken
     assert outcome.step == STEPS and outcome.finished
     assert [entry["step"] for entry in outcome.validations] == [4, 8]
     for workplace in (workdir / folders.CHECKPOINTS / str(STEPS), workdir / folders.BEST):
         weights = load_weights(workplace)
-        assert weights.config == network
+        assert weights.config == model_config
     assert load_weights(workdir / folders.BEST).metadata["source"] == f"step {outcome.best_step}"
     trained = [row for row in rows(workdir) if row["kind"] == "train"]
     assert [row["step"] for row in trained] == list(range(1, STEPS + 1))
@@ -158,7 +160,7 @@ def test_no_host_name_in_the_workdir(unbroken):
     assert host not in (workdir / folders.SURROUNDINGS).read_text()
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeypatch, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, model_config, monkeypatch, tmp_path):
     """Killed before the first checkpoint, and then again in mid-epoch."""
 
     def kill():
@@ -170,11 +172,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, network, monkeyp
             with pytest.raises(Killed):
                 train(CONFIG, tmp_path)
     assert train(CONFIG, tmp_path).finished
-    assert_same_training(tmp_path, unbroken[0], network)
+    assert_same_training(tmp_path, unbroken[0], model_config)
 
 
 @pytest.mark.slow
-def test_adamw_and_a_cosine_go_on_to_the_same_bits(network, monkeypatch, tmp_path):
+def test_adamw_and_a_cosine_go_on_to_the_same_bits(model_config, monkeypatch, tmp_path):
     """With a moment and a count of each array in the checkpoint; the learning rate warms up and falls."""
 
     def kill():
@@ -182,22 +184,22 @@ def test_adamw_and_a_cosine_go_on_to_the_same_bits(network, monkeypatch, tmp_pat
 
     moved = OptimizerConfig("adamw", lr=0.01, schedule="cosine", warmup_steps=1, domain_only=True)
     config = dataclasses.replace(CONFIG, domains={"salicon": SMALL}, optimizer=moved, best=BestConfig())
-    programs = loop.make_programs(config, network)
+    programs = loop.make_programs(config, model_config)
     monkeypatch.setattr(loop, "make_programs", lambda *_: programs)
     assert run(config, tmp_path / "whole").step == 4
     with monkeypatch.context() as patch, pytest.raises(Killed):
         at_step(patch, 4, kill)
         run(config, tmp_path / "killed")
     assert run(config, tmp_path / "killed").finished
-    assert_same_training(tmp_path / "killed", tmp_path / "whole", network, adamw=True)
-    found = final(tmp_path / "whole", network, adamw=True)[0].momentum[UPDATES]
+    assert_same_training(tmp_path / "killed", tmp_path / "whole", model_config, adamw=True)
+    found = final(tmp_path / "whole", model_config, adamw=True)[0].momentum[UPDATES]
     assert set(map(int, jax.tree.leaves(found["salicon"]))) == {0, 4}  # 0: of the RNN that it bypasses
     assert set(map(int, jax.tree.leaves([found["params"], found["dhf1k"]]))) == {0}
     rates = [row["learning_rate"] for row in rows(tmp_path / "whole") if row["kind"] == "train"]
     np.testing.assert_allclose(rates, [0, 0.005, 0.00375, 0.00125], rtol=1e-6)
 
 
-def test_sigterm_saves(train, unbroken, network, monkeypatch, tmp_path):
+def test_sigterm_saves(train, unbroken, model_config, monkeypatch, tmp_path):
     """In mid-epoch, and after going on in the validation."""
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
@@ -216,7 +218,7 @@ def test_sigterm_saves(train, unbroken, network, monkeypatch, tmp_path):
         outcome = train(CONFIG, tmp_path)
     assert (outcome.step, outcome.finished, outcome.validations) == (4, False, [])
     assert train(CONFIG, tmp_path).finished
-    assert_same_training(tmp_path, unbroken[0], network)
+    assert_same_training(tmp_path, unbroken[0], model_config)
 
 
 def test_a_finished_run_does_nothing_more(train, unbroken):
@@ -238,7 +240,7 @@ def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
     assert train(CONFIG, tmp_path).finished and refused
 
 
-def test_a_workdir_in_the_cloud(train, unbroken, network, monkeypatch, tmp_path, cloud):
+def test_a_workdir_in_the_cloud(train, unbroken, model_config, monkeypatch, tmp_path, cloud):
     """Killed with all that it had not sent, in mid-epoch; the rest of the training is the unbroken one's."""
 
     def kill():
@@ -255,11 +257,11 @@ def test_a_workdir_in_the_cloud(train, unbroken, network, monkeypatch, tmp_path,
     cloud.failing = False
     assert "bucket/run/checkpoints/4/commit_success.txt" in cloud.objects
     assert train(CONFIG, "gs://bucket/run").finished
-    assert_same_training(download(cloud, "bucket/run", tmp_path), unbroken[0], network)
+    assert_same_training(download(cloud, "bucket/run", tmp_path), unbroken[0], model_config)
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
+def test_a_clock_that_jumps(train, unbroken, model_config, monkeypatch, tmp_path):
     """An hour forth and two back: nothing is decided by the time of day."""
     real, ahead = time.time, [0]
     monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
@@ -267,7 +269,7 @@ def test_a_clock_that_jumps(train, unbroken, network, monkeypatch, tmp_path):
     at_step(monkeypatch, 6, lambda: ahead.__setitem__(0, -3600))
     assert train(CONFIG, tmp_path).finished
     assert ahead == [-3600]
-    assert_same_training(tmp_path, unbroken[0], network)
+    assert_same_training(tmp_path, unbroken[0], model_config)
 
 
 def test_another_training_is_refused(unbroken):

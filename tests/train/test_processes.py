@@ -30,7 +30,7 @@ def get_config():
     config.epochs = EPOCHS
     # Fresh weights would be ill-conditioned; and grouped convolutions compile in half the time.
     config.init = {"weights": "WEIGHTS"}
-    config.network = {"depthwise": "grouped", "skip_dropout": 0.0, "rnn_dropout": 0.0}
+    config.model = {"depthwise": "grouped", "skip_dropout": 0.0, "rnn_dropout": 0.0}
     config.optimizer = {"lr": 0.001, "frozen_encoder_epochs": EPOCHS}
     config.log_every = 1
     config.average_decay = 0.9

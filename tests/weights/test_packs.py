@@ -425,7 +425,7 @@ def test_weights_with_a_pack_are_weights(base, grown, pack_file, command, tmp_pa
     assert bits(again) == bits(loaded) and again.about(POSTERS) == ABOUT
     assert again.domain(None, video=False) == SALICON
     card = (tmp_path / "folder" / "README.md").read_text()
-    assert "- `posters`, licence: MIT\n" in card and "| `posters` | pictures | 64x96 | 1 |" in card
+    assert "- `posters`, licence: MIT\n" in card and "| `posters` | images | 64x96 | 1 |" in card
 
 
 def test_the_packs_of_this_package():
@@ -433,7 +433,7 @@ def test_the_packs_of_this_package():
     for path in installed.BUNDLED.glob("*"):
         pack = installed.read(path)
         assert packs.release_of(pack.shared_sha256) == pack.base
-        packs.check_network(pack, UnisalConfig())
+        packs.check_parts(pack, UnisalConfig())
         packs.check_name(pack, RELEASED_DOMAINS)
         assert {"data", "licence"} <= pack.about.keys()
     setup = configparser.ConfigParser()

@@ -10,6 +10,7 @@ from unisal_jax.analysis.encoder import Encoded, encode
 from unisal_jax.analysis.fusion_experiment import Losses, compare_fusion
 from unisal_jax.analysis.results import Analysis, NamedFigure, Table
 from unisal_jax.errors import UnisalError
+from unisal_jax.packages import install_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +114,9 @@ def _features(encoded: list[Encoded], seed: int) -> "Figure":
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
-        raise UnisalError("t-SNE needs scikit-learn: pip install 'unisal-jax[analysis]'") from error
+        raise UnisalError(
+            f"t-SNE requires scikit-learn; install it with: {install_command('analysis')}"
+        ) from error
     pooled = [each.features.mean((1, 2), dtype=np.float32) for each in encoded]
     owner = np.repeat(np.arange(len(pooled)), [len(each) for each in pooled])
     figure, axes = plots.grid(1, 2, 3.6, 3.4)

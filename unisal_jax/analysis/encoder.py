@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from unisal_jax.analysis.context import Context, Dataset, Sample
-from unisal_jax.data.geometry import fit_fixations, fit_picture, training_geometry
+from unisal_jax.data.geometry import fit_fixations, fit_image, training_geometry
 from unisal_jax.domains import DHF1K
 from unisal_jax.media.images import resize_frame
 from unisal_jax.models.config import UnisalConfig
@@ -63,7 +63,7 @@ def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray],
     maps, fixations = [], []
 
     def pixels(sample: Sample) -> np.ndarray:
-        maps.append(np.float32(fit_picture(sample.truth.map, size, geometry.fit)) / 255)
+        maps.append(np.float32(fit_image(sample.truth.map, size, geometry.fit)) / 255)
         fixations.append(fit_fixations(sample.truth.points, sample.truth.size, size, geometry))
         return resize_frame(sample.pixels, size)
 

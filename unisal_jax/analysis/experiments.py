@@ -25,9 +25,9 @@ from unisal_jax.evaluate.sources import open_data
 from unisal_jax.evaluate.wording import SCORE_TITLES
 from unisal_jax.files import write_text
 from unisal_jax.predict.model import load
+from unisal_jax.train.cloud import BEST
 from unisal_jax.train.config import load_config
 from unisal_jax.train.inputs import PrepareSynthetic, data_folder
-from unisal_jax.train.workdir import BEST
 
 SCORES = "scores.json"
 
@@ -101,7 +101,7 @@ def tiny_overrides() -> tuple[str, ...]:
         "epochs=1",
         "clip_frames=2",
         "init.encoder=None",
-        "network.depthwise=grouped",
+        "model.depthwise=grouped",
         "optimizer.frozen_encoder_epochs=1",
         "optimizer.lr=0.001",
         "synthetic.train=4",

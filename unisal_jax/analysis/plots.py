@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.packages import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,9 @@ def grid(
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UnisalError("figures require matplotlib: pip install 'unisal-jax[analysis]'") from error
+        raise UnisalError(
+            f"figures require matplotlib; install it with: {install_command('analysis')}"
+        ) from error
     matplotlib.rcParams["svg.hashsalt"] = "unisal-jax"
     matplotlib.rcParams["font.size"] = 9
     figure = Figure(figsize=(columns * width, rows * height), dpi=150, layout="constrained")

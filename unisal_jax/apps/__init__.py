@@ -1,1 +1,1 @@
-"""What densities are good for: crops that keep the attention, and how much of it a region gets."""
+"""Applications of densities: crops that keep attention, attention in regions, comparisons, scanpaths."""

@@ -1,4 +1,4 @@
-"""Boxes in a picture, and how much of a density lies in each: exact sums by an integral image."""
+"""Boxes in an image and their share of a density, computed exactly with an integral image."""
 
 import dataclasses
 
@@ -21,15 +21,15 @@ class Box:
 
     @property
     def area(self) -> int:
-        """In pixels."""
+        """The area in pixels."""
         return self.width * self.height
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """The box's part of a picture or map [height, width, ...], as a view."""
+        """Returns the part of an image or map [height, width, ...] inside the box, as a view."""
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def fits(self, size: Size) -> bool:
-        """True if no part of it leaves a picture of this (height, width)."""
+        """Whether the box lies completely inside an image of this (height, width)."""
         return (
             min(self.left, self.top) >= 0
             and self.left + self.width <= size[1]
@@ -37,13 +37,13 @@ class Box:
         )
 
     def clipped(self, size: Size) -> "Box | None":
-        """The part of it inside an image of this (height, width); None where there is none."""
+        """Returns the part of the box inside an image of this (height, width); None if it is empty."""
         left, top = max(self.left, 0), max(self.top, 0)
         right, bottom = min(self.left + self.width, size[1]), min(self.top + self.height, size[0])
         return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
 
     def holds(self, other: "Box") -> bool:
-        """True if no part of the other box is outside."""
+        """Whether the other box lies completely inside this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -52,29 +52,32 @@ class Box:
         )
 
     def to_json(self) -> dict[str, int]:
-        """The four numbers by name."""
+        """Returns the four numbers by name."""
         return dataclasses.asdict(self)
 
 
 def integral(density: np.ndarray) -> np.ndarray:
-    """Shares of attention above and left of each pixel corner, float64 [H + 1, W + 1].
+    """Returns the integral image: the share of attention above and left of each pixel corner.
 
     Args:
-      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
+      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` returns.
+
+    Returns:
+      float64 [H + 1, W + 1].
 
     Raises:
-      UnisalError: it is not such an array, or zero everywhere.
+      UnisalError: the density is not such an array, or zero everywhere.
     """
     density = as_density(density)
     sums = cv2.integral(density)
     if not (np.isfinite(sums[-1, -1]) and sums[-1, -1] > 0 and density.min() >= 0):
-        raise UnisalError("density: it must be finite, nowhere negative, and not zero everywhere")
-    # In place: of a large image the sums take twice the memory of its density.
+        raise UnisalError("density: must be finite, not negative, and not zero everywhere")
+    # In place: the sums take twice the memory of the density.
     return np.divide(sums, sums[-1, -1], out=sums)
 
 
 def share(sums: np.ndarray, box: Box) -> float:
-    """The share of attention in a box that fits, 0 to 1; `sums` are those of `integral`."""
+    """Returns the share of attention in a box inside the image, 0 to 1; `sums` is from `integral`."""
     bottom, right = box.top + box.height, box.left + box.width
     inside = sums[bottom, right] - sums[box.top, right] - sums[bottom, box.left] + sums[box.top, box.left]
     return float(np.clip(inside, 0, 1))
@@ -83,11 +86,13 @@ def share(sums: np.ndarray, box: Box) -> float:
 def window_shares(
     sums: np.ndarray, size: Size, window: Size, tops: np.ndarray, lefts: np.ndarray
 ) -> np.ndarray:
-    """Shares of attention in a window at places, float64 [tops, lefts].
+    """Returns the share of attention in a window at each position, float64 [tops, lefts].
 
     Args:
-      sums: of a density of any size, as `integral` gives.
-      size: (height, width) of the picture, in whose pixels the window and the places are.
+      sums: integral image of a density of any size.
+      size: (height, width) of the image; window and positions are in its pixels.
+      window: (height, width) of the window.
+      tops, lefts: positions of the window.
     """
     bands = _sums_at(sums, tops + window[0], size[0]) - _sums_at(sums, tops, size[0])
     columns = bands.T
@@ -95,7 +100,7 @@ def window_shares(
 
 
 def _sums_at(sums: np.ndarray, places: np.ndarray, side: int) -> np.ndarray:
-    """Cumulative sums [n + 1, m] at places 0 to `side`, where n is the side: between, they are linear."""
+    """Interpolates cumulative sums [n + 1, m] linearly at positions from 0 to `side`, which maps to n."""
     at = np.asarray(places) * ((len(sums) - 1) / side)
     first = np.minimum(at.astype(int), len(sums) - 2)
     part = (at - first)[:, None]

@@ -1,10 +1,10 @@
-"""How a camera operator would move a window within one shot: stand still, pan evenly, or follow.
+"""Moves a window within one shot like a camera operator: stands still, pans at constant speed, or follows.
 
-All three are tried, as in Google's AutoFlip, and the calmest is taken that keeps nearly as much as following
-does. What is followed is the path of the most attention (`track.py`); how, is the L1-optimal camera path of
-M. Grundmann, V. Kwatra, I. Essa: Auto-Directed Video Stabilization with Robust L1 Optimal Camera Paths
-(CVPR 2011): of all paths within a band, one of pieces that stand still, move evenly, or speed up evenly. It
-is a linear program, in which the acceleration is bounded.
+All three are tried, as in Google's AutoFlip, and the calmest path that keeps nearly as much attention as
+following is chosen. Following tracks the path of the most attention (`track.py`) with the L1-optimal camera
+path of M. Grundmann, V. Kwatra, I. Essa: Auto-Directed Video Stabilization with Robust L1 Optimal Camera Paths
+(CVPR 2011): a path within a band, made of segments at rest, of constant speed and of constant acceleration.
+It is the solution of a linear program with bounded acceleration.
 """
 
 import math
@@ -18,37 +18,37 @@ from unisal_jax.apps.steady import steady_path
 from unisal_jax.apps.track import best_path, best_place
 from unisal_jax.domains import Size
 
-# Kinds of paths, the calmest first; a free one is not smoothed.
+# Types of paths, calmest first. A free path is not smoothed.
 STILL, PAN, FOLLOW, FREE = KINDS = ("still", "pan", "follow", "free")
 
-# Places of the window: so many over the picture's longer side.
+# Positions of the window along the image's longer side.
 _GRID = 128
-# The window's greatest speed, in longer sides a second: fast enough to cross the picture in a second.
+# Maximum speed of the window, in longer sides per second.
 _MAX_SPEED = 1.0
-# The greatest change of speed, in longer sides a second squared.
+# Maximum acceleration, in longer sides per second squared.
 MAX_ACCELERATION = 2.0
-# Holding a must-keep box in a frame is worth as much as all attention of a hundred; cutting one costs half.
+# Holding a must-keep box in one frame is worth all attention of a hundred frames; cutting one costs half.
 _BOX_HELD, _BOX_CUT = 100.0, 50.0
-# The band that a path keeps within: places that hold the followed path's attention less this share of all.
+# Paths stay in a band of positions that lose at most this share of attention against the followed path.
 _BAND = 0.03
-# What lies in the middle of the window, so much of its sides, counts double: an operator leaves room around a
-# subject, and a subject on the rim is cut.
+# Attention in the central part of the window, this share of its sides, counts double: an operator leaves room
+# around a subject, and a subject at the rim is cut.
 _MIDDLE = 0.6
-# A calmer path may keep less attention than the path that is followed: on the mean, and in the worst second.
+# How much less attention a calmer path may keep than the followed path: on average, and in the worst second.
 _LESS, _LESS_IN_A_SECOND = 0.02, 0.04
-# An even pan is looked for between so many places along each axis.
+# Candidate end positions of a pan along each axis.
 _PAN_ENDS = 24
-# Positions before a stretch that its path continues.
+# Number of previous positions that a continued path takes into account.
 _BEFORE = 3
 
 
 class Frame(NamedTuple):
-    """What a camera knows of a frame.
+    """What a camera stores of a frame.
 
     Attributes:
-      attention: shares of attention in the window at all its places, float32 [rows, columns].
-      framed: the same, less where attention is near the window's rim.
-      boxes: not to be cut.
+      attention: share of attention in the window at each position, float32 [rows, columns].
+      framed: the same, with less weight for attention near the window's rim.
+      boxes: must-keep boxes.
     """
 
     attention: np.ndarray
@@ -61,13 +61,14 @@ class Camera:
 
     Attributes:
       window: (height, width) of the window.
-      tops, lefts: the places that are looked at, in pixels, ascending, int.
+      tops, lefts: the grid of positions in pixels, ascending, int.
 
     Args:
       size: (height, width) of the frames.
-      window: of the window, at most that.
-      fps: frames a second.
-      smoothness: what speed costs, in shares of attention times squared seconds; 0: each frame's best place.
+      window: (height, width) of the window, at most `size`.
+      fps: frames per second.
+      smoothness: cost of speed, in shares of attention times squared seconds; 0 for each frame's best
+        position.
     """
 
     def __init__(self, size: Size, window: Size, fps: float, smoothness: float):
@@ -81,9 +82,9 @@ class Camera:
         self._place: tuple[int, int] | None = None
 
     def frame(self, sums: np.ndarray, boxes: tuple[Box, ...]) -> Frame:
-        """What is kept of a frame, from the sums of its density, of any size (`integral`), and its boxes."""
+        """Returns a frame from the integral image of its density, of any size, and its must-keep boxes."""
         attention = window_shares(sums, self._size, self.window, self.tops, self.lefts)
-        # Along a side that the window spans whole there is no rim.
+        # There is no rim along a side that the window spans completely.
         middle = [
             part if part == side else max(1, round(part * _MIDDLE))
             for part, side in zip(self.window, self._size, strict=True)
@@ -97,18 +98,18 @@ class Camera:
         return Frame(attention.astype(np.float32), framed.astype(np.float32), boxes)
 
     def cut(self) -> None:
-        """The next stretch begins a new shot."""
+        """Starts a new shot with the next frames."""
         self._path = self._place = None
 
     def plan(self, frames: Sequence[Frame], count: int) -> tuple[np.ndarray, str]:
-        """Plans the path through a stretch of frames, and settles its beginning.
+        """Plans the path through some frames and fixes its beginning.
 
         Args:
-          frames: the stretch; it continues what was settled before, unless a cut was told.
-          count: of frames to settle. All of them: the shot ends here.
+          frames: the frames, which continue those fixed before unless `cut` was called.
+          count: number of frames to fix; the shot ends if these are all.
 
         Returns:
-          (top, left) of the window, in pixels, float [count, 2], and what kind of path that is.
+          (top, left) of the window in pixels, float [count, 2], and the type of path.
         """
         target, path, kind = self._plan(frames, last=count == len(frames))
         path = path[:count]
@@ -117,7 +118,7 @@ class Camera:
         return path, kind
 
     def _plan(self, frames: Sequence[Frame], last: bool) -> tuple[np.ndarray, np.ndarray, str]:
-        """The grid's places that are followed, int [frames, 2], and as `plan`, of all frames."""
+        """Returns the followed grid positions, int [frames, 2], and the results of `plan` for all frames."""
         scores = np.stack([self._scores(frame) for frame in frames])
         target = np.array(best_path(scores, *self._prices, start=self._place))
         places = self.tops, self.lefts
@@ -141,20 +142,20 @@ class Camera:
             return target, still, STILL
         if last and self._path is None and will_do(pan := self._pan(scores, targets)):
             return target, pan, PAN
-        # Where more frames follow, the path comes to rest at the end: it can be continued from anywhere.
+        # If more frames follow, the path comes to rest at the end, so that it can be continued.
         return target, follow, FOLLOW
 
     def attention(self, frame: Frame, top: int, left: int) -> float:
-        """The share of attention in the window at a place, 0 to 1.
+        """Returns the share of attention in the window at a position, 0 to 1.
 
-        It is exact at the places that are looked at. Between, it is a cubic's through the nearest of them,
-        for densities as smooth as the network's within 1e-4.
+        It is exact on the grid and cubically interpolated in between, within 1e-4 for densities as smooth as
+        the network's.
         """
         share = float(_weights(top, self.tops) @ frame.attention @ _weights(left, self.lefts))
         return min(max(share, 0.0), 1.0)
 
     def _price(self, places: np.ndarray) -> np.ndarray:
-        """What it costs to move by 0, 1, 2, ... places from a frame to the next."""
+        """Returns the cost of moving by 0, 1, 2, ... positions between two frames."""
         most = len(places) - 1
         step = places[-1] / max(most, 1) / self._longest
         free = self._smoothness == 0 or most == 0
@@ -162,13 +163,13 @@ class Camera:
         return self._smoothness * (np.arange(reach + 1) * step * self._fps) ** 2
 
     def _scores(self, frame: Frame) -> np.ndarray:
-        """What is framed, and what boxes are worth, at all places."""
+        """Returns the score of a frame at all positions: framed attention plus the value of boxes."""
         if not frame.boxes:
             return frame.framed
         return frame.framed + box_scores(frame.boxes, self.window, self.tops, self.lefts)
 
     def _still(self, frames: Sequence[Frame], scores: np.ndarray) -> np.ndarray | None:
-        """The best place [1, 2] to stand still at; None where the camera is moving."""
+        """Returns the best position [1, 2] to stand still; None if the camera is moving."""
         if self._path is not None:
             return self._path[-1:] if np.ptp(self._path, 0).max() < 1e-3 else None
         row, column = best_place(scores.sum(0, dtype=np.float64))
@@ -183,7 +184,7 @@ class Camera:
     def _follow(
         self, frames: Sequence[Frame], scores: np.ndarray, target: np.ndarray, last: bool
     ) -> np.ndarray:
-        """The L1-optimal path within the band around a target, grid places [frames, 2]."""
+        """Returns the L1-optimal path within the band around a target, grid positions [frames, 2]."""
         every = np.arange(len(frames))
         along = scores[every, target[:, 0], :], scores[every, :, target[:, 1]]
         bands = {1: _band(along[0], target[:, 1], self.lefts), 0: _band(along[1], target[:, 0], self.tops)}
@@ -210,13 +211,13 @@ class Camera:
         return np.clip(np.stack(paths, -1), 0, [self.tops[-1], self.lefts[-1]])
 
     def _range(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest (top, left) of a window that holds a box, within the picture."""
+        """Returns the least and greatest (top, left) of windows in the image that hold a box."""
         first, side = np.array([box.top, box.left]), np.array([box.height, box.width])
         least = np.maximum(first + side - self.window, 0)
         return least, np.maximum(np.minimum(first, [self.tops[-1], self.lefts[-1]]), least)
 
     def _boxes_at(self, frame: Frame, top: int, left: int) -> list[Box]:
-        """The boxes that the window holds at a place of the grid, or could hold less than a place away."""
+        """Returns the boxes that the window holds at a grid position, or less than one position away."""
         slack = [int(np.diff(places).max(initial=0)) for places in (self.tops, self.lefts)]
         height, width = self.window
         return [
@@ -231,7 +232,7 @@ class Camera:
         ]
 
     def _held(self, frames: Sequence[Frame], path: np.ndarray) -> np.ndarray:
-        """How many boxes the window holds whole in each frame."""
+        """Returns how many boxes the window holds completely in each frame."""
         counts = np.zeros(len(frames), int)
         for number, (frame, (top, left)) in enumerate(zip(frames, path.round().astype(int), strict=True)):
             whole = Box(int(left), int(top), self.window[1], self.window[0])
@@ -239,7 +240,7 @@ class Camera:
         return counts
 
     def _pan(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The even pan with the largest scores: of all between some places, one axis after the other."""
+        """Returns the best pan at constant speed between candidate positions, one axis after the other."""
         count = len(scores)
         time = np.linspace(0, 1, count)
         line = np.stack([np.poly1d(np.polyfit(time, each, 1))(time) for each in targets.T], -1)
@@ -261,7 +262,7 @@ class Camera:
         return line
 
     def _along(self, scores: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """The scores of the places of the grid nearest to a path, [frames]."""
+        """Returns the scores at the grid positions nearest to a path, [frames]."""
         near = [
             np.interp(path[:, axis], places, np.arange(len(places))).round().astype(int)
             for axis, places in enumerate((self.tops, self.lefts))
@@ -270,15 +271,15 @@ class Camera:
 
 
 def _grid(free: int, longest: int) -> np.ndarray:
-    """Evenly spaced places from 0 to `free`, in whole pixels."""
+    """Returns evenly spaced positions from 0 to `free`, in whole pixels."""
     step = math.ceil(longest / _GRID)
     return np.linspace(0, free, math.ceil(free / step) + 1).round().astype(int)
 
 
 def box_scores(boxes: Sequence[Box], window: Size, tops: np.ndarray, lefts: np.ndarray) -> np.ndarray:
-    """What boxes to be kept whole add to the attention in a window at all these places, [tops, lefts].
+    """Returns what must-keep boxes add to the attention in a window at each position, [tops, lefts].
 
-    Boxes that a window holds but for less than the step between places count as held.
+    Boxes that exceed the window by less than the step between positions count as held.
     """
     scores = np.zeros((len(tops), len(lefts)), np.float32)
     for box in boxes:
@@ -289,14 +290,14 @@ def box_scores(boxes: Sequence[Box], window: Size, tops: np.ndarray, lefts: np.n
         )
         share = rows[:, None] * columns[None]
         if box.height > window[0] or box.width > window[1]:
-            scores += _BOX_HELD * share  # it cannot be held whole: as much of it as can be
+            scores += _BOX_HELD * share  # too large for the window: keep as much as possible
         else:
             scores += _BOX_HELD * (share == 1) - _BOX_CUT * ((share > 0) & (share < 1))
     return scores
 
 
 def _inside(places: np.ndarray, part: int, first: int, length: int) -> np.ndarray:
-    """What share of a box's side lies in the window at each place, [n]."""
+    """Returns the share of a box's side that lies in the window at each position, [n]."""
     step = np.diff(places).max(initial=1)
     inside = np.minimum(places + part, first + length) - np.maximum(places, first)
     share = np.clip(inside / length, 0, 1)
@@ -304,7 +305,7 @@ def _inside(places: np.ndarray, part: int, first: int, length: int) -> np.ndarra
 
 
 def _band(scores: np.ndarray, target: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """From where to where around its target a window may be in each frame, in pixels, float [frames, 2]."""
+    """Returns the range of positions around its target in each frame, in pixels, float [frames, 2]."""
     every = np.arange(len(scores))
     bad = scores < scores[every, target][:, None] - _BAND
     at = np.arange(len(places))
@@ -314,13 +315,13 @@ def _band(scores: np.ndarray, target: np.ndarray, places: np.ndarray) -> np.ndar
 
 
 def _look_up(values: np.ndarray, lines: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values [frames, places] along lines [frames, lines] in pixels, at the nearest places."""
+    """Returns values [frames, places] along lines [frames, lines] in pixels, at the nearest positions."""
     index = np.interp(lines.ravel(), places, np.arange(len(places))).round().astype(int)
     return np.take_along_axis(values, index.reshape(lines.shape), 1)
 
 
 def _weights(at: int, places: np.ndarray) -> np.ndarray:
-    """What each place counts for a value between them: a cubic through the four nearest (Lagrange's)."""
+    """Returns the weights of cubic Lagrange interpolation between the four nearest positions."""
     first = int(np.clip(np.searchsorted(places, at) - 2, 0, max(len(places) - 4, 0)))
     near = slice(first, first + 4)
     weights = np.zeros(len(places))

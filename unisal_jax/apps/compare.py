@@ -1,4 +1,4 @@
-"""Two densities beside each other: what boxes win and lose, where attention moved, how alike the two are."""
+"""Compares two densities: changes of attention in boxes, the shift of attention, and similarity."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from unisal_jax.predict.facts import summarise
 
 @dataclasses.dataclass(frozen=True)
 class BoxChange:
-    """What a box gets in A and in B.
+    """The attention in a box in A and in B.
 
     Attributes:
       name: of the box.
-      a, b: its share of the attention in each, 0 to 1; of a video the mean over the frames that it is in, and
-        None where it is in none.
+      a, b: its share of the attention in each, 0 to 1. For a video, the mean over the frames that contain the
+        box, or None if there are none.
     """
 
     name: str
@@ -33,28 +33,28 @@ class BoxChange:
 
     @property
     def change(self) -> float | None:
-        """The share in B less that in A, -1 to 1; 0.01 is one percentage point."""
+        """The share in B minus that in A, -1 to 1; 0.01 is one percentage point."""
         return None if self.a is None or self.b is None else self.b - self.a
 
     @property
     def relative_change(self) -> float | None:
-        """The change over the share in A; None where that is 0."""
+        """The change divided by the share in A; None if that is 0."""
         return self.change / self.a if self.a and self.change is not None else None
 
     def to_json(self) -> dict[str, Any]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         numbers = {"a": self.a, "b": self.b, "change": self.change, "relative_change": self.relative_change}
         return {"name": self.name, **{key: _rounded(number) for key, number in numbers.items()}}
 
 
 @dataclasses.dataclass(frozen=True)
 class Similarity:
-    """How alike two densities are.
+    """Similarity of two densities.
 
     Attributes:
       cc: Pearson's correlation over the pixels, -1 to 1.
-      sim: the part that they share, 0 to 1.
-      kld: divergence of A from B in nats, 0 if they are equal: how badly B predicts A.
+      sim: the overlap of the two, 0 to 1.
+      kld: Kullback-Leibler divergence of A from B in nats; 0 if they are equal.
     """
 
     cc: float
@@ -62,20 +62,20 @@ class Similarity:
     kld: float
 
     def to_json(self) -> dict[str, float]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         return {name: rounded(number) for name, number in dataclasses.asdict(self).items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A and B beside each other.
+    """The comparison of A and B.
 
     Attributes:
-      boxes: a change for each region.
-      similarity: of the densities, B's brought to A's size.
+      boxes: the change in each region.
+      similarity: of the densities, after resizing B's to A's size.
       centre_a, centre_b: (row, column) of the centre of mass, in pixels of each.
-      shift: how far the centre moves from A to B, (down, right), as shares of the height and the width.
-      focal_a, focal_b: the places that gaze gathers at, largest share first.
+      shift: movement of the centre from A to B, (down, right), as shares of height and width.
+      focal_a, focal_b: focal points, largest share first.
     """
 
     boxes: tuple[BoxChange, ...]
@@ -87,7 +87,7 @@ class Comparison:
     focal_b: tuple[FocalPoint, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         centres = {"a": self.centre_a, "b": self.centre_b}
         return {
             "boxes": [box.to_json() for box in self.boxes],
@@ -109,16 +109,17 @@ def compare(
     regions: Sequence[Region] = (),
     regions_b: Sequence[Region] | None = None,
 ) -> Comparison:
-    """Compares where people look in two images, such as two drafts of one page.
+    """Compares where people look in two images, such as two drafts of a page.
 
     Args:
-      density_a, density_b: float [H, W] >= 0 of any scale, as `SaliencyModel.predict` gives; of a video the
-        mean (`MeanDensity`). Their sizes may differ.
+      density_a: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` returns; for a video the
+        mean (`MeanDensity`).
+      density_b: as `density_a`; its size may differ.
       regions: boxes in pixels of A.
-      regions_b: boxes of the same names in pixels of B, in any order; None for those of A.
+      regions_b: boxes with the same names in pixels of B, in any order; None to use those of A.
 
     Raises:
-      UnisalError: a density is no such array, a box leaves its image, or the names differ.
+      UnisalError: a density is not such an array, a box leaves its image, or the names differ.
     """
     density_a, density_b = as_density(density_a, "density_a"), as_density(density_b, "density_b")
     pairs = matched(regions, regions if regions_b is None else regions_b)
@@ -134,7 +135,7 @@ def compare(
 def compare_densities(
     density_a: np.ndarray, density_b: np.ndarray, boxes: tuple[BoxChange, ...]
 ) -> Comparison:
-    """As `compare`, for boxes whose shares are known."""
+    """Like `compare`, for boxes whose shares are known."""
     (row_a, column_a), (row_b, column_b) = centres = [_centre(each) for each in (density_a, density_b)]
     places = [
         ((row + 0.5) / density.shape[0], (column + 0.5) / density.shape[1])
@@ -152,25 +153,25 @@ def compare_densities(
 
 
 def matched(regions_a: Sequence[Any], regions_b: Sequence[Any]) -> list[tuple[Any, Any]]:
-    """Regions (or moving ones) of A and of B in pairs by name, in the order of A.
+    """Pairs the regions (still or moving) of A and B by name, in the order of A.
 
     Raises:
-      UnisalError: one of them has a name that the other has not.
+      UnisalError: a name appears in only one of them.
     """
     by_name = {region.name: region for region in regions_b}
     for name in (region.name for region in regions_a):
         if name not in by_name:
-            raise UnisalError(f"box {name!r}: is given for A and not for B; boxes go together by their names")
+            raise UnisalError(f"box {name!r}: is given for A but not for B; boxes are matched by name")
     names_a = {region.name for region in regions_a}
     for name in by_name:
         if name not in names_a:
-            raise UnisalError(f"box {name!r}: is given for B and not for A; boxes go together by their names")
+            raise UnisalError(f"box {name!r}: is given for B but not for A; boxes are matched by name")
     return [(region, by_name[region.name]) for region in regions_a]
 
 
 def similarity(density_a: np.ndarray, density_b: np.ndarray) -> Similarity:
-    """How alike two densities, float [H, W] >= 0, are; B's is brought to A's size."""
-    from unisal_jax.evaluate.metrics import dense_scores  # late: it imports JAX
+    """Computes the similarity of two densities, float [H, W] >= 0; B's is resized to A's size."""
+    from unisal_jax.evaluate.metrics import dense_scores  # imported late, since it imports JAX
 
     resized = resize_density(density_b, (density_a.shape[0], density_a.shape[1]))
     scores = dense_scores(resized, density_a, names=("cc", "sim", "kld"))
@@ -178,7 +179,7 @@ def similarity(density_a: np.ndarray, density_b: np.ndarray) -> Similarity:
 
 
 def resize_density(density: np.ndarray, size: Size) -> np.ndarray:
-    """A density of another size, (height, width), that sums to what it did; without ringing or aliases."""
+    """Resizes a density to (height, width) without ringing or aliasing, keeping its sum."""
     if density.shape == tuple(size):
         return density
     smaller = size[0] * size[1] < density.size
@@ -188,7 +189,7 @@ def resize_density(density: np.ndarray, size: Size) -> np.ndarray:
 
 
 def losses(boxes: Sequence[BoxChange], points: float) -> list[BoxChange]:
-    """The boxes that lose more than so many percentage points of attention from A to B."""
+    """Returns the boxes that lose more than `points` percentage points of attention from A to B."""
     return [box for box in boxes if box.change is not None and -100 * box.change > points]
 
 

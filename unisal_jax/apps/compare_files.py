@@ -1,4 +1,4 @@
-"""Two images compared: what JSON says of them, and the pictures; and what films need for the same."""
+"""Compares two images and writes the result as JSON and images; shared with the comparison of videos."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,34 +7,34 @@ from typing import Any
 
 from unisal_jax.apps.boxes import integral, share
 from unisal_jax.apps.compare import Comparison, compare
-from unisal_jax.apps.compare_pictures import Mark, difference, lay_out, side_by_side
+from unisal_jax.apps.compare_images import Mark, difference, lay_out, side_by_side
 from unisal_jax.apps.moving import MovingRegion, check_moving_regions
 from unisal_jax.apps.regions import Region
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import read_image, write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.predict.model import SaliencyModel
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """What is compared.
+    """The two inputs of a comparison.
 
     Attributes:
-      a, b: two images, or two films.
-      regions_a: boxes in pixels of A, moving ones of films alone.
-      regions_b: boxes of the same names in pixels of B; None for those of A.
+      a, b: two images, or two videos.
+      regions_a: boxes in pixels of A; only those of videos may move.
+      regions_b: boxes with the same names in pixels of B; None to use those of A.
     """
 
-    a: Source
-    b: Source
+    a: MediaSource
+    b: MediaSource
     regions_a: Sequence[Region | MovingRegion] = ()
     regions_b: Sequence[Region | MovingRegion] | None = None
 
     @property
     def titles(self) -> tuple[str, str]:
-        """What stands above A and B: the name of the file, or of the folder of frames."""
+        """The titles above A and B: the name of the file, or of the folder of frames."""
         a, b = (
             source.name if Path(source.path).is_dir() else Path(source.path).name
             for source in (self.a, self.b)
@@ -47,16 +47,15 @@ class Pair:
         return self.regions_a, self.regions_a if self.regions_b is None else self.regions_b
 
     def check(self, size_a: Size, size_b: Size) -> None:
-        """Refuses boxes that do not fit images of these sizes, (height, width).
+        """Checks that the boxes fit images of these sizes, (height, width).
 
         Raises:
-          UnisalError: a box leaves the image that it is given for; or B has another size than A, and no boxes
-            of its own.
+          UnisalError: a box leaves its image, or B has another size than A but no boxes of its own.
         """
         if self.regions_a and self.regions_b is None and size_a != size_b:
             raise UnisalError(
-                f"{self.b.path}: has {_shown(size_b)} pixels, and {self.a.path} has {_shown(size_a)}; boxes "
-                "are in pixels, so give those of B as well (--boxes-b)"
+                f"{self.b.path}: has {_shown(size_b)} pixels, but {self.a.path} has {_shown(size_a)}; boxes "
+                "are in pixels, so pass those of B with --boxes-b"
             )
         for source, regions, size in zip((self.a, self.b), self.both, (size_a, size_b), strict=True):
             try:
@@ -65,22 +64,22 @@ class Pair:
                 raise UnisalError(f"{source.path}: {error}") from error
 
     def notes(self, size_a: Size, size_b: Size) -> list[str]:
-        """What a user should know of these sizes, (height, width), a line each."""
+        """Returns notes on images of these sizes, (height, width), one line each."""
         if size_a == size_b:
             return []
         shown = f"{_shown(size_a)} and {_shown(size_b)}"
-        return [f"A and B have different sizes, {shown}; B's map is brought to A's size to be compared"]
+        return [f"A and B have different sizes, {shown}; B's map is resized to A's size"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What was found.
+    """The result of a comparison.
 
     Attributes:
-      comparison: of the images, or of the means of the films.
-      content: for JSON: `about`, what `Comparison.to_json` gives with the boxes' pixels, and `frames` of
-        films that are compared frame by frame.
-      notes: what a user should know, a line each.
+      comparison: of the images, or of the means of the videos.
+      content: for JSON: `about`, the entries of `Comparison.to_json` with the boxes' pixels, and `frames` for
+        videos that are compared frame by frame.
+      notes: what the user should know, one line each.
     """
 
     comparison: Comparison
@@ -89,23 +88,24 @@ class Compared:
 
 
 def image_paths(out: Path) -> list[Path]:
-    """The files of `compare_images`."""
+    """Returns the files that `compare_images` writes."""
     return [out / "side_by_side.png", out / "difference.png"]
 
 
 def compare_images(
     model: SaliencyModel, domain: Domain, pair: Pair, input_size: Size | None, out: Path | None
 ) -> Compared:
-    """Compares two images, and writes `image_paths` into a folder if there is one.
+    """Compares two images and, if `out` is given, writes `image_paths`.
 
     Args:
-      domain: whose parameters to use.
+      model: predicts the densities.
+      domain: the domain whose parameters are used.
       pair: the images.
-      input_size: (height, width) that the network sees; None for the one by aspect ratio.
-      out: the folder, which is there; None for no pictures.
+      input_size: the network's input (height, width); None to choose it by aspect ratio.
+      out: an existing folder; None to write no images.
 
     Raises:
-      UnisalError: an image cannot be read, a box leaves its image, or a picture cannot be written.
+      UnisalError: an image cannot be read or written, or a box leaves its image.
     """
     image_a, image_b = read_image(pair.a.path), read_image(pair.b.path)
     size_a, size_b = image_a.shape[:2], image_b.shape[:2]
@@ -140,7 +140,7 @@ def compare_images(
 
 
 def about(pair: Pair, compared: str, domain: Domain, size_a: Size, size_b: Size) -> dict[str, Any]:
-    """What JSON says of a comparison; `compared` is "images", "frames" or "means"."""
+    """Returns the JSON entry about a comparison; `compared` is "images", "frames" or "means"."""
     return {
         "a": Path(pair.a.path).name,
         "b": Path(pair.b.path).name,
@@ -151,7 +151,7 @@ def about(pair: Pair, compared: str, domain: Domain, size_a: Size, size_b: Size)
 
 
 def add_boxes(content: dict[str, Any], pair: Pair) -> None:
-    """Adds to JSON where still boxes are, in A and in B."""
+    """Adds the positions of still boxes in A and in B to JSON."""
     for entry in content["boxes"]:
         for key, regions in zip(("box_a", "box_b"), pair.both, strict=True):
             region = next(each for each in regions if each.name == entry["name"])
@@ -160,12 +160,12 @@ def add_boxes(content: dict[str, Any], pair: Pair) -> None:
 
 
 def shown_share(name: str, attention: float) -> str:
-    """What is written at a box."""
+    """Returns the label of a box."""
     return f"{name}   {attention:.1%}"
 
 
 def shown_change(name: str, change: float | None) -> str:
-    """What is written at a box of the difference: percentage points."""
+    """Returns the label of a box in the difference image, in percentage points."""
     return name if change is None else f"{name}   {100 * change:+.1f}"
 
 

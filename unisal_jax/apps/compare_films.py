@@ -1,6 +1,6 @@
-"""Two cuts of a film compared, in bounded memory: frame by frame, or by their means over time.
+"""Compares two versions of a video in bounded memory: frame by frame, or by their means over time.
 
-Each film is read twice. When its frames are shown is found out first, because that decides which it is.
+Each video is read twice. The first pass reads the frame times, which decide how the two are compared.
 """
 
 import contextlib
@@ -20,47 +20,49 @@ from unisal_jax.apps.compare import (
     similarity,
 )
 from unisal_jax.apps.compare_files import Compared, Pair, about, add_boxes, shown_change, shown_share
-from unisal_jax.apps.compare_pictures import Mark, difference, lay_out, side_by_side
+from unisal_jax.apps.compare_images import Mark, difference, lay_out, side_by_side
 from unisal_jax.apps.curves import FrameScore, RegionCurves, known_time
 from unisal_jax.apps.moving import MovingRegion
 from unisal_jax.apps.regions import MeanDensity, Region
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video import camera_number, open_video
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.predict.model import SaliencyModel
 from unisal_jax.predict.video_outputs import DEFAULT_FPS
 
-# Frames are at equal times if these differ by no more than this share of a step.
+# Frames have equal times if these differ by at most this share of a step.
 _SAME_TIME = 0.5
-# Rounded times, in seconds.
+# Tolerance for rounded times, in seconds.
 _SLACK = 1e-6
 _TITLE = "From A to B"
 
 
 def film_paths(out: Path) -> list[Path]:
-    """The files that `compare_films` may write."""
+    """Returns the files that `compare_films` may write."""
     return [out / "side_by_side.mp4", out / "difference.mp4", out / "difference.png"]
 
 
 def compare_films(
     model: SaliencyModel, domain: Domain, pair: Pair, input_size: Size | None, out: Path | None
 ) -> Compared:
-    """Compares two cuts of a film, and writes a film of both into a folder if there is one.
+    """Compares two versions of a video and, if `out` is given, writes a video of both.
 
-    Cuts with as many frames at the same times are compared frame by frame, and `difference.mp4` shows where
-    attention moves. Of others the means over time are compared, and `difference.png` shows these.
+    Versions with the same number of frames at the same times are compared frame by frame, and
+    `difference.mp4` shows where attention moves. Otherwise their means over time are compared, and
+    `difference.png` shows these.
 
     Args:
-      domain: whose parameters to use.
-      pair: the films.
-      input_size: (height, width) that the network sees; None for the domain's.
-      out: the folder, which is there; None for no pictures.
+      model: predicts the densities.
+      domain: the domain whose parameters are used.
+      pair: the videos.
+      input_size: the network's input (height, width); None for the domain's.
+      out: an existing folder; None to write no files.
 
     Raises:
-      UnisalError: a film cannot be read or is a camera, a box does not fit, or a picture cannot be written.
+      UnisalError: a video cannot be read or is a camera, a box does not fit, or a file cannot be written.
     """
     clocks = _Clock.of(pair.a), _Clock.of(pair.b)
     size_a, size_b = clocks[0].size, clocks[1].size
@@ -77,7 +79,7 @@ def compare_films(
         for seconds in clocks[0].shown if by_frame else _ticks(*clocks):
             for cut in cuts:
                 if by_frame:
-                    cut.step()  # by number, since times may differ a little
+                    cut.step()  # by number, since times may differ slightly
                 else:
                     cut.step_to(seconds)
             if by_frame:
@@ -109,12 +111,11 @@ def compare_films(
 
 @dataclasses.dataclass(frozen=True)
 class _Clock:
-    """When the frames of a film are shown.
+    """The frame times of a video.
 
     Attributes:
       size: (height, width) of the frames.
-      fps: as of `VideoReader`.
-      times: as of `VideoReader`.
+      fps, times: see `VideoReader`.
     """
 
     size: Size
@@ -122,11 +123,11 @@ class _Clock:
     times: Sequence[float]
 
     @classmethod
-    def of(cls, source: Source) -> "_Clock":
-        """Reads a film to its end."""
+    def of(cls, source: MediaSource) -> "_Clock":
+        """Reads a video to its end."""
         if camera_number(str(source.path)) is not None:
             raise UnisalError(
-                f"{source.path}: a camera cannot be seen twice, to be compared; record it first"
+                f"{source.path}: a camera cannot be read twice, which comparing requires; record it first"
             )
         with open_video(source.path) as reader:
             for _ in reader:
@@ -135,16 +136,16 @@ class _Clock:
 
     @property
     def timed(self) -> bool:
-        """Every frame has a time."""
+        """Whether every frame has a time."""
         return not any(map(math.isnan, self.times))
 
     @property
     def shown(self) -> Sequence[float]:
-        """The times; at an even pace where they are not known."""
+        """The times; evenly spaced if unknown."""
         return self.times if self.timed else [n / (self.fps or DEFAULT_FPS) for n in range(len(self.times))]
 
     def equals(self, other: "_Clock") -> bool:
-        """As many frames, at the same times as far as these are known."""
+        """Whether both have the same number of frames at the same times, as far as these are known."""
         if len(self.times) != len(other.times):
             return False
         if not (self.timed and other.timed) or len(self.times) == 1:
@@ -154,7 +155,7 @@ class _Clock:
 
 
 def _ticks(a: _Clock, b: _Clock) -> Iterator[float]:
-    """When to look at both films of different pace: as often as the faster one, until both have ended."""
+    """Yields the times at which to compare videos of different rates: at the higher rate, until both end."""
     fps = _common_fps(a, b)
     for number in range(math.floor(max(a.shown[-1], b.shown[-1]) * fps + 0.5) + 1):
         yield number / fps
@@ -165,10 +166,10 @@ def _common_fps(a: _Clock, b: _Clock) -> float:
 
 
 class _Cut:
-    """A film that is predicted step by step.
+    """One version of the video, predicted step by step.
 
     Attributes:
-      frame, density, scores: where it is now; none before the first step.
+      frame, density, scores: of the current frame; unset before the first step.
       mean, curves: of the frames so far.
     """
 
@@ -178,7 +179,7 @@ class _Cut:
 
     def __init__(
         self,
-        source: Source,
+        source: MediaSource,
         predicted: Iterator[tuple[np.ndarray, np.ndarray]],
         regions: Sequence[Region | MovingRegion],
         clock: _Clock,
@@ -188,20 +189,20 @@ class _Cut:
 
     @property
     def count(self) -> int:
-        """How many frames have been seen."""
+        """Number of frames so far."""
         return len(self.curves.times)
 
     def step(self) -> None:
-        """Goes on to the next frame."""
+        """Advances to the next frame."""
         found = next(self._predicted, None)
         if found is None:
-            raise UnisalError(f"{self._source.path}: has changed while it was read")
+            raise UnisalError(f"{self._source.path}: changed while it was read; run the command again")
         self.frame, self.density = found
         self.scores = self.curves.add(self.density, known_time(self._clock.times[self.count]))
         self.mean.add(self.density)
 
     def step_to(self, seconds: float) -> None:
-        """Goes on to the frame that is shown then; stays at the last one."""
+        """Advances to the frame displayed at a time; stays at the last frame."""
         while self.count < len(self._shown) and self._shown[self.count] <= seconds + _SLACK:
             self.step()
 
@@ -211,7 +212,7 @@ def _predicted(
     model: SaliencyModel,
     domain: Domain,
     input_size: Size | None,
-    source: Source,
+    source: MediaSource,
     regions: Sequence[Region | MovingRegion],
     clock: _Clock,
 ) -> Generator[_Cut, None, None]:
@@ -223,7 +224,7 @@ def _predicted(
 
 
 class _Films(contextlib.ExitStack):
-    """The films that are written of a comparison; they take their names when the block ends well."""
+    """The output videos of a comparison. They appear when the block ends without an exception."""
 
     def __init__(self, out: Path, pair: Pair, clocks: tuple[_Clock, _Clock], by_frame: bool):
         super().__init__()
@@ -235,7 +236,7 @@ class _Films(contextlib.ExitStack):
         self._writers: list[VideoWriter] = []
 
     def write(self, cuts: Sequence[_Cut]) -> None:
-        """Adds the frames that the cuts are at."""
+        """Adds the current frames of both versions."""
         frames, densities = [cut.frame for cut in cuts], [cut.density for cut in cuts]
         marks = [
             [Mark(score.box, shown_share(score.name, score.attention)) for score in cut.scores]
@@ -253,7 +254,7 @@ class _Films(contextlib.ExitStack):
         elif self._background is None or cuts[1].count <= self._middle:
             self._background = frames[1]
         if not self._writers:
-            # Only now are the sizes known.
+            # The sizes are known only now.
             self._writers = [
                 self.enter_context(VideoWriter(path, sheet.shape[:2], self._fps))
                 for path, sheet in zip(self._paths, sheets, strict=False)
@@ -262,7 +263,7 @@ class _Films(contextlib.ExitStack):
             writer.write(sheet)
 
     def write_means(self, means: Sequence[np.ndarray], boxes: Sequence[BoxChange]) -> None:
-        """Writes where attention moved over the whole films, on B's middle frame."""
+        """Draws where attention moved over the whole videos on B's middle frame."""
         assert self._background is not None
         places = {region.name: region.box for region in self._regions if isinstance(region, Region)}
         changes = [
@@ -273,7 +274,7 @@ class _Films(contextlib.ExitStack):
 
 
 def _frames_json(a: RegionCurves, b: RegionCurves, alike: Sequence[Similarity]) -> Iterator[dict[str, Any]]:
-    """Each frame's shares in A and in B, by box, and how alike the two frames are."""
+    """Yields each frame's shares by box in A and B, and the similarity of the two frames."""
     for of_a, of_b, each in zip(a.frames_json(), b.frames_json(), alike, strict=True):
         yield {
             **of_a,
@@ -284,7 +285,7 @@ def _frames_json(a: RegionCurves, b: RegionCurves, alike: Sequence[Similarity]) 
 
 def _absent(boxes: Sequence[BoxChange]) -> list[str]:
     return [
-        f"box {box.name!r} is in no frame of {name}; its change is not known"
+        f"box {box.name!r} is in no frame of {name}; its change is unknown"
         for box in boxes
         for name, share in (("A", box.a), ("B", box.b))
         if share is None

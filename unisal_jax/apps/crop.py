@@ -1,6 +1,6 @@
-"""The crop of a picture that keeps the most attention: the best of all places of the window.
+"""Finds the crop of an image that keeps the most attention, among all positions of the window.
 
-Crops of a video are in `shots.py`.
+`shots.py` crops videos.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ Aspect = tuple[float, float]  # width : height
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Where to cut, and what share of the attention lies inside, 0 to 1.
+    """A crop and the share of attention inside.
 
     Attributes:
       box: the window.
-      attention: inside, of two windows in either.
-      second: the other window of a frame that is shown in two (`split.py`).
+      attention: share of attention inside the window, or inside either of two windows, 0 to 1.
+      second: the second window if the frame is split (`split.py`).
     """
 
     box: Box
@@ -35,23 +35,23 @@ class Crop:
 
 
 def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1) -> Size:
-    """The (height, width) of the window of an aspect ratio in a picture.
+    """Returns the (height, width) of a window with a given aspect ratio in an image.
 
     Args:
-      size: (height, width) of the picture.
+      size: (height, width) of the image.
       aspect: (width, height) of the window, in any unit.
-      scale: side of the window over that of the largest that fits, above 0, at most 1.
-      multiple: make the sides multiples of this, rounding down, where the picture is large enough; 2 for
-        video, which has even sides.
+      scale: side of the window relative to the largest that fits, above 0 and at most 1.
+      multiple: round the sides down to multiples of this if the image is large enough; 2 for video, which
+        requires even sides.
 
     Raises:
-      UnisalError: the aspect or the scale is out of its range.
+      UnisalError: the aspect or the scale is out of range.
     """
     wide, high = aspect
     if not (wide > 0 and high > 0 and math.isfinite(wide / high)):
-        raise UnisalError(f"aspect: {wide}:{high} is not a ratio of two numbers above 0")
+        raise UnisalError(f"aspect: {wide}:{high} is not a ratio of two positive numbers")
     if not 0 < scale <= 1:
-        raise UnisalError(f"scale: {scale} is not above 0 and at most 1")
+        raise UnisalError(f"scale: {scale} is not in (0, 1]")
     height = min(size[0], size[1] * high / wide) * scale
     width = min(size[1], size[0] * wide / high) * scale
     sides = (max(1, min(round(side), most)) for side, most in zip((height, width), size, strict=True))
@@ -62,26 +62,26 @@ def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1)
 
 
 def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Sequence[Box] = ()) -> Crop:
-    """The window of an aspect ratio that holds the largest share of a density, of all its places.
+    """Finds the window with a given aspect ratio that holds the largest share of a density.
 
     Args:
       density: float [H, W] >= 0 of any scale.
       aspect: (width, height) of the window, in any unit, such as (9, 16).
-      scale: side of the window over that of the largest that fits, above 0, at most 1.
-      boxes: to be kept whole, in pixels of the density: of all places those that hold the most of them.
+      scale: side of the window relative to the largest that fits, above 0 and at most 1.
+      boxes: must-keep boxes in pixels of the density; the window holds as many as possible.
 
     Returns:
-      The crop. Of places that hold the same (within 1e-9) the one nearest to the picture's middle.
+      The crop. Ties (within 1e-9) go to the window nearest to the centre of the image.
 
     Raises:
-      UnisalError: the density is no such array, or the aspect or the scale is out of its range.
+      UnisalError: the density is not such an array, or the aspect or the scale is out of range.
     """
     density = as_density(density)
     rows, columns = density.shape
     height, width = crop_size((rows, columns), aspect, scale)
-    # Along a side that the window spans whole there is one place: sums over it do, in little memory.
+    # Along a side that the window spans completely there is one position, so sum over it to save memory.
     across: Size = (height, width)
-    if density.min() >= 0:  # else it is refused below
+    if density.min() >= 0:  # negative values are rejected below
         if height == rows:
             density, across = density.sum(0, np.float64, keepdims=True), (1, across[1])
         if width == columns:
@@ -90,7 +90,7 @@ def best_crop(density: np.ndarray, aspect: Aspect, scale: float = 1.0, boxes: Se
     tops, lefts = (np.arange(side - part + 1) for side, part in zip(density.shape, across, strict=True))
     scores = window_shares(sums, (density.shape[0], density.shape[1]), across, tops, lefts)
     if boxes:
-        # Along a side that the window spans whole the one place holds all that there is.
+        # The scores broadcast along a side with one position.
         scores += box_scores(boxes, (height, width), tops, lefts)
     top, left = best_place(scores)
     return Crop(Box(left, top, width, height), share(sums, Box(left, top, across[1], across[0])))

@@ -1,8 +1,8 @@
-"""What `unisal crop` leaves behind: boxes as JSON, cropped pictures and videos, posters, whole or not at all.
+"""Writes the outputs of `unisal crop` atomically: boxes as JSON, cropped images and videos, posters.
 
-`json/NAME.json` for both, `crop/NAME.png` for a picture, `crop/NAME.mp4` for a video, `poster/NAME.png` for a
-video's poster. With several aspects the names of boxes and crops end in them, as in `crop/NAME_9x16.mp4`. A
-video's boxes are settled long after its frames have gone by, so it is read a second time to be cropped.
+The files are `json/NAME.json`, `crop/NAME.png` for an image, `crop/NAME.mp4` for a video, and
+`poster/NAME.png` for a video's poster. With several aspects the names of boxes and crops end in them, as in
+`crop/NAME_9x16.mp4`. A video's boxes are known long after its frames were read, so it is read a second time.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.film_options import DEFAULT_ENCODING, WHOLE, Encoding, Part
 from unisal_jax.media.images import read_profile, write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import shown_at
 from unisal_jax.predict.film import Predicted
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class CropFiles:
-    """The results of `unisal crop`, to be given to `predict_sources`.
+    """The results of `unisal crop`, for `predict_sources`.
 
     Attributes:
-      out: the folder of the folders, which `files.new_folders` has made.
-      kinds: of KINDS.
+      out: the output folder, with the folders made by `files.new_folders`.
+      kinds: output types, of KINDS.
       aspects: (width, height) of each window, in any unit.
-      scale: side of the window over that of the largest that fits, above 0, at most 1.
+      scale: side of the window relative to the largest that fits, above 0 and at most 1.
       smoothness: of a video's path, see `VideoCrops`.
-      split: shots with two far-apart subjects get two windows.
-      keep: boxes not to be cut, of the one input.
-      face_model: YuNet's file, to find faces that are not to be cut.
-      part: of a video.
-      encoding: of the films.
+      split: whether shots with two distant subjects get two windows.
+      keep: must-keep boxes, if there is only one input.
+      face_model: YuNet's file, to detect faces that must not be cut.
+      part: the part of a video to read.
+      encoding: of the output videos.
     """
 
     out: Path
@@ -66,11 +66,11 @@ class CropFiles:
 
     @property
     def film(self) -> str | None:
-        """The crop, where it is written."""
+        """The crop, if it is written."""
         return "crop" if "crop" in self.kinds else None
 
-    def paths(self, source: Source) -> list[Path]:
-        """The files that an input's results go to."""
+    def paths(self, source: MediaSource) -> list[Path]:
+        """Returns the output files of an input."""
         paths = [
             path
             for aspect in self.aspects
@@ -81,22 +81,25 @@ class CropFiles:
             paths.append(self._poster(source))
         return paths
 
-    def check(self, sources: list[Source]) -> None:
-        """Raises UnisalError for what cannot be done with these sources.
+    def check(self, sources: list[MediaSource]) -> None:
+        """Checks the sources.
 
-        That is a source that cannot be read twice, where that would be needed, and boxes of one input for
-        several.
+        Raises:
+          UnisalError: a source cannot be read twice although this is needed, or must-keep boxes were given
+            for several inputs.
         """
         for source in sources:
             if {"crop", "poster"} & set(self.kinds) and source.is_live:
-                raise UnisalError(f"{source.path}: cannot be seen twice, to be cropped; save json alone")
+                raise UnisalError(
+                    f"{source.path}: cannot be read twice, which cropping requires; use --save json"
+                )
         if self.keep is not None and len(sources) != 1:
-            raise UnisalError(f"--keep: boxes are those of one input, not of {len(sources)}")
+            raise UnisalError(f"--keep: requires a single input, not {len(sources)}")
         if self.face_model is not None:
             Faces(self.face_model, DEFAULT_FPS)
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Writes a picture's boxes and its crops."""
+    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+        """Writes an image's boxes and its crops."""
         density = np.exp(log_density, out=log_density)
         boxes = self._boxes(image.shape[:2], DEFAULT_FPS).add(image, 0, None, False)
         for aspect in self.aspects:
@@ -107,9 +110,9 @@ class CropFiles:
             self._write_json(source, aspect, {"about": self._about(about, aspect), **_facts(crop)})
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator["_Track"]:
-        """Takes a video's predictions; at the end writes its boxes and crops it."""
-        # Late: images need neither FFmpeg nor SciPy, whose imports take half a second.
+    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator["_Track"]:
+        """Takes a video's predictions, then writes its boxes and crops it."""
+        # Imported late: images need neither FFmpeg nor SciPy, whose imports take half a second.
         from unisal_jax.apps.crop_film import Film, Still, write_films
         from unisal_jax.apps.shots import VideoCrops
 
@@ -158,18 +161,18 @@ class CropFiles:
     def _about(self, about: dict, aspect: Aspect) -> dict:
         return {**about, "aspect": list(aspect), "scale": self.scale}
 
-    def _stem(self, source: Source, aspect: Aspect) -> str:
+    def _stem(self, source: MediaSource, aspect: Aspect) -> str:
         return source.name if len(self.aspects) == 1 else source.name + aspect_suffix(aspect)
 
-    def _files(self, source: Source, aspect: Aspect) -> dict[str, Path]:
+    def _files(self, source: MediaSource, aspect: Aspect) -> dict[str, Path]:
         stem = self._stem(source, aspect)
         crop = f"{stem}.{'png' if source.kind == 'image' else 'mp4'}"
         return {"json": self.out / "json" / f"{stem}.json", "crop": self.out / "crop" / crop}
 
-    def _poster(self, source: Source) -> Path:
+    def _poster(self, source: MediaSource) -> Path:
         return self.out / "poster" / f"{source.name}.png"
 
-    def _write_json(self, source: Source, aspect: Aspect, content: dict) -> None:
+    def _write_json(self, source: MediaSource, aspect: Aspect, content: dict) -> None:
         if "json" in self.kinds:
             forget(
                 self.out, self._stem(source, aspect), "json"
@@ -178,19 +181,19 @@ class CropFiles:
 
 
 def aspect_suffix(aspect: Aspect) -> str:
-    """What the names of files end in where there are several aspects: "_9x16"."""
+    """Returns the ending of file names if there are several aspects, such as "_9x16"."""
     return "_" + "x".join(f"{side:.12g}" for side in aspect)
 
 
 class _MustKeep:
-    """The must-keep boxes of frame after frame."""
+    """Provides the must-keep boxes of each frame: given ones and faces."""
 
     def __init__(self, keep: KeepBoxes | None, faces: Faces | None, size: Size):
         self._keep, self._faces, self._size = keep, faces, size
 
     @property
     def looks(self) -> bool:
-        """Whether it needs to see the frames."""
+        """Whether it needs the pixels of the frames."""
         return self._faces is not None
 
     def add(self, frame: np.ndarray | None, number: int, seconds: float | None, cut: bool) -> tuple[Box, ...]:
@@ -203,7 +206,7 @@ class _MustKeep:
 
 
 class _Track:
-    """Collects the crops of a video: a few numbers a frame."""
+    """Collects the crops of a video, a few numbers per frame."""
 
     def __init__(self, windows: "list[VideoCrops]", boxes: _MustKeep, poster: Poster | None):
         self._windows, self._boxes, self._poster = windows, boxes, poster
@@ -212,7 +215,7 @@ class _Track:
 
     def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         frame, cut = predicted.frame, predicted.begins_shot
-        # At the size that the network saw: smooth enough for windows, and much less to add up.
+        # At the network's input size, which is sufficient for windows and much smaller.
         density = np.exp(predicted.log_density)
         rgb = frame.rgb() if self._boxes.looks or self._poster is not None else None
         boxes = self._boxes.add(rgb, len(self.times), seconds, cut)

@@ -1,4 +1,4 @@
-"""The second reading of a video that is cropped: films of its windows, and its poster."""
+"""Reads a video a second time and writes its crops and poster."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from unisal_jax.media.video_source import FilmInfo
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-    """A film to write: its file, its (height, width), and a crop for each frame of the video."""
+    """A video to write: its file, its (height, width), and a crop for each source frame."""
 
     path: Path
     size: Size
@@ -31,7 +31,7 @@ class Film:
 
 @dataclasses.dataclass(frozen=True)
 class Still:
-    """A frame to write: its file, and its number from 0."""
+    """A frame to write: its file and its number, from 0."""
 
     path: Path
     number: int
@@ -46,26 +46,27 @@ def write_films(
     films: Sequence[Film],
     still: Still | None,
 ) -> None:
-    """Reads a video once more and writes films and a still of it.
+    """Reads a video again and writes crops and a still of it.
 
     Args:
       source: the video.
-      part: of it that was cropped.
-      info: of it, what the films keep.
-      fps: of a video that has no rate.
-      encoding: of the films.
-      films, still: what to write.
+      part: the part of it that was cropped.
+      info: properties of it that the crops take over.
+      fps: frame rate to use if the video has none.
+      encoding: of the crops.
+      films: the crops to write.
+      still: the frame to write.
     """
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(open_video(source, part))
         writers = []
         if films:
-            from unisal_jax.media.video_writer import VideoWriter  # late: a still needs no FFmpeg
+            from unisal_jax.media.video_writer import VideoWriter  # imported late: a still needs no FFmpeg
 
             for film in films:
                 writer = VideoWriter(film.path, film.size, fps, info, encoding)
                 writers.append(stack.enter_context(writer))
-        # No more than were predicted: behind them a damaged video may end with an error.
+        # Read no more frames than were predicted: a damaged video would raise an error after them.
         wanted = len(films[0].crops) if films else (still.number + 1 if still else 0)
         for number, frame in enumerate(itertools.islice(reader.frames(), wanted)):
             if films:
@@ -78,13 +79,13 @@ def write_films(
 
 
 def cropped(planes: Planes, crop: Crop, size: Size) -> Planes:
-    """A frame's window; of two, one above the other or side by side, each in about half of the size."""
+    """Crops a frame. Two windows are stacked or placed side by side, each in about half of the size."""
     first = _part(planes, crop.box)
     if crop.second is None:
         return first
     height, width = size
     axis = 0 if height > width else 1
-    # Even, as the parts of a plane with half as many colours.
+    # Even, since chroma planes have half the resolution.
     half = size[axis] // 4 * 2
     sizes = ((half, width), (height - half, width)) if axis == 0 else ((height, half), (height, width - half))
     parts = [

@@ -1,4 +1,4 @@
-"""The attention that boxes get along a video, frame by frame, in a few numbers a frame."""
+"""Attention in boxes over the frames of a video, with a few numbers per frame."""
 
 import csv
 import dataclasses
@@ -24,13 +24,13 @@ _COLUMNS = ("frame", "seconds", "name", "attention", "relative", "left", "top", 
 
 @dataclasses.dataclass(frozen=True)
 class FrameScore:
-    """What a region gets in one frame.
+    """The score of a region in one frame.
 
     Attributes:
       name: of the region.
-      box: its part inside the image at that frame.
+      box: the part of its box inside the image.
       attention: share of the density inside, 0 to 1.
-      relative: mean density inside over that of a uniform density; 1 is what an even gaze would give.
+      relative: mean density inside relative to a uniform density; 1 is what a uniform gaze would give.
     """
 
     name: str
@@ -40,14 +40,14 @@ class FrameScore:
 
 
 class RegionCurves:
-    """Takes a video's densities one by one, and keeps what each region gets: eight bytes a frame and region.
+    """Scores a video's densities one by one, storing eight bytes per frame and region.
 
     Args:
-      regions: with names that differ.
+      regions: regions with different names.
 
     Attributes:
-      times: of the frames so far, in seconds; NaN where a frame has none.
-      attention: by name, the share of each frame so far, 0 to 1; NaN where the box is not in the image.
+      times: of the frames so far, in seconds; NaN if unknown.
+      attention: by name, the share in each frame so far, 0 to 1; NaN if the box is not in the image.
     """
 
     def __init__(self, regions: Sequence[Region | MovingRegion]):
@@ -55,21 +55,21 @@ class RegionCurves:
         self.times = array("d")
         self.attention = {region.name: array("d") for region in regions}
         if len(self.attention) < len(self._regions):
-            raise UnisalError("regions: two have one name")
+            raise UnisalError("regions: two have the same name")
         self._relative = dict.fromkeys(self.attention, 0.0)
 
     def add(self, density: np.ndarray, seconds: float | None = None) -> list[FrameScore]:
-        """Takes the next frame's density.
+        """Scores the next frame.
 
         Args:
-          density: float [H, W] >= 0 of any scale; it is not kept.
-          seconds: when the frame is shown, from the first one on; None where that is not known.
+          density: float [H, W] >= 0 of any scale; it is not stored.
+          seconds: display time from the first frame; None if unknown.
 
         Returns:
-          A score for each region that is in the image at this frame.
+          A score for each region that is in the image in this frame.
 
         Raises:
-          UnisalError: the density is no such array; a box is given by seconds and the frame has none.
+          UnisalError: the density is not such an array, or a box is given by seconds and the time is unknown.
         """
         sums = integral(density)
         size = sums.shape[0] - 1, sums.shape[1] - 1
@@ -89,12 +89,12 @@ class RegionCurves:
         return scores
 
     def mean(self, name: str) -> float | None:
-        """The mean share of attention over the frames that a region is in; None if it is in none."""
+        """Returns the mean share over the frames that contain a region; None if there are none."""
         known = self._known(name)
         return float(known.mean()) if known.size else None
 
     def frames_json(self) -> list[dict[str, Any]]:
-        """Each frame's number, time, and shares by name; without those of boxes that are not there."""
+        """Returns each frame's number, time, and shares by name, without absent boxes."""
         names = list(self.attention)
         rows = zip(self.times, *self.attention.values(), strict=True)
         return [
@@ -109,10 +109,10 @@ class RegionCurves:
         ]
 
     def summary(self) -> list[dict[str, Any]]:
-        """What each region gets over the frames that it is in, for JSON.
+        """Returns a summary of each region over the frames that contain it, for JSON.
 
-        `attention` and `relative` are means over these `frames`, and None where there are none; `highest` is
-        the frame with the largest share; `rank` is 1 for the largest mean.
+        `attention` and `relative` are means over these `frames`, or None if there are none. `highest` is the
+        frame with the largest share. `rank` is 1 for the largest mean.
         """
         means = {name: self.mean(name) for name in self.attention}
         found = []
@@ -143,20 +143,20 @@ def region_curves(
     regions: Sequence[Region | MovingRegion],
     times: Sequence[float] | None = None,
 ) -> Iterator[list[FrameScore]]:
-    """What regions get in each frame of a video.
+    """Scores regions in each frame of a video.
 
     Args:
       densities: float [H, W] >= 0 of any scale, one at a time.
-      regions: still or moving boxes with different names, in pixels of the densities. What lies outside the
-        image does not count.
-      times: of the frames, in seconds from the first one; needed for boxes given by seconds. It may grow as
-        the densities come, as `VideoReader.times` does.
+      regions: still or moving boxes with different names, in pixels of the densities. Parts outside the image
+        are ignored.
+      times: of the frames, in seconds from the first; required for boxes given by seconds. May grow while the
+        densities are read, as `VideoReader.times` does.
 
     Yields:
       For each frame, a score for each region that is in the image.
 
     Raises:
-      UnisalError: as `RegionCurves.add`.
+      UnisalError: as for `RegionCurves.add`.
     """
     curves = RegionCurves(regions)
     for number, density in enumerate(map(as_density, densities)):
@@ -164,19 +164,19 @@ def region_curves(
 
 
 def known_time(seconds: float) -> float | None:
-    """A time of `VideoReader.times`; None for NaN."""
+    """Converts a time of `VideoReader.times`: None for NaN."""
     return None if math.isnan(seconds) else seconds
 
 
 @contextmanager
 def curves_table(path: Path) -> Iterator["CurvesTable"]:
-    """A CSV file of scores by frame, written as they come; whole or not at all."""
+    """Opens a CSV file for scores by frame, which is written atomically."""
     with text_file(path) as file:
         yield CurvesTable(csv.writer(file, lineterminator="\n"))
 
 
 class CurvesTable:
-    """Writes a line for each frame and region that is in the image then."""
+    """Writes a row for each frame and region in the image."""
 
     def __init__(self, writer: Any):
         self._writer = writer

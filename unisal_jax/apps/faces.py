@@ -1,4 +1,4 @@
-"""Faces in frames, by OpenCV's YuNet."""
+"""Detects faces in frames with OpenCV's YuNet."""
 
 from pathlib import Path
 
@@ -12,30 +12,30 @@ FACE_MODEL_ADVICE = (
     "get YuNet from OpenCV Zoo (face_detection_yunet_2023mar.onnx or later, MIT licence): "
     "https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
 )
-# The model's input is a square of this side: that of 2023 takes no other.
+# Side of the model's square input; the 2023 model supports no other.
 _SIDE = 640
-# Faces are looked for so many times a second, and kept with a margin: YuNet's boxes end at the chin and the
-# hairline, and a face moves until it is looked for again.
+# Detections per second, and the margin around faces: YuNet's boxes end at the chin and the hairline, and
+# faces move between detections.
 _RATE, _MARGIN = 8.0, 0.15
 _LOWEST_SCORE = 0.7
 
 
 class Faces:
-    """Finds faces in frames, every few of them; between, they stay where they were.
+    """Detects faces every few frames and repeats the last result in between.
 
     Args:
       model: YuNet's file.
-      fps: frames a second.
+      fps: frames per second.
 
     Raises:
-      UnisalError: the file is not there, or not such a model.
+      UnisalError: the file does not exist, or is not such a model.
     """
 
     def __init__(self, model: Path, fps: float):
         if not model.is_file():
             raise UnisalError(f"{model}: no such file; {FACE_MODEL_ADVICE}")
         self._model = model
-        # What OpenCV says of its engines and of a file that is no model would bury the one line.
+        # Silence OpenCV's log about its backends; the error below says what is wrong.
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
@@ -44,7 +44,7 @@ class Faces:
         except cv2.error as error:
             reason = one_line(error)
             raise UnisalError(
-                f"{model}: not a model that finds faces ({reason}); {FACE_MODEL_ADVICE}"
+                f"{model}: not a face detection model ({reason}); {FACE_MODEL_ADVICE}"
             ) from error
         finally:
             cv2.utils.logging.setLogLevel(level)
@@ -53,7 +53,12 @@ class Faces:
         self._faces: tuple[Box, ...] = ()
 
     def add(self, frame: np.ndarray, cut: bool = False) -> tuple[Box, ...]:
-        """The faces in the next frame, uint8 RGB [height, width, 3]; `cut`: it begins a new shot."""
+        """Returns the faces in the next frame.
+
+        Args:
+          frame: uint8 RGB [height, width, 3].
+          cut: whether the frame begins a new shot.
+        """
         if cut or self._age % self._every == 0:
             self._age = 0
             self._faces = self._find(frame)

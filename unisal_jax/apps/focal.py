@@ -1,4 +1,4 @@
-"""Focal points: the places that gaze gathers at, and how much of it belongs to each."""
+"""Focal points: local maxima of a density and the share of attention around each."""
 
 import dataclasses
 from typing import Any
@@ -11,11 +11,11 @@ from unisal_jax.apps.boxes import integral
 from unisal_jax.documents import rounded
 from unisal_jax.media.arrays import as_density
 
-# The density is smooth: a map with so many pixels on its longer side holds all of its hills.
+# Densities are smooth: a map with this longer side has the same local maxima.
 _SIDE = 160
-# From every pixel the way goes to the highest one within this share of the longer side, and on from there.
+# Each step uphill goes to the highest pixel within this share of the longer side.
 _REACH = 1 / 16
-# What ends below this share of the peak is no focal point.
+# Local maxima below this share of the peak are not focal points.
 _LEAST_HEIGHT = 0.1
 
 
@@ -25,8 +25,7 @@ class FocalPoint:
 
     Attributes:
       row, column: in pixels.
-      attention: the share of the density that belongs to it, 0 to 1: that of all pixels from which it is
-        reached by going uphill.
+      attention: share of the density in all pixels from which it is reached by going uphill, 0 to 1.
     """
 
     row: int
@@ -34,32 +33,32 @@ class FocalPoint:
     attention: float
 
     def to_json(self) -> dict[str, Any]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         return {"attention": rounded(self.attention), "column": self.column, "row": self.row}
 
 
 def focal_points(density: np.ndarray, most: int = 5) -> list[FocalPoint]:
-    """The places that gaze gathers at, largest share first.
+    """Returns the focal points of a density, largest share first.
 
-    Every pixel belongs to the local maximum that is reached from it by going again and again to the highest
-    pixel within a sixteenth of the longer side. Local maxima below a tenth of the peak are left out.
+    Each pixel belongs to the local maximum reached by repeatedly moving to the highest pixel within a
+    sixteenth of the longer side. Local maxima below a tenth of the peak are omitted.
 
     Args:
       density: float [H, W] >= 0 of any scale.
-      most: return at most so many.
+      most: maximum number of points.
 
     Raises:
-      UnisalError: the density is no such array.
+      UnisalError: the density is not such an array.
     """
     density = as_density(density)
-    integral(density)  # refuses what is not a density
+    integral(density)  # checks that it is a density
     height, width = density.shape
     scale = min(1.0, _SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     small = (
         density if size == density.shape else cv2.resize(density, size[::-1], interpolation=cv2.INTER_AREA)
     )
-    # The place of each pixel among all in order of height, so that no two are equal.
+    # The rank of each pixel by height, so that no two are equal.
     order = small.ravel().argsort(kind="stable")
     heights = np.empty(small.size, np.int32)
     heights[order] = np.arange(small.size, dtype=np.int32)
@@ -76,7 +75,7 @@ def focal_points(density: np.ndarray, most: int = 5) -> list[FocalPoint]:
 
 
 def _highest(density: np.ndarray, cell: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The (row, column) of the largest value among the pixels that a small map's pixel stands for."""
+    """Returns (row, column) of the largest value among the pixels that a pixel of the small map covers."""
     (top, bottom), (left, right) = (
         (at * whole // part, -(-(at + 1) * whole // part))
         for at, whole, part in zip(cell, density.shape, size, strict=True)

@@ -1,4 +1,4 @@
-"""Boxes that a crop must not cut."""
+"""Must-keep boxes, which a crop must not cut."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from unisal_jax.errors import UnisalError
 
 
 class KeepBoxes:
-    """Must-keep boxes of a picture or a video.
+    """Must-keep boxes of an image or a video.
 
     Args:
-      path: a file of regions that may move, see `read_moving_regions`.
+      path: a file of still or moving regions, see `read_moving_regions`.
 
     Raises:
-      UnisalError: no such file, or it is not of this form.
+      UnisalError: no such file, or it has another format.
     """
 
     def __init__(self, path: Path):
@@ -24,19 +24,19 @@ class KeepBoxes:
         self._regions = read_moving_regions(path)
 
     def check(self, size: Size) -> None:
-        """Raises UnisalError for a box that frames of this (height, width) do not hold."""
+        """Raises UnisalError if a box does not fit frames of this (height, width)."""
         try:
             check_moving_regions(self._regions, size)
         except UnisalError as error:
             raise UnisalError(f"{self._path}: {error}") from error
 
     def at(self, number: int, seconds: float | None, size: Size) -> tuple[Box, ...]:
-        """The boxes of a frame, as far as they are inside.
+        """Returns the boxes of a frame, clipped to it.
 
         Args:
           number: of the frame, from 1.
-          seconds: when it is shown; None where the video does not say.
-          size: (height, width) of it.
+          seconds: its display time; None if unknown.
+          size: its (height, width).
         """
         boxes = (
             region.box if isinstance(region, Region) else region.box_at(number, seconds)

@@ -1,4 +1,4 @@
-"""Boxes that move, come and go along a video, and the files that give them."""
+"""Boxes that move, appear and disappear in a video, and the files that define them."""
 
 import bisect
 import dataclasses
@@ -27,24 +27,22 @@ from unisal_jax.limits import MAX_PIXELS
 
 Unit = Literal["frame", "seconds"]
 
-# Times in tables are rounded, mostly to a millisecond: so much before the first one or after the last one
-# is still inside.
+# Tolerance at the first and last time, in seconds: times in tables are rounded, mostly to a millisecond.
 _SLACK = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
 class MovingRegion:
-    """A box with a name, given at some times of a video.
+    """A named box, given at some times of a video.
 
-    Between two times the box moves at an even pace from one place to the other. Before its first time and
-    after its last one it is not there.
+    The box moves linearly between two times. It is absent before the first time and after the last.
 
     Attributes:
       name: of the box.
-      unit: what `times` are: frame numbers from 1, or seconds from the first frame.
+      unit: unit of `times`: frame numbers from 1, or seconds from the first frame.
       times: ascending.
-      boxes: one for each time, in pixels; they may leave the image. None: not there from this time on, until
-        the next one.
+      boxes: one for each time, in pixels; they may leave the image. None if the box is absent from this time
+        until the next.
     """
 
     name: str
@@ -53,18 +51,18 @@ class MovingRegion:
     boxes: tuple[Box | None, ...]
 
     def box_at(self, frame: int, seconds: float | None) -> Box | None:
-        """Its box at a frame, in whole pixels; None where it is not there.
+        """Returns the box in a frame, in whole pixels; None if it is absent.
 
         Args:
-          frame: its number, from 1.
-          seconds: when it is shown, from the first frame on.
+          frame: number of the frame, from 1.
+          seconds: its display time from the first frame; None if unknown.
 
         Raises:
-          UnisalError: the box is given by seconds, and the frame has none.
+          UnisalError: the box is given by seconds, and the time is unknown.
         """
         if self.unit == "seconds" and seconds is None:
             raise UnisalError(
-                f"box {self.name!r}: given by seconds, but frame {frame} of the video has no time; "
+                f"box {self.name!r}: is given by seconds, but frame {frame} of the video has no time; "
                 "give it by frame"
             )
         at = float(frame) if seconds is None or self.unit == "frame" else seconds
@@ -74,7 +72,7 @@ class MovingRegion:
         before = max(after - 1, 0)
         start, end = self.boxes[before], self.boxes[min(after, len(self.boxes) - 1)]
         if start is None or end is None or after in (0, len(self.times)):
-            # The last place before a gap holds until the gap.
+            # Before a gap, the box stays at its last place.
             return start
         part = (at - self.times[before]) / (self.times[after] - self.times[before])
         left, top, width, height = (
@@ -88,18 +86,18 @@ def read_moving_regions(path: str | Path) -> list[Region | MovingRegion]:
     """Reads the regions of a video from a file.
 
     Args:
-      path: as for `read_regions`; a row may also give `frame` (a whole number from 1) or `seconds` (from the
-        first frame on), and then must give a name. Rows of one name are one box, in any order of time. In
-        rows with times pixels may have fractions, which are rounded, and a row without any pixels says that
-        the box is not there from then on. Where a row has both times, `frame` counts. A row without a time
-        is a box that stays where it is.
+      path: as for `read_regions`. A row may also have `frame` (an integer from 1) or `seconds` (from the
+        first frame) and then requires a name. Rows with the same name define one box, in any order. In rows
+        with times, pixels may have fractions, which are rounded, and a row without pixels means that the box
+        is absent from then on. If a row has both times, `frame` is used. A row without a time defines a still
+        box.
 
     Returns:
-      In the order in which the names appear.
+      The regions in the order in which the names appear.
 
     Raises:
-      UnisalError: as `read_regions`; a time is no such number; a box has two rows of one time, or rows of
-        different kinds.
+      UnisalError: as for `read_regions`; a time is not such a number; a box has two rows with the same time,
+        or rows with different units.
     """
     path = Path(path)
     still: dict[str, list[Region]] = {}
@@ -113,7 +111,7 @@ def read_moving_regions(path: str | Path) -> list[Region | MovingRegion]:
             names[region.name] = None
             continue
         if not is_given(row, "name"):
-            raise UnisalError(f"{path}: box {number}: a box given by {unit} must have a name")
+            raise UnisalError(f"{path}: box {number}: has a time ({unit}), so it must have a name")
         name = name_of(path, number, row)
         place = any(is_given(row, side) for side in SIDES)
         box = region_of(path, number, _rounded(row)).box if place else None
@@ -122,12 +120,12 @@ def read_moving_regions(path: str | Path) -> list[Region | MovingRegion]:
     check_names(path, (each.name for regions in still.values() for each in regions))
     both = next((name for name in still if name in moving), None)
     if both is not None:
-        raise UnisalError(f"{path}: box {both!r}: some of its rows have a time, and one has none")
+        raise UnisalError(f"{path}: box {both!r}: some rows have a time and one has none")
     return [still[name][0] if name in still else _moving(path, name, moving[name]) for name in names]
 
 
 def check_moving_regions(regions: Iterable[Region | MovingRegion], size: Size) -> None:
-    """Refuses boxes that a video does not hold.
+    """Checks that boxes fit the frames of a video.
 
     Raises:
       UnisalError: a still box leaves the frames of this (height, width), or a moving one never enters them.
@@ -137,8 +135,7 @@ def check_moving_regions(regions: Iterable[Region | MovingRegion], size: Size) -
             check_regions([region], size)
         elif not any(box is not None and box.clipped(size) for box in region.boxes):
             raise UnisalError(
-                f"box {region.name!r}: all its places lie outside the frames of {size[1]}x{size[0]} "
-                "(width x height)"
+                f"box {region.name!r}: is always outside the frames of {size[1]}x{size[0]} (width x height)"
             )
 
 
@@ -151,14 +148,14 @@ def _unit(row: dict[str, Any]) -> Unit | None:
 def _time(path: Path, name: str, unit: Unit, value: Any) -> float:
     number = _number(value)
     if unit == "frame" and not (number is not None and number >= 1 and number.is_integer()):
-        raise UnisalError(f"{path}: box {name!r}: frame is {shortened(value)}, not a whole number from 1")
+        raise UnisalError(f"{path}: box {name!r}: frame is {shortened(value)}, not an integer from 1")
     if number is None or number < 0:
-        raise UnisalError(f"{path}: box {name!r}: seconds is {shortened(value)}, not a number of 0 or above")
+        raise UnisalError(f"{path}: box {name!r}: seconds is {shortened(value)}, not a number from 0")
     return number
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, of at most `MAX_PIXELS`, or its text; None of anything else."""
+    """Converts a value to a finite number of at most `MAX_PIXELS`; returns None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
@@ -169,7 +166,7 @@ def _number(value: Any) -> float | None:
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with pixels in whole numbers, as far as they are numbers."""
+    """Rounds the pixels of a row to integers, as far as they are numbers."""
     sides = {side: _number(row[side]) for side in SIDES if is_given(row, side)}
     whole = {side: math.floor(number + 0.5) for side, number in sides.items() if number is not None}
     return {**row, **whole}
@@ -177,11 +174,11 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 def _moving(path: Path, name: str, rows: Sequence[tuple[Unit, float, Box | None]]) -> MovingRegion:
     if len({unit for unit, _, _ in rows}) > 1:
-        raise UnisalError(f"{path}: box {name!r}: some of its rows have {' and some '.join(TIMES)}")
+        raise UnisalError(f"{path}: box {name!r}: some rows have {' and some '.join(TIMES)}; use one of them")
     ordered = sorted(rows, key=lambda row: row[1])
     for (unit, before, _), (_, after, _) in itertools.pairwise(ordered):
         if before == after:
-            raise UnisalError(f"{path}: box {name!r}: two rows of {unit} {before:g}")
+            raise UnisalError(f"{path}: box {name!r}: two rows have {unit} {before:g}")
     if all(box is None for _, _, box in ordered):
         raise UnisalError(f"{path}: box {name!r}: no row has {', '.join(SIDES)}")
     unit = ordered[0][0]

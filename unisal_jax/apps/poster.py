@@ -1,9 +1,8 @@
-"""The frame of a video to show as its still: the one with the strongest single focus.
+"""Chooses a video's poster: the frame with the strongest single focus.
 
-The focus of a frame is the share of attention in the best square of a third of the shorter side: it is large
-where one small place draws nearly all attention, and half of that where two do. It counts for less towards
-the picture's edge, and in frames that have less fine detail than others of their shot: in fades, dissolves
-and blur.
+The focus of a frame is the share of attention in the best square with a third of the shorter side. It is high
+if one small place draws nearly all attention, and half as high if two do. It is reduced towards the edge of
+the image, and in frames with less fine detail than others of their shot: fades, dissolves and blur.
 """
 
 import math
@@ -14,16 +13,16 @@ import numpy as np
 from unisal_jax.apps.crop import best_crop
 
 _SQUARE = 1 / 3
-# A focus in the picture's corner counts for so much less.
+# Reduction of a focus in the corner of the image.
 _CORNER = 0.3
-# Frames are looked at at this length of the longer side, densities at the other.
+# Longer sides to which frames and densities are reduced.
 _FRAME_SIDE, _DENSITY_SIDE = 480, 96
-# Detail that is enough, as a share of what the most detailed tenth of the shot's frames have.
+# Sufficient detail, as a share of the 90th percentile of the shot's frames.
 _ENOUGH = 0.9
 
 
 class Poster:
-    """Takes a video's frames one by one, and knows at the end which is the poster."""
+    """Takes a video's frames one by one and finally chooses the poster."""
 
     def __init__(self) -> None:
         self._focus: list[float] = []
@@ -36,7 +35,7 @@ class Poster:
         Args:
           frame: uint8 RGB [height, width, 3].
           density: float of any size.
-          cut: the frame begins a new shot.
+          cut: whether the frame begins a new shot.
         """
         self._focus.append(focus_of(density))
         grey = cv2.cvtColor(_shrink(frame, _FRAME_SIDE), cv2.COLOR_RGB2GRAY)
@@ -44,7 +43,7 @@ class Poster:
         self._shot.append((self._shot[-1] if self._shot else 0) + cut)
 
     def best(self) -> tuple[int, float]:
-        """The poster's number, from 0, and its focus; the first one of equal ones."""
+        """Returns the number of the poster, from 0, and its focus; the first frame if several are equal."""
         focus, detail, shot = (np.array(each) for each in (self._focus, self._detail, self._shot))
         most = np.array([np.percentile(detail[shot == each], 90) for each in range(shot[-1] + 1)])
         enough = np.minimum(1.0, detail / np.maximum(_ENOUGH * most[shot], 1e-6))
@@ -53,7 +52,7 @@ class Poster:
 
 
 def focus_of(density: np.ndarray) -> float:
-    """How strong a density's single focus is, 0 to 1, less towards the edge."""
+    """Returns the strength of a density's single focus, 0 to 1, reduced towards the edge."""
     small = _shrink(density, _DENSITY_SIDE)
     height, width = small.shape
     crop = best_crop(small, (1, 1), _SQUARE)

@@ -1,4 +1,4 @@
-"""How much attention regions of a picture get: boxes from a file, scored on a density."""
+"""How much attention regions of an image get: boxes from a file, scored on a density."""
 
 import dataclasses
 import re
@@ -47,7 +47,7 @@ class RegionScore:
       name, box: of the region.
       attention: share of the density inside, 0 to 1.
       relative: mean density inside over that of a uniform density; 1 is what an even gaze would give.
-      peak: (row, column) of the largest density inside, in pixels of the whole picture.
+      peak: (row, column) of the largest density inside, in pixels of the whole image.
       peak_relative: the density there over that of a uniform density.
       rank: 1 for the largest attention; regions with the same share the lower number.
     """
@@ -61,7 +61,7 @@ class RegionScore:
     rank: int
 
     def to_json(self) -> dict[str, Any]:
-        """By name, floats to six digits."""
+        """Returns the values by name, floats rounded to six digits."""
         return {
             "attention": rounded(self.attention),
             "box": self.box.to_json(),
@@ -114,13 +114,13 @@ def score_regions(density: np.ndarray, regions: Sequence[Region]) -> list[Region
 
 
 def check_regions(regions: Iterable[Region], size: Size) -> None:
-    """Raises UnisalError, naming the first box that leaves a picture of this (height, width)."""
+    """Raises UnisalError, naming the first box that leaves an image of this (height, width)."""
     for region in regions:
         if not region.box.fits(size):
             box = region.box
             raise UnisalError(
                 f"box {region.name!r}: columns {box.left} to {box.left + box.width - 1}, rows {box.top} to "
-                f"{box.top + box.height - 1} leave the picture of {size[1]}x{size[0]} (width x height)"
+                f"{box.top + box.height - 1} leave the image of {size[1]}x{size[0]} (width x height)"
             )
 
 

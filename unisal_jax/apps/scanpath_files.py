@@ -19,7 +19,7 @@ from unisal_jax.documents import write_json
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import write_text
 from unisal_jax.media.images import read_profile, write_png
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.outputs import FrameResults
 from unisal_jax.predict.records import forget
@@ -60,11 +60,11 @@ class ScanpathFiles:
         """There is none."""
         return None
 
-    def paths(self, source: Source) -> list[Path]:
+    def paths(self, source: MediaSource) -> list[Path]:
         """The files that an image's results go to."""
         return [self._file(source, kind) for kind in self.kinds]
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         """Draws an image's paths and writes them."""
         density = np.exp(log_density, out=log_density)
         paths = draw_scanpaths(density, self.count, self.fixations, self.seed, degrees=self.degrees)
@@ -78,16 +78,16 @@ class ScanpathFiles:
             write_png(self._file(source, "image"), draw(image, paths.xy), read_profile(source.path))
 
     def video(
-        self, source: Source, film: FilmInfo, about: dict
+        self, source: MediaSource, film: FilmInfo, about: dict
     ) -> contextlib.AbstractContextManager[FrameResults]:
         """Refuses it."""
         refuse_video(source)
 
-    def _file(self, source: Source, kind: str) -> Path:
+    def _file(self, source: MediaSource, kind: str) -> Path:
         return self.out / kind / f"{source.name}.{'png' if kind == 'image' else kind}"
 
 
-def refuse_video(source: Source) -> NoReturn:
+def refuse_video(source: MediaSource) -> NoReturn:
     """Raises UnisalError: there is no model of paths over moving images."""
     raise UnisalError(f"{source.path}: is a video; scanpaths are drawn on images")
 

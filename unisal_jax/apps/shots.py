@@ -50,7 +50,10 @@ def crop_video(
 
     Args:
       densities: float [H, W] >= 0 of any scale, all of one size.
-      aspect, scale, fps, smoothness: as for `VideoCrops`; the frames have the size of the densities.
+      aspect: as for `VideoCrops`.
+      scale: as for `VideoCrops`; the frames have the size of the densities.
+      fps: as for `VideoCrops`.
+      smoothness: as for `VideoCrops`.
       cuts: whether each frame begins a new shot, such as `unisal_jax.media.cuts.CutDetector` says. None: all
         frames are one shot, and at a cut the window glides from one shot's place to the next one's.
 
@@ -75,7 +78,7 @@ class VideoCrops:
 
     In each shot the window stands still, pans evenly, or follows the attention: `camera.py` has the rule.
     What is followed is the path that maximises the sum over frames of its share of attention, in which the
-    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the picture's
+    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the image's
     longer sides a second. It is found by Viterbi's algorithm over a grid of at most 129 places a side. The
     window's speed changes by at most two longer sides a second in each second. Memory is bounded: in long
     shots a place is settled with at least 256 frames of foresight, and densities are not kept.
@@ -86,9 +89,10 @@ class VideoCrops:
 
     Args:
       size: (height, width) of the frames.
-      aspect, scale: as for `best_crop`; the sides are even, as those of video files.
+      aspect: as for `best_crop`.
+      scale: as for `best_crop`; the sides are even, as those of video files.
       fps: frames a second.
-      smoothness: in squared seconds. 0.3: half a picture's length in a second costs as much as 7.5% of the
+      smoothness: in squared seconds. 0.3: half an image's length in a second costs as much as 7.5% of the
         attention. 0: each frame's best place on the grid, unsmoothed.
       split: shots with two far-apart subjects get two windows, see `Split`.
 

@@ -17,7 +17,7 @@ from unisal_jax.domains import Size
 
 # Densities are kept until their shot is settled, at this length of the longer side.
 _KEPT_SIDE = 96
-# The attention along the picture is smoothed by this share of its length before subjects are counted.
+# The attention along the image is smoothed by this share of its length before subjects are counted.
 _SMOOTHED = 0.03
 # Each of two subjects has this share of the attention or more, with less than this share of the lower of
 # their peaks between them, in so many of a shot's frames.
@@ -45,7 +45,9 @@ class Split:
     Args:
       size: (height, width) of the frames.
       aspect: (width, height) of both windows together.
-      scale, fps, smoothness: as for `VideoCrops`.
+      scale: as for `VideoCrops`.
+      fps: as for `VideoCrops`.
+      smoothness: as for `VideoCrops`.
       axis: that the subjects are apart along: 0 for rows, 1 for columns.
       apart: how far, as a share of the side.
     """

@@ -36,7 +36,7 @@ def steady_path(
     """
     if free == 0:
         return np.zeros(len(band))
-    # Late: pictures need none of it, and it takes a quarter of a second.
+    # Late: images need none of it, and it takes a quarter of a second.
     from scipy import sparse
     from scipy.optimize import linprog
 

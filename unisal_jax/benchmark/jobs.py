@@ -41,7 +41,7 @@ class Job:
     steps: Mapping[str, Step]
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     logs: bool = True
-    peak_megabytes: Callable[[], float] | None = None
+    peak_megabytes: Callable[[], float | None] | None = None
 
 
 def shown(task: str, input_size: Sequence[int]) -> np.ndarray:
@@ -60,7 +60,9 @@ def ours(
     """This package, as users call it.
 
     Args:
-      weights, engine, dtype: as for `unisal_jax.load`.
+      weights: as for `unisal_jax.load`.
+      engine: as for `unisal_jax.load`.
+      dtype: as for `unisal_jax.load`.
       domain: domain whose parameters to use.
       input_size: frame size of the stream; None for that of the domain.
       batches: batch sizes of further tasks, with images of the stream's size; each task is named by its size.

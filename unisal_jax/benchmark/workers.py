@@ -26,7 +26,8 @@ class Process:
 
     Args:
       name: name of the program.
-      job, arguments: its job in `jobs.JOBS`, with arguments.
+      job: name of its job in `jobs.JOBS`.
+      arguments: arguments of the job.
       environment: additional environment variables.
 
     Raises:
@@ -63,8 +64,11 @@ class Process:
         """Runs steps of a task one after the other; returns the seconds of each, [steps]."""
         return np.asarray(self._ask({"task": task, "steps": steps})["seconds"])
 
-    def usage(self) -> dict[str, float]:
-        """`peak_mb` of memory, and `idle_cpu_s` of CPU time during `idle_s` seconds without requests."""
+    def usage(self) -> dict[str, Any]:
+        """`peak_mb` of memory, and `idle_cpu_s` of CPU time during `idle_s` seconds without requests.
+
+        `peak_mb` is None if the system does not provide it.
+        """
         return self._ask({"usage": True})
 
     def close(self) -> None:
@@ -82,7 +86,7 @@ class Process:
             self._process.stdin.write(f"{json.dumps(request)}\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
-        except BrokenPipeError:
+        except OSError:  # BrokenPipeError, and on Windows also EINVAL
             line = ""
         reply: dict[str, Any] = json.loads(line) if line else {"error": self._last_words()}
         if "error" in reply:

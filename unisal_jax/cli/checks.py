@@ -74,7 +74,9 @@ def check_extra(what: str, extra: str, *modules: str) -> None:
     """Refuses `what` if a module that it requires is not installed; imports none of them."""
     for name in modules:
         if not _is_installed(name):
-            raise UnisalError(f"{what} needs {name}; install it with: pip install 'unisal-jax[{extra}]'")
+            from unisal_jax.packages import install_command
+
+            raise UnisalError(f"{what} requires {name}; install it with: {install_command(extra)}")
 
 
 def _is_installed(module: str) -> bool:

@@ -11,7 +11,7 @@ from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
     from unisal_jax.apps.compare import Comparison
-    from unisal_jax.media.sources import Source
+    from unisal_jax.media.sources import MediaSource
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
 
-    sources: list[Source] = []
+    sources: list[MediaSource] = []
     notes: list[str] = []
     for text in (args.a, args.b):
         found = find_inputs([text], args.video)

@@ -123,9 +123,9 @@ def run(args: argparse.Namespace) -> int:
         (path for source in sources for path in files.paths(source)),
         chain(read, beside, files_of(args.weights)),
     )
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

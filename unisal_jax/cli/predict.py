@@ -109,10 +109,10 @@ def run(args: argparse.Namespace) -> int:
         skip_errors=args.on_error == "skip",
     )
 
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
     from unisal_jax.predict.window import Windows
 
-    options = Options(
+    options = PredictOptions(
         domain=args.domain,
         input_size=args.input_size,
         stride=args.stride,

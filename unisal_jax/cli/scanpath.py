@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
-    from unisal_jax.predict.batch import Options, predict_sources
+    from unisal_jax.predict.batch import PredictOptions, predict_sources
     from unisal_jax.predict.scanpath import check_numbers
     from unisal_jax.weights.sources import files_of
 
@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
     read = (path for source in found.sources for path in source.files())
     written = (path for source in found.sources for path in files.paths(source))
     keep_inputs(written, chain(read, files_of(args.weights)))
-    options = Options(domain=args.domain, input_size=args.input_size, skip_errors=args.on_error == "skip")
+    options = PredictOptions(
+        domain=args.domain, input_size=args.input_size, skip_errors=args.on_error == "skip"
+    )
     with new_folders([args.out / kind for kind in args.save]):
         summary = predict_sources(flags.load_model(args), found.sources, files, options)
     summary.notes = [*found.notes, *summary.notes]

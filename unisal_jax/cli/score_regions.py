@@ -12,7 +12,7 @@ from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
     from unisal_jax.apps.curves import RegionCurves
-    from unisal_jax.media.sources import Source
+    from unisal_jax.media.sources import MediaSource
 
 _PLOTS = (".png", ".svg")
 
@@ -95,7 +95,7 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
     return [path for path in (args.json, args.csv, args.plot) if path]
 
 
-def _score_image(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+def _score_image(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
     """(JSON content for an image, notes)."""
     from unisal_jax.apps.regions import check_regions, read_regions, score_regions
     from unisal_jax.media.images import read_image
@@ -114,7 +114,7 @@ def _score_image(args: argparse.Namespace, source: "Source") -> tuple[dict[str, 
     return {"about": about, "regions": [score.to_json() for score in scores]}, []
 
 
-def _score_video(args: argparse.Namespace, source: "Source") -> tuple[dict[str, Any], list[str]]:
+def _score_video(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
     """(JSON content for a video, notes); also writes the CSV file and the plot."""
     from unisal_jax.apps.curves import RegionCurves, curves_table, known_time
     from unisal_jax.apps.moving import check_moving_regions, read_moving_regions

@@ -11,6 +11,7 @@ from unisal_jax.cli import checks
 from unisal_jax.cli.flags import add_examples, positive
 from unisal_jax.cli.prepare import prepare_synthetic
 from unisal_jax.files import check_utf8, is_address
+from unisal_jax.packages import check_array_record
 
 _OVERRIDE = "--config."
 
@@ -83,6 +84,7 @@ def _add_fields(parser: argparse.ArgumentParser, path: str) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses bad arguments before JAX is imported."""
+    check_array_record("training")
     if is_address(args.workdir):
         from unisal_jax.train.cloud import open_address
 
@@ -100,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
     from unisal_jax.backend import start_jax
     from unisal_jax.train import processes
+    from unisal_jax.train.cloud import BEST, CHECKPOINTS
     from unisal_jax.train.loop import train
-    from unisal_jax.train.workdir import BEST, CHECKPOINTS
 
     processes.start(args.coordinator, args.processes, args.process)
     start_jax()

@@ -1,2 +1,4 @@
-"""Datasets: layouts on a disk -> clips; prepared datasets -> batches of uint8 arrays, in an order that only
-the seed decides."""
+"""Datasets: layouts on a disk -> clips; prepared datasets -> batches of uint8 arrays.
+
+The order of the batches depends on the seed alone.
+"""

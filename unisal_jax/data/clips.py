@@ -36,7 +36,7 @@ class ClipShape:
 
 
 def clip_shape(domain: Domain, frames: int = CLIP_FRAMES) -> ClipShape:
-    """A domain's training examples: one picture, or `frames` frames at its stride."""
+    """A domain's training examples: one image, or `frames` frames at its stride."""
     return ClipShape(1, 1) if domain.static else ClipShape(frames, domain.stride)
 
 

@@ -17,7 +17,7 @@ from unisal_jax.data.augment import (
     recolored,
     redrawn,
 )
-from unisal_jax.data.geometry import Geometry, fit_fixations, fit_picture, training_geometry
+from unisal_jax.data.geometry import Geometry, fit_fixations, fit_image, training_geometry
 from unisal_jax.data.prepared import Frame, Prepared, Video, check_size, iterate_frames
 from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
@@ -39,7 +39,7 @@ class Arrays(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DomainSource:
     """A domain and the data that it is trained (or validated) with.
 
     Attributes:
@@ -75,7 +75,7 @@ class Examples:
       dropped: ids of the videos that are shorter than a clip.
     """
 
-    source: Source
+    source: DomainSource
     shape: clips.ClipShape
     geometry: Geometry
     groups: tuple[tuple[int, ...], ...]
@@ -105,7 +105,7 @@ class Examples:
         return f"{text}; {dropped} (shorter than {self.shape.span} frames)"
 
 
-def find_examples(source: Source) -> Examples:
+def find_examples(source: DomainSource) -> Examples:
     """Lists a source's examples.
 
     Raises:
@@ -189,12 +189,12 @@ def _fit(
     if truth is None:
         raise UnisalError(f"{frame.id}: has no ground truth to train with")
     pixels = recolored(
-        fit_picture(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
+        fit_image(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
     )
     if sigma is not None and change.cropped:
         density = redrawn(truth.fixations, truth.fixation_size, change, target_size, sigma)
     else:
-        density = fit_picture(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
+        density = fit_image(truth.map[pixel_box(change, truth.map.shape)], target_size, geometry.fit)
     points, size = cropped_points(truth.fixations, truth.fixation_size, change)
     fixated = fit_fixations(points, size, target_size, geometry)
     if change.mirrored:

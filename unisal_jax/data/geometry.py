@@ -13,9 +13,9 @@ from PIL import Image
 from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, nearest_aspect, size_by_aspect
 
 Fit = Literal["stretch", "height", "cover"]
-"""How a picture reaches a size: `stretch` resizes straight to it; `height` resizes to its height and
-`cover` to the smallest picture that covers it, both keeping the aspect ratio, and then the centre is
-cut out. Where the picture is too narrow it gets black borders."""
+"""How an image reaches a size: `stretch` resizes straight to it; `height` resizes to its height and
+`cover` to the smallest image that covers it, both keeping the aspect ratio, and then the centre is
+cut out. Where the image is too narrow it gets black borders."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def training_geometry(dataset: str) -> Geometry:
 def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, video: bool) -> Size:
     """Input size (height, width) when a dataset is scored; frames are stretched to it.
 
-    A released dataset brings its own, whatever domain's parameters score it; any other picture or
+    A released dataset brings its own, whatever domain's parameters score it; any other image or
     video gets the size that it is predicted with (reference.md, "Input").
     """
     if dataset in _RELEASED:
@@ -79,8 +79,8 @@ def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, vid
     return domain.video_input_size(frame_size) if video else size_by_aspect(frame_size)
 
 
-def fit_picture(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
-    """Brings a picture, uint8 [H, W, 3] or [H, W], to `size` with Pillow's Lanczos filter, as uint8."""
+def fit_image(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """Brings an image, uint8 [H, W, 3] or [H, W], to `size` with Pillow's Lanczos filter, as uint8."""
     height, width = _resized(pixels.shape[:2], size, fit)
     if (height, width) != pixels.shape[:2]:
         image = Image.fromarray(pixels)
@@ -98,7 +98,8 @@ def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geomet
 
     Args:
       points: int [n, 2], (row, column) in pixels of `source`.
-      source, size: (height, width) of the picture that the points refer to, and of the map.
+      source: (height, width) of the image that the points refer to.
+      size: (height, width) of the map.
 
     Returns:
       bool [*size]. Without `keep_fixations` it is what fitting the binary map of `source` with

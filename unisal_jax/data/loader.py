@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from unisal_jax.data.augment import Augmentation
-from unisal_jax.data.examples import Arrays, Examples, Source, choose_batch, find_examples, read_batch
+from unisal_jax.data.examples import Arrays, DomainSource, Examples, choose_batch, find_examples, read_batch
 from unisal_jax.data.plan import Order, epoch_plan
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
@@ -95,7 +95,7 @@ class Loader(Iterator[Batch]):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[DomainSource],
         *,
         seed: int,
         epochs: int = 1,
@@ -115,8 +115,9 @@ class Loader(Iterator[Batch]):
             file must not start training when it is imported.
           threads: how many batches each reading process works on at once; 0 reads a batch only when
             it is asked for.
-          shard_index, shard_count: this process's number among those that train together, and how
-            many there are. Each gets its consecutive part of every batch.
+          shard_index: this process's number among those that train together. Each gets its consecutive
+            part of every batch.
+          shard_count: how many processes train together.
 
         Raises:
           UnisalError: two sources of one domain, one that does not fill a batch, a batch that the

@@ -64,8 +64,8 @@ class Prepared:
       split: such as `train`.
       resolution: "full" or "input", see `Resolution`.
       videos: in the order of their records.
-      folds: ids of each fold's validation videos; empty where there is no cross-validation.
-      records: random access to the records, whose pictures are still encoded.
+      cross_validation_folds: ids of each fold's validation videos; empty where there is no cross-validation.
+      records: random access to the records, whose images are still encoded.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Prepared:
     split: str
     resolution: Resolution
     videos: tuple[Video, ...]
-    folds: tuple[tuple[str, ...], ...]
+    cross_validation_folds: tuple[tuple[str, ...], ...]
     records: Sequence[dict[str, Any]]
 
 
@@ -85,7 +85,7 @@ class Truth:
       map: uint8 [H, W], the released saliency map in 0 to 255.
       fixations: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `fixation_size`.
       observers: int32 [n], who made it; -1 where unknown.
-      fixation_size: (height, width) of the picture that the fixations refer to.
+      fixation_size: (height, width) of the image that the fixations refer to.
     """
 
     map: np.ndarray
@@ -136,7 +136,9 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
             f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {count}; "
             "prepare the dataset again"
         )
-    return Prepared(stored.name, path, split, table.resolution, table.videos, table.folds, records)
+    return Prepared(
+        stored.name, path, split, table.resolution, table.videos, table.cross_validation_folds, records
+    )
 
 
 def split_names(path: str | Path) -> tuple[str, ...]:
@@ -196,9 +198,11 @@ def cross_validation(prepared: Prepared, fold: int) -> tuple[Prepared, Prepared]
     Raises:
       UnisalError: the dataset has no such fold.
     """
-    if not 0 <= fold < len(prepared.folds):
-        raise UnisalError(f"{prepared.path}: no fold {fold}, there are {len(prepared.folds)} from 0 on")
-    held_out = frozenset(prepared.folds[fold])
+    if not 0 <= fold < len(prepared.cross_validation_folds):
+        raise UnisalError(
+            f"{prepared.path}: no fold {fold}, there are {len(prepared.cross_validation_folds)} from 0 on"
+        )
+    held_out = frozenset(prepared.cross_validation_folds[fold])
     training = tuple(video for video in prepared.videos if video.id not in held_out)
     validation = tuple(video for video in prepared.videos if video.id in held_out)
     return dataclasses.replace(prepared, videos=training), dataclasses.replace(prepared, videos=validation)
@@ -208,7 +212,7 @@ def read_frames(prepared: Prepared, numbers: Iterable[int]) -> list[Frame]:
     """Reads and decodes the records with these numbers, in this order.
 
     Raises:
-      UnisalError: a record cannot be read, or a picture in it is damaged; names video and frame.
+      UnisalError: a record cannot be read, or an image in it is damaged; names video and frame.
     """
     return list(iterate_frames(prepared, numbers))
 
@@ -265,7 +269,7 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
     if not has_truth:
         return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), None)
     if len(points) and not ((points >= 0) & (points < (height, width))).all():
-        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} picture")
+        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} image")
     truth = Truth(_decode(encoded_map, "L", f"{name}: map"), points, observers, (height, width))
     return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), truth)
 
@@ -286,7 +290,7 @@ class _Table(NamedTuple):
 
     resolution: Resolution
     videos: tuple[Video, ...]
-    folds: tuple[tuple[str, ...], ...]
+    cross_validation_folds: tuple[tuple[str, ...], ...]
 
 
 def check_id(name: str) -> None:
@@ -333,7 +337,7 @@ def _open_part(path: Path, source: Path, split: str) -> Prepared:
     videos = tuple(video for video in whole.videos if video.id in wanted)
     if len(videos) < len(ids):
         raise UnisalError(f"{path}: names {len(ids) - len(videos)} videos that {source} does not have")
-    return dataclasses.replace(whole, split=split, videos=videos, folds=())
+    return dataclasses.replace(whole, split=split, videos=videos, cross_validation_folds=())
 
 
 def _read_table(path: Path, split: str) -> _Table:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from unisal_jax.data.chunks import check_chunks
 from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.packages import check_array_record
 
 FEATURES = tfds.features.FeaturesDict(
     {
@@ -79,8 +79,10 @@ class Stored:
         """Random access to a split's records.
 
         Raises:
-          UnisalError: there is no such split, or a file is missing or too small for what it is said to hold.
+          UnisalError: there is no such split, a file is missing or too small for what it is said to hold,
+            or array_record is not installed.
         """
+        check_array_record(f"{self.path}: reading a prepared dataset")
         if split not in self.lengths:
             raise UnisalError(f"{self.path}: no split {split!r}, only {', '.join(self.lengths)}")
         shards = [_Shard(str(path), count) for path, count in self._files(split)]
@@ -105,6 +107,9 @@ class Records(Sequence[dict[str, Any]]):
     """Records by their number, parsed; `frame` and `map` stay encoded. Can be sent to another process."""
 
     def __init__(self, shards: Sequence[_Shard]):
+        # Here, as Windows does not have it.
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
         self._shards = shards
         self._ends = list(itertools.accumulate(shard.take for shard in shards))
         self._source = ArrayRecordDataSource(shards) if shards else ()

@@ -44,8 +44,13 @@ class Amount:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A synthetic frame: uint8 RGB [H, W, 3], its map uint8 [H, W], and for each observer the fixations,
-    int32 [n, 2] (row, column)."""
+    """A synthetic frame.
+
+    Attributes:
+      frame: uint8 RGB [H, W, 3].
+      map: uint8 [H, W].
+      fixations: of each observer, int32 [n, 2] (row, column).
+    """
 
     frame: np.ndarray
     map: np.ndarray
@@ -84,7 +89,7 @@ def make(dataset: str, root: Path, seed: int = 0, amount: Amount | None = None) 
 
     Args:
         dataset: one of `LAYOUTS`; "dhf1k-videos" is DHF1K without extracted frames, "salicon-png" SALICON
-            with fixations as pictures.
+            with fixations as images.
         amount: the default takes a second.
 
     Raises:
@@ -154,7 +159,7 @@ def _salicon(root: Path, seed: int, amount: Amount) -> None:
 
 def _salicon_png(root: Path, seed: int, amount: Amount) -> None:
     for drawn, stem, part in _salicon_images(root, seed, amount):
-        _write_picture(root / "fixations" / part / f"{stem}.png", drawn.marks)
+        _write_image(root / "fixations" / part / f"{stem}.png", drawn.marks)
 
 
 def _salicon_images(root: Path, seed: int, amount: Amount) -> list[tuple[Drawn, str, str]]:
@@ -164,9 +169,9 @@ def _salicon_images(root: Path, seed: int, amount: Amount) -> list[tuple[Drawn, 
         for number in range(1, count + 1):
             stem = f"COCO_{part}2014_{number:012d}"
             drawn = draw(seed, stem, 0, amount)
-            _write_picture(root / "images" / f"{stem}.jpg", drawn.frame)
+            _write_image(root / "images" / f"{stem}.jpg", drawn.frame)
             if part != "test":
-                _write_picture(root / "maps" / part / f"{stem}.png", drawn.map)
+                _write_image(root / "maps" / part / f"{stem}.png", drawn.map)
                 annotated.append((drawn, stem, part))
     return annotated
 
@@ -175,17 +180,17 @@ def _mit1003(root: Path, seed: int, amount: Amount) -> None:
     truth = root / "ALLFIXATIONMAPS" / "ALLFIXATIONMAPS"
     for number in range(1, amount.train + amount.validation + 1):
         stem = f"i{number:010d}"
-        # Its pictures lie and stand.
+        # Its images lie and stand.
         turned = amount if number % 2 else Amount(size=amount.size[::-1], observers=amount.observers)
         drawn = draw(seed, stem, 0, turned)
-        _write_picture(root / "ALLSTIMULI" / "ALLSTIMULI" / f"{stem}.jpeg", drawn.frame)
-        _write_picture(truth / f"{stem}_fixMap.jpg", drawn.map)
-        _write_picture(truth / f"{stem}_fixPts.jpg", drawn.marks)
+        _write_image(root / "ALLSTIMULI" / "ALLSTIMULI" / f"{stem}.jpeg", drawn.frame)
+        _write_image(truth / f"{stem}_fixMap.jpg", drawn.map)
+        _write_image(truth / f"{stem}_fixPts.jpg", drawn.marks)
 
 
 def _mit300(root: Path, seed: int, amount: Amount) -> None:
     for number in range(1, amount.test + 1):
-        _write_picture(root / "BenchmarkIMAGES" / f"i{number}.jpg", draw(seed, f"i{number}", 0, amount).frame)
+        _write_image(root / "BenchmarkIMAGES" / f"i{number}.jpg", draw(seed, f"i{number}", 0, amount).frame)
 
 
 LAYOUTS: MappingProxyType[str, Callable[[Path, int, Amount], None]] = MappingProxyType(
@@ -215,13 +220,13 @@ def _write_clip(
     for index, name in enumerate(names):
         drawn = draw(seed, clip, index, amount)
         if with_frames:
-            _write_picture(folder / "images" / name, drawn.frame)
+            _write_image(folder / "images" / name, drawn.frame)
         if annotated:
-            _write_picture(folder / "maps" / name, drawn.map)
-            _write_picture(folder / "fixation" / name, drawn.marks)
+            _write_image(folder / "maps" / name, drawn.map)
+            _write_image(folder / "fixation" / name, drawn.marks)
 
 
-def _write_picture(path: Path, pixels: np.ndarray) -> None:
+def _write_image(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(_made(path), quality=95)
 
 

@@ -24,11 +24,11 @@ from unisal_jax.media.decoded import planes_of
 from unisal_jax.media.film_options import Drawing
 from unisal_jax.media.images import IMAGE_SUFFIXES, read_image, write_png
 from unisal_jax.media.overlay import overlay
-from unisal_jax.media.sources import Source, expand_inputs
+from unisal_jax.media.sources import MediaSource, expand_inputs
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.media.video_writer import VideoWriter
-from unisal_jax.predict.batch import Options, predict_sources
+from unisal_jax.predict.batch import PredictOptions, predict_sources
 from unisal_jax.predict.film import Predicted
 from unisal_jax.predict.model import SaliencyModel, Stream
 from unisal_jax.predict.outputs import FrameResults, PredictionFiles, make_folders
@@ -69,7 +69,7 @@ class Result:
     """
 
     folder: Path
-    source: Source
+    source: MediaSource
     view: Path
     overlay: Path
     map: Path
@@ -186,10 +186,10 @@ class Desk:
             tell(done, total)
 
         files = _Shown(PredictionFiles(out, kinds, Drawing(opacity)), view, self.max_seconds, watch)
-        summary = predict_sources(self.model, [source], files, Options(domain, skip_errors=True))
+        summary = predict_sources(self.model, [source], files, PredictOptions(domain, skip_errors=True))
         if not summary.done or (not image and summary.frames == 0):
             raise UnisalError(summary.errors[0])
-        about = json.loads((out / "json" / f"{name}.json").read_text())["about"]
+        about = json.loads((out / "json" / f"{name}.json").read_text(encoding="utf-8"))["about"]
         lines = [
             f"{about['size'][1]}x{about['size'][0]} pixels, domain {about['domain']}",
             f"{summary.frames} frames in {summary.seconds:.1f} s" if summary.frames else "",
@@ -254,20 +254,21 @@ class Desk:
         Raises:
           UnisalError: it is damaged or larger than 9 megapixels.
         """
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".frame") as file:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            # Closed before it is read: Windows opens a file only once.
+            file = Path(folder) / "camera.frame"
             try:
-                file.write(base64.b64decode(url.partition(",")[2], validate=True))
-                file.flush()
-                return read_image(file.name, _FRAME_PIXELS)
+                file.write_bytes(base64.b64decode(url.partition(",")[2], validate=True))
+                return read_image(file, _FRAME_PIXELS)
             except ValueError as error:
                 raise UnisalError("the camera's frame is damaged") from error
             except UnisalError as error:
-                raise UnisalError(str(error).replace(file.name, "the camera's frame")) from error
+                raise UnisalError(str(error).replace(str(file), "the camera's frame")) from error
 
 
 def _without_folders(text: str, path: Path, out: Path) -> str:
     """Where uploads and results are kept is nobody's business."""
-    return text.replace(f"{path.parent}/", "").replace(f"{out}/", "")
+    return text.replace(f"{path.parent}{os.sep}", "").replace(f"{out}{os.sep}", "")
 
 
 def _size(path: Path) -> int:
@@ -319,14 +320,14 @@ class _Shown:
     def film(self) -> str | None:
         return self.files.film
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
         self.files.image(source, image, log_density, about)
         view = Image.fromarray(image)
         view.thumbnail((_VIEW_SIDE, _VIEW_SIDE))
         view.save(self.view, quality=90)
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator[FrameResults]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict) -> Iterator[FrameResults]:
         with (
             self.files.video(source, film, about) as results,
             VideoWriter(self.view, film.size, film.fps or DEFAULT_FPS, film) as view,

@@ -22,6 +22,7 @@ from unisal_jax.demo.desk import Desk, Live, Result, Stopped
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import IMAGE_SUFFIXES
 from unisal_jax.media.video import VIDEO_SUFFIXES
+from unisal_jax.packages import install_command
 from unisal_jax.predict.model import SaliencyModel
 
 _USUAL = "usual"
@@ -81,7 +82,9 @@ def serve(
             import gradio
             from starlette.middleware import Middleware
         except ImportError as error:
-            raise UnisalError("unisal demo needs an extra: pip install 'unisal-jax[demo]'") from error
+            raise UnisalError(
+                f"unisal demo requires gradio; install it with: {install_command('demo')}"
+            ) from error
         from unisal_jax.demo.door import Door
 
         desk = Desk(model, folder, max_seconds, _KEPT_UPLOADS * max_bytes)

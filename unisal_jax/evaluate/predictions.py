@@ -29,7 +29,8 @@ class NetworkMaps:
     Args:
       model: the model.
       domain: domain whose parameters to use.
-      input_size, stride: override those of the data.
+      input_size: overrides that of the data.
+      stride: overrides that of the data.
     """
 
     def __init__(

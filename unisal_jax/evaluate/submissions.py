@@ -26,7 +26,8 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, list_folder, new_folders, write_errors
 from unisal_jax.media.images import list_images, read_image, write_map_png
 from unisal_jax.media.names import frames_name
-from unisal_jax.media.sources import Found, Kind, Source, find_inputs
+from unisal_jax.media.sources import Found, Kind, MediaSource, find_inputs
+from unisal_jax.packages import install_command
 from unisal_jax.predict.outputs import PredictionFiles, make_folders
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
     """
     if benchmark.by_category:
         inputs = [each for text in inputs for each in _category_folders(text)]
-    stimuli: dict[str, Source] = {}
+    stimuli: dict[str, MediaSource] = {}
     found = find_inputs(list(inputs), video=benchmark.kind == "video")
     for source in found.sources:
         if source.kind != benchmark.kind or isinstance(source.path, str):
@@ -106,14 +107,14 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
         name = benchmark.name(Path(os.path.abspath(source.path)))
         if name in stimuli:
             raise UnisalError(f"{source.path}: would be {name} in the submission, like {stimuli[name].path}")
-        stimuli[name] = Source(source.kind, source.path, name)
+        stimuli[name] = MediaSource(source.kind, source.path, name)
     return Found(list(stimuli.values()), found.notes)
 
 
 def write_submission(
     model: "SaliencyModel",
     benchmark: Benchmark,
-    stimuli: list[Source],
+    stimuli: list[MediaSource],
     out: Path,
     domain: str | Domain | None = None,
 ) -> None:
@@ -183,21 +184,21 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
 
 
 def _log_densities(
-    model: "SaliencyModel", stimuli: list[Source], domain: Domain
+    model: "SaliencyModel", stimuli: list[MediaSource], domain: Domain
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yields (name, log-density float32 [H, W]) of each image."""
     for source in tqdm(stimuli, unit="image", disable=None):
         yield source.name, model.predict(read_image(source.path), domain, log=True)
 
 
-def _write_video_maps(model: "SaliencyModel", source: Source, out: Path, domain: Domain) -> None:
+def _write_video_maps(model: "SaliencyModel", source: MediaSource, out: Path, domain: Domain) -> None:
     """Writes the folder of maps of a video; it appears once it is complete."""
-    from unisal_jax.predict.batch import Options, predict_sources  # late, as it imports JAX
+    from unisal_jax.predict.batch import PredictOptions, predict_sources  # late, as it imports JAX
 
     with write_errors(out), TemporaryDirectory(prefix=".", dir=out) as folder:
         files = PredictionFiles(Path(folder), kinds=("map",))
         make_folders(files.out, files.kinds)
-        predict_sources(model, [source], files, Options(domain=domain))
+        predict_sources(model, [source], files, PredictOptions(domain=domain))
         (files.out / "map" / source.name).rename(out / source.name)
 
 
@@ -214,6 +215,6 @@ def _import_h5py():
         import h5py
     except ImportError:
         raise UnisalError(
-            "an HDF5 submission needs h5py; install it with: pip install 'unisal-jax[submit]'"
+            f"an HDF5 submission requires h5py; install it with: {install_command('submit')}"
         ) from None
     return h5py

@@ -1,11 +1,10 @@
-"""Export to ONNX, for a fixed image size."""
+"""Export to ONNX, for a fixed image size or any."""
 
 from typing import Any
 
 import onnx
 import onnxruntime
 
-from unisal_jax.errors import UnisalError
 from unisal_jax.export.signature import Call, Signature
 from unisal_jax.inference import onnx_graph
 from unisal_jax.inference.fold import Folded
@@ -17,16 +16,7 @@ FACTS: dict[str, Any] = {"opset": OPSET}
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The content of the .onnx file, with inputs and outputs named as in `signature`.
-
-    Raises:
-      UnisalError: the signature has no fixed size.
-    """
-    if signature.input_size is None:
-        raise UnisalError(
-            "--input-size any: an ONNX file has a fixed size, for which its prior maps are computed; "
-            "use --batch any, or --format stablehlo, which accepts both"
-        )
+    """The content of the .onnx file, with inputs and outputs named as in `signature`."""
     plan = Plan(
         signature.input_size,
         signature.batch,

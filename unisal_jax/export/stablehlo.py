@@ -6,8 +6,8 @@ Batch and sizes may be symbolic. The artifact contains the fastest form of the l
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,10 @@ from unisal_jax.inference.jax_engine import Program, log_density
 from unisal_jax.inference.jax_operations import forms_of
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import normalize
+from unisal_jax.packages import install_command
+
+if TYPE_CHECKING:
+    from jax.export import Exported
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FACTS: dict[str, Any] = {"platforms": list(PLATFORMS)}
@@ -44,8 +48,13 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         import flatbuffers  # noqa: F401 - jax.export requires it, but does not declare it
     except ImportError as error:
         raise UnisalError(
-            "--format stablehlo requires flatbuffers; install it with: pip install 'unisal-jax[export]'"
+            f"--format stablehlo requires flatbuffers; install it with: {install_command('export')}"
         ) from error
+    return bytes(lowered(folded, signature, PLATFORMS).serialize())
+
+
+def lowered(folded: Folded, signature: Signature, platforms: Sequence[str]) -> "Exported":
+    """The network lowered for platforms of JAX, with their forms of the layers; not serialized yet."""
     from jax import export
 
     # For a fixed size, the prior maps are constants of the artifact.
@@ -59,8 +68,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         for shape, dtype in zip(shapes, types, strict=False)
     ]
     with _locations():
-        exported = export.export(function, platforms=PLATFORMS)(*arguments)
-    return bytes(exported.serialize())
+        return export.export(function, platforms=platforms)(*arguments)
 
 
 def loaded(artifact: bytes) -> Call:

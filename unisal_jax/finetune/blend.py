@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unisal_jax.data.device import on_device
-from unisal_jax.data.examples import Arrays, Source
+from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.loader import Loader
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
@@ -135,7 +135,7 @@ def _scores_of(
 
 
 def _means(
-    score: Callable[[Tree, Arrays], dict[str, jax.Array]], variables: Tree, source: Source
+    score: Callable[[Tree, Arrays], dict[str, jax.Array]], variables: Tree, source: DomainSource
 ) -> list[dict[str, float]]:
     """The mean scores over all batches, for each of `FACTORS`."""
     variables = jax.device_put(variables)

@@ -32,12 +32,13 @@ from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, t
 from unisal_jax.finetune.report_html import page
 from unisal_jax.predict.model import load
 from unisal_jax.train import experiments
+from unisal_jax.train.cloud import BEST
 from unisal_jax.train.config import TrainConfig
 from unisal_jax.train.fields import typed
 from unisal_jax.train.inputs import open_sources
 from unisal_jax.train.logs import SCALARS, read_list
 from unisal_jax.train.loop import train
-from unisal_jax.train.workdir import BEST, VALIDATIONS, best_step
+from unisal_jax.train.workdir import VALIDATIONS, best_step
 from unisal_jax.version import __version__
 from unisal_jax.weights.fetch import PACK_SUFFIX
 from unisal_jax.weights.packs import release_of, save_pack
@@ -131,7 +132,7 @@ def make_plan(options: FinetuneOptions, facts: Facts) -> Plan:
 
 def _check_overrides(wanted: TrainConfig, config: TrainConfig) -> None:
     """Refuses overrides that change the training data, as the scores would be of another split."""
-    chosen = ("data", "train_split", "validation_split", "fold", "hold_out")
+    chosen = ("data", "train_split", "validation_split", "cross_validation_fold", "hold_out")
     if config.domains.keys() != wanted.domains.keys():
         raise UnisalError(f"config.domains: a fine-tuning has one domain, {', '.join(wanted.domains)}")
     for name, domain in config.domains.items():

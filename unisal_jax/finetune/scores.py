@@ -51,7 +51,8 @@ def score_model(
     Args:
       path: JSON file to write.
       data: the held-out stimuli.
-      model, domain: the model and the domain whose parameters to use.
+      model: the model.
+      domain: domain whose parameters to use.
       stride: frame stride of videos; None for images.
       prior: the centre prior, the baseline of information gain.
       about: facts for the file.

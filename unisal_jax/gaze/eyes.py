@@ -43,8 +43,10 @@ def merge_fixations(
     Args:
       group: int [n], fixations of different ones never meet, such as the number of the trial.
       right: bool [n], whose eye.
-      start, end: float64 [n], of each fixation, in any unit.
-      x, y: float64 [n].
+      start: float64 [n], of each fixation, in any unit.
+      end: float64 [n], in the same unit.
+      x: float64 [n].
+      y: float64 [n].
 
     Returns:
       rows: the index of a fixation that stands for each of the merged ones, in order of group and start.

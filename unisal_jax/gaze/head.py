@@ -15,8 +15,10 @@ _SEPARATORS = "\t;,|"
 
 
 class SceneCameraError(UnisalError):
-    """A file's positions are in a scene camera's image, on no stimulus. In an export such files lie beside
-    those that are read."""
+    """A file's positions are in a scene camera's image, on no stimulus.
+
+    In an export such files lie beside those that are read.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

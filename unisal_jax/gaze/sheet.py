@@ -51,15 +51,15 @@ def _cell(found: Import, number: int) -> Image.Image:
         caption += f" frame {frame}"
     caption += f"  {len(mine)} fixations, {len(np.unique(mine.observer))} people"
     height = max(1, round(_CELL * stimulus.size[0] / stimulus.size[1]))
-    picture = Image.fromarray(_pixels(stimulus, frame)).resize((_CELL, height))
-    pen = ImageDraw.Draw(picture)
+    still = Image.fromarray(_pixels(stimulus, frame)).resize((_CELL, height))
+    pen = ImageDraw.Draw(still)
     scale = _CELL / stimulus.size[1]
     for x, y, observer in zip(mine.x * scale, mine.y * scale, mine.observer, strict=True):
         box = (x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS)
         pen.ellipse(box, fill=_COLOURS[observer % len(_COLOURS)], outline="black")
     cell = Image.new("RGB", (_CELL, height + _CAPTION), "white")
     ImageDraw.Draw(cell).text((0, 2), caption.encode("ascii", "replace").decode(), fill="black")
-    cell.paste(picture, (0, _CAPTION))
+    cell.paste(still, (0, _CAPTION))
     return cell
 
 

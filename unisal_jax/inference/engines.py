@@ -108,7 +108,7 @@ def _has_accelerator() -> bool:
         return False
     from unisal_jax.backend import local_devices
 
-    return local_devices()[0].platform != "cpu"
+    return bool(local_devices()[0].platform != "cpu")
 
 
 def _has_plugin() -> bool:

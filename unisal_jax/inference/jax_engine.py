@@ -52,11 +52,13 @@ class JaxEngine:
         return fold(self._weights.variables, self.config, domain)
 
     def _place(self, domain: Domain, devices: tuple[jax.Device, ...]) -> Params:
-        return jax.device_put(self._folded(domain).params, _over(devices))
+        placed: Params = jax.device_put(self._folded(domain).params, _over(devices))
+        return placed
 
     def _params_of(self, domain: Domain, input_size: Size, devices: tuple[jax.Device, ...]) -> Params:
         sized = self._folded(domain).sized(input_size, self._on_devices(domain, devices))
-        return jax.device_put(sized, _over(devices))
+        placed: Params = jax.device_put(sized, _over(devices))
+        return placed
 
     def _program(
         self, domain: Domain, frames: np.ndarray | jax.Array, devices: int = 1
@@ -72,9 +74,7 @@ class JaxEngine:
         if not self.config.has_recurrence(domain.static):
             return None
         height, width = (side // SIZE_UNIT for side in input_size)
-        return jax.device_put(
-            jnp.zeros((sequences, height, width, HIDDEN_FEATURES), self.dtype), self.devices[0]
-        )
+        return jnp.zeros((sequences, height, width, HIDDEN_FEATURES), self.dtype, device=self.devices[0])
 
     def images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.Array | np.ndarray:
         """Log-density [batch, height, width] of images.
@@ -94,11 +94,13 @@ class JaxEngine:
     ) -> tuple[jax.Array, jax.Array | None]:
         """One frame of each of several sequences; the state is given up to the call."""
         program, params, placed = self._program(domain, frames)
-        return _frames(program, params, state, placed)
+        maps, state = _frames(program, params, state, placed)
+        return maps, state
 
     def features(self, frames: np.ndarray | jax.Array, domain: Domain) -> dict[str, jax.Array]:
         """Inner maps [batch, height, width, channels] of images."""
-        return _features(*self._program(domain, frames))
+        maps: dict[str, jax.Array] = _features(*self._program(domain, frames))
+        return maps
 
     def lower_images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.stages.Lowered:
         """The program of `images`, on one device, not compiled yet."""

@@ -51,11 +51,11 @@ class OnnxOperations:
         self,
         x: Value,
         kernel: np.ndarray,
-        bias: np.ndarray | None = None,
+        bias: np.ndarray | Value | None = None,
         stride: int = 1,
         padding: int | None = None,
     ) -> Value:
-        """A convolution."""
+        """A convolution. A bias that is a tensor of the graph, [1, out, height, width], is added to it."""
         kernel = kernel[None, None] if kernel.ndim == 2 else kernel
         return self._conv(x, kernel, bias, stride, kernel.shape[0] // 2 if padding is None else padding, 1)
 
@@ -64,9 +64,15 @@ class OnnxOperations:
         return self._conv(x, kernel, bias, stride, 1, kernel.shape[-1])
 
     def _conv(
-        self, x: Value, kernel: np.ndarray, bias: np.ndarray | None, stride: int, padding: int, groups: int
+        self,
+        x: Value,
+        kernel: np.ndarray,
+        bias: np.ndarray | Value | None,
+        stride: int,
+        padding: int,
+        groups: int,
     ) -> Value:
-        of_channels = [self.constant(bias)] if bias is not None and bias.ndim == 1 else []
+        of_channels = [self.constant(bias)] if isinstance(bias, np.ndarray) and bias.ndim == 1 else []
         out = self.node(
             "Conv",
             x,
@@ -79,7 +85,7 @@ class OnnxOperations:
         )
         if bias is None or of_channels:
             return out
-        return self.add(out, self.constant(bias.transpose(2, 0, 1)[None]))
+        return self.add(out, bias if isinstance(bias, str) else self.constant(bias.transpose(2, 0, 1)[None]))
 
     def transposed(self, x: Value, kernel: np.ndarray) -> Value:
         """Twice the size by a 4x4 transposed convolution, whose kernel ONNX turns by 180 degrees."""
@@ -148,7 +154,8 @@ class OnnxOperations:
         """The finished model.
 
         Args:
-          inputs, outputs: the graph's.
+          inputs: the graph's inputs.
+          outputs: the graph's outputs.
           metadata: text by name.
         """
         graph = helper.make_graph(self._nodes, "unisal", _infos(inputs), _infos(outputs), self._constants)

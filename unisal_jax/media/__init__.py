@@ -1,4 +1,4 @@
-"""Images and video in and out, as uint8 RGB arrays; knows no network."""
+"""Reading and writing images and video as uint8 RGB arrays. Nothing here depends on the model."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     )
     from unisal_jax.media.listing import VIDEO_SUFFIXES, list_images
     from unisal_jax.media.overlay import density_panel, heat_colours
-    from unisal_jax.media.sources import Source, expand_inputs
+    from unisal_jax.media.sources import MediaSource, expand_inputs
     from unisal_jax.media.video import VideoReader, open_video
     from unisal_jax.media.video_writer import VideoWriter
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
-    "Source",
+    "MediaSource",
     "VideoReader",
     "VideoWriter",
     "density_panel",
@@ -43,14 +43,14 @@ _MODULES = {
     "images": ("open_image", "read_image", "resize_frame", "write_map_png", "write_npy", "write_png"),
     "listing": ("VIDEO_SUFFIXES", "list_images"),
     "overlay": ("density_panel", "heat_colours"),
-    "sources": ("Source", "expand_inputs"),
+    "sources": ("MediaSource", "expand_inputs"),
     "video": ("VideoReader", "open_video"),
     "video_writer": ("VideoWriter",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    # OpenCV and FFmpeg are imported once they are needed: to find inputs takes neither.
+    # Import OpenCV and FFmpeg only when they are needed: finding inputs uses neither.
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

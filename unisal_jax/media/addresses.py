@@ -1,4 +1,4 @@
-"""Addresses of videos on the network, and how they are shown and named without their secrets."""
+"""Addresses of videos on the network, shown and named without passwords."""
 
 import re
 from pathlib import PurePosixPath
@@ -11,18 +11,18 @@ _SCHEME = re.compile(r"(rtsp|https?)://", re.IGNORECASE)
 
 
 class Address(str):
-    """An address, rtsp://, http:// or https://, that shows neither user, password nor query.
+    """The address of a video: rtsp://, http:// or https://.
 
-    As a text it is what may be shown and written. Making one is what allows it to be read: texts that look
-    like addresses are none.
+    As a string it omits user, password and query, so it is safe to print and store. Only an `Address` is
+    opened on the network; a plain string that looks like an address is not.
 
     Attributes:
-      url: all of it.
+      url: the complete address.
       scheme: "rtsp", "http" or "https".
       name: for outputs: the stem of the path's last part, or the host.
 
     Raises:
-      UnisalError: not such an address, or one of an image.
+      UnisalError: not such an address, or the address of an image.
     """
 
     url: str
@@ -34,7 +34,7 @@ class Address(str):
         made = super().__new__(cls, shown)
         last = PurePosixPath(unquote(parts.path))
         if last.suffix.lower() in IMAGE_SUFFIXES:
-            raise UnisalError(f"{shown}: images are not read from the network; save it as a file first")
+            raise UnisalError(f"{shown}: images cannot be read from the network; download it to a file first")
         made.url, made.scheme = url, parts.scheme
         made.name = re.sub(r"[^\w.-]", "_", last.stem or str(parts.hostname))
         return made
@@ -44,27 +44,27 @@ class Address(str):
 
 
 def is_network(text: str) -> bool:
-    """Whether a text has the form of an address that can be read."""
+    """Whether a string has the form of an address that can be read."""
     return _SCHEME.match(text) is not None
 
 
 def shown(text: str) -> str:
-    """An address as it may be shown.
+    """Returns an address without user, password and query.
 
     Raises:
-      UnisalError: it is damaged.
+      UnisalError: the address is malformed.
     """
     return _parse(text)[0]
 
 
 def allowed(text: str, allow_network: bool) -> Address:
-    """The address that a text names.
+    """Returns the address that a string names.
 
     Raises:
-      UnisalError: the network is not to be used, or as for `Address`.
+      UnisalError: network access is not allowed, or as for `Address`.
     """
     if not allow_network:
-        raise UnisalError(f"{shown(text)}: is on the network, which is used with --allow-network alone")
+        raise UnisalError(f"{shown(text)}: is on the network; pass --allow-network to read it")
     return Address(text)
 
 
@@ -75,7 +75,7 @@ def _parse(url: str) -> tuple[str, SplitResult]:
     except ValueError:
         host, port = None, None
     if not host or not is_network(url) or not url.isprintable():
-        # Not the text itself, which may hold a password.
-        raise UnisalError("an address has to be rtsp://HOST/PATH, http://HOST/PATH or https://HOST/PATH")
+        # Do not print the address itself: it may hold a password.
+        raise UnisalError("an address must be rtsp://HOST/PATH, http://HOST/PATH or https://HOST/PATH")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}", parts

@@ -1,9 +1,9 @@
-"""The program that decodes one AVIF or HEIC image, in a process of its own; it imports Pillow alone.
+"""Program that decodes one AVIF or HEIC image in a separate process. It imports only Pillow.
 
-Neither decoder looks at a time or takes a limit while it works, and a small file may hold hours of work. Here
-the system ends them. Arguments: the format, seconds of processor time, bytes of memory. The file comes on
-standard input. On standard output goes a line of JSON, {"size": [width, height]} or {"error": reason}, and
-after a size the pixels: uint8 RGB, row by row, upright.
+The decoders have no time or memory limit, and a small file may take hours, so the operating system enforces
+the limits. Arguments: the format, seconds of processor time, bytes of memory. The file is read from standard
+input. The output is one line of JSON, {"size": [width, height]} or {"error": reason}; after a size the pixels
+follow: uint8 RGB, row by row, upright.
 """
 
 import contextlib
@@ -13,15 +13,15 @@ import sys
 
 from PIL import Image, ImageOps
 
-_THREADS = 4  # each takes address space
+_THREADS = 4  # each thread uses address space
 _STRIP_PIXELS = 1 << 22
 
 
 def main() -> None:
-    """Decodes what is on standard input."""
+    """Decodes the image on standard input."""
     form, seconds, held = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     data = sys.stdin.buffer.read()
-    with contextlib.suppress(ImportError, ValueError, OSError):  # systems without such limits
+    with contextlib.suppress(ImportError, ValueError, OSError):  # the system has no such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -31,7 +31,7 @@ def main() -> None:
         image = _decoded(form, data)
         _send(json.dumps({"size": image.size}).encode())
     except Exception as error:
-        # What Pillow says of a file that it does not know names an address in memory.
+        # Pillow's message for an unknown format contains a memory address.
         unknown = type(error).__name__ == "UnidentifiedImageError"
         reason = "its header is damaged" if unknown else str(error) or type(error).__name__
         _send(json.dumps({"error": reason[:1000]}).encode())
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _decoded(form: str, data: bytes) -> Image.Image:
-    Image.MAX_IMAGE_PIXELS = None  # the size was looked at before
+    Image.MAX_IMAGE_PIXELS = None  # the caller has checked the size
     if form == "AVIF":
         from PIL import AvifImagePlugin
 
@@ -56,7 +56,7 @@ def _decoded(form: str, data: bytes) -> Image.Image:
             thumbnails=False, depth_images=False, aux_images=False, decode_threads=_THREADS
         )
     image = Image.open(io.BytesIO(data), formats=(form,))
-    # The boxes alone say how an image is turned. Pillow gives an AVIF's as EXIF; pillow-heif turns HEIC.
+    # Only the boxes define the rotation. Pillow reports an AVIF's as EXIF; pillow-heif applies a HEIC's.
     image.info.pop("xmp", None)
     image.load()
     return ImageOps.exif_transpose(image) if form == "AVIF" else image
@@ -64,7 +64,7 @@ def _decoded(form: str, data: bytes) -> Image.Image:
 
 def _rgb(strip: Image.Image) -> Image.Image:
     if strip.mode.startswith("I;16"):
-        # Pillow's own conversion would clip at 255: the upper bytes, of little-endian pairs.
+        # Pillow's conversion would clip at 255, so take the upper byte of each little-endian pair.
         strip = Image.frombytes("L", strip.size, strip.tobytes()[1::2])
     elif strip.mode in ("RGBa", "La"):
         strip = strip.convert("RGBA")

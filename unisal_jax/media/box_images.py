@@ -1,4 +1,4 @@
-"""AVIF and HEIC images: the header is read here, and the pixels by `box_decoder` in a process of its own."""
+"""AVIF and HEIC images: reads the header here and decodes the pixels in a process of `box_decoder`."""
 
 import contextlib
 import json
@@ -17,19 +17,19 @@ from unisal_jax.media.formats import box_format
 from unisal_jax.media.frame_counts import count_frames
 from unisal_jax.media.screening import Excess
 
-# Beside the pixels: the interpreter, libraries, and threads' stacks.
+# Memory for the interpreter, libraries and thread stacks, in addition to the pixels.
 _SLACK_BYTES = 1 << 30
 _LINE_BYTES = 10_000
-# SIGKILL and SIGXCPU, as Popen gives them.
+# SIGKILL and SIGXCPU as return codes of Popen.
 _STOPPED = (-9, -24)
 _PROGRAM = str(Path(__file__).with_name("box_decoder.py"))
 
 
 class BoxImage(Image.Image):
-    """An image that is decoded when it is loaded: RGB, upright.
+    """A lazily decoded image: RGB, upright.
 
     Args:
-      file: the container; kept until the image is loaded.
+      file: the container; kept open until the image is loaded.
       form: "AVIF", "HEIC" or "HEIF".
 
     Raises:
@@ -48,11 +48,11 @@ class BoxImage(Image.Image):
             self.info["icc_profile"] = header.icc_profile
 
     def load(self) -> Any:
-        """Decodes the image, unless that was done.
+        """Decodes the image once.
 
         Raises:
-          Excess: it takes too long, too much memory, or is larger than its header says.
-          ValueError: it is damaged.
+          Excess: decoding takes too much time or memory, or the image is larger than its header says.
+          ValueError: the image is damaged.
         """
         if self._im is None:
             self._file.seek(0)
@@ -62,36 +62,42 @@ class BoxImage(Image.Image):
 
 
 def open_box_image(name: str | Path, file: BinaryIO, form: str) -> BoxImage:
-    """The image of a container with its header read.
+    """Opens an AVIF or HEIC image and reads its header.
 
     Raises:
-      UnisalError: there is none, or the file is too large to be held in memory.
+      UnisalError: the container holds no image, or the file is too large to hold in memory.
     """
     try:
         image = BoxImage(file, form)
     except NoImage as error:
         raise UnisalError(f"{name}: {error}") from error
     if image.file_bytes > MAX_BOX_FILE_BYTES:
-        raise UnisalError(f"{name}: an {form} file of more than {MAX_BOX_FILE_BYTES >> 20} MiB")
+        raise UnisalError(f"{name}: the {form} file is larger than {MAX_BOX_FILE_BYTES >> 20} MiB")
     return image
 
 
 def is_box_still(path: Path) -> bool:
-    """Whether a file is an AVIF or HEIC image and no animation, which is a video file as others are."""
+    """Whether a file is a still AVIF or HEIC image. Animations are read as video."""
     with path.open("rb") as file:
         return box_format(file.read(64)) is not None and count_frames(path) == 1
 
 
 def _decode(data: bytes, form: str, most: int) -> Image.Image:
-    """Runs the decoder on a file; `most` is how many pixels may come."""
+    """Runs the decoder on a file; `most` is the maximum number of pixels."""
     limits = (str(round(MAX_READ_SECONDS)), str(MAX_HELD_BYTES + _SLACK_BYTES))
-    # -P: beside the program lie modules whose names others have too.
+    # -P: keeps this folder's modules from shadowing others of the same name.
     command = [sys.executable, "-P", _PROGRAM, form, *limits]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as child:
-        # Where the system limits no processor time, or the decoder waits for itself.
-        timer = threading.Timer(MAX_BOX_SECONDS, child.kill)
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            child.kill()
+
+        # For systems without a limit on processor time, and for a decoder that deadlocks.
+        timer = threading.Timer(MAX_BOX_SECONDS, stop)
         timer.start()
         try:
             pixels = _received(child, data, most)
@@ -102,15 +108,16 @@ def _decode(data: bytes, form: str, most: int) -> Image.Image:
             timer.cancel()
     if pixels is not None:
         return pixels
-    if child.returncode in _STOPPED:
-        raise Excess(f"reading it takes more than {MAX_READ_SECONDS:g} seconds, or too much memory")
-    raise ValueError("its decoder ended early")
+    if late.is_set() or child.returncode in _STOPPED:
+        raise Excess(f"decoding takes more than {MAX_READ_SECONDS:g} seconds, or too much memory")
+    raise ValueError("the decoder ended early")
 
 
 def _received(child: subprocess.Popen[bytes], data: bytes, most: int) -> Image.Image | None:
-    """What the decoder makes of a file; None where it ends before it is done."""
+    """Returns the decoded image; None if the decoder ended early."""
     assert child.stdin is not None and child.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # its end says why
+    # BrokenPipeError, and on Windows also EINVAL. The output or the exit status says why.
+    with contextlib.suppress(OSError):
         child.stdin.write(data)
         child.stdin.close()
     line = child.stdout.readline(_LINE_BYTES)

@@ -1,7 +1,7 @@
-"""The header of an AVIF or HEIC file, whose images lie in boxes (ISO/IEC 14496-12 and 23008-12).
+"""Headers of AVIF and HEIC files, which store images in boxes (ISO/IEC 14496-12 and 23008-12).
 
-What is needed before an image is decoded is read here, in bounded time: its size as shown, its profile, and
-how many frames an animation has.
+Reads, in bounded time, what is needed before decoding: the displayed size, the colour profile, and the number
+of frames of an animation.
 """
 
 import struct
@@ -11,22 +11,22 @@ from typing import BinaryIO
 
 from unisal_jax.limits import MAX_BOX_TABLE_BYTES, MAX_IMAGE_BLOCKS, MAX_METADATA_BYTES
 
-# Properties of an image that change the size that is shown.
+# Properties of an image: those that change the displayed size, and the colour profile.
 _SIZE, _CROP, _ROTATION, _PROFILE = b"ispe", b"clap", b"irot", b"colr"
 
 
 class NoImage(ValueError):
-    """The boxes hold no image, or are damaged; the text says what is wrong."""
+    """The boxes hold no image, or are damaged; the message says what is wrong."""
 
 
 @dataclass(frozen=True)
 class BoxHeader:
-    """What the boxes say of the main image.
+    """Properties of the main image.
 
     Attributes:
-      width, height: in pixels, cropped and upright.
-      coded_pixels: before that.
-      icc_profile: empty where there is none, or one of more than `MAX_METADATA_BYTES`.
+      width, height: in pixels, after cropping and rotation.
+      coded_pixels: number of pixels before cropping.
+      icc_profile: empty if there is none, or if it exceeds `MAX_METADATA_BYTES`.
     """
 
     width: int
@@ -36,13 +36,14 @@ class BoxHeader:
 
 
 def read_header(file: BinaryIO, crops: bool) -> BoxHeader:
-    """The header of the main image.
+    """Reads the header of the main image.
 
     Args:
-      crops: the decoder applies the file's crop (HEIC's does, AVIF's does not).
+      file: the container.
+      crops: whether the decoder applies the file's crop (HEIC's does, AVIF's does not).
 
     Raises:
-      NoImage: there is none, or the boxes are damaged.
+      NoImage: there is no image, or the boxes are damaged.
     """
     meta = _find(file, b"meta")
     if meta is None:
@@ -54,7 +55,7 @@ def read_header(file: BinaryIO, crops: bool) -> BoxHeader:
 
 
 def count_shown(file: BinaryIO) -> int:
-    """The frames of the longest track; 1 where there is none.
+    """Returns the number of frames of the longest track; 1 if there is no track.
 
     Raises:
       struct.error: the boxes are damaged.
@@ -71,7 +72,7 @@ def count_shown(file: BinaryIO) -> int:
 
 
 def _find(file: BinaryIO, wanted: bytes) -> bytes | None:
-    """The content of an outermost box; None where there is none, or a larger one than is read."""
+    """Returns the content of a top-level box; None if it is missing or exceeds `MAX_BOX_TABLE_BYTES`."""
     size = file.seek(0, 2)
     at = 0
     for _ in range(MAX_IMAGE_BLOCKS):
@@ -95,7 +96,7 @@ def _find(file: BinaryIO, wanted: bytes) -> bytes | None:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each box, up to the first that is cut off."""
+    """Yields the name and content of each box, up to the first that is cut off."""
     at = 0
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -129,7 +130,7 @@ def _header(meta: bytes, crops: bool) -> BoxHeader:
 
 
 def _numbers(properties: bytes, item: int) -> list[int]:
-    """The numbers of an item's properties, from 1."""
+    """Returns the numbers of an item's properties, counted from 1."""
     for name, data in _boxes(properties):
         if name != b"ipma":
             continue

@@ -1,4 +1,4 @@
-"""What a film's YUV values mean, and how its pixels are shown."""
+"""The meaning of a video's YUV values, and how its pixels are displayed."""
 
 import dataclasses
 from fractions import Fraction
@@ -7,11 +7,11 @@ import numpy as np
 
 from unisal_jax.domains import Size
 
-# FFmpeg's numbers, which are those of ITU-T H.273.
+# FFmpeg's codes, which are those of ITU-T H.273.
 _BT709, _BT601, _LIMITED = 1, 5, 1
 FULL_RANGE = 2
-"""FFmpeg's number of the range 0 to 255 of the luma."""
-# What red and blue count for in the luma, by the matrix.
+"""FFmpeg's code for luma in the range 0 to 255."""
+# Weights of red and blue in the luma, by matrix.
 _LUMA = {
     _BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),  # FCC
@@ -20,13 +20,13 @@ _LUMA = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020
 }
-# Without a tag, players take BT.709 from so many rows on, else BT.601.
+# Without a tag, players assume BT.709 from this number of rows, else BT.601.
 _HD_ROWS = 720
 
 
 @dataclasses.dataclass(frozen=True)
 class Colours:
-    """What YUV values mean: FFmpeg's numbers of matrix, primaries, curve and range (1: 16 to 235)."""
+    """The meaning of YUV values: FFmpeg's codes of matrix, primaries, curve and range (1: 16 to 235)."""
 
     matrix: int = _BT709
     primaries: int = _BT709
@@ -36,18 +36,18 @@ class Colours:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How a film's pixels are shown.
+    """How a video's pixels are displayed.
 
     Attributes:
         colours: of its planes.
-        pixel_aspect: width of a pixel over its height.
+        pixel_aspect: width of a pixel divided by its height.
     """
 
     colours: Colours = Colours()
     pixel_aspect: Fraction = Fraction(1)
 
     def shown(self, size: Size) -> Size:
-        """The (height, width) in square pixels of frames that are stored in this one."""
+        """Returns the (height, width) in square pixels of frames stored with this (height, width)."""
         return size[0], max(round(size[1] * self.pixel_aspect), 1)
 
 
@@ -55,12 +55,12 @@ DEFAULT_LOOK = Look()
 
 
 def yuv_of_rgb(rgb: np.ndarray, colours: Colours, height: int) -> np.ndarray:
-    """Colours as they are in a film's planes.
+    """Converts RGB colours to the values in a video's planes.
 
     Args:
         rgb: uint8 [N, 3].
-        colours: of the film.
-        height: of its frames, which decides what untagged values mean.
+        colours: of the video.
+        height: of its frames, which decides the matrix if the video is untagged.
 
     Returns:
         Y, U and V, float64 [N, 3] in 0..255.

@@ -1,4 +1,4 @@
-"""What a film holds beside its frames, copied into an MP4 file: sound, subtitles, chapters, texts."""
+"""Copies what a video holds beside its frames into an MP4 file: sound, subtitles, chapters, metadata."""
 
 import contextlib
 import functools
@@ -15,45 +15,45 @@ from av.stream import Stream
 from unisal_jax.media.frame_times import SteadyClock
 from unisal_jax.media.video_source import Origin
 
-# What may lie beside the frames, by FFmpeg's name and by ours.
+# Tracks other than the frames: FFmpeg's name and the name in messages.
 NAMES = {"audio": "sound", "subtitle": "subtitles"}
 
-# Seconds that the tracks of a file may be apart where it is read.
+# How far tracks of a file may be out of step when read, in seconds.
 _OUT_OF_STEP = 1.0
 
-# What FFmpeg itself writes into a file, or says of the coding of another.
+# Metadata that FFmpeg writes itself, or that describes the coding of the source file.
 _OWN_TEXTS = ("major_brand", "minor_version", "compatible_brands", "encoder", "handler_name", "vendor_id")
 _OWN_STARTS = ("DURATION", "_STATISTICS", "NUMBER_OF", "BPS")
 
 
 def left_out(container: InputContainer) -> set[str]:
-    """What of a film's "sound" and "subtitles" has a track that an MP4 file cannot hold."""
+    """Returns which of a video's "sound" and "subtitles" include a track that an MP4 file cannot hold."""
     return {NAMES[s.type] for s in container.streams if s.type in NAMES and not _held(s)}
 
 
 def copy_texts(source: Any, target: Any) -> None:
-    """Copies the metadata of a container or stream, such as its title, language and creation time."""
+    """Copies the metadata of a container or stream, such as title, language and creation time."""
     for key, value in source.metadata.items():
         if key.lower() not in _OWN_TEXTS and not key.startswith(_OWN_STARTS):
             target.metadata[key] = value
 
 
 class Companions:
-    """The tracks beside a film's frames on their way into another film.
+    """Copies the tracks beside a video's frames into another video.
 
-    A context manager. The file is opened a second time, so that its packets are read just ahead of the frames
-    that are written: a film of any length takes the memory of a few packets.
+    The source file is opened a second time, so that its packets can be read just ahead of the frames that are
+    written. A video of any length takes the memory of a few packets.
 
     Args:
         origin: of the frames.
         container: the MP4 file, to which the tracks are added.
-        source: the film's file, opened for this alone.
+        source: the source video, opened only for this.
     """
 
     def __init__(self, origin: Origin, container: OutputContainer, source: InputContainer):
         self._origin, self._container, self._source = origin, container, source
         self._tracks: dict[int, Stream] = {}
-        # By track, from where on the next packet may be decoded, in the ticks of the source.
+        # By track: the earliest decoding time of the next packet, in ticks of the source.
         self._earliest: dict[int, int] = {}
         for stream in source.streams:
             if stream.type in NAMES and _held(stream):
@@ -67,17 +67,17 @@ class Companions:
         self._next = next(self._packets, None)
 
     def upto(self, seconds: float) -> None:
-        """Writes what is to be read before a time, in seconds by the file's clock."""
+        """Writes all packets before a time, in seconds by the file's clock."""
         while self._next is not None and self._next[1] < seconds:
             self._write(self._next[0])
             self._next = next(self._packets, None)
 
     def finish(self) -> None:
-        """Writes all that is left."""
+        """Writes the remaining packets."""
         self.upto(math.inf)
 
     def _wanted(self) -> Iterator[tuple[av.Packet, float]]:
-        """The packets of the tracks within the part of the film, and when each is to be read."""
+        """Yields the packets within the selected part of the video, each with the time it is read at."""
         streams = [self._source.streams[index] for index in self._tracks]
         if not streams:
             return
@@ -87,7 +87,7 @@ class Companions:
             with contextlib.suppress(av.error.FFmpegError):
                 self._source.seek(int((begins - _OUT_OF_STEP) * av.time_base))
         clocks = {index: SteadyClock() for index in self._tracks}
-        # What is damaged ends the copy: the frames' reader tells of it.
+        # Damage ends the copy; the reader of the frames reports it.
         with contextlib.suppress(av.error.FFmpegError):
             for packet in self._source.demux(streams):
                 if packet.dts is None or packet.pts is None or packet.time_base is None:
@@ -106,7 +106,7 @@ class Companions:
         index = packet.stream_index
         packet.stream = self._tracks[index]
         if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
-            # Where two packets have one time, as in damaged files, FFmpeg would refuse the second.
+            # In damaged files two packets may have the same time. FFmpeg would reject the second.
             packet.dts = max(packet.dts, self._earliest.get(index, packet.dts))
             packet.pts = max(packet.pts, packet.dts)
             tick = packet.stream.time_base or packet.time_base
@@ -126,11 +126,11 @@ class Companions:
 
 
 def _held(stream: Stream) -> bool:
-    """Whether an MP4 file can hold a track as it is."""
+    """Whether an MP4 file can hold a track without re-encoding."""
     context = stream.codec_context
     if context is None or context.codec.canonical_name not in _mp4_codecs():
         return False
-    # Some formats are refused for what they hold, such as MP3 of 8 kHz.
+    # Some codecs are only refused with certain parameters, such as MP3 at 8 kHz.
     try:
         with av.open(io.BytesIO(), "w", format="mp4") as container:
             _track_like(stream, container)
@@ -141,10 +141,10 @@ def _held(stream: Stream) -> bool:
 
 
 def _track_like(stream: Stream, container: OutputContainer) -> Stream:
-    """A new track for the packets of another file's."""
+    """Adds a track for the packets of another file's track."""
     track = container.add_stream_from_template(stream)
     if isinstance(track, AudioStream) and track.layout.name == f"{track.channels} channels":
-        # Of PCM in AVI the number alone is known. MP4 must say which these are: the usual ones.
+        # PCM in AVI only gives the number of channels. MP4 needs a layout, so use the standard one.
         track.codec_context.layout = f"{track.channels}c"
     return track
 

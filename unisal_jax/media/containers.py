@@ -1,8 +1,8 @@
-"""Whether a video file was cut off, told by the sizes that its container declares.
+"""Detects truncated video files from the sizes that the container declares.
 
-Demuxers treat a missing tail as an ordinary end, and the number of frames in a header says little:
-edit lists and dropped frames make whole files hold fewer. The declared sizes of the outermost
-blocks are exact, and a whole file always has the bytes that it declares.
+Demuxers treat a missing tail as a normal end, and the number of frames in a header is unreliable: edit
+lists and dropped frames make complete files hold fewer. The declared sizes of the top-level blocks are
+exact: a complete file always has that many bytes.
 """
 
 import re
@@ -16,18 +16,18 @@ from unisal_jax.limits import MAX_CONTAINER_BLOCKS
 _MP4_BOXES = frozenset(b"ftyp styp meta moov mdat moof mfra sidx free skip wide uuid".split())
 _EBML_HEADER, _EBML_SEGMENT, _EBML_VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
-# How it is packed, and after four bytes of a size and a name how large it is.
+# The compression method, four bytes of size, a name, and the unpacked size.
 _PACKED_INDEX = re.compile(rb"dcomzlib.{4}cmvd(.{4})", re.DOTALL)
 _MARK, _PART = 19, 1 << 20
-# Of Matroska, AVI, FLV, Ogg, ASF and MPEG-TS, which as a size of a block would be above 400 MB.
+# First bytes of Matroska, AVI, FLV, Ogg, ASF and MPEG-TS. Read as a block size they would exceed 400 MB.
 _OTHER_STARTS = (_EBML_HEADER, b"RIFF", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"G")
 
 
 def is_cut_off(path: Path) -> bool:
-    """True when an MP4, MOV, AVI, Matroska, WebM, GIF or PNG file ends before its last block does.
+    """Whether an MP4, MOV, AVI, Matroska, WebM, GIF or PNG file ends before its last block does.
 
-    False for a whole file, for other containers, and where the writer left the sizes open (a live
-    recording) or the blocks are too many: nothing can be told there.
+    Also False where this cannot be decided: other containers, a writer that left the sizes open (a live
+    recording), or too many blocks.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -35,7 +35,7 @@ def is_cut_off(path: Path) -> bool:
         if block_end is None:
             return False
         position = 0
-        # Bounded: a file of the smallest blocks alone would take minutes.
+        # Bounded, since a file of very small blocks would take minutes.
         for _ in range(MAX_CONTAINER_BLOCKS):
             if position >= size:
                 break
@@ -50,7 +50,7 @@ def is_cut_off(path: Path) -> bool:
 
 
 def packed_index_size(path: Path) -> int:
-    """Bytes that the packed index of a QuickTime file claims to unpack to; 0 where it has none."""
+    """Returns the declared unpacked size in bytes of a QuickTime file's index; 0 if it is not packed."""
     size, position, largest = path.stat().st_size, 0, 0
     with path.open("rb") as file:
         if file.read(4).startswith(_OTHER_STARTS):
@@ -62,7 +62,7 @@ def packed_index_size(path: Path) -> int:
             if end is None:
                 break
             end = min(end, size)
-            # It may lie in a block of any name that is read.
+            # FFmpeg finds the index in a block of any name except these.
             if header[4:8] not in (b"mdat", b"free", b"skip"):
                 largest = max(largest, _largest_claim(file, position, end))
             position = end
@@ -70,14 +70,14 @@ def packed_index_size(path: Path) -> int:
 
 
 def _largest_claim(file: BinaryIO, start: int, end: int) -> int:
-    """The largest size that a packed index claims between two positions, which are read part by part."""
+    """Returns the largest size that a packed index declares between two positions, reading in parts."""
     largest, found = 0, b""
     file.seek(start)
     for position in range(start, end, _PART):
         part = file.read(min(_PART, end - position))
         if not part:
             break
-        # With the end of the part before, where the mark may have begun.
+        # Prepend the end of the previous part, where the mark may begin.
         found = found[-_MARK:] + part
         for claim in _PACKED_INDEX.findall(found):
             largest = max(largest, int.from_bytes(claim, "big"))
@@ -85,7 +85,7 @@ def _largest_claim(file: BinaryIO, start: int, end: int) -> int:
 
 
 def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
-    """The reader of outermost blocks for a file that starts with these bytes."""
+    """Returns the reader of top-level blocks for a file that starts with these bytes."""
     if start[:4] == b"RIFF":
         return _riff_end
     if start[:4] == _EBML_HEADER:
@@ -99,8 +99,8 @@ def _block_end(start: bytes) -> Callable[[BinaryIO, int], int | None] | None:
     return None
 
 
-# Each of these takes a file that stands at a block, and the block's position. It returns the
-# position after the block, or None when what stands there is no block or has no declared size.
+# Each of the following functions takes a file positioned at a block, and that position. It returns the
+# position after the block, or None if there is no block or its size is not declared.
 
 
 def _mp4_end(file: BinaryIO, position: int) -> int | None:
@@ -116,7 +116,7 @@ def _box_end(header: bytes, position: int) -> int | None:
     (size,) = struct.unpack(">I", header[:4])
     if size == 1 and len(header) == 16:
         (size,) = struct.unpack(">Q", header[8:])
-    # 0 means "to the end of the file"; other values below a header's length are no size at all.
+    # 0 means "to the end of the file"; other values smaller than a header are invalid.
     return position + size if size >= 8 else None
 
 
@@ -125,7 +125,7 @@ def _riff_end(file: BinaryIO, position: int) -> int | None:
     if len(header) < 8 or header[:4] != b"RIFF":
         return None
     (size,) = struct.unpack("<I", header[4:])
-    # The byte that pads an odd size is left out by some writers, so it is not asked for.
+    # Some writers omit the byte that pads an odd size, so it is not required.
     return None if size in _UNKNOWN_RIFF_SIZES else position + 8 + size
 
 
@@ -136,7 +136,7 @@ def _matroska_end(file: BinaryIO, position: int) -> int | None:
             break
     else:
         return None
-    # The size's first byte holds as many zero bits before its first one as bytes follow it.
+    # The number of leading zero bits in the first byte is the number of bytes that follow it.
     first = header[len(name)] if len(header) > len(name) else 0
     length = 9 - first.bit_length()
     field = header[len(name) : len(name) + length]
@@ -154,7 +154,7 @@ def _png_end(file: BinaryIO, position: int) -> int | None:
     header = file.read(8)
     if len(header) < 8 or header[4:] == b"IEND":
         return None
-    # The size is that of the content: the size itself, the name and a checksum come with it.
+    # The declared size is that of the content; size field, name and checksum add 12 bytes.
     return position + 12 + int.from_bytes(header[:4], "big")
 
 
@@ -168,8 +168,8 @@ def _gif_end(file: BinaryIO, position: int) -> int | None:
     elif kind == b"!":
         position += 2
     else:
-        return None  # the file's end, or nothing that is known
-    # Parts of up to 255 bytes, each with its length before it, to an empty one.
+        return None  # the end of the file, or an unknown block
+    # Sub-blocks of up to 255 bytes, each preceded by its length; an empty one ends the block.
     for _ in range(MAX_CONTAINER_BLOCKS):
         file.seek(position)
         length = file.read(1)
@@ -182,6 +182,6 @@ def _gif_end(file: BinaryIO, position: int) -> int | None:
 
 
 def _gif_colours(packed: bytes) -> int:
-    """Bytes of the table of colours that these flags tell of."""
+    """Returns the size in bytes of the colour table that these flags declare."""
     flags = packed[0] if packed else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

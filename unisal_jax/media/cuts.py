@@ -1,13 +1,13 @@
-"""Cuts of a video, found frame by frame without looking ahead.
+"""Detects cuts in a video, frame by frame and without look-ahead.
 
-Two frames belong to one shot if most parts of the second are found again near the same place in the first.
-Parts are compared by normalised cross-correlation, which a change of light, a fade or a flash leaves as it
-is; the search around the place allows for pans, shake and moving things. A frame begins a new shot if its
-similarity is low, and far below that of the frames before: this adaptive threshold (as in PySceneDetect's
-AdaptiveDetector, but of past frames alone) allows for noisy, shaken and blurred shots.
+Two frames belong to the same shot if most blocks of the second match a nearby place in the first. Blocks are
+compared by normalised cross-correlation, which is invariant to changes of light, fades and flashes; searching
+nearby tolerates pans, shake and moving objects. A frame starts a new shot if its similarity is low, both
+absolutely and relative to recent frames. This adaptive threshold (as in PySceneDetect's AdaptiveDetector, but
+with past frames only) tolerates noisy, shaken and blurred shots.
 
-Hard cuts are found, also with a blended frame between or through black or white. A dissolve changes little
-from frame to frame and is not found, nor is a jump cut that leaves most of the picture where it was.
+Hard cuts are detected, including those with a blended frame in between or through black or white. Dissolves
+change little from frame to frame and are not detected, nor are jump cuts that leave most of the image as is.
 """
 
 from collections import deque
@@ -15,39 +15,39 @@ from collections import deque
 import cv2
 import numpy as np
 
-# Frames are compared at this length of the longer side: a pan by 12% of the width is still in the search.
+# Frames are compared at this length of the longer side. The search covers pans by up to 12% of the width.
 _LONGER_SIDE = 64
 _SHORTEST_SIDE = 12
-# Parts along the shorter and the longer side. Larger parts are less often found by chance.
-_PARTS = 3, 4
-# Pixels that a part may have moved from a frame to the next, along the shorter and the longer side.
+# Blocks along the shorter and the longer side. Larger blocks match by chance less often.
+_BLOCKS = 3, 4
+# Pixels that a block may move between two frames, along the shorter and the longer side.
 _REACH = 5, 8
-# Grey levels: a part whose standard deviation is below this holds nothing to find again. Noise of 20 levels a
+# Grey levels: a block with a lower standard deviation has too little detail to match. Noise of 20 levels per
 # pixel at the network's input size is about 3 here.
 _DETAIL = 4.0
-# A plain part that stays as it was is weak evidence for one shot; its mean may differ by this.
+# An unchanged plain block is weak evidence for the same shot; its mean may differ by this.
 _PLAIN_WEIGHT, _SAME_MEAN = 0.35, 8.0
-# Chroma above this has a hue, and hues with a cosine below this are different ones.
+# Chroma above this has a hue; two hues differ if their cosine is below this.
 _COLOURFUL, _SAME_HUE = 12.0, 0.7
-# Parts that were found this well are the same ones, whatever the light.
+# Blocks with a match above this are the same, whatever the light.
 _FOUND = 0.85
-# The similarity of unrelated frames is below 0.53 (60 pairs of photographs); of a blurred pan by three widths
-# a second it is mostly above 0.7. A new shot is below both this and a share of the lowest one lately.
-_LOW, _SHARE_OF_LATELY = 0.58, 0.75
-# Both frames of a cut with a blended frame between are below this share of the lowest one before.
+# The similarity of unrelated frames is below 0.53 (60 pairs of photographs); that of a blurred pan at three
+# widths per second is mostly above 0.7. A new shot is below both _LOW and a share of the recent minimum.
+_LOW, _SHARE_OF_RECENT = 0.58, 0.75
+# Both frames of a cut with a blended frame in between are below this share of the previous minimum.
 _BLENDED_SHARE = 0.85
-# Frames of "lately", and what it is taken for at the start of a shot.
-_LATELY, _FIRST = 5, 0.9
-# A frame that is like one of so many before is no new shot: light comes back after a flash.
+# Number of recent similarities, and the value assumed at the start of a shot.
+_RECENT, _FIRST = 5, 0.9
+# A frame similar to any of this many previous frames is not a new shot: the scene returns after a flash.
 _FLASH = 4
 
 
 class CutDetector:
-    """Tells the first frame of each new shot; takes frames one by one, about a millisecond each."""
+    """Detects the first frame of each new shot, at about a millisecond per frame."""
 
     def __init__(self) -> None:
         self._frames: deque[np.ndarray] = deque(maxlen=_FLASH)
-        self._similarities: deque[float] = deque(maxlen=_LATELY)
+        self._similarities: deque[float] = deque(maxlen=_RECENT)
 
     def add(self, frame: np.ndarray) -> bool:
         """Takes the next frame.
@@ -56,8 +56,8 @@ class CutDetector:
           frame: uint8 RGB [height, width, 3], all of one size; the network's input size is enough.
 
         Returns:
-          True if the frame begins a new shot; False for the video's first one. Frames without detail (black,
-          white) belong to the shot before. The next one with detail is compared with the last one with it.
+          True if the frame begins a new shot; False for the first frame of the video. Frames without detail
+          (black, white) belong to the previous shot and are skipped in comparisons.
         """
         small = _shrink(frame)
         detail = _detail(small)
@@ -69,12 +69,12 @@ class CutDetector:
 
     def _begins_shot(self, small: np.ndarray, detail: np.ndarray) -> bool:
         similarity = _similarity(self._frames[-1], small, detail)
-        lately = list(self._similarities)
+        recent = list(self._similarities)
         self._similarities.append(similarity)
-        limit = _limit(lately)
+        limit = _limit(recent)
         cut = similarity < limit
-        if not cut and len(lately) >= 2:
-            *before, last = lately
+        if not cut and len(recent) >= 2:
+            *before, last = recent
             limit = _limit(before)
             cut = max(similarity, last) < _BLENDED_SHARE * min(before)
         older = list(self._frames)[:-1]
@@ -84,13 +84,13 @@ class CutDetector:
         return False
 
 
-def _limit(lately: list[float]) -> float:
-    """The similarity below which a frame may begin a new shot."""
-    return min(_LOW, _SHARE_OF_LATELY * min(lately, default=_FIRST))
+def _limit(recent: list[float]) -> float:
+    """Returns the similarity below which a frame may begin a new shot."""
+    return min(_LOW, _SHARE_OF_RECENT * min(recent, default=_FIRST))
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:
-    """YCrCb, uint8, the longer side 64 pixels, and upright frames on their side so that all are wide."""
+    """Shrinks a frame to uint8 YCrCb with a longer side of 64 pixels; transposes portrait to landscape."""
     if frame.shape[0] > frame.shape[1]:
         frame = frame.transpose(1, 0, 2)
     height, width = frame.shape[:2]
@@ -98,20 +98,20 @@ def _shrink(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
 
 
-def _parts(small: np.ndarray) -> np.ndarray:
-    """All parts, [rows, columns, height, width, ...], as a view."""
-    rows, columns = _PARTS
+def _blocks(small: np.ndarray) -> np.ndarray:
+    """Returns all blocks, [rows, columns, height, width, ...], as a view."""
+    rows, columns = _BLOCKS
     height, width = small.shape[0] // rows, small.shape[1] // columns
     whole = small[: rows * height, : columns * width]
     return whole.reshape(rows, height, columns, width, *small.shape[2:]).swapaxes(1, 2)
 
 
 def _detail(small: np.ndarray) -> np.ndarray:
-    """Each part's standard deviation of grey about its best plane, [rows, columns].
+    """Returns the standard deviation of each block's grey about its best-fitting plane, [rows, columns].
 
-    A plane is taken off because slopes are like each other wherever they are.
+    The plane is subtracted because gradients match each other everywhere.
     """
-    grey = _parts(small[..., 0]).astype(np.float32)
+    grey = _blocks(small[..., 0]).astype(np.float32)
     grey -= grey.mean((2, 3), keepdims=True)
     square = (grey**2).mean((2, 3))
     for axis, size in ((2, grey.shape[2]), (3, grey.shape[3])):
@@ -122,9 +122,9 @@ def _detail(small: np.ndarray) -> np.ndarray:
 
 
 def _similarity(old: np.ndarray, new: np.ndarray, detail: np.ndarray) -> float:
-    """The weighted median of how well the new frame's parts are found again in the old one, 0 to 1."""
-    means, old_means = (_parts(each).mean((2, 3), dtype=np.float32) for each in (new, old))
-    height, width = new.shape[0] // _PARTS[0], new.shape[1] // _PARTS[1]
+    """Returns the weighted median of how well the new frame's blocks match the old frame, 0 to 1."""
+    means, old_means = (_blocks(each).mean((2, 3), dtype=np.float32) for each in (new, old))
+    height, width = new.shape[0] // _BLOCKS[0], new.shape[1] // _BLOCKS[1]
     old_grey, new_grey = np.ascontiguousarray(old[..., 0]), np.ascontiguousarray(new[..., 0])
     found = []
     for row, column in np.argwhere(detail >= _DETAIL).tolist():
@@ -143,7 +143,7 @@ def _similarity(old: np.ndarray, new: np.ndarray, detail: np.ndarray) -> float:
     new_plain, old_plain = means[plain], old_means[plain]
     other = _other_hue(old_plain, new_plain)
     same = ~other & (np.abs(new_plain - old_plain).max(-1, initial=0) < _SAME_MEAN)
-    # Plain parts in another light: they change sides with what is found of the others.
+    # Plain blocks that changed in brightness alone count only if the other blocks do not match either.
     changed = np.median(found) < _FOUND
     values = np.concatenate([found, same[same | other | changed]])
     weights = np.full(len(values), _PLAIN_WEIGHT)
@@ -154,7 +154,7 @@ def _similarity(old: np.ndarray, new: np.ndarray, detail: np.ndarray) -> float:
 
 
 def _other_hue(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Whether two colours, YCrCb [..., 3], both have a hue, and these differ: bool [...]."""
+    """Returns whether two colours, YCrCb [..., 3], both have a hue and the hues differ, bool [...]."""
     one, two = one[..., 1:] - 128, two[..., 1:] - 128
     lengths = np.linalg.norm(one, axis=-1), np.linalg.norm(two, axis=-1)
     cosine_times = (one * two).sum(-1)

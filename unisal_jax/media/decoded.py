@@ -1,4 +1,4 @@
-"""Frames as FFmpeg decodes them."""
+"""Video frames decoded by FFmpeg, and their conversion to and from planes."""
 
 import dataclasses
 from fractions import Fraction
@@ -15,20 +15,20 @@ from unisal_jax.media.frames import Frame, Planes
 from unisal_jax.media.lanczos import resize_planes
 
 _PLANAR = ("yuv420p", "yuvj420p")
-# FFmpeg's numbers of matrices.
+# FFmpeg's codes of matrices.
 _RGB_TAG, _UNKNOWN = 0, 2
-# Of RGB, as DEFAULT_LOOK says: some codecs tag it as full range, which FFmpeg would keep.
+# Target of RGB frames, as in DEFAULT_LOOK. Set explicitly, since FFmpeg keeps the full range some codecs tag.
 _OF_RGB = Colorspace.ITU709, ColorRange.MPEG
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the pixels of a stream's frames become upright pictures of one size.
+    """How the stored frames of a stream become upright images of one size.
 
     Attributes:
         width, height: of the stored frames.
-        matrix: FFmpeg's display matrix; None where there is nothing to turn.
-        look: of the upright pictures.
+        matrix: FFmpeg's display matrix; None if there is no rotation.
+        look: of the upright images.
     """
 
     width: int
@@ -38,14 +38,14 @@ class Layout:
 
     @classmethod
     def of(cls, first: av.VideoFrame, stream: VideoStream) -> "Layout":
-        """The layout of a stream whose first frame has been decoded."""
-        # Asked of the first frame alone: side data and its frame refer to each other, which would keep
-        # every frame alive until Python's next search for such cycles.
+        """Returns the layout of a stream, given its first frame."""
+        # Read only from the first frame: side data and its frame form a reference cycle, which would keep
+        # every frame alive until the next garbage collection.
         data = first.side_data.get("DISPLAYMATRIX")
         matrix = tuple(np.frombuffer(bytes(data), np.int32).tolist()) if isinstance(data, SideData) else None
         context = stream.codec_context
-        # What is RGB is turned to what RGB's planes are by default.
-        # Grey may be tagged as RGB, as in PNG; of planes that would mean other colours.
+        # RGB frames are converted to the default YUV. Grey may be tagged as RGB, as in PNG, which would be
+        # wrong for planes.
         tag = _UNKNOWN if context.colorspace == _RGB_TAG else context.colorspace
         colours = Colours(tag, context.color_primaries, context.color_trc, context.color_range)
         look = DEFAULT_LOOK if _is_rgb(first) else Look(colours)
@@ -58,19 +58,19 @@ class Layout:
 
     @property
     def turned(self) -> bool:
-        """Whether rows are shown as columns."""
+        """Whether rows are displayed as columns."""
         return self.matrix is not None and abs(self.matrix[0]) < abs(self.matrix[1])
 
     @property
     def size(self) -> Size:
-        """(height, width) as shown."""
+        """(height, width) as displayed."""
         return (self.width, self.height) if self.turned else (self.height, self.width)
 
     def upright(self, plane: np.ndarray) -> np.ndarray:
-        """A view of a stored plane or picture [rows, columns, ...] as it is shown."""
+        """Returns a view of a stored plane or image [rows, columns, ...] as displayed."""
         if self.matrix is None:
             return plane
-        # x' = a x + c y, y' = b x + d y, in quarter turns.
+        # x' = a x + c y, y' = b x + d y; only multiples of 90 degrees.
         a, b, _, c, d = self.matrix[:5]
         x_sign, y_sign = (c, b) if self.turned else (a, d)
         plane = plane.swapaxes(0, 1) if self.turned else plane
@@ -79,10 +79,10 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class DecodedFrame:
-    """A `Frame` as FFmpeg decoded it.
+    """A `Frame` decoded by FFmpeg.
 
     Attributes:
-        stored: by the decoder.
+        stored: the decoder's frame.
         layout: of the stream.
         seconds, duration: see `Frame`.
     """
@@ -107,7 +107,7 @@ class DecodedFrame:
         width, height = self.layout.width, self.layout.height
         image = self.stored.to_ndarray(format="rgb24", width=width, height=height)
         if self.stored.format.name == "rgb24":
-            # Nothing was converted: this may be the memory that the decoder makes the next frame from.
+            # Without a conversion this may be memory that the decoder reuses for the next frame.
             image = image.copy()
         return np.ascontiguousarray(self.layout.upright(image))
 
@@ -146,12 +146,12 @@ def _is_rgb(frame: av.VideoFrame) -> bool:
 
 
 def planes_of(frame: Frame) -> Planes:
-    """A frame in YUV 4:2:0, by its `look.colours`; views of what the frame holds, not to be changed."""
+    """Returns a frame in YUV 4:2:0 with its `look.colours`, as read-only views of the frame's memory."""
     return frame.planes() if isinstance(frame, DecodedFrame) else planes_of_rgb(frame.rgb())
 
 
 def planes_of_rgb(image: np.ndarray) -> Planes:
-    """uint8 RGB [H, W, 3] in YUV 4:2:0 by BT.709, limited range."""
+    """Converts uint8 RGB [H, W, 3] to YUV 4:2:0 in BT.709, limited range."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     matrix, span = _OF_RGB
     converted = frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=span)
@@ -159,7 +159,7 @@ def planes_of_rgb(image: np.ndarray) -> Planes:
 
 
 def frame_of_planes(planes: Planes) -> av.VideoFrame:
-    """A frame for an encoder; odd sides grow by one row or column that repeats the last."""
+    """Returns a frame for an encoder. Odd sides grow by one row or column that repeats the last."""
     height, width = planes.size
     frame = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
     for plane, pixels in zip(frame.planes, planes, strict=True):
@@ -172,5 +172,5 @@ def frame_of_planes(planes: Planes) -> av.VideoFrame:
 
 
 def _pixels(plane: av.video.plane.VideoPlane) -> np.ndarray:
-    """A view of a plane of 8 bits, uint8 [height, width]; it keeps the frame alive."""
+    """Returns a view of an 8-bit plane, uint8 [height, width]; the view keeps the frame alive."""
     return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

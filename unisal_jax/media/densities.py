@@ -1,4 +1,4 @@
-"""Log-densities brought to another size."""
+"""Resizing of log-densities."""
 
 import cv2
 import numpy as np
@@ -8,17 +8,17 @@ from unisal_jax.media.images import row_strips
 
 
 def resize_log_density(log_density: np.ndarray, size: Size) -> np.ndarray:
-    """Brings a log-density to another size.
+    """Resizes a log-density and normalises it again.
 
-    Bilinear with half-pixel centres and no antialiasing, and normalised anew. This equals resizing
-    the network's output before its log-softmax, since both only differ by a constant.
+    Bilinear with half-pixel centres, without antialiasing. This equals resizing the network's output before
+    its log-softmax, since the two differ only by a constant.
 
     Args:
       log_density: float32 [height, width], whose exponential sums to one.
-      size: (height, width) out.
+      size: (height, width) of the result.
 
     Returns:
-      float32 [*size], an array of its own, whose exponential sums to one.
+      A new array, float32 [*size], whose exponential sums to one.
     """
     if log_density.shape == tuple(size):
         return np.array(log_density)

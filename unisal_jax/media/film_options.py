@@ -1,15 +1,15 @@
-"""What is read of a film, and how one is encoded. Nothing here imports NumPy or a codec."""
+"""Options for reading, encoding and drawing videos. Nothing here imports NumPy or a codec."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part of a film.
+    """A part of a video.
 
     Attributes:
-        start, end: seconds from the film's first frame; frames from `start` on and before `end` belong to it.
-        every: one in so many of them is taken, the first one first.
+        start, end: seconds from the video's first frame. Includes frames at `start`, excludes those at `end`.
+        every: takes every N-th of these frames, beginning with the first.
     """
 
     start: float = 0.0
@@ -21,17 +21,17 @@ WHOLE = Part()
 
 
 REAL_TIME = "realtime"
-"""x264's "veryfast" with the quickest search for motion, whole blocks and no B-frames: on two films, one with
-grain and one without, 57% less processor time for 48 and 18% more size, at PSNRs within 0.2 dB."""
+"""x264's "veryfast" with the fastest motion search, whole blocks and no B-frames. On two videos, one with and
+one without grain, it takes 57% less processor time for 48% and 18% larger files, at PSNRs within 0.2 dB."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How a film is encoded as H.264.
+    """How a video is encoded as H.264.
 
     Attributes:
-        preset: REAL_TIME, or x264's: the slower, the smaller is the file of one quality.
-        quality: x264's constant rate factor, 0 (lossless) to 51; 18 has losses that are hard to see.
+        preset: REAL_TIME, or a preset of x264. Slower presets give smaller files at the same quality.
+        quality: x264's constant rate factor, 0 (lossless) to 51; at 18, losses are hardly visible.
     """
 
     preset: str = REAL_TIME
@@ -57,13 +57,13 @@ MAPS = ("images", "video", "video10")
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """How what is drawn of a prediction looks.
+    """How overlays and maps are drawn and encoded.
 
     Attributes:
         opacity: of the overlay, 0 to 1.
-        encoding: of a film's overlay.
-        maps: of a film, of MAPS: grey images in a folder; a grey .mp4 of 8 bits; or a grey .mkv of 10 bits,
-            without loss.
+        encoding: of a video's overlay.
+        maps: how a video's maps are written, one of MAPS: "images", grey images in a folder; "video", a grey
+            8-bit .mp4; "video10", a lossless grey 10-bit .mkv.
     """
 
     opacity: float = 0.7

@@ -1,20 +1,18 @@
-"""Formats of images: the suffixes that are read, and by name the common ones that are not."""
+"""Image formats: the suffixes that can be read, and names of common formats that cannot."""
 
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 _HEIC_SUFFIXES, _AVIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"}), frozenset({".avif", ".avifs"})
 
-# What a container's images need to be read, where it is missing.
-_MISSING: dict[str, str] = {}
+# Formats whose decoder is not installed.
+_MISSING: set[str] = set()
 if find_spec("pillow_heif") is None:
-    _MISSING |= dict.fromkeys(
-        ("HEIC", "HEIF"), "need pillow-heif; install it with: pip install 'unisal-jax[heif]'"
-    )
+    _MISSING |= {"HEIC", "HEIF"}
 _pillow = find_spec("PIL")
-# Looked for without importing Pillow: to find inputs takes no codec.
+# Checked without importing Pillow, since finding inputs needs no codec.
 if _pillow is None or PathFinder.find_spec("PIL._avif", _pillow.submodule_search_locations) is None:
-    _MISSING["AVIF"] = "need a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    _MISSING.add("AVIF")
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -23,9 +21,9 @@ IMAGE_SUFFIXES = frozenset(
         *(() if "HEIC" in _MISSING else _HEIC_SUFFIXES),
     }
 )
-"""Suffixes of image files, in lower case; of HEIC where pillow-heif is installed."""
+"""Suffixes of image files, in lower case. Includes HEIC if pillow-heif is installed."""
 
-# Pillow knows some fifty formats. The rest are rare, and some of them run other programs.
+# Pillow supports about fifty formats. The others are rare, and some of them run other programs.
 BY_PILLOW = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 IN_BOXES = ("AVIF", "HEIC", "HEIF")
 READ = (*BY_PILLOW, *IN_BOXES)
@@ -49,7 +47,7 @@ _UNREAD_STARTS = {
     b"8BPS": "PSD",
 }
 
-# Brands of a HEIF container. mif1 and msf1 leave open how its images are coded.
+# Brands of a HEIF container. mif1 and msf1 do not define how its images are coded.
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
@@ -58,15 +56,15 @@ _BRANDS = {
 
 
 def unread_by_suffix(suffix: str) -> str | None:
-    """The name of the image format that a file's suffix stands for, if it is one that is not read."""
+    """Returns the name of the image format with this suffix if it cannot be read, else None."""
     return _UNREAD_SUFFIXES.get(suffix.lower())
 
 
 def unread_by_start(start: bytes) -> str | None:
-    """The name of the image format of a file that begins so, if it is one that is known but not read.
+    """Returns the name of a file's image format if it is known but cannot be read, else None.
 
     Args:
-        start: the first 64 bytes or more.
+        start: the first 64 bytes of the file, or more.
     """
     in_boxes = box_format(start)
     if in_boxes is not None:
@@ -75,10 +73,10 @@ def unread_by_start(start: bytes) -> str | None:
 
 
 def box_format(start: bytes) -> str | None:
-    """ "AVIF", "HEIC" or "HEIF" for a file that begins as such a container; None for any other.
+    """Returns "AVIF", "HEIC" or "HEIF" for such a container, None for any other file.
 
     Args:
-        start: the first 64 bytes or more.
+        start: the first 64 bytes of the file, or more.
     """
     if start[4:8] != b"ftyp":
         return None
@@ -89,12 +87,27 @@ def box_format(start: bytes) -> str | None:
 
 
 def extra_line(name: str) -> str | None:
-    """What is to be installed for a format that is not read; None where nothing helps."""
-    return f"{name} images {_MISSING[name]}" if name in _MISSING else None
+    """Returns a line saying what to install for a format that cannot be read; None if nothing helps."""
+    return f"{name} images {_remedy(name)}" if name in _MISSING else None
 
 
 def unread_line(what: object, name: str, verb: str = "") -> str:
-    """What to tell of a file, or of a folder that `verb` it, of a format that is not read."""
+    """Returns the error message for a format that cannot be read.
+
+    Args:
+        what: the file, or a folder of such files.
+        name: the format.
+        verb: how a folder relates to the files, such as "holds"; empty for a file.
+    """
     which = f"{verb} {name} images, which" if verb else f"{name} images"
-    cure = _MISSING.get(name, f"are not read; convert {'them' if verb else 'it'} to JPEG or PNG")
-    return f"{what}: {which} {cure}"
+    other = f"cannot be read; convert {'them' if verb else 'it'} to JPEG or PNG"
+    return f"{what}: {which} {_remedy(name) if name in _MISSING else other}"
+
+
+def _remedy(name: str) -> str:
+    if name == "AVIF":
+        return "require a Pillow with AVIF; install it with: pip install --force-reinstall pillow"
+    # Imported late, since the import takes as long as `--help`.
+    from unisal_jax.packages import install_command
+
+    return f"require pillow-heif; install it with: {install_command('heif')}"

@@ -1,4 +1,4 @@
-"""How many frames an image file holds, found without decoding any of them."""
+"""Counts the frames of an image file without decoding them."""
 
 import struct
 from pathlib import Path
@@ -11,10 +11,9 @@ _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 
 
 def count_frames(path: str | Path) -> int:
-    """The frames of an animated GIF, PNG, WebP or AVIF file; 1 for any other, and one that cannot be read.
+    """Returns the number of frames of a GIF, PNG, WebP or AVIF file; 1 for other and unreadable files.
 
-    Only the sizes of the file's blocks are read, each once; what comes after `MAX_IMAGE_BLOCKS` does not
-    count.
+    Only the sizes of the file's blocks are read, each once. Blocks after `MAX_IMAGE_BLOCKS` are not counted.
     """
     try:
         with Path(path).open("rb") as file:
@@ -30,12 +29,12 @@ def count_frames(path: str | Path) -> int:
             if start[4:12] == b"ftypavis":
                 return count_shown(file)
     except (OSError, struct.error, IndexError):
-        pass  # cut off: what is there is read, or refused, as an image
+        pass  # cut off: the image reader decides what to do with it
     return 1
 
 
 def _png_frames(file: BinaryIO) -> int:
-    """The chunk acTL, which comes before the pixels, says how many."""
+    """Reads the number from the acTL chunk, which comes before the pixels."""
     for _ in range(MAX_IMAGE_BLOCKS):
         size, kind = struct.unpack(">I4s", file.read(8))
         if kind == b"acTL":
@@ -63,7 +62,7 @@ def _webp_frames(file: BinaryIO) -> int:
 def _gif_frames(file: BinaryIO) -> int:
     file.seek(_colours(file.read(7)[4]), 1)
     count = 0
-    inside = False  # an image or an extension, whose data come in blocks up to an empty one
+    inside = False  # an image or an extension: its data are blocks, ended by an empty one
     for _ in range(MAX_IMAGE_BLOCKS):
         kind = file.read(1)
         if not kind:
@@ -71,7 +70,7 @@ def _gif_frames(file: BinaryIO) -> int:
         if inside:
             file.seek(kind[0], 1)
             inside = kind != b"\0"
-        elif kind == b",":  # an image: place and size, flags, its own colours, the code size
+        elif kind == b",":  # an image: position and size, flags, local colour table, code size
             file.seek(_colours(file.read(9)[8]) + 1, 1)
             count += 1
             inside = True
@@ -84,5 +83,5 @@ def _gif_frames(file: BinaryIO) -> int:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of the table of colours that the flags announce."""
+    """Returns the size in bytes of the colour table that the flags declare."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

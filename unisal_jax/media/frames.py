@@ -1,7 +1,7 @@
-"""One frame of a film: its pixels as they came, and what is made of them where it is asked for.
+"""Frames of a video: stored as they were read, and converted on demand.
 
-A decoded frame stays in its own planes (YUV, mostly 4:2:0): RGB takes twice the memory and is wanted
-small, for the network. `decoded.py` has those of FFmpeg; here are those that came as RGB.
+A decoded frame stays in its own planes (YUV, mostly 4:2:0): RGB takes twice the memory and is usually needed
+only at the network's input size. This module holds RGB frames; `decoded.py` holds those of FFmpeg.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from unisal_jax.media.lanczos import resize_planes
 
 @dataclasses.dataclass(frozen=True)
 class Planes:
-    """A picture in YUV 4:2:0: `y` uint8 [H, W], `u` and `v` [ceil(H / 2), ceil(W / 2)]."""
+    """An image in YUV 4:2:0: `y` uint8 [H, W], `u` and `v` [ceil(H / 2), ceil(W / 2)]."""
 
     y: np.ndarray
     u: np.ndarray
@@ -29,19 +29,19 @@ class Planes:
 
     @property
     def size(self) -> Size:
-        """(height, width) of the picture."""
+        """(height, width) of the image."""
         return self.y.shape[0], self.y.shape[1]
 
     def part(self, top: int, left: int, height: int, width: int) -> "Planes":
-        """A rectangle, as views where it begins at an even row and column.
+        """Returns a rectangle, as views if it begins at an even row and column.
 
-        Where it does not, its colours are means of the neighbours that they lie between.
+        Otherwise its chroma is interpolated from the neighbouring samples.
         """
         rows, columns = -(-height // 2), -(-width // 2)
 
         def colours(plane: np.ndarray) -> np.ndarray:
             if top % 2:
-                # The last row of an odd height has nothing below it.
+                # Repeat the last row: an odd height has no row below it.
                 plane = _between(plane, np.concatenate([plane[1:], plane[-1:]]))
             if left % 2:
                 plane = _between(plane, np.concatenate([plane[:, 1:], plane[:, -1:]], 1))
@@ -52,13 +52,13 @@ class Planes:
 
 
 class Frame(Protocol):
-    """A frame of a film, upright.
+    """A frame of a video, upright.
 
     Attributes:
         size: (height, width).
-        seconds: when it is shown, by the file's own clock (`SteadyClock`); None where the file does not say.
-        duration: how long, in seconds; None where the file does not say.
-        look: how its pixels are shown.
+        seconds: display time by the file's own clock (`SteadyClock`); None if unknown.
+        duration: how long it is displayed, in seconds; None if unknown.
+        look: how its pixels are displayed.
     """
 
     @property
@@ -74,15 +74,15 @@ class Frame(Protocol):
     def duration(self) -> float | None: ...
 
     def rgb(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3], an array that the caller may keep and change."""
+        """Returns uint8 RGB [H, W, 3], which the caller may keep and change."""
 
     def resized(self, size: Size) -> np.ndarray:
-        """uint8 RGB [h, w, 3] of this (height, width), by `resize_planes`."""
+        """Returns the frame at this (height, width) as uint8 RGB [h, w, 3], resized by `resize_planes`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RgbFrame:
-    """A frame that came as RGB: from a folder, a camera, an animation or a program."""
+    """A frame that was read as RGB: from a folder, a camera, an animation or a program."""
 
     pixels: np.ndarray
     seconds: float | None = None
@@ -104,7 +104,7 @@ class RgbFrame:
 
 
 def resize_rgb(frame: np.ndarray, size: Size) -> np.ndarray:
-    """As `resize_planes`, of uint8 RGB [H, W, 3]; an array of its own."""
+    """Resizes uint8 RGB [H, W, 3] with `resize_planes`; always returns a new array."""
     return np.array(frame) if frame.shape[:2] == tuple(size) else resize_planes(cv2.split(frame), size)
 
 

@@ -1,4 +1,4 @@
-"""Globs over folders as people have them: links that loop, brackets in names, system files."""
+"""Globs that handle looping links, brackets in names, and system files."""
 
 import fnmatch
 import glob
@@ -13,11 +13,11 @@ from unisal_jax.files import is_hidden, list_folder, walk_folders
 
 
 def match(pattern: str) -> list[Path]:
-    """The files and folders that a glob matches, in natural order; `**` is folders of any depth.
+    """Returns the files and folders that a glob matches, in natural order; `**` matches any depth.
 
-    Each real folder is looked into once, under its own path where links lead to it as well. The part
-    of the pattern that is an existing folder is taken as it is written, brackets and all. Hidden and
-    system files match where their name is written out, or the pattern's part begins with a dot.
+    Each real folder is searched once, under its own path rather than a link's. The leading part of the
+    pattern that is an existing folder is taken literally, including brackets. Hidden and system files match
+    only if their name is given in full or the pattern component begins with a dot.
     """
     parts = list(Path(pattern).parts)
     folder = Path()
@@ -29,7 +29,7 @@ def match(pattern: str) -> list[Path]:
             folders = walk_folders(found)
             if number < len(parts) - 1:
                 found = folders
-            else:  # at the end: everything below
+            else:  # a trailing ** matches everything below
                 found = [entry for each in folders for entry in (each, *_entries(each))]
         elif glob.has_magic(part):
             hidden = part.startswith(".")
@@ -47,7 +47,7 @@ def match(pattern: str) -> list[Path]:
 
 
 def _once(folders: Iterable[Path]) -> list[Path]:
-    """The paths that do not lead to the same place as another; of those that do, one that is no link."""
+    """Removes paths that lead to the same place, preferring those that are not links."""
     real: dict[str, Path] = {}
     for path in folders:
         place = os.path.realpath(path)
@@ -57,7 +57,7 @@ def _once(folders: Iterable[Path]) -> list[Path]:
 
 
 def _entries(folder: Path, hidden: bool = False) -> list[Path]:
-    """What lies in a folder; nothing if that is no folder, or cannot be read."""
+    """Returns the entries of a folder; none if it is not a folder or cannot be read."""
     try:
         if hidden:
             return sorted(entry for entry in folder.iterdir() if is_hidden(entry.name))

@@ -1,4 +1,4 @@
-"""Images: reading any common file as RGB, the network's resizing, writing maps."""
+"""Images: reads common formats as RGB, resizes for the network, and writes maps."""
 
 import contextlib
 import io
@@ -36,6 +36,7 @@ __all__ = [
     "read_profile",
     "resize_frame",
     "row_strips",
+    "to_rgb",
     "turn_upright",
     "write_map_png",
     "write_npy",
@@ -44,7 +45,7 @@ __all__ = [
 
 _KINDS = "JPEG, PNG, BMP, TIFF, WebP, GIF, PPM, AVIF or HEIC"
 
-# EXIF orientation -> what turns the stored image upright.
+# EXIF orientation -> the transpose that makes the stored image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,25 +56,25 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# warnings.catch_warnings swaps a list of the whole process: two threads must not do it at once.
+# warnings.catch_warnings changes global state, so only one thread may use it at a time.
 _WARNINGS_LOCK = threading.Lock()
 
 
-# Tags of TIFF.
+# TIFF tags.
 _TIFF_ORIENTATION, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 274, 279, 322, 323, 325
-# Blank tiles may share their bytes.
+# Tolerance, since blank tiles may share their bytes.
 _TIFF_SLACK_BYTES = 64 << 20
 
-# How much of a file a decoder is given at once, at most: the time is looked at in between.
+# Maximum number of bytes passed to a decoder at once; the time limit is checked in between.
 _PIECE_BYTES = 4096
 
 
 STRIP_PIXELS = 1 << 22
-"""Pixels of a strip of rows, unless one row is longer."""
+"""Maximum number of pixels in a strip of rows, unless one row is longer."""
 
 
 def row_strips(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows, of `STRIP_PIXELS` at most, to work on a large image without a copy of it."""
+    """Yields slices of rows with at most `STRIP_PIXELS`, to process a large image without copying it."""
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
@@ -82,28 +83,44 @@ def row_strips(height: int, width: int) -> Iterator[slice]:
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image file as uint8 RGB [H, W, 3] in 0..255, upright (EXIF orientation applied).
 
-    Alpha is dropped, and the colour below it kept, as the original's reader does. 16-bit samples
-    keep their upper 8 bits. Of an animation the first frame is read.
+    Alpha is dropped and the colour below it kept, as in the original implementation. 16-bit samples
+    keep their upper 8 bits. For an animation, reads the first frame.
 
     Args:
-        max_pixels: larger images are refused from their header, before they take any memory.
-            Values above the default have no effect.
+        path: the image file.
+        max_pixels: larger images are rejected by their header, before memory is allocated. Values above the
+            default have no effect.
 
     Raises:
         UnisalError: no such file, not an image, cut off or damaged, too large, or samples without a
             known range (floats, 32-bit integers).
     """
     with open_image(path, max_pixels) as image:
-        return _to_rgb(path, image)
+        return _decoded(path, image)
+
+
+def to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """What `read_image` makes of a file, of an image that a program has opened, or made, with Pillow.
+
+    Of an animation the frame that it is at is taken. The limits of size are for files alone.
+
+    Args:
+        name: what errors call it.
+
+    Raises:
+        UnisalError: damaged, or samples without a known range.
+    """
+    with _faults(name):
+        return _decoded(name, image)
 
 
 def read_profile(path: str | Path) -> bytes:
-    """The ICC profile of an RGB image file that `read_image` reads, at most 1 MiB; empty if it has none.
+    """Returns the ICC profile of an RGB image file, at most 1 MiB; empty if there is none.
 
-    A profile for grey or CMYK samples does not fit the RGB that is read, and is left out.
+    Profiles for grey or CMYK samples are ignored, since they do not apply to the RGB of `read_image`.
 
     Raises:
-        UnisalError: as for `read_image`, as far as the header tells.
+        UnisalError: as for `read_image`, if the header shows it.
     """
     with open_image(path) as image:
         profile = image.info.get("icc_profile") or b""
@@ -111,10 +128,10 @@ def read_profile(path: str | Path) -> bytes:
 
 
 def decoding_bytes(path: str | Path) -> int:
-    """Bytes that `read_image` takes at its peak for this file, told from the header.
+    """Returns the peak memory in bytes that `read_image` takes for this file, estimated from the header.
 
     Raises:
-        UnisalError: as for `read_image`, as far as the header tells.
+        UnisalError: as for `read_image`, if the header shows it.
     """
     with open_image(path) as image:
         return _decoding_bytes(image)
@@ -122,20 +139,20 @@ def decoding_bytes(path: str | Path) -> int:
 
 @contextlib.contextmanager
 def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Opens an image file for the caller to decode: every reader of image files goes through here.
+    """Opens an image file for the caller to decode. All readers of image files use this function.
 
-    The header is read and checked; no pixel is decoded yet. Decode inside the block and do little else:
-    an exception that leaves it is taken for damage of the file. Metadata other than EXIF, XMP and the ICC
-    profile is left out, as are these where they are damaged or large; `turn_upright` applies the EXIF
+    The header is read and checked; no pixel is decoded yet. Decode inside the block and do little else: any
+    exception that leaves the block is reported as damage of the file. Metadata other than EXIF, XMP and the
+    ICC profile is dropped, as are these if they are damaged or large. `turn_upright` applies the EXIF
     orientation.
 
     Args:
-        path: the file; what it holds decides its format, not its suffix.
+        path: the file; its content decides its format, not its suffix.
         max_pixels: as for `read_image`.
 
     Raises:
-        UnisalError: no such file, not an image of a known format, cut off or damaged, too large, or slower
-            to read than an honest file.
+        UnisalError: no such file, not an image of a known format, cut off or damaged, too large, or it takes
+            too long to read.
     """
     path = Path(path)
     if not path.is_file():
@@ -150,11 +167,12 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image
 
 @contextlib.contextmanager
 def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) -> Iterator[Image.Image]:
-    """Opens an image that is in memory, as `open_image` does.
+    """Opens an encoded image in memory; otherwise like `open_image`.
 
     Args:
-        name: what errors call it.
-        kinds: the formats that it may have, of `formats.READ`.
+        data: the encoded image.
+        name: its name in error messages.
+        kinds: allowed formats, of `formats.READ`.
     """
     with _opened(name, io.BytesIO(data), MAX_PIXELS, kinds) as image:
         yield image
@@ -164,7 +182,7 @@ def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) ->
 def _opened(
     name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str] = formats.READ
 ) -> Iterator[Image.Image]:
-    try:
+    with _faults(name):
         start = file.read(64)
         if not start:
             raise UnisalError(f"{name}: the file is empty")
@@ -179,22 +197,29 @@ def _opened(
             image = _open(name, file, max_pixels, kinds)
         with image:
             yield image
+
+
+@contextlib.contextmanager
+def _faults(name: str | Path) -> Iterator[None]:
+    """Makes a UnisalError of whatever decoding raises."""
+    try:
+        yield
     except UnisalError:
         raise
     except screening.Excess as error:
-        raise UnisalError(f"{name}: {error}; the image is damaged or made to do harm") from None
+        raise UnisalError(f"{name}: {error}; the image is damaged or malicious") from None
     except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more
-        # for damaged files: there is no common base to name here.
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more for
+        # damaged files, without a common base.
         reason = one_line(error)
         raise UnisalError(f"{name}: the image is damaged or cut off ({reason})") from error
 
 
 def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str]) -> Image.Image:
-    """The image with its header read, of an accepted size; no pixel is decoded yet."""
+    """Opens an image with Pillow and checks its size; no pixel is decoded yet."""
     screened, metadata = screening.screen(file, screening.deadline())
     with _WARNINGS_LOCK, warnings.catch_warnings():
-        # Our own bound speaks below, with the name; the other warnings are about metadata.
+        # Our own check of the size comes below, with the name; the other warnings are about metadata.
         warnings.simplefilter("ignore")
         try:
             by_pillow = [kind for kind in kinds if kind not in formats.IN_BOXES]
@@ -202,9 +227,9 @@ def _open(name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str
         except Image.UnidentifiedImageError:
             raise UnisalError(f"{name}: not a {_KINDS} of 8 or 16 bits, or its header is damaged") from None
         except Image.DecompressionBombError:
-            raise UnisalError(f"{name}: larger than {max_pixels / 1e6:g} megapixels") from None
+            raise UnisalError(f"{name}: is larger than {max_pixels / 1e6:g} megapixels") from None
     if 0 < metadata.scan_layers < len(image.getbands()):
-        # A scan for each layer: libjpeg decodes it as it does a progressive file.
+        # With one scan per layer, libjpeg decodes the file like a progressive one.
         image.info["progressive"] = 1
     _check_size(name, image, max_pixels)
     if image.format == "TIFF":
@@ -231,35 +256,35 @@ def _check_size(name: str | Path, image: Image.Image, max_pixels: int) -> None:
 
 
 def _pixels(image: Image.Image) -> int:
-    """Pixels that are decoded; a crop may show fewer."""
+    """Returns the number of decoded pixels; a crop may show fewer."""
     return image.coded_pixels if isinstance(image, BoxImage) else image.width * image.height
 
 
 def _decoding_bytes(image: Image.Image) -> int:
-    """Bytes at the peak of decoding an open image to RGB."""
+    """Returns the peak memory in bytes of decoding an open image to RGB."""
     if isinstance(image, BoxImage):
-        # Its process holds the image in the decoder's form, as bytes and as Pillow's, and this one as bytes.
+        # The decoder's process holds the image in three forms (decoder, Pillow, bytes), this one as bytes.
         return 13 * image.coded_pixels + 2 * image.file_bytes
     pixels = image.width * image.height
-    # Pillow's own image, and the RGB made of it.
+    # Pillow's image, and the RGB array made from it.
     each = 4 + 3
     if image.format == "WEBP":
-        # Two canvases of the animation's decoder, and the frame as bytes, beside Pillow's image.
+        # Pillow's image, two canvases of the animation decoder, and the frame as bytes.
         each = 4 + 4 + 2 * 4
     elif image.format == "JPEG" and image.info.get("progressive"):
-        # libjpeg holds all coefficients, of two bytes, until the last scan.
+        # libjpeg holds all coefficients, two bytes each, until the last scan.
         layers = [(down, across) for _, down, across, _ in image.layer]  # type: ignore[attr-defined]
         full = max(down for down, _ in layers) * max(across for _, across in layers)
         each = max(each, 4 + round(sum(2 * down * across for down, across in layers) / max(full, 1)))
     elif image.format == "TIFF":
-        # Pillow turns it by way of a second image.
+        # Pillow rotates into a second image.
         turned = image.tag_v2.get(_TIFF_ORIENTATION, 1) != 1  # type: ignore[attr-defined]
         return max(each * pixels, (8 if turned else 4) * pixels + _tiff_block_bytes(image))
     return each * pixels
 
 
 def _tiff_block_bytes(image: Image.Image) -> int:
-    """Bytes of a TIFF's largest strip or tile, unpacked, of which libtiff holds one."""
+    """Returns the unpacked size in bytes of a TIFF's largest strip or tile; libtiff holds one at a time."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     sample = max(bits) if isinstance(bits, tuple) else bits
@@ -272,22 +297,22 @@ def _tiff_block_bytes(image: Image.Image) -> int:
 
 
 def _check_tiff_blocks(image: Image.Image, file: screening.ScreenedFile) -> None:
-    """Refuses strips or tiles that lie over each other: libtiff reads each whole, and looks at no time."""
+    """Rejects overlapping strips or tiles, since libtiff reads each completely and has no time limit."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     counts = tags.get(_TILE_BYTES, tags.get(_STRIP_BYTES, ()))
     total = sum(counts) if isinstance(counts, tuple) else counts
     if total > 2 * file.seek(0, 2) + _TIFF_SLACK_BYTES:
-        raise screening.Excess("its strips are longer than the file")
+        raise screening.Excess("its strips are larger than the file")
 
 
 def turn_upright(image: Image.Image) -> Image.Image:
-    """Decodes an open image and turns it as its EXIF orientation says."""
+    """Decodes an open image and applies its EXIF orientation."""
     image.load()
     turn = _TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
+def _decoded(path: str | Path, image: Image.Image) -> np.ndarray:
     """Decodes to uint8 RGB [H, W, 3], upright."""
     image.load()
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
@@ -296,7 +321,7 @@ def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     turn = orientation(image)
     width, height = image.size
     rgb = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
-    # Rows go to their places in the upright image, so that no turned copy is made.
+    # Write rows directly to their places in the upright image, which avoids a rotated copy.
     stored = _as_stored(rgb, turn)
     for rows in row_strips(height, width):
         stored[rows] = _strip(image, rows.start, rows.stop)
@@ -304,20 +329,21 @@ def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
 
 
 def _strip(image: Image.Image, top: int, bottom: int) -> np.ndarray:
-    """Rows of a decoded image as uint8 RGB [rows, W, 3], or grey [rows, W, 1]."""
+    """Returns rows of a decoded image as uint8 RGB [rows, W, 3], or grey [rows, W, 1]."""
     strip = image if bottom - top == image.height else image.crop((0, top, image.width, bottom))
     if strip.mode == "I" or strip.mode.startswith("I;16"):
-        # Pillow's own conversion would clip 16 bits at 255 instead of scaling. It holds 16-bit PPM
-        # (and old releases PNG) in 32 bits.
+        # Pillow's conversion would clip 16 bits at 255 instead of scaling. Pillow holds 16-bit PPM (and in
+        # old releases PNG) in 32 bits.
         return (np.asarray(strip) >> 8).astype(np.uint8)[..., None]
     if strip.mode in ("P", "PA", "La", "RGBa"):
-        # Directly to RGB, Pillow warns of a palette's transparency and refuses premultiplied alpha.
+        # Via RGBA: converting directly to RGB, Pillow warns of palette transparency and rejects premultiplied
+        # alpha.
         strip = strip.convert("RGBA")
     return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
 
 
 def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of an upright image with the rows and columns of the file."""
+    """Returns a view of an upright image with the rows and columns in the file's order."""
     turned = {
         2: upright[:, ::-1],
         3: upright[::-1, ::-1],
@@ -331,9 +357,9 @@ def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open image, 1 to 8; 1 (upright) when there is none that can be read.
+    """Returns the EXIF orientation of an open image, 1 to 8; 1 (upright) if there is none.
 
-    A TIFF has 1, as have AVIF and HEIC: decoding turns them.
+    Always 1 for TIFF, AVIF and HEIC, since their decoders apply the orientation.
     """
     if image.format == "TIFF" or isinstance(image, BoxImage):
         return 1
@@ -342,28 +368,28 @@ def orientation(image: Image.Image) -> int:
 
 
 def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes uint8 RGB [H, W, 3] to uint8 [h, w, 3] as the original does before its network.
+    """Resizes uint8 RGB [H, W, 3] to uint8 [h, w, 3], as the original does before its network.
 
-    Pillow's Lanczos filter, which widens when it shrinks (antialiases), rounded to uint8. OpenCV's
-    INTER_LANCZOS4 does not antialias and gives other numbers.
+    Uses Pillow's Lanczos filter, which antialiases when shrinking, rounded to uint8. OpenCV's INTER_LANCZOS4
+    does not antialias and gives other values.
 
     Args:
+        image: uint8 RGB [H, W, 3].
         size: (height, width).
 
     Returns:
-        An array of its own.
+        A new array.
     """
     height, width = size
     if image.shape[:2] == (height, width):
-        return np.array(image)  # as Pillow's, without two conversions to its own layout
+        return np.array(image)  # the same result as Pillow's, without converting twice
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def map_to_grey(density: np.ndarray) -> np.ndarray:
     """Scales a density, float [H, W] >= 0, to its peak: uint8 [H, W], rounded down, peak 255.
 
-    Computed in the density's own dtype, as the original computes its pictures of maps. A map of
-    zeros stays zeros.
+    Computed in the density's dtype, as in the original implementation. A map of zeros stays zero.
     """
     peak = density.max()
     if peak <= 0:
@@ -384,9 +410,11 @@ def write_map_png(path: str | Path, density: np.ndarray) -> None:
 
 
 def write_png(path: str | Path, image: np.ndarray, profile: bytes = b"") -> None:
-    """Writes uint8 RGB [H, W, 3] or grey [H, W] as a PNG, whole or not at all.
+    """Writes uint8 RGB [H, W, 3] or grey [H, W] as a PNG, atomically.
 
     Args:
+        path: the file to write.
+        image: the pixels.
         profile: ICC profile of the colours (`read_profile`); empty for none.
 
     Raises:
@@ -397,7 +425,7 @@ def write_png(path: str | Path, image: np.ndarray, profile: bytes = b"") -> None
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:
-    """Writes an array of any shape as .npy, whole or not at all.
+    """Writes an array of any shape as .npy, atomically.
 
     Raises:
         UnisalError: the file cannot be written.

@@ -1,8 +1,8 @@
-"""Pillow's Lanczos resizing of 8-bit planes, bit for bit, in about half its time.
+"""Lanczos resizing of 8-bit planes, bit-identical to Pillow's in about half the time.
 
-The same filter and the same order as `PIL.Image.resize(size, LANCZOS)`: along rows first, rounded to 8 bits,
-then along columns. Pillow sums whole numbers; here sums are products of float32 matrices, and the few that
-come so near to a half that their rounding is in doubt are summed again in whole numbers.
+Uses the same filter and order as `PIL.Image.resize(size, LANCZOS)`: along rows first, rounded to 8 bits, then
+along columns. Pillow sums integers; here the sums are products of float32 matrices. The few sums too close to
+a half to round safely are recomputed in integers.
 """
 
 import functools
@@ -17,17 +17,17 @@ from numpy.typing import DTypeLike
 from unisal_jax.domains import Size
 
 _LOBES = 3
-# Pillow's weights are whole multiples of its inverse.
+# Pillow's weights are integer multiples of 2**-_BITS.
 _BITS = 22
-# Outputs that one product makes: more would multiply by more zeros, fewer would take more products.
+# Outputs per matrix product. More would multiply by more zeros; fewer would need more products.
 _TOGETHER = 8
-# OpenBLAS gives a product of more multiplications than this to its threads, which wait for each other without
-# end where other threads have the cores.
+# OpenBLAS spreads products with more multiplications than this over threads, which then spin waiting for each
+# other while other threads occupy the cores.
 _MAX_PRODUCT = 500_000
 
 
 class _Band(NamedTuple):
-    """The filters of some outputs that lie side by side: weights of the inputs `start` to `stop`."""
+    """The filters of adjacent outputs: weights of the inputs `start` to `stop`."""
 
     first: int
     start: int
@@ -36,13 +36,13 @@ class _Band(NamedTuple):
 
 
 class _Filters(NamedTuple):
-    """The filters from one length to another.
+    """The filters that resize one length to another.
 
     Attributes:
-        bands: all outputs.
+        bands: together cover all outputs.
         starts: each output's first input, int [out].
-        weights: of the inputs from there on, whole numbers, int32 [out, most]; sums stay below 2**31.
-        doubt: how far a sum in float32 may be off.
+        weights: integer weights of the inputs from there on, int32 [out, most]; sums stay below 2**31.
+        doubt: bound on the error of a float32 sum.
     """
 
     bands: tuple[_Band, ...]
@@ -52,7 +52,7 @@ class _Filters(NamedTuple):
 
 
 def resize_planes(planes: Sequence[np.ndarray], size: Size) -> np.ndarray:
-    """Resizes 8-bit planes as Pillow's Lanczos filter does, which widens where it shrinks (antialiases).
+    """Resizes 8-bit planes as Pillow's Lanczos filter does, with antialiasing when shrinking.
 
     Args:
         planes: uint8 [H, W] each, in any memory layout.
@@ -65,7 +65,7 @@ def resize_planes(planes: Sequence[np.ndarray], size: Size) -> np.ndarray:
     out = np.empty((height, width, len(planes)), np.uint8)
     for number, plane in enumerate(planes):
         rows, columns = plane.shape
-        # Turned, so that each pass is a product with rows that lie in memory as they are.
+        # Transposed, so that each pass is a product with contiguous rows.
         turned = cv2.transpose(plane, dst=_memory.array("turned", (columns, rows), np.uint8))
         across = _memory.array("plane", (columns, rows), np.float32)
         np.copyto(across, turned)
@@ -77,13 +77,13 @@ def resize_planes(planes: Sequence[np.ndarray], size: Size) -> np.ndarray:
 
 
 class _Memory(threading.local):
-    """Arrays that are used again in a thread. To take and clear fresh memory costs more than the sums."""
+    """Arrays reused within a thread. Allocating and clearing memory would cost more than the sums."""
 
     def __init__(self) -> None:
         self._held: dict[str, np.ndarray] = {}
 
     def array(self, name: str, shape: Size, dtype: DTypeLike) -> np.ndarray:
-        """An array with any content, good until the next call for the name."""
+        """Returns an uninitialised array, valid until the next call with the same name."""
         size = shape[0] * shape[1]
         held = self._held.get(name)
         if held is None or len(held) < size:
@@ -95,7 +95,7 @@ _memory = _Memory()
 
 
 def _filtered(plane: np.ndarray, filters: _Filters) -> np.ndarray:
-    """Filters the columns of a plane of whole numbers, float32 [rows, columns]: the same [out, columns]."""
+    """Filters along the columns of a plane of integers, float32 [rows, columns] to float32 [out, columns]."""
     columns = plane.shape[1]
     shape = len(filters.starts), columns
     out, whole = (_memory.array(name, shape, np.float32) for name in ("out", "whole"))
@@ -112,7 +112,7 @@ def _filtered(plane: np.ndarray, filters: _Filters) -> np.ndarray:
 
 
 def _exactly(plane: np.ndarray, filters: _Filters, outputs: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The filtered values at these outputs and columns, rounded as Pillow rounds: halves up."""
+    """Returns the filtered values at these outputs and columns, rounded half up as Pillow does."""
     taps = filters.starts[outputs, None] + np.arange(filters.weights.shape[1])
     inputs = plane[np.minimum(taps, len(plane) - 1), columns[:, None]].astype(np.int32)
     sums = np.einsum("nk,nk->n", inputs, filters.weights[outputs])
@@ -125,7 +125,7 @@ def _filters(length: int, out: int) -> _Filters:
     widened = max(scale, 1.0)
     reach = _LOBES * widened
     centres = (np.arange(out) + 0.5) * scale
-    # As C turns a number to a whole one: towards zero.
+    # Truncated towards zero, as C converts to int.
     starts = np.maximum((centres - reach + 0.5).astype(int), 0)
     stops = np.minimum((centres + reach + 0.5).astype(int), length)
     most = int((stops - starts).max())
@@ -143,6 +143,6 @@ def _filters(length: int, out: int) -> _Filters:
             own = stops[number] - starts[number]
             band[number - first, starts[number] - start :][:own] = weights[number, :own] / (1 << _BITS)
         bands.append(_Band(first, start, stop, band))
-    # The bound for a sum of so many products, in any order (Higham 2002, section 3.1).
+    # Error bound of a sum of `most` products in any order (Higham 2002, section 3.1).
     doubt = most * 2.0**-24 * 255 * float(np.abs(weights).sum(1).max()) / (1 << _BITS)
     return _Filters(tuple(bands), starts, weights, doubt)

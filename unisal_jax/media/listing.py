@@ -1,4 +1,4 @@
-"""What a folder holds and what a name stands for, by names alone: nothing here imports a codec."""
+"""Lists a folder's images and parses camera names, by name only. Nothing here imports a codec."""
 
 import re
 from pathlib import Path
@@ -16,9 +16,9 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder by their suffix, in natural order; hidden ones left out.
+    """Returns the image files directly in a folder, by suffix and in natural order, without hidden files.
 
-    Natural order reads numbers as numbers: frame2.png comes before frame10.png.
+    Natural order compares numbers by value: frame2.png comes before frame10.png.
 
     Raises:
         UnisalError: the folder cannot be read.
@@ -26,18 +26,18 @@ def list_images(folder: Path) -> list[Path]:
     found = [
         entry for entry in list_folder(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
     ]
-    # Sorted before as well, so that names equal to natsort (1.png, 01.png) keep one order.
+    # list_folder is sorted, so names that natsort considers equal (1.png, 01.png) keep a fixed order.
     return natsorted(found, key=lambda entry: entry.name, alg=ns.PATH)
 
 
 def camera_number(text: str) -> int | None:
-    """N of "camera:N"; None when the text does not name a camera.
+    """Returns N of "camera:N"; None if the text does not name a camera.
 
     Raises:
-        UnisalError: "camera:" is followed by something else than a number.
+        UnisalError: "camera:" is not followed by a number.
     """
     if not text.startswith("camera:"):
         return None
     if not re.fullmatch(r"camera:[0-9]{1,4}", text):
-        raise UnisalError(f"{text}: give a camera by its number, as camera:0")
+        raise UnisalError(f"{text}: not a camera; give its number, such as camera:0")
     return int(text.removeprefix("camera:"))

@@ -1,4 +1,4 @@
-"""Maps as a grey film, for encoders that weight their bits by it and for editors."""
+"""Writes maps as a grey video, for video editors and for encoders that allocate bits by saliency."""
 
 import contextlib
 import dataclasses
@@ -14,14 +14,14 @@ from unisal_jax.media.images import map_to_grey
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.media.video_writer import GreyWriter, VideoWriter
 
-# Few bits are saved on smooth maps, and steps between their levels would show.
+# High quality: smooth maps compress well anyway, and steps between levels would be visible.
 _ENCODING = Encoding("veryfast", 8.0)
 _LEVELS_OF_10_BITS = 1023
 _NO_COLOUR = 128
 
 
 class MapFilm:
-    """Maps of 8 bits: H.264, each map scaled to its peak as in the images of maps."""
+    """8-bit maps in H.264, each scaled to its peak, as in map images."""
 
     def __init__(self, writer: VideoWriter):
         self._writer = writer
@@ -34,13 +34,13 @@ class MapFilm:
 
 
 class DeepMapFilm:
-    """Maps of 10 bits without loss: FFV1, each map scaled to its peak."""
+    """10-bit maps in lossless FFV1, each scaled to its peak."""
 
     def __init__(self, writer: GreyWriter):
         self._writer = writer
 
     def write_map(self, density: np.ndarray, seconds: float | None, duration: float | None) -> None:
-        """As of `MapFilm`."""
+        """See `MapFilm.write_map`."""
         peak = float(density.max())
         scale = _LEVELS_OF_10_BITS / peak if peak > 0 else 0.0
         self._writer.write_grey((density * scale).astype(np.uint16), seconds, duration)
@@ -48,7 +48,7 @@ class DeepMapFilm:
 
 @contextlib.contextmanager
 def open_maps(path: Path, film: FilmInfo, fps: float) -> Iterator[MapFilm | DeepMapFilm]:
-    """Opens a film of maps, with the times of the film that they are of: .mp4 of 8 bits, or .mkv of 10."""
+    """Opens a map video with the frame times of the predicted video: 8-bit .mp4 or 10-bit .mkv by suffix."""
     origin = film.origin
     if origin is not None:
         origin = dataclasses.replace(origin, path=None)

@@ -1,6 +1,6 @@
-"""Image files that hold a map: grey samples as the file stores them, and the pixels that it marks.
+"""Reads image files that hold a map or marked pixels, keeping the stored values.
 
-`images.py` reads what people look at, as 8-bit RGB. A map is numbers: 16 bits and floats are kept.
+`images.py` reads images to be displayed, as 8-bit RGB. Here 16-bit and float samples are kept.
 """
 
 from pathlib import Path
@@ -14,25 +14,25 @@ from unisal_jax.limits import MAX_MAP_PIXELS
 from unisal_jax.media.formats import IN_BOXES
 from unisal_jax.media.images import open_image, turn_upright
 
-# Formats whose colour samples may have 16 bits, of which Pillow keeps 8.
+# Formats whose colour samples may have 16 bits. Pillow keeps only 8 of them.
 _DEEP_FORMATS = ("PNG", "TIFF", "PPM")
-# Where a RIFF file says that it is a WebP image that was compressed with loss.
+# Chunk name of a lossy WebP image in its RIFF file.
 _LOSSY_WEBP = b"VP8 "
 _TILE_BYTES = 325
 _MIN_BLURRED, _GREY_LEVELS = 16, 8
 
 
 def read_map_image(path: str | Path) -> np.ndarray:
-    """An image file as a map: grey samples as they are stored, upright.
+    """Reads an image file as a map: grey samples with their stored values, upright.
 
-    Colour is turned to grey with OpenCV's weights, as the original reads maps; alpha is dropped.
+    Colour is converted to grey with OpenCV's weights, as in the original implementation; alpha is dropped.
 
     Args:
-      path: a file of at most `MAX_MAP_PIXELS`.
+      path: an image file of at most `MAX_MAP_PIXELS`.
 
     Returns:
-      [H, W], uint8 of files with up to 8 bits a sample (1-bit files as 0 and 255), uint16, int32,
-      float32 or float64 of others; values as stored.
+      [H, W]: uint8 for files with up to 8 bits per sample (1-bit files as 0 and 255); uint16, int32, float32
+      or float64 for others.
 
     Raises:
       UnisalError: no such file, not an image, damaged, or too large.
@@ -40,7 +40,7 @@ def read_map_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     deep = _float_tiff(path)
     if deep is not None:
-        # OpenCV has no grey of doubles.
+        # OpenCV cannot convert float64 to grey.
         return cv2.cvtColor(deep[..., :3].astype(np.float32), cv2.COLOR_BGR2GRAY) if deep.ndim == 3 else deep
     with open_image(path, MAX_MAP_PIXELS) as image:
         upright = turn_upright(image)
@@ -48,7 +48,7 @@ def read_map_image(path: str | Path) -> np.ndarray:
         if grey is not None:
             return grey
         rgb = np.asarray(_to_rgb(upright))
-        if image.format in IN_BOXES:  # which OpenCV would decode without a limit
+        if image.format in IN_BOXES:  # OpenCV would decode these without limits
             return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     data = np.frombuffer(path.read_bytes(), np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
@@ -56,14 +56,15 @@ def read_map_image(path: str | Path) -> np.ndarray:
 
 
 def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
-    """The pixels that an image of fixations marks, upright.
+    """Reads an image whose non-zero pixels mark fixations, upright.
 
     Returns:
-      (the brightest sample of each pixel, [H, W], dtypes as of `read_map_image`; whether the file's
-      format loses detail, so that pixels beside a mark are not 0: JPEG, AVIF, HEIC and lossy WebP).
+      (samples, lossy). `samples` is the brightest channel of each pixel, [H, W], with dtypes as in
+      `read_map_image`. `lossy` is True if the format is (JPEG, AVIF, HEIC and lossy WebP), so that pixels
+      next to a mark may not be 0.
 
     Raises:
-      UnisalError: as `read_map_image`.
+      UnisalError: as for `read_map_image`.
     """
     path = Path(path)
     deep = _float_tiff(path)
@@ -76,7 +77,7 @@ def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
         if samples is None:
             samples = np.asarray(_to_rgb(upright)).max(axis=2)
     if samples.dtype == np.uint8 and form in _DEEP_FORMATS and not samples.all():
-        # Pillow keeps the upper 8 of 16 bits, and a mark of 1 becomes 0.
+        # Pillow keeps the upper 8 of 16 bits, so a mark of value 1 would become 0.
         data = np.frombuffer(path.read_bytes(), np.uint8)
         deep = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if deep is not None and deep.dtype == np.uint16 and deep.shape[:2] == samples.shape:
@@ -87,7 +88,7 @@ def read_marks(path: str | Path) -> tuple[np.ndarray, bool]:
 
 
 def looks_blurred(samples: np.ndarray) -> bool:
-    """Whether marks look like a map: most of them touch another, in more grey levels than counts have.
+    """Whether an image of marks looks like a blurred map: most marks touch another and have many levels.
 
     Args:
       samples: [H, W], 0 where there is no mark.
@@ -105,29 +106,33 @@ def looks_blurred(samples: np.ndarray) -> bool:
 
 
 def _grey_samples(image: Image.Image, form: str | None) -> np.ndarray | None:
-    """The samples of an image that has one channel, as stored; None of any other image."""
+    """Returns the stored samples of a single-channel image; None for other images."""
     if image.mode == "L":
         return np.array(image)
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8) * 255
     if image.mode.startswith("I;16") or (image.mode == "I" and form in ("PNG", "PPM")):
-        # Pillow holds 16-bit PPM (and old releases PNG) in 32 bits.
+        # Pillow holds 16-bit PPM (and in old releases PNG) in 32 bits.
         return np.asarray(image).astype(np.uint16)
     return np.array(image) if image.mode in ("I", "F") else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("P", "PA", "La", "RGBa"):
-        # Directly to RGB, Pillow warns of a palette's transparency and refuses premultiplied alpha.
+        # Via RGBA: converting directly to RGB, Pillow warns of palette transparency and rejects premultiplied
+        # alpha.
         image = image.convert("RGBA")
     return image.convert("RGB")
 
 
 def _float_tiff(path: Path) -> np.ndarray | None:
-    """The samples of a TIFF that Pillow has no mode for: floats of 64 bits, or colours of floats.
+    """Reads a TIFF of samples that Pillow does not support: 64-bit floats, or float colours.
 
     Returns:
-      float32 or float64 [H, W] or BGR(A) [H, W, C]; None of any other file, which is no fault here.
+      float32 or float64, [H, W] or BGR(A) [H, W, C]; None for any other file.
+
+    Raises:
+      UnisalError: such a TIFF is too large, damaged or cut off.
     """
     try:
         with path.open("rb") as file:
@@ -145,14 +150,14 @@ def _float_tiff(path: Path) -> np.ndarray | None:
         stored = sum(tags.get(TiffImagePlugin.STRIPBYTECOUNTS, ())) + sum(tags.get(_TILE_BYTES, ()))
         floats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) == {3}
     except Exception:
-        # Damaged headers raise many things; `open_image` tells of them.
+        # Damaged headers raise many types of exceptions; `open_image` reports them.
         return None
     if not floats or set(bits) - {32, 64} or bits == (32,) or len(bits) > 4:
         return None
     if not 0 < width * height * len(bits) <= MAX_MAP_PIXELS:
         raise UnisalError(f"{path}: {width}x{height} is larger than {MAX_MAP_PIXELS / 1e6:g} megapixels")
     data = path.read_bytes()
-    # Strips that lie over each other would be unpacked once each.
+    # Do not decode overlapping strips: each would be unpacked separately.
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if stored <= len(data) else None
     if found is None or found.shape[:2] != (height, width):
         raise UnisalError(f"{path}: the image is damaged or cut off")

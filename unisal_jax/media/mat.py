@@ -1,9 +1,9 @@
-"""MATLAB's .mat files (versions 5 to 7), as far as maps and fixations are kept in them.
+"""Reads maps and fixations from MATLAB .mat files (versions 5 to 7).
 
-A reader of our own, since a small file can claim any size: SciPy's takes memory for what an array says
-of itself, and calls itself for each level of nesting. Here every count is compared with the bytes that
-are there before anything is made of it, and what a file may unpack to is bounded (`limits.MAX_MAT_BYTES`).
-Numbers are views of the file's own bytes.
+SciPy's reader is not used, since it allocates whatever size an array declares and recurses for each level of
+nesting, so a small malicious file could exhaust memory. This reader checks every count against the bytes
+present before allocating, and bounds the unpacked size (`limits.MAX_MAT_BYTES`). Numbers are views of the
+file's bytes.
 """
 
 import itertools
@@ -24,40 +24,40 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 # Classes of arrays.
 _STRUCT, _SPARSE = 2, 5
 _NUMERIC = range(6, 16)
-# An array in a struct in a struct: SALICON's need one.
+# Maximum nesting of structs. SALICON's files need 1.
 _MAX_DEPTH = 4
-# SALICON's files have some thousand.
+# SALICON's files have a few thousand.
 _MAX_ELEMENTS = 100_000
 _HEADER = 128
 
 Element = tuple[int, memoryview]
 
-# A value: numbers of any shape; a list of a struct array's elements, in column order, by field; None of
-# what is not read, such as text.
+# Numbers of any shape; the elements of a struct array in column order, each by field; or None for types that
+# are not read, such as text.
 Value = np.ndarray | list[dict[str, "Value"]] | None
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of a file's bytes, its byte order, and a count of the elements that were seen in all of it."""
+    """A part of a file: its bytes, the byte order, and a counter of elements shared by all parts."""
 
     data: memoryview
     order: str
     seen: Iterator[int]
 
     def of(self, data: memoryview) -> "_Part":
-        """A part of the same file."""
+        """Returns another part of the same file."""
         return _Part(data, self.order, self.seen)
 
     def elements(self) -> Iterator[Element]:
-        """(type, bytes) of each data element."""
+        """Yields (type, bytes) of each data element."""
         at = 0
         while at + 8 <= len(self.data):
             if next(self.seen) > _MAX_ELEMENTS:
                 raise ValueError(f"more than {_MAX_ELEMENTS:,} elements")
             kind, size = struct.unpack_from(self.order + "II", self.data, at)
             if kind >> 16:
-                # A small element: its size and up to four bytes are in the tag itself.
+                # A small element stores its size and up to four bytes in the tag.
                 kind, size, begins, ends = kind & 0xFFFF, kind >> 16, at + 4, at + 8
                 if size > 4:
                     raise ValueError("a small element of more than four bytes")
@@ -71,10 +71,10 @@ class _Part:
 
 
 def read_mat(path: str | Path) -> dict[str, Value]:
-    """The variables of a .mat file: matrices of numbers or logical values (sparse ones made dense), structs.
+    """Reads the variables of a .mat file: numeric and logical arrays (sparse ones made dense) and structs.
 
     Returns:
-      By name, in the file's order.
+      The values by name, in the file's order.
 
     Raises:
       UnisalError: no such file, not a MATLAB file of version 5 to 7, damaged, or it unpacks to more than
@@ -83,7 +83,7 @@ def read_mat(path: str | Path) -> dict[str, Value]:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_MAT_BYTES:
-            raise UnisalError(f"{path}: larger than {MAX_MAT_BYTES >> 20} MiB")
+            raise UnisalError(f"{path}: is larger than {MAX_MAT_BYTES >> 20} MiB")
         data = path.read_bytes()
     except OSError as error:
         raise UnisalError(
@@ -91,7 +91,7 @@ def read_mat(path: str | Path) -> dict[str, Value]:
         ) from error
     if data.startswith((b"MATLAB 7.3", b"\x89HDF")):
         raise UnisalError(
-            f"{path}: a MATLAB file of version 7.3 (HDF5), which is not read; save it with save(..., '-v7')"
+            f"{path}: MATLAB files of version 7.3 (HDF5) cannot be read; save it with save(..., '-v7')"
         )
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
@@ -122,16 +122,16 @@ def _variables(path: Path, part: _Part) -> dict[str, Value]:
 
 
 def _array(part: _Part, depth: int) -> tuple[str, Value]:
-    """The name and the value of an array, from the content of its element."""
+    """Returns the name and value of an array, from the content of its element."""
     elements = part.elements()
     flags = next(elements, None)
     if flags is None:
-        return "", np.zeros((0, 0))  # how an empty field is written
+        return "", np.zeros((0, 0))  # an empty field
     kind = bytes(flags[1])[0 if part.order == "<" else 3]
     dims = tuple(int(side) for side in _numbers(part, *next(elements)))
     name = bytes(next(elements)[1]).decode("latin-1")
     if min(dims, default=0) < 0:
-        raise ValueError("a size below zero")
+        raise ValueError("a negative size")
     count = int(np.prod(dims, dtype=object))
     if kind in _NUMERIC:
         real = _numbers(part, *next(elements))
@@ -166,13 +166,13 @@ def _structs(part: _Part, count: int, elements: list[Element], depth: int) -> li
 
 
 def _sparse(part: _Part, dims: tuple[int, ...], parts: list[np.ndarray]) -> np.ndarray:
-    """A sparse matrix as a dense one, [rows, columns] float64."""
+    """Converts a sparse matrix to a dense one, float64 [rows, columns]."""
     rows, ends, numbers = parts[0], parts[1].astype(np.int64), parts[2]
     if len(dims) != 2 or dims[0] * dims[1] > MAX_MAP_PIXELS:
         raise ValueError(f"a sparse matrix of {dims}")
     held = int(ends[-1])
     if len(ends) != dims[1] + 1 or (np.diff(ends) < 0).any() or not 0 <= held <= min(rows.size, numbers.size):
-        raise ValueError("a sparse matrix with other columns than it says")
+        raise ValueError("a sparse matrix with inconsistent columns")
     dense = np.zeros(dims)
     dense[rows[:held].astype(np.int64), np.repeat(np.arange(dims[1]), np.diff(ends))] = numbers[:held]
     return dense

@@ -1,4 +1,4 @@
-"""Videos from the network, by FFmpeg: which protocols and options each kind of address gets."""
+"""Opens videos on the network with FFmpeg, with the protocols and options for each scheme."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from unisal_jax.media.frames import Frame
 from unisal_jax.media.video_file import METADATA, OPTIONS, SILENT, open_container, reason_of
 from unisal_jax.media.video_source import VideoFile
 
-# A server may not send the reader on to another address, which could be one inside the user's own network.
+# No redirects: they could lead to an address inside the user's own network.
 _HTTP = {**OPTIONS, "max_redirects": "0"}
-# Since FFmpeg 8.1. Earlier ones do not know the option, and follow.
+# The first version of libavformat (FFmpeg 8.1) with this option. Earlier ones always follow redirects.
 _FOLLOWS_NO_REDIRECT = (62, 12, 0)
 _BY_SCHEME = {
     "http": {**_HTTP, "protocol_whitelist": "http,tcp,httpproxy"},
     "https": {**_HTTP, "protocol_whitelist": "https,tls,tcp,httpproxy", "tls_verify": "1"},
-    # All in one connection: the pictures come from nowhere but the server that was named.
+    # Use a single TCP connection, so that frames come only from the named server.
     "rtsp": {
         **OPTIONS,
         "format_whitelist": "rtsp,mpegts",
@@ -38,10 +38,10 @@ def open_address(address: Address) -> VideoFile:
     """Opens a video on the network.
 
     Raises:
-      UnisalError: it does not answer in time, is no video, is a playlist, or leads on to another address.
+      UnisalError: it does not answer in time, is not a video, is a playlist, or redirects to another address.
     """
     if address.scheme != "rtsp" and av.library_versions["libavformat"] < _FOLLOWS_NO_REDIRECT:
-        raise UnisalError(f"{address}: needs a PyAV with FFmpeg 8.1; install it with: pip install -U av")
+        raise UnisalError(f"{address}: requires PyAV with FFmpeg 8.1; install it with: pip install -U av")
     options = dict(_BY_SCHEME[address.scheme])
     if address.scheme == "https" and (certificates := _certificates()):
         options["ca_file"] = certificates
@@ -51,12 +51,12 @@ def open_address(address: Address) -> VideoFile:
             address.url, options=options, timeout=(MAX_ANSWER_SECONDS, MAX_SILENT_SECONDS), **METADATA
         )
     except av.error.FFmpegError as error:
-        # FFmpeg says of RTSP that falls silent that its data are invalid.
+        # If an RTSP server stops sending, FFmpeg reports invalid data instead of a timeout.
         late = time.monotonic() - began >= MAX_ANSWER_SECONDS
         why = f"({SILENT})" if late else f"({reason_of(error)}){_hint(address, error)}"
         raise UnisalError(f"{address}: cannot be opened {why}") from None
     found = open_container(address, container)
-    # A stream that falls silent has ended, as a camera that is unplugged.
+    # A stream that stops sending has ended, like an unplugged camera.
     return replace(found, frames=_until_silence(found.frames)) if address.scheme == "rtsp" else found
 
 
@@ -73,7 +73,7 @@ def _until_silence(frames: Generator[Frame, None, None]) -> Generator[Frame, Non
 
 
 def _certificates() -> str | None:
-    """The file of the authorities that this system trusts, if it has one."""
+    """Returns the file of certificate authorities that this system trusts, if there is one."""
     paths = ssl.get_default_verify_paths()
     return next(
         (path for path in (paths.cafile, paths.openssl_cafile) if path and os.path.isfile(path)), None
@@ -82,8 +82,8 @@ def _certificates() -> str | None:
 
 def _hint(address: Address, error: av.error.FFmpegError) -> str:
     if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)) and address.scheme != "rtsp":
-        return "; playlists are not read: name the video itself"
+        return "; playlists cannot be read: name the video itself"
     if address.scheme != "rtsp" and isinstance(error, av.error.OSError):
-        tls = ", and a certificate has to be one that is trusted" if address.scheme == "https" else ""
+        tls = ", and the certificate must be trusted" if address.scheme == "https" else ""
         return f"; redirects are not followed{tls}"
     return ""

@@ -1,9 +1,9 @@
-"""What of an image file reaches Pillow: the parts that the pixels depend on, in bounded time.
+"""Filters image files before Pillow reads them, in bounded time.
 
-Pillow parses comments, text, profiles and EXIF before any pixel, refuses the image where one of them is
-large, and takes quadratic time for some. Here the blocks of PNG, JPEG and GIF files are walked first: those
-that no pixel depends on are left out of what Pillow reads, and the three that are used (EXIF, XMP and the
-ICC profile) are kept up to a limit.
+Pillow parses comments, text, profiles and EXIF before any pixel, rejects the image if one of them is large,
+and takes quadratic time for some. So the blocks of PNG, JPEG and GIF files are scanned first. Blocks that no
+pixel depends on are hidden from Pillow; the three kinds in use (EXIF, XMP and the ICC profile) are kept
+separately, up to a limit.
 """
 
 import bisect
@@ -38,26 +38,27 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_END = 0x21, 0x2C, 0x3B
 _GIF_CONTROL = 0xF9
 
 _ORIENTATION = 0x0112
-# Types of EXIF that writers use for it, of which SHORT (3) is right; the first of several values counts.
+# EXIF types that writers use for the orientation. SHORT (3) is the correct one.
 _EXIF_INTEGERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
-# Pillow may read the start of a header twice, for two formats.
+# Pillow may read the start of a header twice, trying two formats.
 _HEADER_READS = 2
 _HEADER_SLACK_BYTES = 1 << 20
 
 
 class Excess(Exception):
-    """Reading the image takes more than it may; the text says what."""
+    """Reading the image exceeds a limit; the message says which."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a file says of its image; each empty where there is none, or more of it than is kept.
+    """Metadata of an image file. Each is empty if missing or larger than the limit.
 
     Attributes:
-      scan_layers: how many colour layers the first scan of a JPEG holds; 0 for other files.
+      exif, xmp, icc_profile: the contents of these blocks.
+      scan_layers: number of colour layers in the first scan of a JPEG; 0 for other files.
     """
 
     exif: bytes = b""
@@ -67,15 +68,15 @@ class Metadata:
 
 
 class ScreenedFile:
-    """A file as Pillow is to see it: some spans of another one, in order, within a time.
+    """The file that Pillow reads: spans of another file in order, with a time limit.
 
-    Pillow's decoders run to their end whatever happens, but each reads its file piece by piece, so the
-    time is looked at there. It is processor time of this thread: a busy machine or a slow disk is no
-    fault of the file.
+    Pillow's decoders cannot be interrupted, but they read the file piece by piece, so `read` checks the time
+    limit. It is processor time of this thread, so a busy machine or a slow disk does not count.
 
     Args:
       file: the whole file.
-      spans: what is seen of it; ascending.
+      spans: the visible parts of it, ascending.
+      deadline: the time limit, from `deadline()`.
     """
 
     def __init__(self, file: BinaryIO, spans: list[Span], deadline: float):
@@ -83,26 +84,26 @@ class ScreenedFile:
         self._deadline = deadline
         self._reads = 0
         self._spans = spans
-        # Where each span begins in what is seen.
+        # The offset of each span in the visible file.
         self._starts = [0]
         for start, stop in spans:
             self._starts.append(self._starts[-1] + stop - start)
         self._position = 0
-        # The end of the span in which the file stands, at the position; 0 where it stands elsewhere.
+        # The end of the current span if the underlying file is at the position, else 0.
         self._stop = 0
         self._header_left: int | None = _HEADER_READS * self._starts[-1] + _HEADER_SLACK_BYTES
 
     def end_of_header(self) -> None:
-        """From here on, the same bytes may be read as often as decoding needs them."""
+        """Ends the limit on rereading: from here on, decoding may read the same bytes any number of times."""
         self._header_left = None
 
     def read(self, size: int = -1) -> bytes:
         """Reads `size` bytes, or all; fewer at the end.
 
         Raises:
-          Excess: the time is over, or a header holds directories that name the same bytes many times.
+          Excess: the time limit is exceeded, or directories in the header refer to the same bytes many times.
         """
-        # Pillow's decoders of PPM and BMP read a few bytes at a time, and asking for the time takes longer.
+        # Pillow's decoders of PPM and BMP read a few bytes at a time; checking the time each time is slower.
         self._reads += 1
         if size < 0 or size >= 1024 or self._reads % 256 == 0:
             check_time(self._deadline)
@@ -115,7 +116,7 @@ class ScreenedFile:
         if self._header_left is not None:
             self._header_left -= max(0, stop - self._position)
             if self._header_left < 0:
-                raise Excess("its header reads the same bytes again and again")
+                raise Excess("its header refers to the same bytes repeatedly")
         pieces = []
         while self._position < stop:
             number = bisect.bisect_right(self._starts, self._position) - 1
@@ -130,7 +131,7 @@ class ScreenedFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Goes to an offset from the start (0), from here (1), or from the end (2)."""
+        """Moves to an offset from the start (0), the current position (1), or the end (2)."""
         self._position = max(0, offset + (0, self._position, self._starts[-1])[whence])
         self._stop = 0
         if len(self._spans) == 1:
@@ -139,35 +140,36 @@ class ScreenedFile:
         return self._position
 
     def tell(self) -> int:
-        """The offset of the next byte."""
+        """Returns the offset of the next byte."""
         return self._position
 
     def fileno(self) -> int:
-        """The descriptor of the whole file; OSError where it has none."""
+        """Returns the descriptor of the whole file; raises OSError if it has none."""
         return self._file.fileno()
 
 
 def deadline() -> float:
-    """The end of the time that an image may take from now on, for `check_time`."""
+    """Returns the time limit of an image that is read from now on, for `check_time`."""
     return time.thread_time() + MAX_READ_SECONDS
 
 
 def check_time(end: float) -> None:
-    """Raises Excess after this end of `deadline`, which has to be of the same thread."""
+    """Raises Excess after the time `end`, which `deadline` returned in the same thread."""
     if time.thread_time() > end:
         raise Excess(f"reading it takes more than {MAX_READ_SECONDS:g} seconds")
 
 
 def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
-    """The file for Pillow, and its metadata, of a PNG, JPEG or GIF; other files are seen whole.
+    """Returns the filtered file and the metadata of a PNG, JPEG or GIF; other files are unfiltered.
 
-    Where the walk meets something that it does not know, the rest is seen as it is.
+    From the first unknown block on, the rest of the file is unfiltered.
 
     Args:
-      end: of `deadline`.
+      file: the whole file.
+      end: the time limit, from `deadline`.
 
     Raises:
-      Excess: the walk took longer.
+      Excess: the scan exceeds the time limit.
       OSError: the file cannot be read.
     """
     size = file.seek(0, 2)
@@ -194,7 +196,7 @@ def screen(file: BinaryIO, end: float) -> tuple[ScreenedFile, Metadata]:
 
 
 def orientation_of(exif: bytes, xmp: bytes) -> int:
-    """The orientation by EXIF, or else by XMP, 1 to 8; 1 (upright) where neither says it."""
+    """Returns the orientation from EXIF, or else from XMP, 1 to 8; 1 (upright) if neither has one."""
     value = _exif_orientation(exif)
     if value is None and (match := _XMP_ORIENTATION.search(xmp)):
         value = int(match[1])
@@ -202,9 +204,9 @@ def orientation_of(exif: bytes, xmp: bytes) -> int:
 
 
 def _exif_orientation(exif: bytes) -> int | None:
-    """The orientation in the first directory of an EXIF block; None where none can be read.
+    """Returns the orientation in the first directory of an EXIF block; None if it cannot be read.
 
-    Only this entry is read: an entry's length may claim any size.
+    Only this entry is read, since other entries may declare any size.
     """
     data = re.sub(b"^(Exif\x00\x00){1,2}", b"", exif)
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
@@ -221,7 +223,7 @@ def _exif_orientation(exif: bytes) -> int | None:
                 if code is None or values < 1:
                     return None
                 place = at + 8
-                if values * struct.calcsize(code) > 4:  # they lie elsewhere
+                if values * struct.calcsize(code) > 4:  # the values are stored elsewhere
                     (place,) = struct.unpack_from(f"{order}I", data, place)
                 return struct.unpack_from(f"{order}{code}", data, place)[0]
     except struct.error:
@@ -230,7 +232,7 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 
 def _walk_png(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Span]:
-    """The spans of the signature and of the chunks that the pixels depend on."""
+    """Yields the spans of the signature and of the chunks that the pixels depend on."""
     yield 0, len(_PNG)
     at = len(_PNG)
     while at < size:
@@ -243,7 +245,7 @@ def _walk_png(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Span
             yield at, size
             return
         critical = name[:1].isupper()
-        # A damaged one is dropped with the rest: Pillow would refuse the image.
+        # Drop damaged ancillary chunks too: Pillow would reject the image.
         if critical or (name in _PNG_KEPT and length <= 256 and _png_data(file, name, length) is not None):
             yield at, stop
         elif length <= MAX_METADATA_BYTES:
@@ -270,20 +272,20 @@ def _keep_png_metadata(file: BinaryIO, name: bytes, length: int, found: dict[str
         text = rest[2:].split(b"\0", 2)[-1]
         found.setdefault("xmp", _inflated(text) if rest[:1] == b"\1" else text)
     elif key in _PNG_EXIF_TEXT and name != b"iTXt":
-        # ImageMagick's way before there was a chunk for it: three lines of heading, then digits.
+        # ImageMagick's form before the eXIf chunk existed: three header lines, then hexadecimal digits.
         text = _inflated(rest[1:]) if name == b"zTXt" else rest
         with contextlib.suppress(ValueError):
             found.setdefault("exif", bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:])))
 
 
 def _png_data(file: BinaryIO, name: bytes, length: int) -> bytes | None:
-    """The data of the chunk whose head was read; None where its checksum is another."""
+    """Reads the data of a chunk after its header; returns None if the checksum is wrong."""
     data = file.read(length)
     return data if zlib.crc32(name + data) == int.from_bytes(file.read(4), "big") else None
 
 
 def _inflated(data: bytes) -> bytes:
-    """What is compressed here, empty where it is damaged or too long."""
+    """Decompresses data; returns empty bytes if they are damaged or too long."""
     unpacker = zlib.decompressobj()
     try:
         text = unpacker.decompress(data, MAX_METADATA_BYTES)
@@ -293,7 +295,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _walk_jpeg(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Span]:
-    """The spans of the segments that the pixels depend on, and everything from the first scan on."""
+    """Yields the spans of the segments that the pixels depend on, and everything from the first scan on."""
     profile: dict[int, bytes] = {}
     kept = 0
     parts = 0
@@ -344,7 +346,7 @@ def _walk_jpeg(file: BinaryIO, size: int, found: dict[str, Any]) -> Iterator[Spa
 
 
 def _walk_gif(file: BinaryIO, size: int) -> Iterator[Span]:
-    """The spans of the header, the graphic control extensions, and everything from the first frame on."""
+    """Yields the spans of header and graphic control extensions, and everything from the first frame on."""
     file.seek(10)
     flags = file.read(1) or b"\0"
     at = 13 + (3 << (flags[0] & 7) + 1 if flags[0] & 0x80 else 0)

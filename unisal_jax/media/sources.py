@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, globs, cameras) to images and videos with output names."""
+"""Finds the images and videos that a user names (files, folders, globs, cameras) and names their outputs."""
 
 import glob
 import os
@@ -20,20 +20,20 @@ from unisal_jax.media.names import unique_names
 Kind = Literal["image", "video"]
 
 NAME_BYTES = 250
-"""Bytes that most disks allow a name, less those of the longest suffix of an output, ".json"."""
+"""Bytes that most file systems allow for a name, minus those of the longest output suffix, ".json"."""
 
 _ANIMATED = frozenset({".gif", ".png", ".webp", ".avif", ".avifs"})
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Source:
-    """One image or video to work on.
+class MediaSource:
+    """One image or video to process.
 
     Attributes:
         kind: "image" (for `read_image`) or "video" (for `open_video`).
-        path: a file; for a video also a folder of frames, the text "camera:N", or an `Address`.
-        name: a stem for output files, unique in its list.
+        path: a file; for a video also a folder of frames, the string "camera:N", or an `Address`.
+        name: stem of the output files, unique among the sources.
     """
 
     kind: Kind
@@ -42,62 +42,62 @@ class Source:
 
     @property
     def is_live(self) -> bool:
-        """Whether it is a camera or on the network: a user may end it, and it is not seen twice."""
+        """Whether this is a camera or on the network: the user may end it, and it cannot be read twice."""
         return isinstance(self.path, str)
 
     def files(self) -> list[str | Path]:
-        """What is read: the path and, of a folder of frames, the frames."""
+        """Returns the files that are read: the path and, for a folder of frames, the frames."""
         return [self.path, *(list_images(Path(self.path)) if os.path.isdir(self.path) else ())]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What inputs name.
+    """The result of `find_inputs`.
 
     Attributes:
         sources: the images and videos.
-        notes: a line for each kind of thing that was left out, with the number and what to do about it.
+        notes: one line per kind of entry that was skipped: how many, and how to include them.
     """
 
-    sources: list[Source]
+    sources: list[MediaSource]
     notes: list[str]
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """What one input names: what is taken, and what a listing showed beside that."""
+    """The entries of one input: those to process, and the others in the same place."""
 
     taken: list[tuple[Kind, str | Path]]
     others: list[Path]
 
 
-def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[Source]:
-    """The sources of `find_inputs`."""
+def expand_inputs(inputs: Sequence[str], video: bool = False) -> list[MediaSource]:
+    """Returns the sources of `find_inputs`, with its defaults."""
     return find_inputs(inputs, video).sources
 
 
 def find_inputs(
     inputs: Sequence[str], video: bool = False, name_bytes: int = NAME_BYTES, allow_network: bool = False
 ) -> Found:
-    """Finds the images and videos that the inputs name, in the order given, each once.
+    """Finds the images and videos that the inputs name, in the given order and without duplicates.
 
-    An input is an image or video file (told by its suffix, in any case), a folder of images, a glob
-    (in natural order, `**` for any depth), "camera:N", or a video's address (rtsp, http, https). In
-    folders and globs, hidden files and files of other kinds are passed over. A file that links lead to as
-    well is taken once.
+    An input is an image or video file (by its suffix, in any case), a folder of images, a glob (in natural
+    order, `**` for any depth), "camera:N", or the address of a video (rtsp, http, https). In folders and
+    globs, hidden files and files of other types are skipped. Links to the same file count as one.
 
-    A source's name is its file's stem ("x" for a/x.jpg); a folder of frames has its own name, or its
-    parent's if it is called `images` or `frames`. Where two would be the same (upper and lower case
-    count as one, as on some disks), each of them gets its suffix ("x_jpg", "x_png"), and where that is
-    not enough its folders from the nearest on ("a_x_jpg", "b_x_jpg"). A longer name than `name_bytes`
-    is cut, and ends in letters that tell it from others like it.
+    A source's name is its file's stem ("x" for a/x.jpg). A folder of frames has its own name, or its
+    parent's if it is called `images` or `frames`. If two names are equal (ignoring case, as some file
+    systems do), each gets its suffix ("x_jpg", "x_png") and, if that is not enough, its folders beginning
+    with the nearest ("a_x_jpg", "b_x_jpg"). A name longer than `name_bytes` is cut and ends in a hash.
 
     Args:
-        video: a folder of images is one video, and so is an animated image.
-        allow_network: addresses may be opened; no address is looked for in a file.
+        inputs: what the user named.
+        video: treat a folder of images, and an animated image, as one video.
+        name_bytes: maximum length of a name.
+        allow_network: whether addresses may be opened.
 
     Raises:
-        UnisalError: no such file, an address that is not allowed, a kind of file that is not read, a folder
+        UnisalError: no such file, an address that is not allowed, a file type that cannot be read, a folder
             without images, a glob without a match.
     """
     listed = [_expand(text, video, allow_network) for text in inputs]
@@ -108,13 +108,13 @@ def find_inputs(
         place = place if isinstance(place, str) else os.path.realpath(place)
         _, first = real.setdefault(place, (kind, path))
         if os.path.abspath(first) != os.path.abspath(path):
-            # Of links to whole folders, which may loop, there is nothing to tell.
+            # Do not report links to folders, which may loop.
             links |= {os.path.abspath(each) for each in (first, path) if os.path.islink(each)}
             if os.path.islink(first) and not os.path.islink(path):
                 real[place] = kind, path
     taken = list(real.values())
     names = unique_names([path for _, path in taken], name_bytes)
-    sources = [Source(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
+    sources = [MediaSource(kind, path, name) for (kind, path), name in zip(taken, names, strict=True)]
     paths = {os.path.realpath(path) for _, path in taken}
     paths |= {os.path.dirname(path) for path in paths}
     notes = [
@@ -124,7 +124,7 @@ def find_inputs(
     ]
     if links:
         notes.append(
-            f"{_count(len(links), 'link')} to files that are named themselves: each file is taken once"
+            f"{_count(len(links), 'link')} to files that are also inputs: each file is processed once"
         )
     return Found(sources, [*dict.fromkeys(notes), *_still(sources)])
 
@@ -134,7 +134,7 @@ def _expand(text: str, video: bool, allow_network: bool) -> _Listed:
         return _Listed([("video", allowed(text, allow_network))], [])
     if camera_number(text) is not None:
         return _Listed([("video", text)], [])
-    # A file whose name holds brackets is a file first.
+    # An existing file takes precedence over a glob, since its name may contain brackets.
     if Path(text).exists() or not glob.has_magic(text):
         return _expand_path(Path(text), video)
     taken: list[tuple[Kind, str | Path]] = []
@@ -165,7 +165,7 @@ def _expand_path(path: Path, video: bool) -> _Listed:
         return _Listed([("video", path)] if video else [("image", image) for image in images], others)
     if not path.exists():
         raise UnisalError(f"{path}: no such file or folder")
-    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+    if not path.is_file():  # opening a pipe would block
         raise UnisalError(f"{path}: is a pipe or a device, not a file")
     kind = _kind(path)
     unread = unread_by_suffix(path.suffix)
@@ -189,7 +189,7 @@ def _is_animated(path: Path) -> bool:
 
 
 def _holds_media(folder: Path, kind: Kind | None = None) -> bool:
-    """Whether images or videos, or those of one kind, lie in a folder; not in one that cannot be read."""
+    """Whether a folder holds images or videos, or those of one kind; False if it cannot be read."""
     try:
         kinds = {_kind(entry) for entry in list_folder(folder) if entry.is_file()} - {None}
     except UnisalError:
@@ -198,10 +198,10 @@ def _holds_media(folder: Path, kind: Kind | None = None) -> bool:
 
 
 def _no_images(folder: Path) -> str:
-    """Says that a folder holds no images, and what was perhaps meant."""
+    """Returns the error message for a folder without images, with a suggestion."""
     inner = folder / "images"
     if inner.is_dir():
-        return f"{folder}: holds no images itself; did you mean {inner}?"
+        return f"{folder}: holds no images; did you mean {inner}?"
     entries = list_folder(folder)
     videos = [entry for entry in entries if _kind(entry) == "video"]
     if videos:
@@ -213,17 +213,19 @@ def _no_images(folder: Path) -> str:
 
 
 def _glob_of(files: Sequence[Path]) -> str:
-    """A glob for files of one folder, to be pasted into a shell."""
+    """Returns a glob for files of one folder, quoted for a shell."""
     suffixes = {file.suffix for file in files}
     pattern = str(files[0].parent / (f"*{suffixes.pop()}" if len(suffixes) == 1 else "*"))
     return shlex.quote(f"./{pattern}" if pattern.startswith("-") else pattern)
 
 
 def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
-    """One line on what was found under an input and is in no source; none if that is nothing.
+    """Returns a line on the entries of an input that are in no source; empty if there are none.
 
     Args:
-        paths: the real paths of the sources, and the folders that they lie in.
+        text: the input.
+        others: its entries that were not taken.
+        paths: the real paths of the sources and of their folders.
     """
     left = list({place: path for path in others if (place := os.path.realpath(path)) not in paths}.values())
     if not left:
@@ -239,20 +241,20 @@ def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
         shown = ", ".join([*suffixes[:_EXAMPLES], *(["..."] if len(suffixes) > _EXAMPLES else [])])
         parts.append(f"{_count(len(files), 'other file')} ({shown})")
     whole = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
-    cure = f"; name the videos too, as {_glob_of(videos)}" if videos else ""
+    remedy = f"; name the videos too, as {_glob_of(videos)}" if videos else ""
     unread = sorted({name for path in files if (name := unread_by_suffix(path.suffix))})
-    cure += "".join(f"; {line}" for name in unread if (line := extra_line(name)))
-    return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} left out{cure}"]
+    remedy += "".join(f"; {line}" for name in unread if (line := extra_line(name)))
+    return [f"{text}: {whole} {'was' if len(left) == 1 else 'were'} skipped{remedy}"]
 
 
-def _still(sources: list[Source]) -> list[str]:
-    """One line on animations of which the first frame alone is taken."""
+def _still(sources: list[MediaSource]) -> list[str]:
+    """Returns a line on animations of which only the first frame is used."""
     found = [source.path for source in sources if source.kind == "image" and _is_animated(Path(source.path))]
     if not found:
         return []
     frames = count_frames(found[0]) - 1
-    more = f", as those of {_count(len(found) - 1, 'other animation')}" if len(found) > 1 else ""
-    return [f"{found[0]}: {_count(frames, 'frame')} after the first left out{more}; --video takes all frames"]
+    more = f", as in {_count(len(found) - 1, 'other animation')}" if len(found) > 1 else ""
+    return [f"{found[0]}: {_count(frames, 'frame')} after the first skipped{more}; --video reads all frames"]
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,7 +1,4 @@
-"""Names of files that belong together: by their stem, with endings and folders in any case.
-
-This is the one place where an ending or a folder's name is compared with what a disk holds.
-"""
+"""Matches files that belong together by their stem, ignoring the case of endings and folders."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,21 +12,24 @@ _SHOWN = 5
 
 
 def names_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in a folder with one of these suffixes (lower case), sorted; none if there is no
-    such folder. Hidden and system files are passed over."""
+    """Returns the names of the files in a folder with one of these suffixes (lower case), sorted.
+
+    Returns an empty list if there is no such folder. Skips hidden and system files.
+    """
     if not folder.is_dir():
         return []
     return [entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffixes)]
 
 
 def by_stem(folder: Path, *endings: Iterable[str]) -> dict[str, str]:
-    """Names of the files in a folder, by what comes before their ending; sorted by name.
+    """Returns the names of the files in a folder by their stem, sorted by name.
 
-    This is where an ending is compared: in lower case, so that a.PNG is found as a.png is.
+    Endings match in any case, so a.PNG is found like a.png.
 
     Args:
-      endings: groups of endings in lower case, such as (".jpg", ".jpeg"). Of files with the same stem,
-        one of an earlier group is taken.
+      folder: the folder; it may be missing.
+      endings: groups of endings in lower case, such as (".jpg", ".jpeg"). If files in several groups have
+        the same stem, the one in the earliest group is returned.
 
     Raises:
       UnisalError: two files of one group have the same stem.
@@ -38,7 +38,7 @@ def by_stem(folder: Path, *endings: Iterable[str]) -> dict[str, str]:
     for group in endings:
         mine: dict[str, str] = {}
         for name in names_in(folder, tuple(group)):
-            # The longest, so that one ending may be the end of another.
+            # The longest match, since one ending may be the end of another.
             ending = max((each for each in group if name.lower().endswith(each)), key=len)
             stem = name[: -len(ending)]
             if stem in mine:
@@ -49,13 +49,13 @@ def by_stem(folder: Path, *endings: Iterable[str]) -> dict[str, str]:
 
 
 def match_stems(found: dict[str, str], stems: Iterable[str]) -> dict[str, str]:
-    """The files `found` (`by_stem`) that belong to files of these stems, by stem.
+    """Returns the files in `found` (`by_stem`) that belong to files of these stems, by stem.
 
-    A file belongs to another if it has its stem, or its full name and one more ending (a.jpg.png). The
-    first has precedence.
+    A file belongs to another if it has the same stem, or the other's full name plus another ending
+    (a.jpg.png). The same stem takes precedence.
 
     Raises:
-      UnisalError: two files have the full names of files with one stem.
+      UnisalError: two files match the full names of files with the same stem.
     """
     wanted = set(stems)
     matched = {stem: name for stem, name in found.items() if stem in wanted}
@@ -65,14 +65,14 @@ def match_stems(found: dict[str, str], stems: Iterable[str]) -> dict[str, str]:
         if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES and stem in wanted and stem not in matched:
             if stem in by_full_name:
                 raise UnisalError(
-                    f"{name}: belongs to {stem}, as {by_full_name[stem]} does; keep one of them"
+                    f"{name}: belongs to {stem}, and so does {by_full_name[stem]}; keep one of them"
                 )
             by_full_name[stem] = name
     return matched | by_full_name
 
 
 def passed_over_lines(names: dict[str, list[str]]) -> list[str]:
-    """A line for each kind of file that is passed over: how many, and a few of their names."""
+    """Returns a line per kind of skipped file: how many, and a few of their names."""
     lines = []
     for kind, some in names.items():
         shown = ", ".join(some[:_SHOWN]) + (", ..." if len(some) > _SHOWN else "")
@@ -81,12 +81,12 @@ def passed_over_lines(names: dict[str, list[str]]) -> list[str]:
 
 
 def subfolder(folder: Path, *names: str) -> Path:
-    """The folder `names[0]/names[1]/...` in `folder`, whatever case its names have on the disk.
+    """Returns the folder `names[0]/names[1]/...` in `folder`, ignoring case.
 
-    Where there is none, its path as it would be called.
+    Returns the path as given if no such folder exists.
 
     Raises:
-      UnisalError: there are two that differ in case alone, and none of this very name.
+      UnisalError: two folders differ only in case, and neither has exactly this name.
     """
     for name in names:
         exact = folder / name
@@ -95,7 +95,7 @@ def subfolder(folder: Path, *names: str) -> Path:
                 path for path in list_folder(folder) if path.name.lower() == name.lower() and path.is_dir()
             ]
             if len(like) > 1:
-                raise UnisalError(f"{like[0]}: {like[1].name} is there too; keep one of them")
+                raise UnisalError(f"{like[0]}: {like[1].name} also exists; keep one of them")
             exact = like[0] if like else exact
         folder = exact
     return folder

@@ -1,4 +1,4 @@
-"""Video: frames from files, folders and cameras one at a time."""
+"""Reads the frames of videos from files, folders and cameras, one at a time."""
 
 import contextlib
 import math
@@ -21,32 +21,32 @@ from unisal_jax.media.listing import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from unisal_jax.media.listing import camera_number, list_images
 from unisal_jax.media.video_source import FilmInfo, Origin, VideoFile
 
-# Seconds closer than this are the same: times are whole ticks, and what a user types is rounded.
+# Times closer than this, in seconds, are equal: times are whole ticks, and users round what they type.
 _SAME_TIME = 1e-6
 
 
 class VideoReader:
-    """The frames of one video in order, each uint8 RGB [H, W, 3] in 0..255, read as they are asked for.
+    """An iterator over the frames of one video, each uint8 RGB [H, W, 3] in 0..255, read on demand.
 
-    An iterator, good for one pass, and a context manager that closes the source. A video of any
-    length takes the memory of a few frames, and eight bytes for each frame that was read. Each frame is an
-    array of its own, which the caller may keep and change.
+    Supports one pass, and is a context manager that closes the source. A video of any length takes the memory
+    of a few frames plus eight bytes per frame read. Each frame is a new array, which the caller may keep and
+    change.
 
     Attributes:
         name: the file's stem, the folder's name, or "camera_N".
         size: (height, width) of every frame, upright.
-        fps: frames a second of those that are taken, of uneven ones the mean; None for a folder, and where
-            the source does not know or declares less than 0.01 or more than 1000.
-        frame_count: the number of frames that the source declares, for progress only: a file may give
-            fewer (edit lists, dropped frames). None where the source does not know.
-        times: when each frame read so far is shown, in seconds from the video's first one; NaN where the
-            source does not say.
-        beside: what a file holds beside its frames, of "chapters", "sound" and "subtitles".
-        left_out: which of these a film that is made of it does not keep.
-        notes: what a user should know of how the source is read, a line each.
-        info: what a film that is made of it must know of it.
+        fps: frames per second of the frames that are read, the mean if steps are uneven; None for a folder,
+            and if the source declares no value or one outside 0.01 to 1000.
+        frame_count: number of frames that the source declares, for progress only: a file may have fewer
+            (edit lists, dropped frames). None if unknown.
+        times: display time of each frame read so far, in seconds from the video's first frame; NaN if
+            unknown.
+        beside: what the file holds beside its frames, of "chapters", "sound" and "subtitles".
+        left_out: which of these are not copied into a video made from this one.
+        notes: what the user should know about how the source is read, one line each.
+        info: properties that a video made from this one takes over.
 
-    Iterating raises UnisalError when the source turns out damaged, after the frames before the damage.
+    Iterating raises UnisalError if the source is damaged, after yielding the frames before the damage.
     """
 
     def __init__(self, name: str, source: VideoFile, part: Part = WHOLE):
@@ -62,20 +62,20 @@ class VideoReader:
         self._place = source.path or name
         self._tick = float(source.tick or 0)
         self._source = source.frames
-        # Headers lie about sizes and leave rotation out: the first frame decides.
+        # Headers may give wrong sizes and no rotation, so use the first frame.
         first = next(self._source)
         self._start = first.seconds if source.first is None else source.first
         self._frames = self._within(first, part)
         self._first: Frame | None = next(self._frames, None)
         if self._first is None:
             self._source.close()
-            raise UnisalError(f"{self._place}: no frame is shown from {part.start:g} s on{_before(part)}")
+            raise UnisalError(f"{self._place}: has no frames from {part.start:g} s on{_before(part)}")
         self.size = self._first.size
         origin = None
         if source.path is not None or source.tick is not None:
             start = self._start or 0.0
             begins = start + part.start if part.start > 0 else None
-            # Sound before the first frame is kept; a clock that shows less than 0 has been wrapped around.
+            # Keep sound before the first frame. A negative clock has wrapped around.
             zero = min(max(source.clock, 0.0), start) if begins is None else begins
             ends = None if part.end is None else start + part.end
             origin = Origin(source.path, zero, begins, ends, source.tick)
@@ -88,7 +88,7 @@ class VideoReader:
         return self.next_frame().rgb()
 
     def next_frame(self) -> Frame:
-        """The next frame as it came. Raises StopIteration after the last one, and else as iterating."""
+        """Returns the next frame unconverted. Raises StopIteration at the end; errors as for iterating."""
         if self._first is not None:
             frame, self._first = self._first, None
         else:
@@ -100,18 +100,18 @@ class VideoReader:
         return frame
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that are left, as they came."""
+        """Yields the remaining frames unconverted."""
         with contextlib.suppress(StopIteration):
             while True:
                 yield self.next_frame()
 
     def _within(self, first: Frame, part: Part) -> Generator[Frame, None, None]:
-        """The frames of a part of the video."""
+        """Yields the frames of a part of the video."""
         taken = 0
         waiting: Frame | None = first
         del first
         with contextlib.closing(self._source):
-            # No name here keeps a frame while the caller works on it.
+            # Keep no reference to a frame while the caller processes it, so that its memory can be freed.
             while waiting is not None:
                 frame, waiting = waiting, None
                 seconds = self._seconds(frame, part)
@@ -125,19 +125,19 @@ class VideoReader:
                 waiting = next(self._source, None)
 
     def _seconds(self, frame: Frame, part: Part) -> float:
-        """When a frame is shown, from the first one on."""
+        """Returns the display time of a frame, from the first frame."""
         if frame.seconds is not None and self._start is not None:
             return frame.seconds - self._start
         if part.start > 0 or part.end is not None:
-            raise UnisalError(f"{self._place}: does not say when its frames are shown; take all of it")
+            raise UnisalError(f"{self._place}: has no frame times; omit --start and --end")
         return 0.0
 
     def steps(self) -> Steps | None:
-        """The steps between the frames read so far; None where the source knows no times."""
+        """Returns the steps between the frames read so far; None if the source has no times."""
         return steps_of(self.times, self._tick)
 
     def close(self) -> None:
-        """Closes the source; no more frames come."""
+        """Closes the source and ends the iteration."""
         self._first = None
         self._frames.close()
         self._source.close()
@@ -152,30 +152,30 @@ class VideoReader:
 def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     """Opens a video file, an animation (GIF, WebP, PNG), a folder of frames (in natural order) or a camera.
 
-    A file's rotation is applied. Pixels are taken as they are stored, square or not; a frame of
-    another size than the first is scaled to it. Of several video tracks the default one is read, of
-    several default ones or none the largest. Formats that play other files (playlists) are refused.
+    A file's rotation is applied. Pixels are not resampled, even if they are not square. Frames of another
+    size than the first are scaled to it. If there are several video tracks, reads the default track, or else
+    the largest. Playlists and other formats that refer to other files are rejected.
 
     Args:
         source: a path, "camera:N", or an `Address`.
-        part: what of it to read; seconds only of a source that knows when its frames are shown.
+        part: which frames to read; start and end require a source with frame times.
 
     Raises:
-        UnisalError: missing or empty file, not a video, a file without a picture track, no frames, frames
-            of more than 67 megapixels, a folder without images, a camera that does not open. See
-            `VideoReader` for damage that shows later.
+        UnisalError: missing or empty file, not a video, a file without a video track, no frames, frames
+            of more than 67 megapixels, a folder without images, a camera that does not open. `VideoReader`
+            reports damage found later.
     """
     number = camera_number(str(source))
     if number is not None:
         return VideoReader(f"camera_{number}", _open_camera(number), part)
     if isinstance(source, Address):
-        from unisal_jax.media.network_sources import open_address  # late, as below
+        from unisal_jax.media.network_sources import open_address  # imports FFmpeg
 
         return VideoReader(source.name, open_address(source), part)
     path = Path(source)
     if path.is_dir():
         return VideoReader(os.path.basename(os.path.abspath(path)), _open_folder(path), part)
-    from unisal_jax.media.video_file import open_video_file  # late: images need no FFmpeg
+    from unisal_jax.media.video_file import open_video_file  # imports FFmpeg, which folders do not need
 
     return VideoReader(path.stem, open_video_file(path, part.start), part)
 
@@ -185,7 +185,7 @@ def _before(part: Part) -> str:
 
 
 def _open_camera(number: int) -> VideoFile:
-    # OpenCV's warnings about each way it tried would bury the one line that says what is wrong.
+    # Silence OpenCV's warnings about each backend it tries; the error below says what is wrong.
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -210,7 +210,7 @@ def _camera_frames(number: int, capture: cv2.VideoCapture) -> Generator[Frame, N
             count += 1
     finally:
         capture.release()
-    # Later on this is how a camera ends: it is unplugged.
+    # A camera that stops later has been unplugged, which is a normal end.
     if count == 0:
         raise UnisalError(f"camera:{number}: gives no frames")
 
@@ -229,7 +229,7 @@ def _folder_frames(paths: list[Path]) -> Generator[Frame, None, None]:
         shape = shape or frame.shape
         if frame.shape != shape:
             raise UnisalError(
-                f"{path}: {frame.shape[1]}x{frame.shape[0]} among frames of {shape[1]}x{shape[0]}; "
-                "the frames of a video have one size"
+                f"{path}: is {frame.shape[1]}x{frame.shape[0]} but the first frame is {shape[1]}x{shape[0]}; "
+                "all frames of a video must have the same size"
             )
         yield RgbFrame(frame)

@@ -1,4 +1,4 @@
-"""Video files: which track is read, and its frames one at a time, by FFmpeg."""
+"""Video files: chooses a track and reads its frames one at a time with FFmpeg."""
 
 import contextlib
 import io
@@ -39,12 +39,12 @@ from unisal_jax.media.frames import Frame, RgbFrame
 from unisal_jax.media.images import open_image, read_image
 from unisal_jax.media.video_source import VideoFile
 
-# PyAV before 19 raises on metadata that is not UTF-8 unless told not to; 19 has no such option.
+# PyAV before 19 raises on metadata that is not UTF-8 unless given this option; 19 has no such option.
 METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
-# FFmpeg's readers of files that hold all they play: those of VIDEO_SUFFIXES, bare streams, animations, and
-# sound, to say that there is no picture. Others open the files that a text names (playlists, lists of parts)
-# or take the names of other files for frames.
+# FFmpeg's demuxers of self-contained files: those of VIDEO_SUFFIXES, raw streams, animations, and audio,
+# which is opened to report that it has no video track. Other demuxers open further files that the file names
+# (playlists, concatenation lists).
 _BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu")
 _FORMATS = (
     *("mov", "avi", "matroska", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "nut", "dv", "ivf"),
@@ -55,22 +55,22 @@ OPTIONS = {
     "format_whitelist": ",".join(_FORMATS),
     "protocol_whitelist": "file",
     "max_streams": str(MAX_TRACKS),
-    # For the decoders that look for a stream's format while the file is opened.
+    # Applies to decoders that probe a stream's format while the file is opened.
     "max_pixels": str(MAX_FRAME_PIXELS),
 }
 SILENT = "it does not answer in time"
-"""What is said of a source that keeps its reader waiting."""
+"""Reason given for a source that timed out."""
 
-# Seconds to seek back at first where decoding begins late.
+# First step to seek back, in seconds, if decoding begins too late.
 _BACK = 1.0
-# PNG has any fraction of a second, WebP milliseconds.
+# PNG allows any fraction of a second, WebP milliseconds.
 _ANIMATION_TICK = Fraction(1, 1000)
-# FFmpeg's numbers of the transfer curves of HDR: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
+# FFmpeg's codes of the HDR transfer curves: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
 _HDR = {16: "PQ", 18: "HLG"}
 
 
 def open_video_file(path: Path, start: float = 0.0) -> VideoFile:
-    """Opens a video file, where it can at the key frame before `start` seconds. Errors as of `open_video`."""
+    """Opens a video file, if possible at the key frame before `start` seconds. Raises as `open_video`."""
     if not path.is_file():
         raise UnisalError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -92,13 +92,13 @@ def open_video_file(path: Path, start: float = 0.0) -> VideoFile:
 
 
 def open_with_ffmpeg(path: Path) -> InputContainer:
-    """Opens a film's file with FFmpeg, whose errors it raises."""
+    """Opens a video file with FFmpeg and raises FFmpeg's errors."""
     # "file:" keeps a colon in a name from being read as a protocol.
     return av.open(f"file:{path}", options=OPTIONS, timeout=(MAX_OPEN_SECONDS, None), **METADATA)
 
 
 def open_container(path: Path | Address, container: InputContainer, start: float = 0.0) -> VideoFile:
-    """The video in an open container, which is closed with the frames. Errors as for `open_video`."""
+    """Returns the video in an open container, which is closed with the frames. Raises as `open_video`."""
     try:
         return _open_track(path, container, start)
     except BaseException:
@@ -107,7 +107,7 @@ def open_container(path: Path | Address, container: InputContainer, start: float
 
 
 def _open_animation(path: Path, data: bytes) -> VideoFile:
-    """The frames of a PNG or WebP file; one of a still image."""
+    """Opens a PNG or WebP file; a still image has one frame."""
     durations = frame_durations(data)
     if not durations:
         return _open_still(path)
@@ -126,7 +126,7 @@ def _open_animation(path: Path, data: bytes) -> VideoFile:
 def _retimed(
     frames: Generator[Frame, None, None], durations: Sequence[float]
 ) -> Generator[Frame, None, None]:
-    """The frames with times by how long each is shown."""
+    """Yields the frames with times computed from their durations."""
     with contextlib.closing(frames):
         starts = accumulate(durations, initial=0.0)
         for frame, start, duration in zip(frames, starts, durations, strict=False):
@@ -134,7 +134,7 @@ def _retimed(
 
 
 def _drawn(path: Path, data: bytes, durations: Sequence[float]) -> Generator[Frame, None, None]:
-    """The frames of an animation that FFmpeg does not read."""
+    """Yields the frames of an animation that FFmpeg cannot read."""
     for (pixels, start), duration in zip(animation_frames(path, data, durations), durations, strict=True):
         yield RgbFrame(pixels, start, duration)
 
@@ -148,7 +148,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _open_still(path: Path) -> VideoFile:
-    """An image as a video of one frame."""
+    """Opens an image as a video of one frame."""
 
     def frames() -> Generator[Frame, None, None]:
         yield RgbFrame(read_image(path, MAX_FRAME_PIXELS), 0.0)
@@ -157,17 +157,17 @@ def _open_still(path: Path) -> VideoFile:
 
 
 def _open_track(path: Path | Address, container: InputContainer, start: float) -> VideoFile:
-    # A music file's cover is a picture track too, and so are a film's thumbnails.
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    tracks = [s for s in container.streams.video if not s.disposition & pictures]
-    # Of an animated AVIF the first frame is there as an image too.
+    # Covers of music files and thumbnails are stored as video tracks too.
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    tracks = [s for s in container.streams.video if not s.disposition & covers]
+    # An animated AVIF also stores its first frame as an image.
     tracks = [s for s in tracks if s.frames != 1] or tracks
     if not tracks:
-        cut_off = ", the file is cut off" if _is_cut_off(path) else ""
-        raise UnisalError(f"{path}: holds no video track{cut_off}")
+        cut_off = "; the file is cut off" if _is_cut_off(path) else ""
+        raise UnisalError(f"{path}: has no video track{cut_off}")
     stream = max(tracks, key=_rank)
     if stream.codec_context is None:
-        raise UnisalError(f"{path}: its video is of a kind that FFmpeg does not know, or the file is damaged")
+        raise UnisalError(f"{path}: FFmpeg does not know the codec of its video, or the file is damaged")
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:
         raise UnisalError(
@@ -175,10 +175,10 @@ def _open_track(path: Path | Address, container: InputContainer, start: float) -
         )
     notes = []
     if len(tracks) > 1:
-        notes.append(f"holds {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read")
+        notes.append(f"has {len(tracks)} video tracks; number {tracks.index(stream) + 1} is read")
     if (curve := _HDR.get(stream.codec_context.color_trc)) is not None:
-        notes.append(f"its colours are HDR ({curve}); they are read and kept without tone mapping")
-    # Headers lie about sizes as about everything else.
+        notes.append(f"has HDR colours ({curve}), which are not tone-mapped")
+    # Frames may be larger than the header says.
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     found = {NAMES[s.type] for s in container.streams if s.type in NAMES}
@@ -198,7 +198,7 @@ def _open_track(path: Path | Address, container: InputContainer, start: float) -
         frame_count=declared,
         tick=stream.time_base if timed else None,
         beside=tuple(sorted(found)),
-        # An address is read once.
+        # An address cannot be opened a second time to copy its other tracks.
         left_out=tuple(sorted(found if isinstance(path, Address) else left_out(container))),
         notes=tuple(notes),
         path=None if isinstance(path, Address) else path,
@@ -208,19 +208,19 @@ def _open_track(path: Path | Address, container: InputContainer, start: float) -
 
 
 def _place_before(path: Path, index: int, start: float) -> tuple[float | None, int | None]:
-    """Where to seek so that a frame before `start` seconds, or at it, is the first one that is decoded.
+    """Finds where to seek so that the first decoded frame is displayed at `start` seconds or before.
 
-    Some formats (MPEG-TS, MPEG-PS, FLV) do not say which frames are key frames, or when these are shown:
-    what is decoded after a seek may begin late. So it is tried.
+    Some formats (MPEG-TS, MPEG-PS, FLV) do not say which frames are key frames or when they are displayed, so
+    decoding after a seek may begin too late. This function tries seeking, further back each time.
 
     Args:
-        path: the file, which is opened once more for this.
+        path: the file, which is opened another time for this.
         index: of the stream.
-        start: from its first frame on.
+        start: seconds from the first frame.
 
     Returns:
-        When the first frame of all is shown, by the file's clock, and the place for `seek` in the stream's
-        time base. None: not known, or there is nothing but to read from the beginning.
+        The display time of the file's first frame by its clock, or None if unknown, and the position for
+        `seek` in the stream's time base, or None to read from the beginning.
     """
     with contextlib.suppress(av.error.FFmpegError), open_with_ffmpeg(path) as container:
         stream = container.streams[index]
@@ -248,7 +248,7 @@ def _place_before(path: Path, index: int, start: float) -> tuple[float | None, i
 
 
 def _next_time(container: InputContainer, stream: VideoStream) -> float | None:
-    """When the next frame that can be decoded, and has a time, is shown; None if there is none."""
+    """Returns the display time of the next frame that can be decoded and has one; None at the end."""
     times = (frame.time for frame in _decode(container, stream, cut_off=False))
     return next((time for time in times if time is not None), None)
 
@@ -258,7 +258,7 @@ def _is_cut_off(path: Path | Address) -> bool:
 
 
 def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
-    """The larger the sooner a track is read: decodable, default, largest. Of equals `max` takes the first."""
+    """Returns the sort key for choosing a track: decodable, then default, then largest."""
     context = stream.codec_context
     pixels = 0 if context is None else context.width * context.height
     default = bool(stream.disposition & Disposition.default)
@@ -268,13 +268,13 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
 def _frames(
     path: Path | Address, container: InputContainer, stream: VideoStream, declared: int | None, sought: bool
 ) -> Generator[Frame, None, None]:
-    """All good frames, then UnisalError if there should have been more.
+    """Yields all intact frames, then raises UnisalError if frames are missing.
 
-    Where they are `sought` in the middle of a file, they begin with the first one that has a time.
+    After a seek (`sought`), begins with the first frame that has a time.
     """
     with container:
         cut_off = _is_cut_off(path)
-        # FFmpeg counts the frames of a GIF that are there, and decodes half of one.
+        # For GIF and APNG, FFmpeg counts the frames present and decodes a truncated last frame.
         torn = cut_off and container.format.name in ("gif", "apng")
         if torn:
             declared = None
@@ -289,8 +289,8 @@ def _frames(
                 if sought and layout is None and frame.time is None:
                     continue
                 layout = layout or Layout.of(frame, stream)
-                # A frame that the decoder had to mend passes when others follow it, as in a recording
-                # of a broadcast. As the last frame it is the torn end of the file.
+                # Accept a frame with concealed errors if others follow, as in a recorded broadcast. As the
+                # last frame it is the truncated end of the file.
                 if suspect is not None:
                     yield _framed(suspect, layout, clock)
                     count += 1
@@ -302,12 +302,12 @@ def _frames(
         except av.error.FFmpegError as error:
             ends_early, reason = True, reason_of(error)
             if isinstance(error, av.error.ArgumentError):
-                # All that a decoder says of a size that it may not have.
+                # The decoder's error for a frame that exceeds max_pixels says nothing more specific.
                 reason = f"damaged, or a frame is larger than {MAX_FRAME_PIXELS / 1e6:.0f} megapixels"
     if ends_early:
         raise UnisalError(f"{path}: video ends early at frame {count} ({reason})")
     if count == 0:
-        raise UnisalError(f"{path}: holds no frames")
+        raise UnisalError(f"{path}: has no frames")
 
 
 def _framed(frame: av.VideoFrame, layout: Layout, clock: SteadyClock | None) -> DecodedFrame:
@@ -318,9 +318,9 @@ def _framed(frame: av.VideoFrame, layout: Layout, clock: SteadyClock | None) -> 
 
 
 def _has_times(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the file says when its frames are shown; FFmpeg makes something up where it does not."""
+    """Whether the file stores display times of its frames. FFmpeg invents times if it does not."""
     name = container.format.name
-    # AVI counts frames in the order in which they are stored.
+    # AVI numbers frames in storage order, which differs from display order if there are B-frames.
     return name not in _BARE and not (name == "avi" and stream.codec_context.has_b_frames)
 
 
@@ -328,7 +328,7 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
     started = False
     for packet in container.demux(stream):
         if cut_off and packet.is_corrupt:
-            # The torn packet: decoding it gives a frame that is partly grey.
+            # Do not decode the truncated packet: it gives a frame that is partly grey.
             yield from stream.decode(None)
             return
         if stream.codec_context.name == "png" and packet.size:
@@ -336,19 +336,19 @@ def _decode(container: InputContainer, stream: VideoStream, cut_off: bool) -> It
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            # A recording may start between key frames; nothing decodes before the first of them.
+            # A recording may start between key frames; frames before the first key frame cannot be decoded.
             if started:
                 raise
             continue
         started = started or bool(frames)
-        # Popped, so that no frame lives on in a list while the caller works on it.
+        # Pop the frames, so that the list keeps no frame alive while the caller processes it.
         frames.reverse()
         while frames:
             yield frames.pop()
 
 
 def _without_metadata(packet: av.Packet) -> av.Packet:
-    """A frame that is a PNG file, without what FFmpeg would unpack to any size."""
+    """Removes texts and profiles, which FFmpeg would unpack to any size, from a PNG frame."""
     plain = av.Packet(without_png_metadata(bytes(packet)))
     plain.stream, plain.time_base, plain.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
     plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
@@ -356,7 +356,7 @@ def _without_metadata(packet: av.Packet) -> av.Packet:
 
 
 def reason_of(error: av.error.FFmpegError) -> str:
-    """What FFmpeg says of an error, in one line."""
+    """Returns FFmpeg's description of an error in one line."""
     if isinstance(error, av.error.ExitError):
         return SILENT
     return " ".join(str(error.strerror or type(error).__name__).split())

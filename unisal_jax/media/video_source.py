@@ -1,4 +1,4 @@
-"""What a file, folder or camera gives as a video."""
+"""Types that describe an open video."""
 
 import dataclasses
 from collections.abc import Generator
@@ -12,14 +12,14 @@ from unisal_jax.media.frames import Frame
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a film that is made of another keeps of it.
+    """The source of a video that is made from another one.
 
     Attributes:
-        path: the file, for what it holds beside its frames; None where that is nothing.
-        zero: the time by the file's clock, in seconds, that is 0 in the film that is made.
-        begins: when the part that was read begins, by the same clock; None at the file's beginning.
-        ends: when it ends; None at the file's end.
-        tick: what times are multiples of, in seconds; None where the file does not say when frames are shown.
+        path: the file whose other tracks are copied; None if there is nothing to copy.
+        zero: time by the source's clock, in seconds, that becomes 0 in the new video.
+        begins: start of the part that is read, by the same clock; None for the file's beginning.
+        ends: end of that part; None for the file's end.
+        tick: unit of times in seconds; None if the file has no frame times.
     """
 
     path: Path | None
@@ -31,12 +31,12 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class FilmInfo:
-    """What is known of a film before its frames are read.
+    """Properties of a video that are known before its frames are read.
 
     Attributes:
         size, fps: see `VideoReader`.
         look: of its frames.
-        origin: of a film from a file.
+        origin: of a video read from a file.
     """
 
     size: Size
@@ -47,19 +47,19 @@ class FilmInfo:
 
 @dataclasses.dataclass(frozen=True)
 class VideoFile:
-    """What a video file holds.
+    """An open video: its frames and properties.
 
     Attributes:
-        frames: all good frames, then UnisalError if there should have been more.
-        fps, frame_count: as of `VideoReader`.
-        tick: what times are multiples of, in seconds; None where the file does not say when frames are shown.
-        beside: what the file holds beside the frames: of "sound", "subtitles" and "chapters".
-        left_out: which of these a film that is made of it does not keep.
-        notes: what a user should know of how the file is read, a line each.
-        path: of a file that holds more than its frames.
-        clock: what the file's clock shows when its first track begins, in seconds: recordings of broadcasts
-            begin at any time.
-        first: when the film's first frame is shown, by the file's clock; None if `frames` begin with it.
+        frames: yields all intact frames, then raises UnisalError if frames are missing.
+        fps, frame_count: see `VideoReader`.
+        tick: unit of times in seconds; None if the file has no frame times.
+        beside: what the file holds beside the frames, of "sound", "subtitles" and "chapters".
+        left_out: which of these are not copied into a video made from this one.
+        notes: what the user should know about how the file is read, one line each.
+        path: the file; None for folders, cameras and addresses.
+        clock: the file's clock when its first track begins, in seconds; recorded broadcasts begin at any
+            time.
+        first: display time of the video's first frame by the file's clock; None if `frames` begin with it.
     """
 
     frames: Generator[Frame, None, None]

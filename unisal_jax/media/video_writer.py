@@ -1,4 +1,4 @@
-"""MP4 writing."""
+"""Writes videos with FFmpeg: MP4, and Matroska for lossless grey."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_FPS, MIN_FPS
-from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.arrays import ImageLike, as_image
 from unisal_jax.media.companions import Companions
 from unisal_jax.media.decoded import frame_of_planes, planes_of_rgb
 from unisal_jax.media.film_options import DEFAULT_ENCODING, REAL_TIME, Encoding
@@ -26,31 +26,31 @@ from unisal_jax.media.video_file import open_with_ffmpeg, reason_of
 from unisal_jax.media.video_source import FilmInfo
 
 _HALVED = "yuv420p"
-_QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA: encoders take quantisers in these units
-# Parts of a second that time is counted in, at most. MP4 holds steps of up to 2^31 of them; MPEG-4 part 2 has
-# a limit of its own.
+_QUALITY_STEP = 118  # FFmpeg's FF_QP2LAMBDA, the unit of quantisers
+# Maximum number of ticks per second. MP4 stores steps of up to 2^31 ticks; MPEG-4 part 2 has a lower limit.
 _MAX_TICKS, _MAX_MPEG4_TICKS = 1_000_000, 65535
 
 
 class VideoWriter:
     """Writes frames as an MP4 (H.264, or MPEG-4 part 2 where H.264 cannot be encoded).
 
-    A context manager. The file appears when the block ends well; after an exception nothing is left
-    behind. An odd height or width grows by one row or column that repeats the last, because 4:2:0
-    video has even sizes.
+    A context manager. The file appears when the block ends without an exception; otherwise nothing is left
+    behind. An odd height or width grows by one row or column that repeats the last, because 4:2:0 video
+    requires even sizes.
 
     Args:
         path: the file to write.
         size: (height, width) of the frames.
-        fps: frames a second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
+        fps: frames per second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
             (29.97... is stored as 30000/1001).
-        film: that the frames are made of: its times, colour tags, pixel aspect, sound, subtitles, chapters
-            and texts are kept. None: frames come at equal steps, in BT.709 and limited range.
-        encoding: of H.264.
+        film: the video that the frames are made from. Its times, colour tags, pixel aspect, sound, subtitles,
+            chapters and metadata are kept. None: frames at equal steps, in BT.709 and limited range.
+        encoding: settings of H.264.
+        coding: container and codec instead of MP4, for subclasses.
 
     Raises:
-        UnisalError: `fps` is out of its range; the file cannot be written; no frame was written; from
-            `write`, a frame is no such array or of another size.
+        UnisalError: `fps` is out of range; the file cannot be written; no frame was written; `write` got an
+            array of another type or size.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VideoWriter:
         coding: "_Coding | None" = None,
     ):
         if not MIN_FPS <= fps <= MAX_FPS:
-            raise UnisalError(f"fps: {fps} is not in {MIN_FPS:g} to {MAX_FPS:g}")
+            raise UnisalError(f"fps: {fps} is not between {MIN_FPS:g} and {MAX_FPS:g}")
         self._path = Path(path)
         self._size = size
         rate = Fraction(fps).limit_denominator(1001)
@@ -95,10 +95,10 @@ class VideoWriter:
             raise error
         return self._context.__exit__(kind, error, trace)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Appends one frame, uint8 RGB [H, W, 3] of the writer's size."""
+    def write(self, frame: ImageLike) -> None:
+        """Appends one frame of the writer's size: a path, a Pillow image or an array, see `as_image`."""
         height, width = self._size
-        frame = as_frames(frame, 3, "frame")
+        frame = as_image(frame, "frame")
         if frame.shape != (height, width, 3):
             raise UnisalError(f"frame of shape {frame.shape} for a video of {height}x{width}")
         self.write_planes(planes_of_rgb(frame))
@@ -106,12 +106,12 @@ class VideoWriter:
     def write_planes(
         self, planes: Planes, seconds: float | None = None, duration: float | None = None
     ) -> None:
-        """Appends one frame of the writer's size, in the colours of the writer's film.
+        """Appends one frame of the writer's size, in the colours of the writer's `film`.
 
         Args:
             planes: of the frame.
-            seconds: when it is shown, by the clock of the writer's film; None: a step after the last one.
-            duration: how long, in seconds; None: a step.
+            seconds: display time by the clock of `film`; None for one step after the last frame.
+            duration: how long it is displayed, in seconds; None for one step.
         """
         if planes.size != self._size:
             raise UnisalError(f"frame of size {planes.size} for a video of {self._size}")
@@ -123,7 +123,7 @@ class VideoWriter:
             at = round((seconds - zero) / self._tick)
         else:
             at = self._last + self._step if self._last >= 0 else 0
-        # Times that stand still or go back are none that a player could show.
+        # Players require increasing times.
         self._last = frame.pts = max(at, self._last + 1)
         frame.time_base = self._tick
         if duration is not None and (ticks := round(duration / self._tick)) > 0:
@@ -135,7 +135,7 @@ class VideoWriter:
 
 
 class GreyWriter(VideoWriter):
-    """Writes grey frames of 10 bits without loss, as Matroska (FFV1). Arguments as for `VideoWriter`."""
+    """Writes lossless 10-bit grey frames as Matroska (FFV1). Arguments as for `VideoWriter`."""
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float | Fraction, film: FilmInfo):
         super().__init__(
@@ -170,7 +170,7 @@ def _encoding(
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         stack.enter_context(_write_errors(path))
-        # The index goes to the front, so that a browser can play the file while it loads.
+        # Write the index first, so that a browser can play the file while it loads.
         options = {"movflags": "+faststart"} if coding.container == "mp4" else {}
         container = stack.enter_context(
             av.open(f"file:{temporary}", "w", format=coding.container, options=options)
@@ -181,7 +181,7 @@ def _encoding(
         stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
         context = stream.codec_context
         stream.time_base = context.time_base = tick
-        # Untagged, players guess the matrix from the height and shift the colours.
+        # Without tags, players guess the matrix from the height and shift the colours.
         colours = film.look.colours
         context.colorspace, context.color_range = colours.matrix, colours.range
         context.color_primaries, context.color_trc = colours.primaries, colours.curve
@@ -191,7 +191,7 @@ def _encoding(
         if film.origin is not None and film.origin.path is not None:
             source = stack.enter_context(open_with_ffmpeg(film.origin.path))
             companions = Companions(film.origin, container, source)
-        # Opens the file, so that a folder that cannot be written is known before any work is done.
+        # Open the file now, so that an unwritable folder is reported before any work is done.
         container.start_encoding()
         yield container, stream, companions
         container.mux(stream.encode(None))
@@ -200,14 +200,14 @@ def _encoding(
 
 
 def _coding(encoding: Encoding) -> _Coding:
-    """H.264, or what this build of FFmpeg has."""
+    """Returns the settings of H.264, or of MPEG-4 part 2 if this build of FFmpeg has no x264."""
     if "libx264" in av.codecs_available:
         options = {"crf": f"{encoding.quality:g}", "preset": encoding.preset}
         if encoding.preset == REAL_TIME:
             options |= {"preset": "veryfast", "motion-est": "dia", "subq": "1", "partitions": "none"}
             options |= {"bf": "0", "weightp": "none"}
         return _Coding("mp4", "libx264", options, _HALVED)
-    # Builds of FFmpeg without GPL parts have no x264.
+    # Builds of FFmpeg without GPL components have no x264.
     quality = {"flags": "+qscale", "global_quality": str(3 * _QUALITY_STEP)}
     return _Coding("mp4", "mpeg4", quality, _HALVED)
 

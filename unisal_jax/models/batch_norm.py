@@ -52,9 +52,10 @@ class BatchNorm(nn.Module):
         running_var = variables.running(self, self.domains, domain, "var", 1.0, size)
 
         if not train:
-            factor, offset = _folded(scale, bias, running_mean.value, running_var.value)
+            factor, offset = _scale_and_offset(scale, bias, running_mean.value, running_var.value)
             x = self.conv(*maps, scale=factor)
-            return x + along_channels(offset.astype(x.dtype), x)
+            shifted: jax.Array = x + along_channels(offset.astype(x.dtype), x)
+            return shifted
 
         x = self.conv(*maps)
         out, mean, var = normalized(x, scale, bias, self.axis_name)
@@ -72,7 +73,7 @@ class BatchNorm(nn.Module):
 
 
 @jax.jit
-def _folded(
+def _scale_and_offset(
     scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The factor and the offset that a batch norm with these statistics is."""

@@ -56,7 +56,7 @@ class UnisalConfig:
     rnn_dropout: float = 0.2
     depthwise: DepthwiseForm = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _KINDS[type(field.default)](value):

@@ -12,6 +12,8 @@ from unisal_jax.domains import Domain
 from unisal_jax.models import layers, variables
 from unisal_jax.models.architecture import GATES
 from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.config import DepthwiseForm
+from unisal_jax.models.gradients import relu6
 
 
 class GateConv(nn.Module):
@@ -23,7 +25,7 @@ class GateConv(nn.Module):
     features: int
     domains: tuple[Domain, ...] = ()
     dense: bool = False
-    form: layers.DepthwiseForm = "auto"
+    form: DepthwiseForm = "auto"
     axis_name: str | None = None
 
     @nn.compact
@@ -36,7 +38,7 @@ class GateConv(nn.Module):
 
         conv: nn.Module = layers.Conv3x3(self.features, dense=self.dense, form=self.form, name="spatial")
         if not self.dense:
-            x = layers.relu6(normed(conv, x, "spatial_norm"))
+            x = relu6(normed(conv, x, "spatial_norm"))
             conv = layers.Pointwise(self.features, name="project")
         x = normed(conv, x, "norm")
         return x * self.param("scale", nn.initializers.ones, (self.features,)).astype(x.dtype)
@@ -56,11 +58,11 @@ class ConvGRU(nn.Module):
     features: int
     domains: tuple[Domain, ...] = ()
     dense: bool = False
-    form: layers.DepthwiseForm = "auto"
+    form: DepthwiseForm = "auto"
     dropout: float = 0.2
     axis_name: str | None = None
 
-    def setup(self):
+    def setup(self) -> None:
         def convs(source: str) -> list[GateConv]:
             made = (self.features, self.domains, self.dense, self.form, self.axis_name)
             return [GateConv(*made, name=f"{gate}_{source}") for gate in GATES]

@@ -47,11 +47,13 @@ def depthwise_conv(
 def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, form: DepthwiseForm) -> jax.Array:
     """As `depthwise_conv`, of x [batch, height, width, channels] and a kernel of the same type."""
     if form == "shifted":
-        return _shifted(x, kernel, stride)
+        out: jax.Array = _shifted(x, kernel, stride)
+        return out
     shifted, grouped = (functools.partial(each, stride=stride) for each in (_shifted, _grouped))
-    return jax.lax.platform_dependent(
+    out = jax.lax.platform_dependent(
         x, kernel, cpu=shifted, tpu=shifted if stride == 1 else grouped, default=grouped
     )
+    return out
 
 
 def _forward(
@@ -73,12 +75,15 @@ def _backward(
         return _input_gradient(x, kernel, gradient, stride), _kernel_gradient_by_taps(x, gradient, stride)
 
     def grouped(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vjp(lambda x, kernel: _grouped(x, kernel, stride), x, kernel)[1](gradient)
+        of_x, of_kernel = jax.vjp(lambda x, kernel: _grouped(x, kernel, stride), x, kernel)[1](gradient)
+        return of_x, of_kernel
 
-    if form == "shifted":
-        return jax.lax.platform_dependent(x, kernel, gradient, cpu=by_rows, default=by_taps)
-    on_tpu = by_taps if stride == 1 else grouped
-    return jax.lax.platform_dependent(x, kernel, gradient, cpu=by_rows, tpu=on_tpu, default=grouped)
+    elsewhere = by_taps if form == "shifted" else grouped
+    on_tpu = by_taps if stride == 1 else elsewhere
+    of_x, of_kernel = jax.lax.platform_dependent(
+        x, kernel, gradient, cpu=by_rows, tpu=on_tpu, default=elsewhere
+    )
+    return of_x, of_kernel
 
 
 _depthwise.defvjp(_forward, _backward)
@@ -120,7 +125,8 @@ def _input_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride
     if stride == 2:
         return _input_gradient_of_stride_2(kernel, gradient)[:, : x.shape[1], : x.shape[2]]
     # Derived, it is nine paddings, and XLA's CPU backend asks of every pixel of each whether it lies inside.
-    return _shifted(gradient, kernel[::-1, ::-1], 1)
+    out: jax.Array = _shifted(gradient, kernel[::-1, ::-1], 1)
+    return out
 
 
 def _input_gradient_of_stride_2(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -168,9 +174,9 @@ def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array, stride: int) -> 
     around = padded(x)
 
     def add_row(number: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        picture, row = number // out_height, number % out_height
-        above = jax.lax.dynamic_slice(gradient, (picture, row, 0, 0), (1, 1, out_width, channels))[0, 0]
-        below = jax.lax.dynamic_slice(around, (picture, stride * row, 0, 0), (1, 3, width + 2, channels))[0]
+        image, row = number // out_height, number % out_height
+        above = jax.lax.dynamic_slice(gradient, (image, row, 0, 0), (1, 1, out_width, channels))[0, 0]
+        below = jax.lax.dynamic_slice(around, (image, stride * row, 0, 0), (1, 3, width + 2, channels))[0]
         return tuple(
             total + below[i, j : j + width : stride] * above for total, (i, j) in zip(sums, TAPS, strict=True)
         )

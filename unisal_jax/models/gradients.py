@@ -17,7 +17,7 @@ from unisal_jax.models.depthwise import TAPS, padded
 
 @jax.custom_vjp
 def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 convolution of stride 2 with one pixel of zero padding, of pictures with few channels.
+    """3x3 convolution of stride 2 with one pixel of zero padding, of images with few channels.
 
     Args:
       x: [batch, height, width, channels], even sizes.
@@ -30,7 +30,8 @@ def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stem(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.platform_dependent(x, kernel, tpu=_stem_by_planes, default=_stem_by_conv)
+    out: jax.Array = jax.lax.platform_dependent(x, kernel, tpu=_stem_by_planes, default=_stem_by_conv)
+    return out
 
 
 def _stem_by_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -45,8 +46,10 @@ def _stem_by_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stem_by_planes(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """With pixels in the lanes, which three channels would leave empty: the stem and the block after it take
-    a sixth of the time by the TPU compiler's estimate."""
+    """With pixels in the lanes, which three channels would leave empty.
+
+    The stem and the block after it take a sixth of the time by the TPU compiler's estimate.
+    """
     flat = kernel.reshape(-1, kernel.shape[-1])
     return jnp.einsum("kbhw,kf->bhwf", _planes(x), flat, precision="highest")
 
@@ -90,7 +93,8 @@ stem_conv.defvjp(lambda x, kernel: (stem_conv(x, kernel), (x, kernel)), _stem_ba
 @jax.custom_vjp
 def relu6(x: jax.Array) -> jax.Array:
     """min(max(x, 0), 6); its gradient at 0 and at 6 is 0, as PyTorch's."""
-    return _clamped(x)
+    clamped: jax.Array = _clamped(x)
+    return clamped
 
 
 @jax.jit
@@ -126,13 +130,15 @@ def normalized(
 
     Args:
       x: [batch, time, height, width, channels].
-      scale, bias: [channels].
+      scale: [channels].
+      bias: [channels].
       axis_name: take the statistics over this mapped axis (devices) too.
 
     Returns:
       (normalised x; mean and biased variance [time, channels] in at least float32).
     """
-    return _normalize_forward(x, scale, bias, axis_name)[0]
+    out: tuple[jax.Array, jax.Array, jax.Array] = _normalize_forward(x, scale, bias, axis_name)[0]
+    return out
 
 
 _OVER = (0, 2, 3)
@@ -189,7 +195,10 @@ def upsample2x(x: jax.Array) -> jax.Array:
     The same as `layers.resize_bilinear`: on a CPU from two shifted copies an axis, elsewhere by one product
     with a constant matrix an axis, because a TPU interleaves rows and columns slowly.
     """
-    return jax.lax.platform_dependent(x, cpu=_upsampled_by_shifts, default=_upsampled_by_products)
+    upsampled: jax.Array = jax.lax.platform_dependent(
+        x, cpu=_upsampled_by_shifts, default=_upsampled_by_products
+    )
+    return upsampled
 
 
 def _upsampled_by_shifts(x: jax.Array) -> jax.Array:

@@ -29,17 +29,18 @@ def _init(config: UnisalConfig, key: jax.Array, wanted: Callable[[str], bool]) -
         made = Unisal(config).init({"params": key}, smallest, config.domains[0])
         return {name: tree for name, tree in made.items() if wanted(name)}
 
-    return init(key)
+    made: dict[str, Any] = init(key)
+    return made
 
 
 def add_domain(
-    variables: dict,
+    variables: dict[str, Any],
     config: UnisalConfig,
     domain: Domain,
     *,
     like: Domain | None = None,
     key: jax.Array | None = None,
-) -> tuple[dict, UnisalConfig]:
+) -> tuple[dict[str, Any], UnisalConfig]:
     """Gives existing weights one more domain, and changes nothing else.
 
     Args:

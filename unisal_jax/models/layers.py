@@ -5,8 +5,10 @@ convolution can be called with a `scale` [features], which multiplies its output
 """
 
 import functools
+import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,8 +29,8 @@ fan_out_init = nn.initializers.variance_scaling(2, "fan_out", "normal")
 def bias_init(fan_in: int) -> Callable[..., jax.Array]:
     """PyTorch's default for the bias of a convolution: uniform in +-1/sqrt(fan_in)."""
 
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -1, 1) / np.sqrt(fan_in)
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -1, 1) / math.sqrt(fan_in)
 
     return init
 
@@ -145,7 +147,8 @@ class InvertedResidual(nn.Module):
 
         def block(self: InvertedResidual, *maps: jax.Array) -> jax.Array:
             def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
-                return self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
+                out: jax.Array = self.norm(conv, name=f"{conv.name}_norm")(*maps, domain=domain, train=train)
+                return out
 
             init, x = self.kernel_init, maps[-1]
             if self.expansion != 1:
@@ -170,9 +173,10 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
       size: (height, width) out.
     """
     by_products = functools.partial(_resized_by_products, size=size)
-    return jax.lax.platform_dependent(
+    resized: jax.Array = jax.lax.platform_dependent(
         x, tpu=by_products, default=functools.partial(_resized_by_gathers, size=size)
     )
+    return resized
 
 
 def _resized_by_gathers(x: jax.Array, size: tuple[int, int]) -> jax.Array:

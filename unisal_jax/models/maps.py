@@ -51,4 +51,5 @@ def _taps_of_cells() -> np.ndarray:
     """[pixel in its cell, cell offset, kernel tap]: 1 where that tap of that pixel reads that cell."""
     pixel, tap = np.mgrid[:SMOOTHING_FACTOR, -_RADIUS : _RADIUS + 1]
     cell = (pixel + tap) // SMOOTHING_FACTOR
-    return (cell[:, None] == np.arange(-SMOOTHING_REACH, SMOOTHING_REACH + 1)[:, None]).astype(np.float32)
+    read: np.ndarray = cell[:, None] == np.arange(-SMOOTHING_REACH, SMOOTHING_REACH + 1)[:, None]
+    return read.astype(np.float32)

@@ -14,6 +14,8 @@ from unisal_jax.domains import Domain
 from unisal_jax.models import layers
 from unisal_jax.models.architecture import BLOCKS, ENCODER_FEATURES, STEM_FEATURES, TAP_8, TAP_16
 from unisal_jax.models.batch_norm import BatchNorm
+from unisal_jax.models.config import DepthwiseForm
+from unisal_jax.models.gradients import relu6
 
 
 class Features(NamedTuple):
@@ -32,7 +34,7 @@ class MobileNetV2(nn.Module):
       recompute: as of `layers.InvertedResidual`.
     """
 
-    form: layers.DepthwiseForm = "auto"
+    form: DepthwiseForm = "auto"
     recompute: bool = False
 
     @nn.compact
@@ -40,7 +42,7 @@ class MobileNetV2(nn.Module):
         """The three feature maps; `domain` matters to no weight here."""
         taps = {}
         stem = layers.Stem(STEM_FEATURES, name="stem")
-        x = layers.relu6(BatchNorm(stem, name="stem_norm")(x, domain=domain, train=False))
+        x = relu6(BatchNorm(stem, name="stem_norm")(x, domain=domain, train=False))
         for number, block in enumerate(BLOCKS, 1):
             tapped = number in (TAP_8, TAP_16)
             x = layers.InvertedResidual(
@@ -57,5 +59,5 @@ class MobileNetV2(nn.Module):
                 taps[number] = x
                 x = x[..., :: block.stride, :: block.stride, :]
         head = layers.Pointwise(ENCODER_FEATURES, kernel_init=layers.fan_out_init, name="head")
-        x = layers.relu6(BatchNorm(head, name="head_norm")(x, domain=domain, train=False))
+        x = relu6(BatchNorm(head, name="head_norm")(x, domain=domain, train=False))
         return Features(taps[TAP_8], taps[TAP_16], x)

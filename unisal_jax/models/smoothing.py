@@ -18,9 +18,8 @@ from unisal_jax.models.maps import SMOOTHING_REACH, cell_kernel, gaussian_maps
 
 def initial_kernel(_key: jax.Array) -> jax.Array:
     """A normalised Gaussian [41, 41], mean 0.5 and log standard deviation -2 of the kernel's side."""
-    gaussian = gaussian_maps(jnp.asarray([[[0.5, -2.0]] * 2], jnp.float32), (SMOOTHING_SIZE, SMOOTHING_SIZE))[
-        ..., 0
-    ]
+    mean_and_log_std = jnp.asarray([[[0.5, -2.0]] * 2], jnp.float32)
+    gaussian: jax.Array = gaussian_maps(mean_and_log_std, (SMOOTHING_SIZE, SMOOTHING_SIZE))[..., 0]
     return gaussian / gaussian.sum()
 
 

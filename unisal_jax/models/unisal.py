@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -19,9 +20,16 @@ from unisal_jax.models.architecture import (
 from unisal_jax.models.batch_norm import BatchNorm
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.conv_gru import ConvGRU
+from unisal_jax.models.gradients import relu6, upsample2x
 from unisal_jax.models.mobilenet_v2 import MobileNetV2
 from unisal_jax.models.priors import PriorMaps
 from unisal_jax.models.smoothing import Smoothing
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+# Full float32 precision: by default GPUs and TPUs round the inputs of products and convolutions.
+# JAX gives the decorator no type.
+_in_full_precision: Callable[[_Method], _Method] = jax.default_matmul_precision("highest")
 
 
 class Unisal(nn.Module):
@@ -39,8 +47,7 @@ class Unisal(nn.Module):
     axis_name: str | None = None
     recompute: bool = False
 
-    # Full float32 precision: by default GPUs and TPUs round the inputs of products and convolutions.
-    @jax.default_matmul_precision("highest")
+    @_in_full_precision
     @nn.compact
     def __call__(
         self,
@@ -135,7 +142,7 @@ class Unisal(nn.Module):
             name="rnn",
         )(features, domain, hidden, train)
         post_rnn = layers.Pointwise(HIDDEN_FEATURES, name="post_rnn")
-        out = layers.relu6(self._normed(post_rnn, states, domain, train))
+        out = relu6(self._normed(post_rnn, states, domain, train))
         return features + out if config.rnn_residual else out, hidden
 
     def _decode(
@@ -170,7 +177,7 @@ class Unisal(nn.Module):
     def _upsampled(self, x: jax.Array, beside: list[jax.Array], name: str) -> jax.Array:
         """Features at twice the size; as they are where the 1x1 that also reads `beside` upsamples them."""
         if self.config.bilinear:
-            return x if beside else layers.upsample2x(x)
+            return x if beside else upsample2x(x)
         return nn.ConvTranspose(
             x.shape[-1],
             (4, 4),
@@ -185,7 +192,7 @@ class Unisal(nn.Module):
         """Skip-2x and Skip-4x: 1x1 to twice the channels, channel dropout, 1x1 with bias (paper, Table 1)."""
         dropout = nn.Dropout(self.config.skip_dropout, broadcast_dims=(2, 3), name=f"{name}_dropout")
         x = self._normed(layers.Pointwise(2 * x.shape[-1], name=f"{name}_expand"), x, domain, train)
-        x = dropout(layers.relu6(x), deterministic=not train)
+        x = dropout(relu6(x), deterministic=not train)
         return self._normed(layers.Pointwise(features, bias=True, name=f"{name}_reduce"), x, domain, train)
 
 

@@ -6,6 +6,7 @@ can take the shared collection and one domain's, and cannot touch another's.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,7 +18,9 @@ Domains = tuple[Domain, ...]
 Init = Callable[..., jax.Array]
 
 
-def param(module: nn.Module, domains: Domains, domain: Domain, name: str, init: Init, *args) -> jax.Array:
+def param(
+    module: nn.Module, domains: Domains, domain: Domain, name: str, init: Init, *args: Any
+) -> jax.Array:
     """A trainable array, of `domain` alone if `domains` lists any, else shared by all.
 
     Initialising makes the array of every listed domain at once, each from a key of its own, so
@@ -41,10 +44,10 @@ def param(module: nn.Module, domains: Domains, domain: Domain, name: str, init: 
 
 def running(
     module: nn.Module, domains: Domains, domain: Domain, name: str, value: float, size: int
-) -> nn.Variable:
+) -> nn.Variable[jax.Array]:
     """A running statistic [size], of `domain` alone if `domains` lists any, else shared by all."""
 
-    def make(stats: str) -> nn.Variable:
+    def make(stats: str) -> nn.Variable[jax.Array]:
         return module.variable(stats, name, lambda: jnp.full((size,), value, jnp.float32))
 
     if not domains:

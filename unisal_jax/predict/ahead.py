@@ -1,4 +1,4 @@
-"""Stages of a pipeline, each in a thread of its own."""
+"""Pipeline stages that run in their own threads."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +9,10 @@ _END = object()
 
 
 def ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
-    """The same items, each made in another thread while the one before it is worked on here.
+    """Yields the same items, computing the next one in another thread while the caller uses the current one.
 
-    One item is ready or in the making at most. An error comes in its place in the order. Closing waits
-    for the item in the making; of what is iterated over, a generator is closed then.
+    Prefetches at most one item. Errors are raised at their place in the order. Closing waits for the item
+    being computed, then closes `items` if it is a generator.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
         try:
@@ -23,5 +23,5 @@ def ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
         finally:
             made.cancel()
             if isinstance(items, Generator):
-                # In the thread, after what it is at: a generator cannot be closed while it runs.
+                # Close it in the thread, after its current item: a running generator cannot be closed.
                 thread.submit(items.close).result()

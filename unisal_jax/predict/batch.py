@@ -1,4 +1,4 @@
-"""Predicting a list of pictures and videos into files, with progress and a policy for bad inputs."""
+"""Predicts a list of images and videos, with progress and a policy for bad inputs."""
 
 import contextlib
 import dataclasses
@@ -22,15 +22,15 @@ from unisal_jax.limits import MAX_HELD_BYTES
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.film_options import WHOLE, Part
 from unisal_jax.media.images import decoding_bytes, read_image, resize_frame
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video import open_video
 from unisal_jax.predict.model import MAX_BATCH, SaliencyModel
 from unisal_jax.predict.outputs import Enough, Results
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """What to predict with, and the policy for bad inputs; fields as the flags of `unisal predict`."""
+class PredictOptions:
+    """Settings of a prediction, and the policy for bad inputs; fields as the flags of `unisal predict`."""
 
     domain: str | Domain | None = None
     input_size: Size | None = None
@@ -42,15 +42,15 @@ class Options:
 
 @dataclasses.dataclass
 class Summary:
-    """How a run went.
+    """The result of a run.
 
     Attributes:
       images, videos, frames: how many were predicted; frames are those of videos.
-      kept: inputs whose outputs were there already.
-      domains: names of those whose parameters were used.
-      errors: one line for each input that was left out.
-      notes: one line for each thing that the outputs of a video lack, and for what was chosen in reading it.
-      seconds: what it all took.
+      kept: number of inputs whose outputs existed already.
+      errors: one line for each input that was skipped.
+      notes: one line for each choice made in reading a video and for each track missing from its outputs.
+      domains: names of the domains that were used.
+      seconds: duration of the run.
     """
 
     images: int = 0
@@ -63,7 +63,7 @@ class Summary:
     seconds: float = 0.0
 
     def add(self, other: "Summary") -> None:
-        """Takes up the inputs of another run; the seconds stay."""
+        """Adds the inputs of another run; `seconds` is unchanged."""
         self.images += other.images
         self.videos += other.videos
         self.frames += other.frames
@@ -74,51 +74,56 @@ class Summary:
 
     @property
     def done(self) -> bool:
-        """True if anything was predicted, or was there."""
+        """Whether anything was predicted or existed already."""
         return self.images + self.videos + self.kept > 0
 
     def lines(self) -> list[str]:
-        """A line for people on each input that was left out, then each note."""
+        """Returns a line for each input that was skipped, then each note."""
         return [*(f"skipped: {line}" for line in self.errors), *(f"note: {line}" for line in self.notes)]
 
     def text(self, out: Path | None, done: str = "predicted") -> str:
-        """One line for people; `done` is what happened to the inputs, `out` None if nothing was written."""
+        """Returns a summary in one line.
+
+        Args:
+          out: the output folder; None if nothing was written.
+          done: a verb saying what happened to the inputs.
+        """
         parts = []
         if self.images or not self.videos:
             parts.append(_count(self.images, "image"))
         if self.videos:
             parts.append(f"{_count(self.videos, 'video')} ({_count(self.frames, 'frame')})")
         domain = f" (domain {', '.join(sorted(self.domains))})" if self.domains else ""
-        left_out = f", {len(self.errors)} skipped" if self.errors else ""
-        left_out += f", {self.kept} there already" if self.kept else ""
-        left_out += f", {_count(len(self.notes), 'note')}" if self.notes else ""
+        more = f", {len(self.errors)} skipped" if self.errors else ""
+        more += f", {self.kept} already done" if self.kept else ""
+        more += f", {_count(len(self.notes), 'note')}" if self.notes else ""
         into = f" into {out}" if out else ""
-        return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{domain}{left_out}"
+        return f"{' and '.join(parts)} {done}{into} in {self.seconds:.1f} s{domain}{more}"
 
 
 def predict_sources(
-    model: SaliencyModel, sources: list[Source], results: Results, options: Options
+    model: SaliencyModel, sources: list[MediaSource], results: Results, options: PredictOptions
 ) -> Summary:
-    """Predicts all sources and hands each prediction to `results`.
+    """Predicts all sources and passes each prediction to `results`.
 
-    Pictures that get the same input size go through the network together, so a folder of odd sizes
-    needs a handful of compiled programs. With several devices a batch of pictures is shared out over
-    them, and each has a video of its own.
+    Images with the same input size are predicted together, so that a folder of many sizes needs only a few
+    compiled programs. With several devices, a batch of images is split across them, and each device processes
+    a different video.
 
     Raises:
-      UnisalError: at the first bad input, unless errors are to be skipped; always for a domain or an
-        input size that the model cannot do.
+      UnisalError: at the first bad input, unless errors are skipped; always for a domain or an input size
+        that the model does not support.
     """
     began = time.monotonic()
     summary = Summary()
     images = [source for source in sources if source.kind == "image"]
     videos = [source for source in sources if source.kind == "video"]
-    # Asked for before the first input: a wrong domain is no input's fault.
+    # Look up the domains before the first input: skipping inputs must not hide a wrong domain.
     image_domain, _ = model.domain(options.domain, video=False), model.domain(options.domain, video=True)
     if images:
         summary.domains.add(image_domain.name)
         _predict_images(model, images, image_domain, results, options, summary)
-    # Around all videos: those of several devices go through side by side, and the number is the process's.
+    # Around all videos: several may run in parallel, and the setting applies to the whole process.
     with _one_opencv_thread():
         if len(videos) > 1 and len(model.engine.devices) > 1:
             _spread_videos(model, videos, results, options, summary)
@@ -131,14 +136,14 @@ def predict_sources(
 
 def _predict_images(
     model: SaliencyModel,
-    sources: list[Source],
+    sources: list[MediaSource],
     domain: Domain,
     results: Results,
-    options: Options,
+    options: PredictOptions,
     summary: Summary,
 ) -> None:
-    # Sources with their images at the input size, and as they are, for the outputs.
-    waiting: dict[Size, list[tuple[Source, np.ndarray, np.ndarray]]] = defaultdict(list)
+    # By input size: each source with its resized image and, for the outputs, its full-size image.
+    waiting: dict[Size, list[tuple[MediaSource, np.ndarray, np.ndarray]]] = defaultdict(list)
 
     def held(size: Size) -> int:
         return sum(image.nbytes for _, _, image in waiting[size])
@@ -155,7 +160,7 @@ def _predict_images(
                 "size": list(full),
             }
             try:
-                # No name here keeps an image that is done with.
+                # Pop the image, so that its memory is freed when its outputs are written.
                 results.image(source, images.pop(0), resize_log_density(log_density, full), about)
                 summary.images += 1
             except UnisalError as error:
@@ -173,7 +178,7 @@ def _predict_images(
             except UnisalError as error:
                 bad(error)
                 continue
-            # Decoding waits for room: the groups that hold most go first, as they are.
+            # Before decoding, make room by predicting the largest groups, even if they are not full.
             while waiting and sum(map(held, waiting)) + needed > MAX_HELD_BYTES:
                 flush(max(waiting, key=held))
             try:
@@ -191,14 +196,18 @@ def _predict_images(
 
 
 def _spread_videos(
-    model: SaliencyModel, sources: list[Source], results: Results, options: Options, summary: Summary
+    model: SaliencyModel,
+    sources: list[MediaSource],
+    results: Results,
+    options: PredictOptions,
+    summary: Summary,
 ) -> None:
-    """Whole videos side by side, one at a time on each device."""
+    """Predicts videos in parallel, one at a time per device."""
     idle: queue.SimpleQueue[SaliencyModel] = queue.SimpleQueue()
     for device in model.engine.devices:
         idle.put(model.on(device))
 
-    def run(source: Source) -> Summary:
+    def run(source: MediaSource) -> Summary:
         mine, own = idle.get(), Summary()
         try:
             _try_video(mine, source, results, options, own)
@@ -217,7 +226,7 @@ def _spread_videos(
 
 
 def _try_video(
-    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+    model: SaliencyModel, source: MediaSource, results: Results, options: PredictOptions, summary: Summary
 ) -> None:
     try:
         _predict_video(model, source, results, options, summary)
@@ -227,7 +236,7 @@ def _try_video(
 
 
 def _predict_video(
-    model: SaliencyModel, source: Source, results: Results, options: Options, summary: Summary
+    model: SaliencyModel, source: MediaSource, results: Results, options: PredictOptions, summary: Summary
 ) -> None:
     domain = model.domain(options.domain, video=True)
     summary.domains.add(domain.name)
@@ -248,8 +257,8 @@ def _predict_video(
             about |= dataclasses.asdict(options.part)
         about["cuts"] = []
         predicted = model.predict_film(reader, domain, input_size, stride, options.across_cuts)
-        # Closed here whatever ends the loop: left to the garbage collector, it might be closed in one of its
-        # own threads, which would then wait for itself.
+        # Close it explicitly: the garbage collector might close it in one of its own threads, which would
+        # deadlock.
         with (
             contextlib.closing(predicted),
             results.video(source, reader.info, about) as outputs,
@@ -264,14 +273,14 @@ def _predict_video(
                     del each
                     summary.frames += 1
                     progress.update()
-            except Enough:  # with this frame
+            except Enough:  # this frame is the last
                 summary.frames += 1
             except KeyboardInterrupt:
-                # The only way for a camera to end without a window; what it has given is kept.
+                # Without a window, this is how a user ends a camera. Keep its frames so far.
                 if not source.is_live:
                     raise
             except UnisalError as error:
-                # A video that breaks off has good frames before: to skip is to go on from there.
+                # The frames before the damage are intact: with skip_errors, keep them.
                 _skip(error, options, summary)
             steps = reader.steps()
             if steps is not None:
@@ -285,10 +294,10 @@ def _predict_video(
 
 @contextlib.contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV works in the caller's thread alone.
+    """Restricts OpenCV to the caller's thread.
 
-    A frame's planes are so small that waking others up takes more than twice the processor time, which the
-    network and the encoder beside it need.
+    A frame's planes are so small that using more threads takes more than twice the processor time, which the
+    network and the encoder need.
     """
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -298,20 +307,20 @@ def _one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _stride_from(options: Options, domain: Domain, fps: float | None) -> str:
-    """What decided a video's stride: the "option", the video's "rate", or the "domain"."""
+def _stride_from(options: PredictOptions, domain: Domain, fps: float | None) -> str:
+    """Returns what determined a video's frame stride: the "option", the video's "rate", or the "domain"."""
     if options.stride is not None:
         return "option"
     return "domain" if fps is None or not domain.follows_rate else "rate"
 
 
 def _left_out(track: str, film: str | None) -> str:
-    """Says that a film does not keep a track of the one that it was made of."""
+    """Returns a note that an output video lacks a track of its source."""
     verb = "is" if track == "sound" else "are"
-    return f"its {track} {verb} not in the {film}, since an MP4 file cannot hold the format"
+    return f"its {track} {verb} not in the {film}, since MP4 does not support the format"
 
 
-def _skip(error: UnisalError, options: Options, summary: Summary) -> None:
+def _skip(error: UnisalError, options: PredictOptions, summary: Summary) -> None:
     if not options.skip_errors or isinstance(error, OutputError):
         raise error
     summary.errors.append(str(error))

@@ -1,4 +1,4 @@
-"""A list of pictures and videos shared out over the machines of a Ray cluster (Ray Data)."""
+"""Predicts a list of images and videos on a Ray cluster (Ray Data)."""
 
 import time
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, EngineName
-from unisal_jax.media.sources import Source
-from unisal_jax.predict.batch import Options, Summary, predict_sources
+from unisal_jax.media.sources import MediaSource
+from unisal_jax.packages import install_command
+from unisal_jax.predict.batch import PredictOptions, Summary, predict_sources
 from unisal_jax.predict.model import MAX_BATCH, load
 from unisal_jax.predict.outputs import Results
 
-# Inputs that go to a worker together: pictures make one batch of the network.
+# Images that a worker predicts together: one batch.
 _INPUTS = MAX_BATCH
 
 
@@ -20,26 +21,26 @@ def predict_on_cluster(
     weights: str,
     dtype: Dtype,
     engine: EngineName,
-    sources: list[Source],
+    sources: list[MediaSource],
     results: Results,
-    options: Options,
+    options: PredictOptions,
 ) -> Summary:
-    """As `predict_sources`, on all workers of the Ray cluster that this process is connected to.
+    """Like `predict_sources`, on all workers of the Ray cluster that this process is connected to.
 
-    Without one, Ray starts its workers on this machine. Each worker loads the weights once; one with a GPU
-    has it for itself. Weights, inputs and what `results` writes to must be seen by all.
+    Without a cluster, Ray starts workers on this machine. Each worker loads the weights once and, if there
+    are GPUs, has one of its own. All workers must be able to read weights and inputs and to write `results`.
 
     Raises:
-      UnisalError: Ray is not installed, or an input is bad and errors are not to be skipped.
+      UnisalError: Ray is not installed, or an input is bad and errors are not skipped.
     """
     try:
         import ray
         import ray.data
     except ImportError as error:
-        raise UnisalError("--ray needs Ray: pip install 'unisal-jax[ray]'") from error
+        raise UnisalError(f"--ray requires ray; install it with: {install_command('ray')}") from error
     began = time.monotonic()
     summary = Summary()
-    # A video is a unit of its own, as each takes long.
+    # Each video is a separate unit, since it takes long.
     units = [[source] for source in sources if source.kind == "video"]
     images = [source for source in sources if source.kind == "image"]
     units += [images[start : start + _INPUTS] for start in range(0, len(images), _INPUTS)]
@@ -67,16 +68,16 @@ def predict_on_cluster(
 
 
 class _Worker:
-    """Predicts units of inputs in a process of its own."""
+    """Predicts units of inputs in a worker process."""
 
     def __init__(
         self,
         weights: str,
         dtype: Dtype,
         engine: EngineName,
-        units: list[list[Source]],
+        units: list[list[MediaSource]],
         results: Results,
-        options: Options,
+        options: PredictOptions,
     ):
         self._model, self._units = load(weights, dtype, engine), units
         self._results, self._options = results, options
@@ -89,7 +90,7 @@ class _Worker:
                     predict_sources(self._model, self._units[int(number)], self._results, self._options)
                 )
         except UnisalError as error:
-            # As a row: raised, it would come back inside Ray's own words.
+            # Return the message in the row: Ray would wrap a raised exception in its own.
             failure = str(error)
         return {
             "images": [found.images],

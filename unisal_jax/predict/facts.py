@@ -1,4 +1,4 @@
-"""What JSON says of a prediction in numbers."""
+"""Numbers that summarise a prediction in JSON."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from unisal_jax.documents import rounded
 
 
 def summarise(density: np.ndarray) -> dict[str, Any]:
-    """Where a density [height, width] peaks, and its centre of mass and spread.
+    """Computes the peak, centre of mass and spread of a density [height, width].
 
     Returns:
       `peak` (row, column, density), `centre_of_mass` (row, column) and `spread`, the standard
@@ -33,5 +33,5 @@ def summarise(density: np.ndarray) -> dict[str, Any]:
 
 
 def shown_at(seconds: float | None) -> dict[str, float]:
-    """What the JSON of a frame says of its time; nothing where it is not known."""
+    """Returns the JSON entry for a frame's time; empty if the time is unknown."""
     return {} if seconds is None else {"seconds": round(seconds, 6)}

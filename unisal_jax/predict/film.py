@@ -1,4 +1,4 @@
-"""Frames of a film through the network: in groups, in stages that work side by side, from shot to shot."""
+"""Predicts the frames of a video in groups, with the stages of the pipeline in parallel."""
 
 import contextlib
 import dataclasses
@@ -15,11 +15,11 @@ from unisal_jax.media.cuts import CutDetector
 from unisal_jax.media.frames import Frame
 from unisal_jax.predict.ahead import ahead
 
-# Frames of a static domain do not wait for each other.
+# Frames of a static domain do not depend on each other.
 _STATIC_VIDEO_BATCH = 4
 
-# What the stages hold of a frame, a pixel: it is in four groups at once, of three bytes, and its density in
-# two, of four.
+# Memory that the stages hold per pixel of a frame: four groups of frames with three bytes, and two groups of
+# densities with four.
 _BYTES_A_PIXEL = 4 * 3 + 2 * 4
 
 _Item = TypeVar("_Item")
@@ -28,12 +28,12 @@ _Finished = TypeVar("_Finished")
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """A frame of a film and what was predicted of it.
+    """A frame of a video and its prediction.
 
     Attributes:
-      frame: as it came.
-      log_density: float32 [h, w] at the size that the network saw; see `resize_log_density`.
-      begins_shot: the frame is the first one after a cut.
+      frame: the frame, unconverted.
+      log_density: float32 [h, w] at the network's input size; see `resize_log_density`.
+      begins_shot: whether the frame is the first one after a cut.
     """
 
     frame: Frame
@@ -43,13 +43,13 @@ class Predicted:
 
 @dataclasses.dataclass
 class _Group:
-    """Frames that go through the network together.
+    """Frames that the network processes together.
 
     Attributes:
-      frames: as they came.
-      small: resized, uint8 [count, height, width, 3].
+      frames: the frames, unconverted.
+      small: the resized frames, uint8 [count, height, width, 3].
       cuts: whether each begins a new shot.
-      ages: how many frames came before each since its recurrence last started anew, int [count].
+      ages: number of frames before each since the recurrences were last reset, int [count].
     """
 
     frames: list[Frame]
@@ -68,17 +68,17 @@ def predicted(
     detector: CutDetector | None,
     across_cuts: bool,
 ) -> Iterator[_Finished]:
-    """The frames of a film with their predictions, as `finish` makes of them, in order.
+    """Predicts the frames of a video and yields `finish` of each prediction, in order.
 
     Args:
       engine: the network.
-      frames: in order.
-      domain: whose parameters.
-      input_size: (height, width) that the network sees; None for the domain's rule.
-      stride: frames from one to the next of a recurrence, which all run side by side.
-      finish: runs in a thread of its own.
-      detector: finds cuts; None: there are none.
-      across_cuts: the recurrences go on from shot to shot; else they start anew at each cut.
+      frames: the frames in order.
+      domain: the domain whose parameters are used.
+      input_size: the network's input (height, width); None for the domain's rule.
+      stride: frame stride: the interval between frames of one recurrence. All recurrences run as one batch.
+      finish: converts each prediction; runs in its own thread.
+      detector: finds cuts; None to find none.
+      across_cuts: whether the recurrences continue across cuts instead of being reset at each.
     """
     first = next(frames, None)
     if first is None:
@@ -87,9 +87,9 @@ def predicted(
     input_size = input_size or domain.video_input_size(first.look.shown(size))
     together = stride if engine.config.has_recurrence(domain.static) else _STATIC_VIDEO_BATCH
     count, side_by_side = _plan(size, together)
-    # Each stage has a thread of its own, and the caller's is the last one: while it writes a group of
-    # frames the next one's maps are brought to full size, the device works on the one after that,
-    # and a fourth is read. So the slowest stage alone sets the pace.
+    # Each stage has its own thread; the last stage is the caller's. While the caller writes a group of
+    # frames, the maps of the next group are finished, the device computes the one after that, and a fourth
+    # is read. The slowest stage alone determines the speed.
     stage = ahead if side_by_side else _in_turn
     with_first = _with_first([first], frames)
     groups = stage(_resized_groups(with_first, input_size, count, detector, across_cuts))
@@ -98,7 +98,7 @@ def predicted(
     finished = stage(_finished_groups(running, finish))
     with contextlib.closing(groups), contextlib.closing(running), contextlib.closing(finished):
         for group in finished:
-            # Popped, so that no frame lives on in a list while the caller works on it.
+            # Pop the frames, so that the list keeps no frame alive while the caller processes it.
             group.reverse()
             while group:
                 yield group.pop()
@@ -107,25 +107,25 @@ def predicted(
 def _dispatch(
     engine: Engine, groups: Iterable[_Group], domain: Domain, count: int, parts: int
 ) -> Generator[tuple[_Group, Any], None, None]:
-    """Groups of frames with their log-densities at the input size, which are still being computed.
+    """Yields groups of frames with their log-densities at the input size, which are still being computed.
 
-    `parts` groups of `count` frames in turn belong to all the recurrences, each with a state of its own.
+    `parts` consecutive groups of `count` frames cover all recurrences. Each of the `parts` has its own state.
     """
     states: list[Any | None] = []
     for number, group in enumerate(groups):
         if number < parts:
             states.append(engine.zero_state(domain, count, group.small.shape[1:3]))
         state = states[number % parts]
-        goes_on = group.ages >= count * parts
-        if state is not None and number >= parts and not goes_on.all():
-            # The first frame of its recurrence after a cut.
-            state = state * goes_on.astype(state.dtype)[:, None, None, None]
+        continues = group.ages >= count * parts
+        if state is not None and number >= parts and not continues.all():
+            # Reset the recurrences of which this is the first frame after a cut.
+            state = state * continues.astype(state.dtype)[:, None, None, None]
         maps, states[number % parts] = engine.frames(group.small, domain, state)
         yield group, maps
 
 
 def _groups(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
-    """Lists of `count` frames, the last one shorter; an error comes after the frames before it."""
+    """Yields lists of `count` frames; the last may be shorter. Raises errors after the frames before them."""
     group: list[Frame] = []
     try:
         for frame in frames:
@@ -142,9 +142,9 @@ def _groups(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
 
 
 def _plan(size: Size, together: int) -> tuple[int, bool]:
-    """How many frames of (height, width) go through the stages at once, and whether these run side by side.
+    """Returns the number of frames per group, and whether the stages run in parallel.
 
-    As many as can be of the `together` that make one batch, a part that divides it, within MAX_FILM_BYTES.
+    The number is the largest divisor of `together`, the frames of one batch, within MAX_FILM_BYTES.
     """
     most = MAX_FILM_BYTES // (_BYTES_A_PIXEL * size[0] * size[1])
     count = max(part for part in range(1, together + 1) if together % part == 0 and part <= max(most, 1))
@@ -152,12 +152,12 @@ def _plan(size: Size, together: int) -> tuple[int, bool]:
 
 
 def _in_turn(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
-    """The same items: the stage without a thread, and so without anything made ahead."""
+    """Returns the items unchanged: a stage without a thread and without prefetching."""
     return items
 
 
 def _with_first(first: list[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:
-    # Popped, so that it does not live on while the rest goes by.
+    # Pop the frame, so that it is freed while the rest is processed.
     yield first.pop()
     yield from rest
 
@@ -167,7 +167,7 @@ def _resized_groups(
 ) -> Generator[_Group, None, None]:
     age = -1
     for group in _groups(frames, count):
-        # The last group is filled up, so that one program does; what that adds is dropped.
+        # Pad the last group, so that one compiled program is enough; the padding's results are dropped.
         small, ages = np.zeros((count, *input_size, 3), np.uint8), np.zeros(count, int)
         cuts = []
         for number, frame in enumerate(group):

@@ -1,7 +1,8 @@
-"""What a prediction leaves behind: maps, overlays, raw log-densities and numbers, whole or not at all.
+"""Writes the outputs of predictions atomically: maps, overlays, raw log-densities and numbers.
 
-One folder a kind: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`, `json/NAME.json` for a picture;
-`map/NAME/0001.png ...`, `overlay/NAME.mp4`, `raw/NAME.npy`, `json/NAME.json` for a video.
+There is one folder per output type. For an image: `map/NAME.png`, `overlay/NAME.png`, `raw/NAME.npy`,
+`json/NAME.json`. For a video:
+`map/NAME/0001.png ...`, `overlay/NAME.mp4`, `raw/NAME.npy`, `json/NAME.json`.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from unisal_jax.files import make_folder
 from unisal_jax.media.film_options import DEFAULT_DRAWING, Drawing
 from unisal_jax.media.images import map_to_grey, read_profile, write_npy, write_png
 from unisal_jax.media.overlay import density_levels, lay_heat
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import summarise
 from unisal_jax.predict.film import Predicted
@@ -26,63 +27,65 @@ from unisal_jax.predict.video_outputs import VideoOutputs
 
 KINDS = ("map", "overlay", "raw", "json")
 _MAP_SUFFIXES = {"images": "", "video": ".mp4", "video10": ".mkv"}
-# Settings on which only a video's outputs depend.
+# Settings that affect only the outputs of videos.
 _OF_VIDEO = ("across_cuts", "part", "stride")
 
 
 class FrameResults(Protocol):
-    """Where the predictions of one video go, frame by frame."""
+    """Receives the predictions of one video, frame by frame."""
 
     def write(self, predicted: Predicted, seconds: float | None = None) -> None:
         """Takes the next frame.
 
         Args:
-          predicted: the frame and its log-density, at the size that the network saw.
-          seconds: when it is shown, from the first frame on; None where the video does not say.
+          predicted: the frame and its log-density at the network's input size.
+          seconds: display time from the first frame; None if unknown.
         """
 
 
 class Enough(Exception):
-    """Raised by `FrameResults.write` where this frame is the last one wanted; the video so far is kept."""
+    """Raised by `FrameResults.write` to end the video with this frame and keep the outputs so far."""
 
 
 class Results(Protocol):
-    """Where predictions go. Several videos may be open at once, each in a thread of its own."""
+    """Receives predictions. Several videos may be open at once, each in its own thread."""
 
     @property
     def film(self) -> str | None:
-        """What is written of a video that is a video itself, such as "overlay"; None where nothing is."""
+        """The output of a video that is itself a video, such as "overlay"; None if there is none."""
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Takes a picture's prediction.
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
+        """Takes an image's prediction.
 
         Args:
-          source: where the picture came from.
+          source: the source of the image.
           image: uint8 RGB [height, width, 3].
-          log_density: float32 [height, width], given up to the call, which may write into it.
-          about: for JSON.
+          log_density: float32 [height, width]; the call may overwrite it.
+          about: entries for JSON.
         """
 
     def video(
-        self, source: Source, film: FilmInfo, about: dict
+        self, source: MediaSource, film: FilmInfo, about: dict[str, Any]
     ) -> contextlib.AbstractContextManager[FrameResults]:
-        """Opens a video's.
+        """Opens the results of a video.
 
-        `about` is added to until the block ends: when the frames come is known only then.
+        The caller adds entries to `about` until the block ends, since frame times are known only then.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictionFiles:
-    """The results of `unisal predict`: files of these kinds in the folders of `make_folders`.
+    """The results of `unisal predict`: files in the folders of `make_folders`.
 
     Attributes:
-      out: the folder of the folders.
-      kinds: of KINDS.
-      drawing: how pictures and films look.
-      settings: what else the results depend on, beside the input; as JSON has it.
-      states: by name, the state of each input before it was read (`records.fingerprint`). None: no
-        record of the inputs is kept, and a video's folder of maps is not replaced.
+      out: the output folder, with a folder per output type.
+      kinds: output types, of KINDS.
+      drawing: how images and videos are drawn.
+      settings: all other settings that the results depend on, as in JSON.
+      states: by name, the state of each input before it was read (`records.fingerprint`). None to keep no
+        record of the inputs and never replace a video's folder of maps.
     """
 
     out: Path
@@ -93,11 +96,11 @@ class PredictionFiles:
 
     @property
     def film(self) -> str | None:
-        """The overlay, where it is written."""
+        """The overlay, if it is written."""
         return "overlay" if "overlay" in self.kinds else None
 
-    def paths(self, source: Source) -> dict[str, Path]:
-        """The file, or for maps of a video the folder, of each output type."""
+    def paths(self, source: MediaSource) -> dict[str, Path]:
+        """Returns the file, or for maps of a video the folder, of each output type."""
         name, video = source.name, source.kind == "video"
         files = {
             "map": f"{name}{_MAP_SUFFIXES[self.drawing.maps]}" if video else f"{name}.png",
@@ -107,8 +110,8 @@ class PredictionFiles:
         }
         return {kind: self.out / kind / files[kind] for kind in self.kinds}
 
-    def made_with(self, source: Source, state: Any) -> dict[str, Any]:
-        """By output type, all that the outputs of an input in this state depend on."""
+    def made_with(self, source: MediaSource, state: Any) -> dict[str, Any]:
+        """Returns, by output type, everything that the outputs of an input in this state depend on."""
         video = source.kind == "video"
         settings = {name: value for name, value in self.settings.items() if video or name not in _OF_VIDEO}
         common = {"input": state, "kind": source.kind, "settings": settings}
@@ -121,7 +124,9 @@ class PredictionFiles:
             made["map"] = {**common, "maps": self.drawing.maps}
         return made
 
-    def image(self, source: Source, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
+    def image(
+        self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict[str, Any]
+    ) -> None:
         """Writes an image's files."""
         if "raw" in self.kinds:
             write_npy(self.out / "raw" / f"{source.name}.npy", log_density)
@@ -142,24 +147,25 @@ class PredictionFiles:
         self._record(source)
 
     @contextlib.contextmanager
-    def video(self, source: Source, film: FilmInfo, about: dict) -> Iterator[VideoOutputs]:
+    def video(self, source: MediaSource, film: FilmInfo, about: dict[str, Any]) -> Iterator[VideoOutputs]:
         """Opens a video's files."""
         known = read_record(self.out, source.name) if self.states is not None else None
         old = known.maps if known else 0
         with VideoOutputs(self.paths(source), film, about, self.drawing, old) as outputs:
             yield outputs
             if self.states is not None and self.has_map_folder:
-                # Before the folder of maps takes its name: from now on it is ours, whatever happens.
+                # Record the folder of maps before it is renamed into place, so that an interruption cannot
+                # leave a folder without a record.
                 write_record(self.out, Record(source.name, place(source), max(old, outputs.count)))
         self._record(source, outputs.count if self.has_map_folder else None)
 
     @property
     def has_map_folder(self) -> bool:
-        """Whether a video's maps are the images of a folder."""
+        """Whether a video's maps are written as images in a folder."""
         return "map" in self.kinds and self.drawing.maps == "images"
 
-    def _record(self, source: Source, maps: int | None = None) -> None:
-        """Writes down which input the outputs of a name are of; `maps` None: as many as there were."""
+    def _record(self, source: MediaSource, maps: int | None = None) -> None:
+        """Records which input the outputs of a name were made from; `maps` None keeps the recorded number."""
         if self.states is None or not self.kinds:
             return
         old = read_record(self.out, source.name)
@@ -171,10 +177,10 @@ class PredictionFiles:
 
 
 def make_folders(out: Path, kinds: tuple[str, ...]) -> None:
-    """Makes the output folders, and finds out before any work whether they can be written.
+    """Makes the output folders, so that an unwritable one is reported before any work is done.
 
     Raises:
-      UnisalError: they cannot.
+      UnisalError: a folder cannot be made or written.
     """
     for kind in kinds:
         make_folder(out / kind)

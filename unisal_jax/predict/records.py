@@ -1,7 +1,7 @@
-"""Which input and which settings an output comes from: a small hidden file for each output name.
+"""Records which input and settings an output was made from, in a small hidden file per output name.
 
-`OUT/.inputs/NAME.json` is written after the outputs of NAME. By it `--resume` tells a finished input from
-another of the same name, and a folder of maps that this package has written from any other folder.
+`OUT/.inputs/NAME.json` is written after the outputs of NAME. With it, `--resume` distinguishes a finished
+input from another one of the same name, and a folder of maps written by this package from any other folder.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from unisal_jax.documents import write_json
 from unisal_jax.files import files_below, write_errors
 from unisal_jax.media.listing import list_images
 from unisal_jax.media.names import shorten
-from unisal_jax.media.sources import NAME_BYTES, Source
+from unisal_jax.media.sources import NAME_BYTES, MediaSource
 from unisal_jax.weights.installed import pack_path
 from unisal_jax.weights.sources import resolve
 
@@ -25,13 +25,13 @@ FOLDER = ".inputs"
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What is known of the outputs of one name.
+    """The record of the outputs of one name.
 
     Attributes:
       name: of the outputs.
-      path: of the input, absolute, links followed.
-      maps: files of a video's folder of maps, `0001.png` to this number; 0 where there is none.
-      outputs: by output type, the state of the input (`fingerprint`) and the settings it was made with.
+      path: of the input, absolute and with links resolved.
+      maps: number of files in a video's folder of maps, `0001.png` and so on; 0 if there is none.
+      outputs: by output type, the state of the input (`fingerprint`) and the settings.
     """
 
     name: str
@@ -40,15 +40,15 @@ class Record:
     outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def place(source: Source) -> str:
-    """An input's path as records have it."""
+def place(source: MediaSource) -> str:
+    """Returns an input's path as stored in records."""
     return str(source.path) if isinstance(source.path, str) else os.path.realpath(source.path)
 
 
-def fingerprint(source: Source) -> dict[str, Any]:
-    """The state of an input: a file's size and time, or a digest of those of a folder's frames.
+def fingerprint(source: MediaSource) -> dict[str, Any]:
+    """Returns the state of an input: a file's size and time, or a digest of those of a folder's frames.
 
-    A camera has none, and what comes over the network: it equals no other, not even itself.
+    Cameras and network addresses have no state: the value returned for them never equals another.
     """
     if isinstance(source.path, str):
         return {"camera": os.urandom(8).hex()}
@@ -56,9 +56,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 
 def weights_state(weights: str, domain: str | None = None) -> Any:
-    """What tells weights from others: their name or address, or a file's or folder's state.
+    """Returns what identifies weights: their name or address, or the state of a file or folder.
 
-    Of a domain that is no released one, its pack's file is among them, if there is one.
+    Includes the state of the domain's pack, if the domain comes from one.
     """
     pack = None if domain is None else pack_path(domain)
     state = _weights_state(weights)
@@ -73,7 +73,7 @@ def _weights_state(weights: str) -> Any:
 
 
 def state_of(path: Path, files: Iterable[Path]) -> dict[str, Any]:
-    """Size and time of modification of a file, or of a folder's `files` as one digest."""
+    """Returns size and modification time of a file, or one digest of those of a folder's `files`."""
     if not path.is_dir():
         found = path.stat()
         return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
@@ -86,7 +86,7 @@ def state_of(path: Path, files: Iterable[Path]) -> dict[str, Any]:
 
 
 def read_record(out: Path, name: str) -> Record | None:
-    """The record of a name; None where there is none, or none that can be read."""
+    """Returns the record of a name; None if there is none or it cannot be read."""
     try:
         record = _parse(_path(out, name).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -95,7 +95,7 @@ def read_record(out: Path, name: str) -> Record | None:
 
 
 def read_records(out: Path) -> list[Record]:
-    """All records of a folder of outputs, by name."""
+    """Returns all readable records of an output folder, sorted by name."""
     try:
         files = sorted((out / FOLDER).glob("*.json"))
     except OSError:
@@ -112,7 +112,7 @@ def read_records(out: Path) -> list[Record]:
 
 
 def write_record(out: Path, record: Record) -> None:
-    """Writes a record, whole or not at all.
+    """Writes a record atomically.
 
     Raises:
       OutputError: it cannot be written.
@@ -124,7 +124,7 @@ def write_record(out: Path, record: Record) -> None:
 
 
 def forget(out: Path, name: str, kind: str) -> None:
-    """Takes an output type from a name's record, where something else is now in its place.
+    """Removes an output type from a name's record, because something else has replaced that output.
 
     Raises:
       OutputError: the record cannot be written.
@@ -140,7 +140,7 @@ def _path(out: Path, name: str) -> Path:
 
 
 def _parse(content: bytes) -> Record:
-    """Raises ValueError for what is no record, or would name a file outside its folder."""
+    """Parses a record; raises ValueError if it is invalid or its name would lead outside the folder."""
     fields = json.loads(content)
     if not isinstance(fields, dict):
         raise ValueError("not a record")

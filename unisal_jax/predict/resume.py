@@ -1,4 +1,4 @@
-"""Before a prediction: which inputs are finished, how the other outputs are named, what they may replace."""
+"""Plans a prediction: which inputs are finished, names of the other outputs, and what they may replace."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import check_name, keep_inputs, list_folder
 from unisal_jax.media.names import name_bytes, number
-from unisal_jax.media.sources import Source
+from unisal_jax.media.sources import MediaSource
 from unisal_jax.predict import records
 from unisal_jax.predict.outputs import PredictionFiles
 from unisal_jax.predict.records import Record, place
@@ -19,17 +19,17 @@ from unisal_jax.predict.video_outputs import check_replaceable
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be predicted into which files.
+    """The inputs to predict, and the files to write.
 
     Attributes:
-      sources: the inputs that are not finished, each with the name of its outputs.
+      sources: the unfinished inputs, each with the name of its outputs.
       files: the results, with the state of each input.
-      kept: how many inputs are finished.
-      errors: a line for each input whose outputs the disk cannot name.
-      notes: lines for people.
+      kept: number of finished inputs.
+      errors: a line for each input whose output names the file system does not allow.
+      notes: lines to print.
     """
 
-    sources: list[Source]
+    sources: list[MediaSource]
     files: PredictionFiles
     kept: int
     errors: list[str]
@@ -38,26 +38,26 @@ class Plan:
 
 def plan(
     files: PredictionFiles,
-    sources: list[Source],
+    sources: list[MediaSource],
     read: Iterable[str | Path] = (),
     resume: bool = False,
     skip_errors: bool = False,
 ) -> Plan:
-    """Compares inputs with what is there; writes nothing.
+    """Compares the inputs with the existing outputs. Writes nothing.
 
-    With `resume`, an input whose outputs were made from its present state with the present settings is
-    finished, and one whose name another input's outputs have gets another name (NAME_2).
+    With `resume`, an input is finished if its outputs were made from its current state with the current
+    settings. An input whose name is taken by another input's outputs gets another name (NAME_2).
 
     Args:
-      files: where the results go.
+      files: the results to write.
       sources: the inputs.
-      read: what is read beside the inputs: the weights.
-      resume: leave out finished inputs.
-      skip_errors: go on without inputs whose outputs the disk cannot name.
+      read: other files that are read: the weights.
+      resume: whether to skip finished inputs.
+      skip_errors: whether to skip inputs whose output names the file system does not allow.
 
     Raises:
-      UnisalError: an output would overwrite what is read, or a folder that was not written here; or a
-        name cannot be used.
+      UnisalError: an output would overwrite a file that is read, or a folder not written by this package; or
+        the file system does not allow a name.
     """
     states = [_state(source) for source in sources]
     if resume:
@@ -79,7 +79,7 @@ def plan(
                 raise
             errors.append(str(error))
     outputs = [path for source in todo for path in files.paths(source).values()]
-    # One generator: the frames of folders are listed only if an output is there already.
+    # A generator, so that the frames of folders are listed only if an output already exists.
     keep_inputs(outputs, (path for part in (_files_of(sources), read) for path in part))
     notes = _check_old(files, todo)
     by_name = {source.name: state for source, state in zip(sources, states, strict=True)}
@@ -87,22 +87,22 @@ def plan(
     return Plan(todo, planned, sum(finished), errors, notes)
 
 
-def _state(source: Source) -> Any:
+def _state(source: MediaSource) -> Any:
     try:
         return records.fingerprint(source)
     except (OSError, UnisalError):
-        return {"unreadable": os.urandom(8).hex()}  # reading it will say why
+        return {"unreadable": os.urandom(8).hex()}  # reading it reports the error
 
 
-def _files_of(sources: list[Source]) -> Iterable[str | Path]:
+def _files_of(sources: list[MediaSource]) -> Iterable[str | Path]:
     for source in sources:
         yield from source.files()
 
 
 def _named(
-    files: PredictionFiles, sources: list[Source], states: list[Any]
-) -> tuple[list[Source], list[bool]]:
-    """The sources with the names of their outputs, beside those that are there; and which are finished."""
+    files: PredictionFiles, sources: list[MediaSource], states: list[Any]
+) -> tuple[list[MediaSource], list[bool]]:
+    """Returns the sources with output names that fit the existing outputs, and whether each is finished."""
     known = records.read_records(files.out)
     by_place: Mapping[str, list[Record]] = defaultdict(list)
     for record in known:
@@ -125,7 +125,7 @@ def _named(
             finished[index] = bool(whole)
     used |= {record.name.casefold() for record in known}
     rest = [index for index in range(len(sources)) if index not in names]
-    # Those that keep their names come before those that are numbered.
+    # First the sources that keep their names, then those that get a number.
     for index in rest:
         if sources[index].name.casefold() not in used and _is_free(files, sources[index]):
             names[index] = sources[index].name
@@ -138,8 +138,8 @@ def _named(
     return [dataclasses.replace(source, name=names[i]) for i, source in enumerate(sources)], finished
 
 
-def _is_finished(files: PredictionFiles, record: Record, source: Source, state: Any) -> bool:
-    """Whether all outputs are there that this input, these settings and these output types make."""
+def _is_finished(files: PredictionFiles, record: Record, source: MediaSource, state: Any) -> bool:
+    """Whether all outputs of this input exist and were made with the current settings."""
     named = dataclasses.replace(source, name=record.name)
     paths = files.paths(named)
     return (
@@ -150,13 +150,13 @@ def _is_finished(files: PredictionFiles, record: Record, source: Source, state: 
     )
 
 
-def _in_folder(files: PredictionFiles, source: Source) -> bool:
-    """Whether the source's maps are the images of a folder."""
+def _in_folder(files: PredictionFiles, source: MediaSource) -> bool:
+    """Whether the source's maps are written as images in a folder."""
     return source.kind == "video" and files.has_map_folder
 
 
-def _is_free(files: PredictionFiles, source: Source) -> bool:
-    """Whether no folder that we did not write lies where a video's maps go."""
+def _is_free(files: PredictionFiles, source: MediaSource) -> bool:
+    """Whether a video's maps would not replace a folder that this package did not write."""
     try:
         _check_maps(files, source, 0)
     except UnisalError:
@@ -164,8 +164,8 @@ def _is_free(files: PredictionFiles, source: Source) -> bool:
     return True
 
 
-def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
-    """Refuses folders that were not written here; a line on results of other inputs that are replaced."""
+def _check_old(files: PredictionFiles, todo: list[MediaSource]) -> list[str]:
+    """Rejects folders not written by this package; returns a line on replaced results of other inputs."""
     replaced = []
     for source in todo:
         record = records.read_record(files.out, source.name)
@@ -175,9 +175,9 @@ def _check_old(files: PredictionFiles, todo: list[Source]) -> list[str]:
     if not replaced:
         return []
     more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
-    return [f"{files.out}: results of other inputs replaced: {replaced[0]}{more}; --resume keeps both"]
+    return [f"{files.out}: replaces results of other inputs: {replaced[0]}{more}; --resume keeps both"]
 
 
-def _check_maps(files: PredictionFiles, source: Source, written: int) -> None:
+def _check_maps(files: PredictionFiles, source: MediaSource, written: int) -> None:
     if _in_folder(files, source):
         check_replaceable(files.paths(source)["map"], written)

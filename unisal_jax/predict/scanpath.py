@@ -1,14 +1,14 @@
-"""Scanpaths: sequences of fixations drawn from a density, with a prior on saccades and inhibition of return.
+"""Scanpaths: sequences of fixations sampled from a density, with a saccade prior and inhibition of return.
 
-A stated baseline, of four parts. The next fixation is at x with a probability in proportion to
+A simple baseline model with four parts. The probability that the next fixation is at x is proportional to
 
     density(x) * saccade(x - current) * product over earlier fixations, age k: (1 - s * G(x))**(decay**k)
 
-where `saccade` says how much more often people make a saccade of that length and direction than chance
-pairs of fixations on the same density would, and G is a Gaussian around an earlier fixation with a peak of
-1. The current fixation has age 0; it is inhibited only where there is no prior on saccades, which says what
-is around it. The first fixation is drawn from the density times a Gaussian in the middle. Durations do not
-depend on the place.
+where `saccade` is how much more often people make a saccade of that length and direction than random pairs of
+fixations on the same density, and G is a Gaussian with a peak of 1 around an earlier fixation. The current
+fixation has age 0. It is inhibited only in models without a saccade prior, since the prior covers its
+surroundings. The first fixation is sampled from the density times a Gaussian at the centre. Durations do not
+depend on the location.
 
 Inhibition of return is Itti, Koch and Niebur's (IEEE PAMI 20(11), 1998); the joint prior on lengths and
 directions of saccades is after Le Meur and Liu (Vision Research 116, 2015). `OSIE` holds the numbers, which
@@ -30,20 +30,20 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_FIXATIONS
 from unisal_jax.media.arrays import as_density
 
-# Cells on the longer side of the grid that fixations are drawn on: a third of a degree each in OSIE.
+# Cells on the longer side of the sampling grid: each a third of a degree in OSIE.
 SIDE = 96
-# Numbers of weights that are held at once.
+# Maximum number of weights held at once.
 _BLOCK = 4_000_000
-# What inhibition leaves of a density at the least.
+# Minimum share of the density that inhibition leaves.
 _LEAST_LEFT = 1e-9
 _MOST_DEGREES = 180
 
 
 @dataclasses.dataclass(frozen=True)
 class Saccade:
-    """How much more often people make a saccade than chance pairs of fixations would.
+    """The saccade prior: how much more often people make a saccade than random pairs of fixations would.
 
-    For a length of d degrees in the direction a it is (near_weight * exp(-d / near) + exp(-d / far)) times
+    For a length of d degrees in direction a it is (near_weight * exp(-d / near) + exp(-d / far)) times
     exp(horizontal * cos(2 a) + cardinal * cos(4 a)). Only ratios matter.
     """
 
@@ -59,9 +59,9 @@ class Inhibition:
     """Inhibition of return.
 
     Attributes:
-      strength: share of the density that the centre of a fixation loses, 0 to 1.
-      radius: standard deviation of its Gaussian, in degrees.
-      decay: from one fixation to the next the logarithm of the loss shrinks to this share, 0 to 1.
+      strength: share of the density lost at the centre of a fixation, 0 to 1.
+      radius: standard deviation of the Gaussian, in degrees.
+      decay: factor by which the logarithm of the loss shrinks with each further fixation, 0 to 1.
     """
 
     strength: float
@@ -71,12 +71,12 @@ class Inhibition:
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
-    """A model of scanpaths. A part that is None is left out.
+    """Parameters of the scanpath model. Parts that are None are omitted.
 
     Attributes:
-      start: standard deviation of the Gaussian in the middle for the first fixation, in degrees.
-      saccade: the prior on saccades.
-      inhibition: of return.
+      start: standard deviation of the central Gaussian for the first fixation, in degrees.
+      saccade: the saccade prior.
+      inhibition: inhibition of return.
       duration: median of the durations, in milliseconds.
       duration_spread: standard deviation of their natural logarithm.
     """
@@ -95,18 +95,18 @@ OSIE = Parameters(
     duration=191.0,
     duration_spread=0.559,
 )
-"""Estimated from the sequences of OSIE's 560 training images, with the density of the released weights."""
+"""Estimated from the scanpaths of OSIE's 560 training images, with the density of the released weights."""
 
 FIXATIONS = 9
-"""Fixations of a path: the median of OSIE's, in three seconds."""
+"""Fixations per scanpath: OSIE's median within three seconds."""
 
 DEGREES = 100 / 3
-"""Degrees of visual angle on the longer side of an image: OSIE's 800 pixels, of which 24 are a degree."""
+"""Degrees of visual angle of an image's longer side: OSIE has 800 pixels at 24 pixels per degree."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scanpaths:
-    """Paths over one image.
+    """Scanpaths over one image.
 
     Attributes:
       xy: float64 [paths, fixations, 2], (x, y) in pixels of the density; 0 is the left or upper edge.
@@ -125,21 +125,20 @@ def draw_scanpaths(
     parameters: Parameters = OSIE,
     degrees: float = DEGREES,
 ) -> Scanpaths:
-    """Draws sequences of fixations from a density: a stated baseline, see the module.
+    """Samples scanpaths from a density with the baseline model of this module.
 
-    The same density, arguments and seed give the same numbers. The first paths do not depend on how many
-    follow.
+    The same density, arguments and seed give the same scanpaths. The first ones do not depend on `count`.
 
     Args:
-      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
-      count: number of paths.
-      fixations: of each path.
-      seed: not negative, or several such numbers.
+      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` returns.
+      count: number of scanpaths.
+      fixations: number of fixations of each.
+      seed: a non-negative integer, or several.
       parameters: of the model.
-      degrees: of visual angle that the longer side takes up for the viewer.
+      degrees: visual angle of the longer side for the viewer.
 
     Raises:
-      UnisalError: the density is no such array, or a number is out of range.
+      UnisalError: the density is not such an array, or a number is out of range.
     """
     density = as_density(density)
     check_numbers(count, fixations, degrees)
@@ -157,7 +156,7 @@ def draw_scanpaths(
             state.move(cells[:, step])
         rows, columns = np.divmod(cells, grid.size[1])
         places = np.stack([columns, rows], axis=-1) + chosen[..., 1:3]
-        # A cell's upper end is the next cell's lower one, and the image's is outside.
+        # The upper end of a cell belongs to the next cell, and that of the last cell lies outside the image.
         scaled = places * (width / grid.size[1], height / grid.size[0])
         xy[first : first + together] = np.minimum(scaled, np.nextafter([width, height], 0))
     normal = ndtri(np.clip(random[..., 3], 2.0**-53, None))
@@ -171,29 +170,29 @@ def log_likelihood(
     parameters: Parameters = OSIE,
     degrees: float = DEGREES,
 ) -> np.ndarray:
-    """The natural logarithm of the probability of each fixation of a path, given those before it.
+    """Returns the natural logarithm of the probability of each fixation, given the previous ones.
 
-    Of the cell that it lies in, of a grid with `SIDE` cells on the longer side; a difference of two models on
-    one density does not depend on the grid's fineness.
+    The probability is that of the cell in a grid with `SIDE` cells on the longer side. The difference
+    between two models on the same density does not depend on the resolution of the grid.
 
     Args:
       density: float [H, W] >= 0 of any scale.
-      xy: [n, 2], (x, y) in pixels of the density, inside of it.
+      xy: [n, 2], (x, y) in pixels of the density, inside it.
       parameters: of the model.
       degrees: as for `draw_scanpaths`.
 
     Returns:
-      float64 [n]; -inf where the model holds a fixation impossible.
+      float64 [n]; -inf where a fixation is impossible under the model.
 
     Raises:
-      UnisalError: the density is no such array, or a fixation lies outside of it.
+      UnisalError: the density is not such an array, or a fixation lies outside it.
     """
     density = as_density(density)
     check_numbers(1, 1, degrees)
     grid = _Grid(density, parameters, degrees)
     xy = np.asarray(xy, np.float64).reshape(-1, 2)
     if not ((xy >= 0) & (xy < density.shape[::-1])).all():
-        raise UnisalError("scanpath: a fixation lies outside of the density")
+        raise UnisalError("scanpath: a fixation lies outside the density")
     places = np.floor(xy[:, ::-1] * np.asarray(grid.size) / density.shape).astype(np.int64)
     state = grid.start(1)
     found = np.empty(len(xy))
@@ -207,17 +206,17 @@ def log_likelihood(
 
 
 def offset_tables(size: Size, degrees: float, parameters: Parameters, xp: Any = np) -> tuple[Any, Any]:
-    """What a fixation does to the cells around it: logarithms of the prior on saccades, and of inhibition.
+    """Computes the logarithms of the saccade prior and of inhibition around a fixation.
 
     Args:
-      size: of the grid, (height, width).
-      degrees: on its longer side.
+      size: (height, width) of the grid.
+      degrees: visual angle of its longer side.
       parameters: of the model.
-      xp: NumPy, or JAX's, for gradients.
+      xp: numpy, or jax.numpy for gradients.
 
     Returns:
-      Two arrays [2 * height - 1, 2 * width - 1] by the offset from the fixation, which is the middle; None
-      for a part that is left out.
+      Two arrays [2 * height - 1, 2 * width - 1], indexed by the offset from the fixation, which is at the
+      centre; None for a part that is omitted.
     """
     cell = degrees / max(size)
     down = np.arange(1 - size[0], size[0])[:, None] * cell
@@ -231,14 +230,14 @@ def offset_tables(size: Size, degrees: float, parameters: Parameters, xp: Any = 
         saccade = by_length + by_angle * (length > 0)
     if parameters.inhibition is not None:
         i = parameters.inhibition
-        # Above 0, so that a path goes on where there is one place alone.
+        # Keep it above 0, so that a scanpath can continue where only one cell has weight.
         left = xp.maximum(1 - i.strength * xp.exp(-0.5 * (length / i.radius) ** 2), _LEAST_LEFT)
         inhibition = xp.log(left)
     return saccade, inhibition
 
 
 class _Grid:
-    """A density as it is drawn from.
+    """A density on the sampling grid.
 
     Attributes:
       size: (height, width) in cells.
@@ -247,13 +246,14 @@ class _Grid:
 
     def __init__(self, density: np.ndarray, parameters: Parameters, degrees: float):
         scale = min(1.0, SIDE / max(density.shape))
-        self.size: Size = tuple(max(1, round(side * scale)) for side in density.shape)  # type: ignore[assignment]
+        height, width = (max(1, round(side * scale)) for side in density.shape)
+        self.size: Size = height, width
         summed: np.ndarray = density.astype(np.float64)
         if self.size != density.shape:
             summed = cv2.resize(summed, self.size[::-1], interpolation=cv2.INTER_AREA)
         total = summed.sum()
         if not (summed >= 0).all() or not 0 < total < math.inf:
-            raise UnisalError("density: must be finite, nowhere below 0, and somewhere above")
+            raise UnisalError("density: must be finite, not negative, and not zero everywhere")
         with np.errstate(divide="ignore"):
             self.prior = np.log(summed.ravel() / total)
         self.parameters = parameters
@@ -266,11 +266,11 @@ class _Grid:
             self.first = self.prior - 0.5 * distance / parameters.start**2
 
     def start(self, paths: int) -> "_State":
-        """The state before the first fixation."""
+        """Returns the state before the first fixation."""
         return _State(self, paths)
 
     def around(self, table: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """What a table of offsets says of every cell, for fixations in these cells: [paths, cells]."""
+        """Looks up a table of offsets for all cells, given the fixated cells: [paths, cells]."""
         height, width = self.size
         rows, columns = np.divmod(cells, width)
         return np.stack(
@@ -282,7 +282,7 @@ class _Grid:
 
 
 class _State:
-    """Paths as far as they have come."""
+    """The state of scanpaths being sampled."""
 
     def __init__(self, grid: _Grid, paths: int):
         self._grid = grid
@@ -290,43 +290,45 @@ class _State:
         self._logits = np.broadcast_to(grid.first, (paths, len(grid.first)))
 
     def weights(self) -> np.ndarray:
-        """Of each cell to be the next one, [paths, cells], with a peak of 1."""
-        return np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
+        """Returns the weight of each cell to be the next one, [paths, cells], with a peak of 1."""
+        weights: np.ndarray = np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
+        return weights
 
     def move(self, cells: np.ndarray) -> None:
-        """Takes the paths' next fixations, int [paths]."""
+        """Adds the next fixation of each path, int [paths]."""
         grid = self._grid
         before = now = self._inhibited
         if grid.inhibition is not None and grid.parameters.inhibition is not None:
             before = grid.parameters.inhibition.decay * self._inhibited
             self._inhibited = now = before + grid.around(grid.inhibition, cells)
-        # What happens around the current place is in the prior on saccades, where there is one.
+        # A saccade prior already covers the surroundings of the current fixation.
         self._logits = grid.prior + (now if grid.saccade is None else before)
         if grid.saccade is not None:
             self._logits += grid.around(grid.saccade, cells)
 
 
 def _choose(weights: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """A cell for each path, int64 [paths], by a number from 0 to 1 of each."""
+    """Samples a cell for each path, int64 [paths], from one random number in [0, 1) per path."""
     sums = np.cumsum(weights, axis=1)
-    # Below the total, whatever is rounded: a cell without weight is never chosen.
+    # Keep it below the total despite rounding, so that a cell without weight is never chosen.
     at = np.minimum(random * sums[:, -1], np.nextafter(sums[:, -1], 0))
     return np.array([np.searchsorted(row, value, side="right") for row, value in zip(sums, at, strict=True)])
 
 
 def _random(seed: int | Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers from 0 to 1, below 1. Made of raw bits, which no release of NumPy changes."""
+    """Returns random numbers in [0, 1). Uses raw bits, which are the same in every release of NumPy."""
     try:
         return np.random.Generator(np.random.PCG64(seed)).random(shape)
     except (TypeError, ValueError) as error:
-        raise UnisalError(f"seed: {seed!r} is not a whole number of 0 or above, nor several") from error
+        raise UnisalError(f"seed: {seed!r} is not a non-negative integer or a list of such") from error
 
 
 def check_numbers(count: int, fixations: int, degrees: float) -> None:
+    """Raises UnisalError if a number is out of range; arguments as for `draw_scanpaths`."""
     for name, number in (("count", count), ("fixations", fixations)):
         if not isinstance(number, int | np.integer) or number < 1:
-            raise UnisalError(f"{name}: {number!r} is not a whole number above 0")
+            raise UnisalError(f"{name}: {number!r} is not a positive integer")
     if count * fixations > MAX_FIXATIONS:
         raise UnisalError(f"count: {count} paths of {fixations} fixations are more than {MAX_FIXATIONS:,}")
     if not 0 < degrees <= _MOST_DEGREES:
-        raise UnisalError(f"degrees: {degrees!r} is not above 0 and at most {_MOST_DEGREES}")
+        raise UnisalError(f"degrees: {degrees!r} is not in (0, {_MOST_DEGREES}]")

@@ -1,4 +1,4 @@
-"""The files of a video's prediction, written frame by frame, whole or not at all."""
+"""Writes the output files of a video frame by frame, each atomically."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TextIO, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from unisal_jax.media.video_source import FilmInfo
 from unisal_jax.predict.facts import shown_at, summarise
 from unisal_jax.predict.film import Predicted
 
-# Players need a rate; a folder of frames has none.
+# For folders of frames, which have no rate.
 DEFAULT_FPS = 25.0
 _NPY_HEADER_BYTES = 128
 
@@ -28,27 +28,32 @@ _Output = TypeVar("_Output")
 
 
 class VideoOutputs(contextlib.ExitStack):
-    """Writes a video's outputs frame by frame. They take their names when the block ends well.
+    """Writes a video's outputs frame by frame. They appear when the block ends without an exception.
 
     Args:
       paths: the file, or folder of maps, of each output type (`PredictionFiles.paths`).
-      film: that the frames are of; films that are written have 25 a second where it has no rate.
-      about: what the JSON says of the input.
-      drawing: how pictures and films look.
-      replaced: files in the folder of maps that were written before and may be replaced.
+      film: the video that the frames are from; if it has no rate, outputs have 25 frames per second.
+      about: entries about the input for JSON.
+      drawing: how images and videos are drawn.
+      replaced: number of earlier files in the folder of maps that may be replaced.
 
     Attributes:
-      count: frames so far.
+      count: number of frames so far.
     """
 
     def __init__(
-        self, paths: Mapping[str, Path], film: FilmInfo, about: dict, drawing: Drawing, replaced: int = 0
+        self,
+        paths: Mapping[str, Path],
+        film: FilmInfo,
+        about: dict[str, Any],
+        drawing: Drawing,
+        replaced: int = 0,
     ):
         super().__init__()
         self.count = 0
         self._size = film.size
         self._heat = PlanesHeat(film.look.colours, film.size[0], drawing.opacity)
-        # Late: images need no FFmpeg.
+        # Imported late, since images do not need FFmpeg.
         from unisal_jax.media.map_writer import open_maps
         from unisal_jax.media.video_writer import VideoWriter
 
@@ -71,9 +76,9 @@ class VideoOutputs(contextlib.ExitStack):
         self.count += 1
         frame = predicted.frame
         if self._video is not None:
-            from unisal_jax.media.decoded import planes_of  # late, as above
+            from unisal_jax.media.decoded import planes_of  # imported late, as above
 
-            # What is seen has 256 levels: they are made small, and enlarged as bytes.
+            # The overlay has 256 levels: quantise at the input size, then enlarge as bytes.
             levels = density_levels(np.exp(predicted.log_density))
             self._video.write_planes(self._heat.lay(planes_of(frame), levels), frame.seconds, frame.duration)
         if self._maps is None and self._raw is None and self._json is None:
@@ -91,14 +96,14 @@ class VideoOutputs(contextlib.ExitStack):
 
 
 class _Maps(Protocol):
-    """Where a video's maps go."""
+    """Receives a video's maps."""
 
     def write_map(self, density: np.ndarray, seconds: float | None, duration: float | None) -> None:
-        """Takes the next one, float [height, width]; times as for `VideoWriter.write_planes`."""
+        """Takes the next map, float [height, width]; times as for `VideoWriter.write_planes`."""
 
 
 class _MapImages:
-    """Maps as the PNG files of a folder."""
+    """Writes maps as PNG files into a folder."""
 
     def __init__(self, folder: Path):
         self._folder, self._count = folder, 0
@@ -115,14 +120,14 @@ def _map_images(path: Path, replaced: int) -> Iterator[_MapImages]:
 
 
 def check_replaceable(folder: Path, written: int) -> None:
-    """Refuses to replace a folder of maps that holds anything else than `0001.png` to `written`.
+    """Checks that a folder of maps holds only the files `0001.png` to number `written`.
 
     Raises:
-      OutputError: it does, or a file has its name.
+      OutputError: it holds other files, or is itself a file or link.
     """
     with write_errors(folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise OutputError(f"{folder}: is in the way of a folder of maps")
+            raise OutputError(f"{folder}: is not a folder, but maps are to be written into a folder there")
         if not folder.exists():
             return
         for entry in folder.iterdir():
@@ -130,17 +135,17 @@ def check_replaceable(folder: Path, written: int) -> None:
             ours = number and 1 <= int(number[1]) <= written and entry.name == f"{int(number[1]):04d}.png"
             if (not ours and not is_system(entry.name)) or entry.is_dir():
                 raise OutputError(
-                    f"{folder}: holds files that were not written by unisal predict, or by an older version "
-                    f"({entry.name}); move it away or name another --out"
+                    f"{folder}: holds files not written by unisal predict, or written by an older version "
+                    f"({entry.name}); move the folder or choose another --out"
                 )
 
 
 @contextlib.contextmanager
 def _new_folder(path: Path, replaced: int) -> Iterator[Path]:
-    """A temporary folder, put in the place of `path` when the block ends well.
+    """Opens a temporary folder, which replaces `path` when the block ends without an exception.
 
-    An older folder of `replaced` maps at `path` stays whole until then; one that holds anything else is
-    left as it is (`check_replaceable`).
+    An older folder of `replaced` maps at `path` stays intact until then. A folder that holds anything else
+    is never replaced (`check_replaceable`).
     """
     check_replaceable(path, replaced)
     temporary, old = temporary_path(path), temporary_path(path)
@@ -164,9 +169,9 @@ def _new_folder(path: Path, replaced: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
-    """A file that takes float32 frames [height, width] and becomes an .npy file [T, height, width].
+    """Opens a file for float32 frames [height, width] that becomes an .npy file [T, height, width].
 
-    How many come is known at the end only, so the header is written last, into space kept for it.
+    The number of frames is known only at the end, so the header is written last, into reserved space.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(b" " * _NPY_HEADER_BYTES)
@@ -179,10 +184,10 @@ def _growing_npy(path: Path, size: tuple[int, int]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def frame_list(path: Path, about: dict) -> Iterator[TextIO]:
-    """A JSON file whose `frames` are written one by one, since a film has too many to hold.
+def frame_list(path: Path, about: dict[str, Any]) -> Iterator[TextIO]:
+    """Opens a JSON file whose `frames` are written one by one, since a video has too many to hold.
 
-    `about` comes last, as it is at the end of the block.
+    `about` is written last, with its entries at the end of the block.
     """
     with text_file(path) as file:
         file.write('{"frames": [')

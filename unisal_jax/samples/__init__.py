@@ -1,7 +1,7 @@
-"""A photograph and a short clip made from it, to try things on.
+"""A sample photograph, and a short clip made from it.
 
-The photograph shows Rear Admiral Grace M. Hopper in 1984; taken for the United States Navy, it is in
-the public domain. The clip is the same picture as a moving camera would see it.
+The photograph shows Rear Admiral Grace M. Hopper in 1984. It was taken for the United States Navy and is in
+the public domain. The clip simulates a camera moving over the photograph.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ CLIP_FPS = 30
 
 
 def photograph_path() -> Path:
-    """The photograph's file, a JPEG of 600x512 pixels."""
+    """Returns the path of the photograph, a JPEG of 600x512 (height x width) pixels."""
     return Path(str(resources.files(__package__) / "grace_hopper.jpg"))
 
 
 def moving_clip(frames: int = 60) -> Iterator[np.ndarray]:
-    """Frames uint8 RGB [360, 640, 3]: the camera glides down over the picture and comes closer."""
-    picture = read_image(photograph_path())
-    height, width = picture.shape[:2]
+    """Yields frames, uint8 RGB [360, 640, 3], of a camera that moves down the photograph and zooms in."""
+    image = read_image(photograph_path())
+    height, width = image.shape[:2]
     aspect = CLIP_SIZE[0] / CLIP_SIZE[1]
     for at in np.linspace(0, 1, frames):
         ease = at * at * (3 - 2 * at)  # starts and stops gently
@@ -34,4 +34,4 @@ def moving_clip(frames: int = 60) -> Iterator[np.ndarray]:
         top = (height - view_height) * (0.05 + 0.25 * ease)
         rows = slice(round(top), round(top + view_height))
         columns = slice(round(left), round(left + view_width))
-        yield resize_frame(picture[rows, columns], CLIP_SIZE)
+        yield resize_frame(image[rows, columns], CLIP_SIZE)

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import write_errors
+from unisal_jax.files import write_errors, write_text
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
@@ -42,7 +42,7 @@ def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
 def save(
     manager: ocp.CheckpointManager,
     state: TrainState,
-    network: UnisalConfig,
+    model_config: UnisalConfig,
     trained: Iterable[str],
     loader: State,
     skipped: int,
@@ -53,7 +53,7 @@ def save(
 
     Args:
       state: after the step; its weights are the ones to predict with (see `TrainState.weights`).
-      network: what the variables fit.
+      model_config: what the variables fit.
       trained: names of the domains that the training moves, the metadata's TRAINED.
       loader: the position after the step's batch.
       skipped: how many steps were left out because they were not finite.
@@ -64,13 +64,13 @@ def save(
     # A copy: the next step uses up the arrays on the device.
     host = jax.tree.map(lambda leaf: np.array(leaf), state)
     metadata = {"source": f"step {step}", TRAINED: ",".join(sorted(trained))}
-    weights = Weights(host.weights, network, metadata)
+    weights = Weights(host.weights, model_config, metadata)
     progress = {"loader": dict(loader), "skipped": skipped}
     manager.save(step, args=save_args(weights, {TRAINING: _training(host)}, {PROGRESS: progress}))
 
 
 def restore(
-    manager: ocp.CheckpointManager, like: TrainState, network: UnisalConfig
+    manager: ocp.CheckpointManager, like: TrainState, model_config: UnisalConfig
 ) -> tuple[TrainState, State, int] | None:
     """The latest checkpoint that is whole, bit for bit, or None if there is none at all.
 
@@ -79,7 +79,7 @@ def restore(
 
     Args:
       like: a state of the same structure.
-      network: what the variables must fit.
+      model_config: what the variables must fit.
 
     Returns:
       (state on the host, for any number of devices; position of the data; steps left out).
@@ -90,7 +90,7 @@ def restore(
     failures: dict[int, UnisalError] = {}
     for step in sorted(manager.all_steps(), reverse=True):
         try:
-            restored = _restore_step(manager, step, like, network)
+            restored = _restore_step(manager, step, like, model_config)
         except UnisalError as error:
             failures[step] = error
             continue
@@ -117,18 +117,18 @@ def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> 
 
 
 def failure(
-    manager: ocp.CheckpointManager, step: int, like: TrainState, network: UnisalConfig
+    manager: ocp.CheckpointManager, step: int, like: TrainState, model_config: UnisalConfig
 ) -> UnisalError | None:
     """Why a step's checkpoint cannot be restored; None if it can. Arguments as for `restore`."""
     try:
-        _restore_step(manager, step, like, network)
+        _restore_step(manager, step, like, model_config)
     except UnisalError as error:
         return error
     return None
 
 
 def _restore_step(
-    manager: ocp.CheckpointManager, step: int, like: TrainState, network: UnisalConfig
+    manager: ocp.CheckpointManager, step: int, like: TrainState, model_config: UnisalConfig
 ) -> tuple[TrainState, State, int]:
     path = Path(str(manager.directory)) / str(step)
     trees = {VARIABLES: like.weights, TRAINING: _training(like)}
@@ -141,7 +141,7 @@ def _restore_step(
         items = manager.restore(step, args=ocp.args.Composite(**args, **texts))
         read_trees = {name: items[name] for name in trees}
         check_digests(path, dict(items[ABOUT]), read_trees, {PROGRESS: items[PROGRESS]})
-        check_shapes(items.variables, network, str(path))
+        check_shapes(items.variables, model_config, str(path))
         position, skipped = items.progress["loader"], int(items.progress["skipped"])
     averaged = like.average is not None
     state = TrainState(
@@ -161,13 +161,20 @@ def prune(manager: ocp.CheckpointManager, keep: int, best: int | None) -> None:
 
 
 def link_best(manager: ocp.CheckpointManager, step: int, link: Path) -> None:
-    """Makes `link` point to a step's checkpoint, once that is written."""
+    """Makes `link` point to a step's checkpoint, once that is written.
+
+    On a disk without links it is a text file of that name, which `--weights` follows too.
+    """
     manager.wait_until_finished()
-    target = Path(Path(str(manager.directory)).name) / str(step)
+    target = f"{Path(str(manager.directory)).name}/{step}"
     temporary = link.with_name(f".{link.name}.tmp")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)
+    try:
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        write_text(link, f"{target}\n")
 
 
 def _training(state: TrainState) -> Tree:

@@ -22,6 +22,7 @@ from etils import epath
 
 from unisal_jax.errors import OutputError, UnisalError, one_line
 from unisal_jax.files import is_address, is_hidden
+from unisal_jax.packages import install_command
 
 CHECKPOINTS, BEST, LOCK = "checkpoints", "best", ".lock"
 COMMITTED = "commit_success.txt"
@@ -61,7 +62,7 @@ def open_address(address: str) -> epath.Path:
         scheme = address.partition("://")[0]
         raise UnisalError(f"{address}: no storage is known by {scheme}://; gs:// is") from error
     except ImportError as error:
-        cure = "; install it with: pip install 'unisal-jax[gcs]'" if address.startswith("gs://") else ""
+        cure = f"; install it with: {install_command('gcs')}" if address.startswith("gs://") else ""
         raise UnisalError(f"{address}: needs a package more ({one_line(error)}){cure}") from error
     except Exception as error:
         raise UnisalError(f"{address}: cannot be read ({one_line(error)})") from error
@@ -278,7 +279,8 @@ def _beat(token: str, number: int) -> str:
 
 def _read(file: epath.Path) -> str | None:
     try:
-        return file.read_text()
+        content: str = file.read_text()
+        return content
     except FileNotFoundError:
         return None
 

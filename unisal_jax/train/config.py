@@ -36,8 +36,8 @@ class DomainConfig:
       batch_size: Clips, or images, in a batch of all devices together.
       train_split: Name of the dataset's split to train on.
       validation_split: Name of the split to validate on.
-      fold: Fold of a cross-validated dataset (MIT1003), from 0: held out of the training split for
-        validation; `validation_split` is not used.
+      cross_validation_fold: Number, from 0, of the fold of a cross-validated dataset (MIT1003) to hold out of
+        the training split for validation; `validation_split` is not used then.
       hold_out: Fraction of the training videos, drawn with the seed, to hold out in the same way.
       clips_per_video: Clips drawn of each training video in an epoch.
       validation_clips: Clips, at fixed places, of each validation video; one of an image.
@@ -63,7 +63,7 @@ class DomainConfig:
     batch_size: int = 4
     train_split: str = "train"
     validation_split: str = "validation"
-    fold: int | None = None
+    cross_validation_fold: int | None = None
     hold_out: float | None = None
     clips_per_video: int = 1
     validation_clips: int = 1
@@ -123,7 +123,7 @@ class OptimizerConfig:
     )
     idle: Literal["momentum", "still"] = "still"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("lr", "weight_decay", "encoder_weight_decay", "encoder_lr_scale", "epoch_decay"):
             if getattr(self, name) < 0:
                 raise UnisalError(f"optimizer: {name} {getattr(self, name):g} is negative")
@@ -228,7 +228,7 @@ class TrainConfig:
         None keeps none.
       optimizer: How the weights are moved.
       loss: What each term counts.
-      network: Fields of `UnisalConfig` that differ from its defaults, or from those of the weights in `init`.
+      model: Fields of `UnisalConfig` that differ from its defaults, or from those of the weights in `init`.
       init: What the training starts from.
       best: Which epoch is the best.
       checkpoints: When checkpoints are written.
@@ -252,7 +252,7 @@ class TrainConfig:
     average_decay: float | None = None
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     loss: LossWeights = dataclasses.field(default_factory=LossWeights)
-    network: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+    model: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
     best: BestConfig = dataclasses.field(default_factory=BestConfig)
     checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
@@ -263,7 +263,7 @@ class TrainConfig:
     workers: int = 0
     threads: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.domains:
             raise UnisalError("config: no domains")
         if self.best.domain is not None and self.best.domain not in self.domains:
@@ -277,7 +277,9 @@ class TrainConfig:
             counts[f"domains.{name}.batch_size"] = domain.batch_size
             counts[f"domains.{name}.clips_per_video"] = domain.clips_per_video
             counts[f"domains.{name}.validation_clips"] = domain.validation_clips
-            if domain.hold_out is not None and not (domain.fold is None and 0 < domain.hold_out < 1):
+            if domain.hold_out is not None and not (
+                domain.cross_validation_fold is None and 0 < domain.hold_out < 1
+            ):
                 raise UnisalError(
                     f"config.domains.{name}.hold_out: wants a fraction between 0 and 1, and no fold"
                 )
@@ -292,11 +294,11 @@ class TrainConfig:
                 raise UnisalError(f"config.{name}: {count} is not above 0")
         if self.average_decay is not None and not 0 < self.average_decay < 1:
             raise UnisalError(f"config.average_decay: {self.average_decay:g} is not between 0 and 1")
-        _check_network(self.network)
-        if self.optimizer.domain_only and self.network.get("domain_norm") is False:
+        _check_model(self.model)
+        if self.optimizer.domain_only and self.model.get("domain_norm") is False:
             raise UnisalError("config.optimizer.domain_only: the domains share their batch norms")
         for name, domain in self.domains.items():
-            network_domain(name, domain, ())
+            resolve_domain(name, domain, ())
 
     @property
     def best_domain(self) -> str:
@@ -326,22 +328,22 @@ def config_fields() -> list[Field]:
     """Every field that `--config.NAME=VALUE` can set, in the order of the classes here."""
     rows = []
     for row in describe(TrainConfig):
-        if row.name == "network":
-            switches = describe(UnisalConfig, "network.")
-            rows += [each for each in switches if each.name != "network.domains"]
+        if row.name == "model":
+            switches = describe(UnisalConfig, "model.")
+            rows += [each for each in switches if each.name != "model.domains"]
         else:
             rows.append(row)
     return rows
 
 
-def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
+def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
     """The network's domain: the released one of this name with what the config changes, or a new one.
 
     Args:
       videos: of its training data, for what a new domain leaves out; empty to check the rest.
 
     Raises:
-      UnisalError: a value is out of range, or a new domain's pictures differ in shape.
+      UnisalError: a value is out of range, or a new domain's images differ in shape.
     """
     fields = ("input_size", "target_size", "stride", "static", "bn_momentum")
     given: dict[str, Any] = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
@@ -351,7 +353,7 @@ def network_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
     fitting = {size_by_aspect(video.size) for video in videos} or {(SIZE_UNIT, SIZE_UNIT)}
     if "input_size" not in given and len(fitting) > 1:
         raise UnisalError(
-            f"config.domains.{name}.input_size: not set, and the pictures' shapes want {len(fitting)} sizes"
+            f"config.domains.{name}.input_size: not set, and the images' shapes want {len(fitting)} sizes"
         )
     given.setdefault("input_size", fitting.pop())
     given.setdefault("static", all(video.frames == 1 for video in videos))
@@ -380,10 +382,10 @@ def check_same(config: TrainConfig, stored: str, path: Path) -> None:
             )
 
 
-def _check_network(switches: Mapping[str, Any]) -> None:
+def _check_model(switches: Mapping[str, Any]) -> None:
     hints = typing.get_type_hints(UnisalConfig)
     for key, value in switches.items():
         if key == "domains" or key not in hints:
             known = ", ".join(name for name in hints if name != "domains")
-            raise UnisalError(f"config.network.{key}: no such field; known: {known}")
-        typed(hints[key], value, f"config.network.{key}")
+            raise UnisalError(f"config.model.{key}: no such field; known: {known}")
+        typed(hints[key], value, f"config.model.{key}")

@@ -136,7 +136,8 @@ def _run(path: Path, name: str) -> dict[str, Any]:
         return dataclasses.asdict(config)
     if not isinstance(config, ConfigDict):
         raise UnisalError(f"{path}: get_config() gives a {type(config).__name__}, not a TrainConfig")
-    return config.to_dict()
+    values: dict[str, Any] = config.to_dict()
+    return values
 
 
 def _arguments(module: ModuleType, path: Path, name: str) -> list[str]:

@@ -10,7 +10,7 @@ import jax
 
 from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.clips import clip_shape, permutation
-from unisal_jax.data.examples import Source, find_examples
+from unisal_jax.data.examples import DomainSource, find_examples
 from unisal_jax.data.prepared import Prepared, cross_validation, open_prepared
 from unisal_jax.data.synthetic import Amount
 from unisal_jax.domains import RELEASED_DOMAINS, Domain
@@ -20,7 +20,7 @@ from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.initialization import add_domain, init_variables
 from unisal_jax.models.shapes import variable_shapes
 from unisal_jax.train import processes
-from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, network_domain
+from unisal_jax.train.config import SYNTHETIC, DomainConfig, TrainConfig, resolve_domain
 from unisal_jax.weights.contents import check_shapes
 from unisal_jax.weights.store import imagenet_encoder, load_weights
 
@@ -31,7 +31,7 @@ is there: `data_prep.prepare.prepare_synthetic`."""
 
 def open_sources(
     config: TrainConfig, workdir: Path, prepare_synthetic: PrepareSynthetic | None = None
-) -> tuple[list[Source], list[Source]]:
+) -> tuple[list[DomainSource], list[DomainSource]]:
     """Each domain's training data, and its validation data.
 
     Args:
@@ -51,8 +51,8 @@ def open_sources(
         seen, unseen = _splits(
             name, data_folder(name, config, workdir, prepare_synthetic), domain, config.seed
         )
-        shared = Source(
-            network_domain(name, domain, seen.videos),
+        shared = DomainSource(
+            resolve_domain(name, domain, seen.videos),
             seen,
             batch_size,
             config.clip_frames,
@@ -124,19 +124,19 @@ def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfi
       UnisalError: the weights named in `config.init` are not to be had, or do not fit the network.
     """
     key = jax.random.key(config.seed)
-    switches: Mapping[str, Any] = config.network
+    switches: Mapping[str, Any] = config.model
     if config.init.weights is None:
-        network = UnisalConfig(domains=tuple(domains), **switches)
-        variables = init_variables(network, key)
+        model_config = UnisalConfig(domains=tuple(domains), **switches)
+        variables = init_variables(model_config, key)
     else:
         weights = load_weights(config.init.weights)
-        variables, network = _with_domains(weights.variables, weights.config, domains, config, key)
-        network = dataclasses.replace(network, **switches)
-        variables = _without_unused(variables, network)
-        check_shapes(variables, network, config.init.weights)
+        variables, model_config = _with_domains(weights.variables, weights.config, domains, config, key)
+        model_config = dataclasses.replace(model_config, **switches)
+        variables = _without_unused(variables, model_config)
+        check_shapes(variables, model_config, config.init.weights)
     if config.init.encoder is not None:
         variables = imagenet_encoder(variables, config.init.encoder)
-    return network, variables
+    return model_config, variables
 
 
 def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prepared]:
@@ -146,9 +146,9 @@ def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Pre
         count = max(1, round(domain.hold_out * len(train.videos)))
         drawn = permutation(len(train.videos), seed, "hold_out")[:count]
         ids = tuple(train.videos[number].id for number in sorted(drawn))
-        return cross_validation(dataclasses.replace(train, folds=(ids,)), 0)
-    if domain.fold is not None:
-        return cross_validation(train, domain.fold)
+        return cross_validation(dataclasses.replace(train, cross_validation_folds=(ids,)), 0)
+    if domain.cross_validation_fold is not None:
+        return cross_validation(train, domain.cross_validation_fold)
     try:
         return train, open_prepared(path, domain.validation_split)
     except UnisalError as error:
@@ -157,7 +157,7 @@ def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Pre
         ) from error
 
 
-def _validation_batch(source: Source, most: int) -> int:
+def _validation_batch(source: DomainSource, most: int) -> int:
     """Batch size for a source whose batches hold one example a device: which leaves out the fewest.
 
     It is at most that of training, and above the half of it where there are so many examples.
@@ -170,9 +170,9 @@ def _validation_batch(source: Source, most: int) -> int:
     return min(sizes, key=lambda size: sum(count % size for count in counts))
 
 
-def _without_unused(variables: dict[str, Any], network: UnisalConfig) -> dict[str, Any]:
+def _without_unused(variables: dict[str, Any], model_config: UnisalConfig) -> dict[str, Any]:
     """The variables without the modules that the network has switched off."""
-    wanted = variable_shapes(network)
+    wanted = variable_shapes(model_config)
     return {
         collection: {name: leaves for name, leaves in modules.items() if name in wanted[collection]}
         for collection, modules in variables.items()
@@ -182,7 +182,7 @@ def _without_unused(variables: dict[str, Any], network: UnisalConfig) -> dict[st
 
 def _with_domains(
     variables: dict[str, Any],
-    network: UnisalConfig,
+    model_config: UnisalConfig,
     domains: Sequence[Domain],
     config: TrainConfig,
     key: jax.Array,
@@ -190,10 +190,10 @@ def _with_domains(
     """The weights with the training's domains: theirs at its sizes, and those that they lack."""
     # Sizes are no part of the variables, so a domain may be trained at others.
     trained = {domain.name: domain for domain in domains}
-    known = tuple(trained.get(domain.name, domain) for domain in network.domains)
-    network = dataclasses.replace(network, domains=known)
+    known = tuple(trained.get(domain.name, domain) for domain in model_config.domains)
+    model_config = dataclasses.replace(model_config, domains=known)
     for domain in domains:
-        have = {each.name: each for each in network.domains}
+        have = {each.name: each for each in model_config.domains}
         if domain.name in have:
             continue
         like = config.domains[domain.name].like
@@ -201,7 +201,7 @@ def _with_domains(
             raise UnisalError(
                 f"config.domains.{domain.name}.like: the weights have no {like!r}, only {', '.join(have)}"
             )
-        variables, network = add_domain(
-            variables, network, domain, like=None if like is None else have[like], key=key
+        variables, model_config = add_domain(
+            variables, model_config, domain, like=None if like is None else have[like], key=key
         )
-    return variables, network
+    return variables, model_config

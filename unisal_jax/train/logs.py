@@ -1,4 +1,4 @@
-"""What a training writes down besides its checkpoints: scalars, pictures, lists, what it ran on."""
+"""What a training writes down besides its checkpoints: scalars, images, lists, what it ran on."""
 
 import json
 import os
@@ -48,9 +48,9 @@ class Logs:
         for name, value in scalars.items():
             self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
-    def show(self, name: str, step: int, picture: np.ndarray) -> None:
-        """Gives TensorBoard a picture, uint8 RGB [H, W, 3]."""
-        self._writer.add_image(name, picture, step, dataformats="HWC")
+    def show(self, name: str, step: int, image: np.ndarray) -> None:
+        """Gives TensorBoard an image, uint8 RGB [H, W, 3]."""
+        self._writer.add_image(name, image, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Writes what TensorBoard's file still waits for."""
@@ -109,7 +109,7 @@ def _commit() -> str | None:
         return None
     try:
         run = ["git", "-C", str(checkout)]
-        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL).decode()
         changed = subprocess.check_output([*run, "status", "--porcelain"], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -122,6 +122,6 @@ def _lines(path: Path) -> list[str]:
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # cut off by a kill: drop it

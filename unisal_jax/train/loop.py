@@ -6,8 +6,6 @@ that was killed ends with the same bits as one that was not.
 
 import dataclasses
 import functools
-import resource
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,19 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from unisal_jax.data.examples import Arrays, Source
+from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.loader import Batch, Loader
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.machine import peak_bytes
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.cloud import working_folder
 from unisal_jax.train.config import SYNTHETIC, TrainConfig
 from unisal_jax.train.optimizer import encoder_frozen
-from unisal_jax.train.pictures import validation_sheet
 from unisal_jax.train.schedule import learning_rates
 from unisal_jax.train.state import AXIS, TrainState, create, moving, replicate
 from unisal_jax.train.step import EvalStep, Metrics, TrainStep, eval_step, pmapped, pmapped_eval, train_step
+from unisal_jax.train.validation_images import validation_sheet
 from unisal_jax.train.workdir import Validations, Workdir, impatient
 
 Scores = dict[str, dict[str, float]]
@@ -111,15 +110,17 @@ def train(
             shard_index=jax.process_index(),
             shard_count=jax.process_count(),
         )
-        network, variables = inputs.initial(config, [source.domain for source in sources])
-        start = create(network, variables, config.average_decay is not None, config.optimizer.name == "adamw")
+        model_config, variables = inputs.initial(config, [source.domain for source in sources])
+        start = create(
+            model_config, variables, config.average_decay is not None, config.optimizer.name == "adamw"
+        )
         with closing(loader):
-            state, position, skipped, validations = folder.restore(start, network)
+            state, position, skipped, validations = folder.restore(start, model_config)
             if position is not None:
                 loader.set_state(position)
             stop = processes.StopSignal()
             with stop.listening():
-                run = _Run(config, folder, network, loader, held_out, stop, skipped, on_step)
+                run = _Run(config, folder, model_config, loader, held_out, stop, skipped, on_step)
                 return run.until_done(replicate(state), validations)
 
 
@@ -130,17 +131,17 @@ class _Run:
         self,
         config: TrainConfig,
         folder: Workdir,
-        network: UnisalConfig,
+        model_config: UnisalConfig,
         loader: Loader,
-        held_out: list[Source],
+        held_out: list[DomainSource],
         stop: processes.StopSignal,
         skipped: int,
         on_step: Callable[[int], None] | None,
     ):
-        self.config, self.folder, self.network = config, folder, network
+        self.config, self.folder, self.model_config = config, folder, model_config
         self.loader, self.held_out, self.stop = loader, held_out, stop
         self.skipped, self.on_step = skipped, on_step
-        self.programs = make_programs(config, network)
+        self.programs = make_programs(config, model_config)
         self.rates = {
             name: learning_rates(config, each.source.domain, loader.steps_per_epoch)
             for name, each in loader.examples.items()
@@ -195,7 +196,7 @@ class _Run:
         """Says what there is to train with, and how much of the network it moves."""
         for examples in self.loader.examples.values():
             domain, domain_only = examples.source.domain, self.config.optimizer.domain_only
-            moves = moving(state.variables, self.network, domain, False, domain_only)
+            moves = moving(state.variables, self.model_config, domain, False, domain_only)
             count = sum(leaf.size for leaf in jax.tree.leaves(moves))
             say(bar, f"{examples.summary}; {count:,} parameters to train")
 
@@ -230,7 +231,7 @@ class _Run:
             )
         self.folder.write("skipped", step, {}, domain=batch.domain.name, ids=list(batch.ids))
 
-    def validation_loader(self, source: Source) -> Loader:
+    def validation_loader(self, source: DomainSource) -> Loader:
         """A domain's validation clips, each at its place."""
         return Loader(
             [source],
@@ -242,7 +243,7 @@ class _Run:
 
     def save(self, state: TrainState, validations: Validations) -> None:
         """Writes a checkpoint in the background."""
-        self.folder.save(state, self.network, self.loader.get_state(), self.skipped, validations)
+        self.folder.save(state, self.model_config, self.loader.get_state(), self.skipped, validations)
 
     def validate(self, state: TrainState, step: int, epoch: int) -> Scores | None:
         """Mean scores of each domain's validation clips; None if it was told to stop."""
@@ -275,14 +276,14 @@ def say(bar: tqdm, line: str) -> None:
         bar.write(line)
 
 
-def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
+def make_programs(config: TrainConfig, model_config: UnisalConfig) -> Programs:
     """One compiled step for each domain and phase, made when it is first asked for."""
     dtype = jnp.dtype(config.dtype)
 
     @functools.cache
     def train_program(domain: Domain, frozen: bool) -> TrainStep:
         step = train_step(
-            network,
+            model_config,
             domain,
             config.optimizer,
             frozen,
@@ -292,11 +293,14 @@ def make_programs(config: TrainConfig, network: UnisalConfig) -> Programs:
             sync_norm=config.sync_norm,
             average_decay=config.average_decay or 0.0,
         )
-        return pmapped(step)
+        program: TrainStep = pmapped(step)
+        return program
 
     @functools.cache
     def evaluate_program(domain: Domain) -> EvalStep:
-        return pmapped_eval(eval_step(network, domain, weights=config.loss, dtype=dtype, axis_name=AXIS))
+        step = eval_step(model_config, domain, weights=config.loss, dtype=dtype, axis_name=AXIS)
+        program: EvalStep = pmapped_eval(step)
+        return program
 
     return Programs(train_program, evaluate_program)
 
@@ -308,10 +312,13 @@ def place(arrays: Arrays) -> Arrays:
 
 
 def _memory() -> dict[str, float]:
-    """Peak memory: the first device's, or the process's where the device does not say it (a CPU)."""
+    """Peak memory: the first device's, or the process's where the device does not say it (a CPU).
+
+    Empty on systems that say neither.
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
     if peak is not None:
         return {"peak_device_bytes": float(peak)}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_process_bytes": float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}
+    peak = peak_bytes()
+    return {} if peak is None else {"peak_process_bytes": float(peak)}

@@ -79,7 +79,10 @@ def updated_by_adamw(
     """One step of AdamW: optax's Adam on the clipped gradient, and decay beside it.
 
     Args:
-      config, lr, gradients, parameters: as for `updated`.
+      config: as for `updated`.
+      lr: as for `updated`.
+      gradients: as for `updated`.
+      parameters: as for `updated`.
       moments: state.MEAN, SQUARE and UPDATES -> of the same parts as the gradients. Each part counts its own
         updates, as a domain's parameters get fewer than the shared ones.
 

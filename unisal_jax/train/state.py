@@ -62,7 +62,8 @@ def create(
     """
 
     def copy() -> Tree:
-        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+        made: Tree = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+        return made
 
     copied = copy()
     trainable = {name: copied[name] for name in _trainable(config) if name in copied}
@@ -80,7 +81,8 @@ def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) ->
     over processes would delete arrays that are still in use.
     """
     mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), (AXIS,))
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+    placed: TrainState = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+    return placed
 
 
 def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domain_only: bool = False) -> Tree:

@@ -12,8 +12,9 @@ from unisal_jax.data.examples import Arrays
 from unisal_jax.domains import Domain
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.models.unisal import Unisal
-from unisal_jax.train.losses import PAPER_LOSS, LossWeights, saliency_loss
-from unisal_jax.train.optimizer import OptimizerConfig, clipping, square_sum, updated, updated_by_adamw
+from unisal_jax.train.config import LossWeights, OptimizerConfig
+from unisal_jax.train.losses import PAPER_LOSS, saliency_loss
+from unisal_jax.train.optimizer import clipping, square_sum, updated, updated_by_adamw
 from unisal_jax.train.state import (
     AXIS,
     TrainState,
@@ -111,7 +112,7 @@ def train_step(
         *,
         for_tpu: bool = False,
     ) -> tuple[TrainState, Metrics]:
-        network = Unisal(config, axis_name if sync_norm else None, recompute=for_tpu)
+        module = Unisal(config, axis_name if sync_norm else None, recompute=for_tpu)
         examples = _floats(batch, dtype)
         key = jax.random.fold_in(dropout_key, state.step)
         if axis_name is not None:
@@ -119,7 +120,7 @@ def train_step(
         trained = moving(state.variables, *moves)
 
         def loss_of(trained: Tree) -> tuple[jax.Array, tuple[Metrics, Tree]]:
-            (log_density, _), statistics = network.apply(
+            (log_density, _), statistics = module.apply(
                 merged(state.variables, trained),
                 examples.frames,
                 domain,
@@ -180,7 +181,10 @@ def train_step(
                 # As a step towards the variable, so that what did not change stays as it is to the bit.
                 averaged = {name: mean + (1 - decay) * (new[name] - mean) for name, mean in averaged.items()}
             # Of the state's types, whatever the learning rate's.
-            return jax.tree.map(lambda new, old: new.astype(old.dtype), (new, moments, averaged), before)
+            result: _Changing = jax.tree.map(
+                lambda new, old: new.astype(old.dtype), (new, moments, averaged), before
+            )
+            return result
 
         # Chosen in the step: the old state is donated to it, so nobody could go back later. By a branch, into
         # which XLA cannot fuse: it would compile the whole update anew for each array that is cut out of it.
@@ -219,17 +223,21 @@ def eval_step(
     """Makes the function that scores one domain's batches with running statistics and no dropout.
 
     Args:
-      config, domain, weights, dtype, axis_name: as in `train_step`.
+      config: as for `train_step`.
+      domain: as for `train_step`.
+      weights: as for `train_step`.
+      dtype: as for `train_step`.
+      axis_name: as for `train_step`.
 
     Returns:
       step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
       log-density [batch, time, H, W] of each frame).
     """
-    network = Unisal(config)
+    module = Unisal(config)
 
     def step(variables: Tree, batch: Arrays | DeviceBatch) -> tuple[Metrics, jax.Array]:
         examples = _floats(batch, dtype)
-        log_density, _ = network.apply(variables, examples.frames, domain, target_size=_target_size(examples))
+        log_density, _ = module.apply(variables, examples.frames, domain, target_size=_target_size(examples))
         loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights, axis_name)
         return {"loss": loss, **terms}, log_density
 

@@ -2,7 +2,7 @@
 
 `checkpoints/STEP` are folders of weights, `best` a link to one of them; what is found damaged is kept in
 `damaged/`. Beside them lie `config.json`, `surroundings.json` (one entry a start), `validations.json`,
-`metrics.jsonl`, `tensorboard/` and `pictures/`. Of several processes the first one alone touches the folder.
+`metrics.jsonl`, `tensorboard/` and `images/`. Of several processes the first one alone touches the folder.
 """
 
 import json
@@ -30,7 +30,7 @@ from unisal_jax.train.logs import Logs, read_list, surroundings
 from unisal_jax.train.state import TrainState
 
 CONFIG, VALIDATIONS, SURROUNDINGS = "config.json", "validations.json", "surroundings.json"
-PICTURES = "pictures"
+IMAGES = "images"
 
 Validations = list[dict[str, Any]]
 
@@ -121,13 +121,13 @@ class Workdir:
                 folder.rmdir()  # refuses a folder that is not empty
 
     def restore(
-        self, start: TrainState, network: UnisalConfig
+        self, start: TrainState, model_config: UnisalConfig
     ) -> tuple[TrainState, State | None, int, Validations]:
         """The latest checkpoint, or the start if there is none; the same bits in all processes.
 
         Args:
           start: the state before the first step.
-          network: what the variables must fit.
+          model_config: what the variables must fit.
 
         Returns:
           (state; position of the data, None at the start; steps left out; the validations so far).
@@ -138,14 +138,14 @@ class Workdir:
         state = start
         rest: dict[str, Any] = {"position": None, "skipped": 0, "validations": []}
         if self._manager is not None:
-            found = checkpoints.restore(self._manager, start, network)
+            found = checkpoints.restore(self._manager, start, model_config)
             if found is not None:
                 state, rest["position"], rest["skipped"] = found
             step = int(state.step)
             rest["validations"] = [
                 entry for entry in read_list(self.path / VALIDATIONS) if entry.get("step", step + 1) <= step
             ]
-            self._check_best(rest["validations"], start, network, step)
+            self._check_best(rest["validations"], start, model_config, step)
             starts = [*read_list(self.path / SURROUNDINGS), surroundings(self.config.seed, step)]
             write_json(self.path / SURROUNDINGS, starts)
             self._logs = Logs(self.path, step)
@@ -158,14 +158,14 @@ class Workdir:
     def save(
         self,
         state: TrainState,
-        network: UnisalConfig,
+        model_config: UnisalConfig,
         position: State,
         skipped: int,
         validations: Validations,
     ) -> None:
         """Writes a checkpoint in the background, see `checkpoints.save`."""
         if self._manager is not None:
-            checkpoints.save(self._manager, state, network, self.config.domains, position, skipped)
+            checkpoints.save(self._manager, state, model_config, self.config.domains, position, skipped)
             self._prune(validations)
             self._publish()
 
@@ -175,9 +175,9 @@ class Workdir:
             self._logs.write(kind, step, scalars, **about)
 
     def show(self, domain: str, epoch: int, step: int, sheet: np.ndarray) -> None:
-        """Writes a picture of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
+        """Writes an image of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
         if self._logs is not None:
-            folder = self.path / PICTURES / domain
+            folder = self.path / IMAGES / domain
             with write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_png(folder / f"{epoch:03}.png", sheet)
@@ -203,17 +203,17 @@ class Workdir:
         return best_step(self.config, [entry for entry in validations if entry["step"] in there])
 
     def _check_best(
-        self, validations: Validations, start: TrainState, network: UnisalConfig, latest: int
+        self, validations: Validations, start: TrainState, model_config: UnisalConfig, latest: int
     ) -> None:
         """Takes damaged best checkpoints out of the way, so that `best` never points to one."""
         while (best := self.best(validations)) not in (None, latest):
-            error = checkpoints.failure(self._manager, best, start, network)
+            error = checkpoints.failure(self._manager, best, start, model_config)
             if error is None:
                 break
             line = checkpoints.set_aside(self._manager, best, error)
             logger.warning("%s; %s is the next best one now", line, BEST)
         link = self.path / BEST
-        if link.is_symlink() and not link.exists():
+        if link.is_file() or (link.is_symlink() and not link.exists()):
             link.unlink()
 
     def _keep_best(self, validations: Validations) -> None:

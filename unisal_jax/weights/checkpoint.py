@@ -76,7 +76,8 @@ def check_digests(
     Args:
       path: names the checkpoint in messages.
       about: the item ABOUT as it was read.
-      trees, texts: the other items that were read, by name.
+      trees: the other items of arrays that were read, by name.
+      texts: the other items of text that were read, by name.
 
     Raises:
       UnisalError: an item is damaged; names it.

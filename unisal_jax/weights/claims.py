@@ -76,7 +76,7 @@ def check_arrays(folder: Path, item: str) -> None:
     if not place.is_dir():
         raise UnisalError(f"{folder}: not a checkpoint folder of ours ({item} is missing)")
     # `path`, not a URL: a folder's name may hold any character.
-    spec: dict[str, Any] = {"driver": "file", "path": f"{place}/"}
+    spec: dict[str, Any] = {"driver": "file", "path": f"{place.as_posix()}/"}
     if (place / _MANIFEST).is_file():
         spec = {"driver": "ocdbt", "base": spec}
     # Without a cache a node is read and unpacked again for each of its keys.

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from unisal_jax.errors import UnisalError
+from unisal_jax.packages import install_command
 
 SCHEME = "hf://"
 WEIGHTS_FILE = "model.safetensors"
@@ -48,7 +49,7 @@ def client(what: str) -> ModuleType:
         import huggingface_hub
     except ImportError as error:
         raise UnisalError(
-            f"{what}: the Hugging Face Hub needs an extra: pip install 'unisal-jax[hub]'"
+            f"{what}: requires huggingface_hub; install it with: {install_command('hub')}"
         ) from error
     return huggingface_hub
 

@@ -151,14 +151,14 @@ def add(path: str | Path, name: str | None = None) -> tuple["Pack", Path]:
         or the cache folder cannot be written.
     """
     from unisal_jax.models.config import UnisalConfig
-    from unisal_jax.weights.packs import check_name, check_network, load_pack, release_of, write_pack
+    from unisal_jax.weights.packs import check_name, check_parts, load_pack, release_of, write_pack
 
     pack = load_pack(path)
     if name is not None:
         pack = pack.renamed(name)
     check_name(pack, RELEASED_DOMAINS)
     if release_of(pack.shared_sha256):
-        check_network(pack, UnisalConfig())
+        check_parts(pack, UnisalConfig())
     there = pack_path(pack.domain.name)
     if there is not None:
         if not read(there).equals(pack):

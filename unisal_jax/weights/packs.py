@@ -217,7 +217,7 @@ def with_pack(weights: Weights, pack: Pack) -> Weights:
     domain = pack.domain
     check_base(pack, weights.shared_sha256)
     check_name(pack, weights.config.domains)
-    check_network(pack, weights.config)
+    check_parts(pack, weights.config)
     trees = unflatten(pack.tensors)
     own = {domain.name: trees.get(_TRAINED, {}), domain.stats: trees.get(_STATS, {})}
     # Said now: by itself the new domain, if it is the only one that is no released one, would be the default.
@@ -242,7 +242,7 @@ def check_base(pack: Pack, shared_sha256: str) -> None:
         )
 
 
-def check_network(pack: Pack, config: UnisalConfig) -> None:
+def check_parts(pack: Pack, config: UnisalConfig) -> None:
     """Raises UnisalError unless the pack is of a network with the parts of `config`, where it is missing."""
     grown = dataclasses.replace(config, domains=(*config.domains, pack.domain))
     if _switches(pack.config) != _switches(config) or not (

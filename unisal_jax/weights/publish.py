@@ -107,7 +107,7 @@ def _upload(
 def _card(weights: Weights, licence: str) -> str:
     config = weights.config
     rows = "\n".join(
-        f"| `{domain.name}` | {'pictures' if domain.static else 'video'} | "
+        f"| `{domain.name}` | {'images' if domain.static else 'video'} | "
         f"{domain.input_size[0]}x{domain.input_size[1]} | {domain.stride} |"
         for domain in config.domains
     )
@@ -132,7 +132,7 @@ tags:
 # Where people look: UNISAL
 
 Weights of UNISAL (Droste, Jiao, Noble, ECCV 2020, https://arxiv.org/abs/2003.05477) for unisal-jax.
-They predict where people look in pictures and video, as a density over pixels.
+They predict where people look in images and video, as a density over pixels.
 
 ```python
 import unisal_jax as unisal

@@ -76,8 +76,10 @@ class Foreign:
 
 @dataclass(frozen=True, eq=False)
 class OddKey:
-    """Stands for a dict key that is not hashed, since that can take for ever: a tuple of nested tuples, or a
-    number or text of megabytes that is a key again and again."""
+    """Stands for a dict key that is not hashed, since hashing it can take too long.
+
+    Such a key is a tuple of nested tuples, or a number or text of megabytes that is a key many times.
+    """
 
     kind: str
 

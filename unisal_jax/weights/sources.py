@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,9 @@ from typing import Literal
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_on_disk, files_below
 from unisal_jax.weights import fetch, hub
+
+# A training's `best` where it cannot be a link: on some disks, on Windows, in a bucket.
+_LINK = re.compile(rb"checkpoints/[0-9]{1,18}\n?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,9 @@ def resolve(source: str | Path) -> WeightsSource:
         return WeightsSource("missing", name, path)
     if os.path.isfile(path / hub.WEIGHTS_FILE):
         return WeightsSource("file", name, path / hub.WEIGHTS_FILE)
-    return WeightsSource("checkpoint" if os.path.isdir(name) else "file", name, path)
+    path = _followed(path)
+    kind: Literal["checkpoint", "file"] = "checkpoint" if os.path.isdir(path) else "file"
+    return WeightsSource(kind, name, path)
 
 
 def check_there(source: WeightsSource) -> None:
@@ -76,3 +82,18 @@ def files_of(weights: str) -> Iterator[Path]:
         yield from (fetch.cached_path(source.name), fetch.converted_path(source.name))
     elif source.kind in ("file", "checkpoint"):
         yield from files_below(source.name)
+        if source.kind == "checkpoint" and os.path.isfile(source.name):
+            yield from files_below(source.path)
+
+
+def _followed(path: Path) -> Path:
+    """The checkpoint that a text file names, such as `best` on a disk without links; else the path."""
+    if path.suffix or not os.path.isfile(path):
+        return path
+    try:
+        with path.open("rb") as file:
+            content = file.read(64)
+    except OSError:
+        return path
+    target = path.parent / content.decode().strip() if _LINK.fullmatch(content) else path
+    return target if target.is_dir() else path

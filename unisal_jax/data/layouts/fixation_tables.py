@@ -72,7 +72,8 @@ def read_table(
     Args:
         first_frame: the number that the table gives to a video's first frame.
         keep: which rows to take, by their columns.
-        stimulus, observer: the names of these columns, where they have others.
+        stimulus: the name of that column, where it has another.
+        observer: the name of that column, where it has another.
 
     Raises:
         UnisalError: no such file, a column is missing, a line holds no number where one must be, there are
@@ -141,7 +142,7 @@ def clips_with_points(
                 Clip(path.stem, path if is_video else Files(path.parent, (path.name,)), truth)
             )
     fps = rates.pop() if len(rates) == 1 else None
-    return whole_release("own data (pictures or videos)", Missing(root), clips, fps, notes=notes)
+    return whole_release("own data (images or videos)", Missing(root), clips, fps, notes=notes)
 
 
 def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict[str, list[Path]]:
@@ -158,11 +159,11 @@ def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict
         for name in (path.name, below):
             full[name].add(path)
             stems[name.removesuffix(path.suffix)].add(path)
-    levels = [full, stems, _folded(full), _folded(stems)]
+    levels = [full, stems, _casefold_names(full), _casefold_names(stems)]
     fits: dict[str, list[Path]] = {}
     for name in names:
         below = name.removeprefix("./")
-        keys = (below, below, _fold(below), _fold(below))
+        keys = (below, below, _casefold(below), _casefold(below))
         found = next((level[key] for level, key in zip(levels, keys, strict=True) if key in level), set())
         fits[name] = natsorted(found, key=lambda path: os.path.relpath(path, root))
     return fits
@@ -188,14 +189,14 @@ def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]
     return matched
 
 
-def _folded(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
-    folded = defaultdict[str, set[Path]](set)
+def _casefold_names(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
+    matched = defaultdict[str, set[Path]](set)
     for name, paths in level.items():
-        folded[_fold(name)] |= paths
-    return folded
+        matched[_casefold(name)] |= paths
+    return matched
 
 
-def _fold(name: str) -> str:
+def _casefold(name: str) -> str:
     """Without case, and with accents as one character: macOS writes names of files with two."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

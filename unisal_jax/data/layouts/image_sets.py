@@ -4,7 +4,14 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from unisal_jax.data.layouts.releases import Clip, Missing, Release, folds, require_same, whole_release
+from unisal_jax.data.layouts.releases import (
+    Clip,
+    Missing,
+    Release,
+    require_same,
+    split_into_folds,
+    whole_release,
+)
 from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.media.images import IMAGE_SUFFIXES
 from unisal_jax.media.stems import by_stem, subfolder
@@ -85,7 +92,12 @@ def scan_mit1003(root: Path, partial: bool, seed: int) -> Release:
         )
         for stem in stems
     ]
-    return whole_release("MIT1003", missing, {"train": clips}, folds=folds(stems, MIT1003_FOLDS, seed))
+    return whole_release(
+        "MIT1003",
+        missing,
+        {"train": clips},
+        cross_validation_folds=split_into_folds(stems, MIT1003_FOLDS, seed),
+    )
 
 
 def scan_mit300(root: Path, partial: bool, seed: int) -> Release:

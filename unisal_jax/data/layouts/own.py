@@ -1,4 +1,4 @@
-"""Own data: pictures or clips in folders with maps and fixations, or with a table of fixations."""
+"""Own data: images or clips in folders with maps and fixations, or with a table of fixations."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -133,7 +133,7 @@ def _left_out(paths: list[Path], root: Path, sources: Sequence[Path]) -> list[st
 
 def _folder_clips(folder: Path, root: Path, missing: Missing, left: dict[str, list[str]]) -> Iterator[Clip]:
     if subfolder(folder, "images").is_dir():
-        # Pictures: each is a clip of its own.
+        # Images: each is a clip of its own.
         yield from _set_clips(folder, root, missing, left, one_clip=False)
         return
     for path in natsorted(list_folder(folder)):

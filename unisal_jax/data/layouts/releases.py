@@ -22,7 +22,7 @@ class Clip:
 
     Attributes:
         id: its name, unique in its split.
-        frames: a picture file for each frame, or one video file.
+        frames: an image file for each frame, or one video file.
         truth: ground truth for each frame; None where the release has none.
     """
 
@@ -46,14 +46,14 @@ class Release:
         root: the folder that file names are shown and remembered against.
         splits: clips in the order in which they are stored.
         fps: frames a second of the videos; None for images, and where it is not known.
-        folds: ids of each fold's validation clips, for sets that are cross-validated.
+        cross_validation_folds: ids of each fold's validation clips, for sets that are cross-validated.
         notes: a line on each kind of file that was passed over.
     """
 
     root: Path
     splits: dict[str, tuple[Clip, ...]]
     fps: float | None = None
-    folds: tuple[tuple[str, ...], ...] = ()
+    cross_validation_folds: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -86,7 +86,7 @@ def whole_release(
     missing: Missing,
     splits: dict[str, list[Clip]],
     fps: float | None = None,
-    folds: tuple[tuple[str, ...], ...] = (),
+    cross_validation_folds: tuple[tuple[str, ...], ...] = (),
     notes: Iterable[str] = (),
 ) -> Release:
     """The release, once it is known that nothing is missing; splits without clips are left out.
@@ -98,7 +98,7 @@ def whole_release(
     present = {split: tuple(clips) for split, clips in splits.items() if clips}
     if not present:
         raise UnisalError(f"{missing.root}: holds nothing in the layout of {title}")
-    return Release(missing.root, present, fps, folds, tuple(notes))
+    return Release(missing.root, present, fps, cross_validation_folds, tuple(notes))
 
 
 def _listed(kind: str, names: list[str]) -> str:
@@ -158,7 +158,7 @@ def held_out(names: Sequence[str], seed: int) -> frozenset[str]:
     return frozenset(str(name) for name in ordered[start : start + size])
 
 
-def folds(names: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], ...]:
+def split_into_folds(names: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], ...]:
     """Cuts the shuffled names into `count` folds, as the original does for MIT1003 (its seed is 27)."""
     order = np.arange(len(names))
     np.random.RandomState(seed).shuffle(order)

@@ -104,7 +104,7 @@ class TruthPoints:
 
     Attributes:
         frames: int64 [n], the frame's number from 0, ascending.
-        xy: float64 [n, 2], (x, y) in pixels; 0 is the left or upper edge of the picture.
+        xy: float64 [n, 2], (x, y) in pixels; 0 is the left or upper edge of the image.
         observers: int32 [n].
         sigma: standard deviation of the Gaussian in pixels.
     """
@@ -143,7 +143,7 @@ def gaussian_map(points: np.ndarray, size: Size, sigma: float) -> np.ndarray:
 
 
 def keep_inside(points: np.ndarray, observers: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray, int]:
-    """The points, int [n, 2], that lie in a picture of `size`, their observers, and how many do not."""
+    """The points, int [n, 2], that lie in an image of `size`, their observers, and how many do not."""
     inside = ((points >= 0) & (points < np.asarray(size))).all(axis=1)
     return points[inside], observers[inside], int((~inside).sum())
 

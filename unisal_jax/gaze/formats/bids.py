@@ -1,5 +1,4 @@
-"""BIDS: `_physio.tsv.gz` of an eye tracker, and the older `_eyetrack.tsv.gz`, whose columns are named in
-JSON.
+"""BIDS: `_physio.tsv.gz` of an eye tracker, and the older `_eyetrack.tsv.gz`; JSON names the columns.
 
 The Brain Imaging Data Structure, "Physiological recordings" with `PhysioType` "eyetrack" (BEP020): one
 eye a file, columns `timestamp`, `x_coordinate`, `y_coordinate`; `_physioevents.tsv.gz` beside it with the

@@ -1,5 +1,4 @@
-"""Fixation reports of SR Research's EyeLink Data Viewer: a row a fixation, a dot where a value is
-missing.
+"""Fixation reports of SR Research's EyeLink Data Viewer: one row per fixation, a dot for a missing value.
 
 The columns: EyeLink Data Viewer's user manual, "Fixation Report", and reports that people published with
 their analyses. Which column names the image depends on the experiment: it is a trial variable. Positions

@@ -1,5 +1,6 @@
-"""Pupil Core: what Pupil Player's surface tracker exports, `fixations_on_surface_NAME.csv` and
-`gaze_positions_on_surface_NAME.csv`.
+"""Exports of Pupil Player's surface tracker (Pupil Core).
+
+The files are `fixations_on_surface_NAME.csv` and `gaze_positions_on_surface_NAME.csv`.
 
 A fixation's row repeats for every frame of the scene camera in which it lasts, each time where it was on
 the surface then; its place is their mean. The surface is the stimulus, and its name is in the file's

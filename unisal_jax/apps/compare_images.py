@@ -1,4 +1,4 @@
-"""What a comparison looks like: the two images with their heat side by side, and where attention moved."""
+"""Draws comparisons: two images with their heat side by side, and where attention moved."""
 
 import dataclasses
 import math
@@ -16,22 +16,22 @@ from unisal_jax.domains import Size
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.overlay import overlay
 
-# Sides of a panel, in pixels: large enough for words, small enough for a screen.
+# Sides of a panel, in pixels: large enough for labels, small enough for a screen.
 _LEAST, _MOST = 480, 1280
 # Images wider than this (width over height) are shown one above the other.
 _WIDE = 2.2
 
-# Okabe and Ito's blue and vermilion, which those who see few colours can tell apart.
+# Okabe and Ito's blue and vermilion, which are distinguishable with colour blindness.
 _LESS, _MORE = (0, 114, 178), (213, 94, 0)
 _OPACITY = 0.85
-# As in `media.overlay`: small differences show, and nothing has the hard edge of a film.
+# As in `media.overlay`: small differences are visible, without hard edges.
 _POWER, _FADE_BELOW = 0.6, 0.1
 _PAPER, _INK, _CHIP = (255, 255, 255), (40, 40, 40), (20, 20, 20, 190)
 
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A box or a focal point to be drawn, in pixels of the image, and the words beside it."""
+    """A box or focal point to be drawn, in pixels of the image, and its label."""
 
     place: Box | FocalPoint
     text: str
@@ -39,12 +39,12 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the panels of A and B lie, for images of these sizes: the same for all frames of a video.
+    """Positions of the panels of A and B, the same for all frames of a video.
 
     Attributes:
-      panels: (height, width) of A's and B's.
-      below: B is below A, not beside it.
-      text: height of the letters, in pixels.
+      panels: (height, width) of A's panel and of B's.
+      below: whether B is below A instead of beside it.
+      text: font size in pixels.
     """
 
     panels: tuple[Size, Size]
@@ -58,11 +58,11 @@ class Layout:
 
 
 def lay_out(size_a: Size, size_b: Size) -> Layout:
-    """The layout for images of these (height, width): panels of one height, or one width if they are wide."""
+    """Returns the layout for images of these (height, width): panels of equal height, or width if wide."""
     below = min(width / height for height, width in (size_a, size_b)) > _WIDE
     along, across = (1, 0) if below else (0, 1)
     longest = max(size[across] / size[along] for size in (size_a, size_b))
-    # Along is the side that both panels have in common.
+    # `along` is the side that both panels share.
     common = min(_MOST if below else max(size_a[along], _LEAST), _MOST, _MOST / longest)
     panels = []
     for size in (size_a, size_b):
@@ -80,13 +80,14 @@ def side_by_side(
     titles: Sequence[str],
     marks: Sequence[Sequence[Mark]] = ((), ()),
 ) -> np.ndarray:
-    """Heat over A and over B, with boxes and words: uint8 RGB [height, width, 3], both sides even.
+    """Draws heat over A and B, with boxes and labels: uint8 RGB [height, width, 3], both sides even.
 
     Args:
-      images: uint8 RGB [H, W, 3], A's and B's.
-      densities: float [H, W], of any scale.
-      titles: above each.
-      marks: on each.
+      layout: from `lay_out`.
+      images: uint8 RGB [H, W, 3], A and B.
+      densities: float [H, W] of any scale, of A and B.
+      titles: above each panel.
+      marks: on each panel.
     """
     panels = []
     for image, density, title, each, size in zip(
@@ -105,15 +106,16 @@ def difference(
     title: str,
     marks: Sequence[Mark] = (),
 ) -> np.ndarray:
-    """Where attention moved, in colour over a grey B: uint8 RGB [height, width, 3], both sides even.
+    """Draws where attention moved, in colour over a grey B: uint8 RGB [height, width, 3], both sides even.
 
-    The colours are full where the difference is as large as the higher peak of the two densities, so that
-    equal densities show no colour at all.
+    Colours are fully saturated where the difference equals the higher peak of the two densities. Equal
+    densities show no colour.
 
     Args:
+      layout: from `lay_out`.
       image: B, uint8 RGB [H, W, 3].
       densities: of A and B, float [H, W], each with a sum of 1.
-      title: above it; the colours are explained beside it.
+      title: above the panel, beside the legend.
       marks: boxes of B.
     """
     size = layout.panels[1]
@@ -121,7 +123,7 @@ def difference(
     scale = 127 / max(float(small_a.max()), float(small_b.max()))
     levels = cv2.merge([np.rint((small_b - small_a) * scale + 128).astype(np.uint8)] * 3)
     grey = cv2.cvtColor(resize_frame(image, size), cv2.COLOR_RGB2GRAY)
-    # Paler, so that the colours stand out.
+    # Lighten the image, so that the colours stand out.
     pale = cv2.merge([cv2.convertScaleAbs(grey, alpha=0.5, beta=127)] * 3)
     kept, colour = _change_tables()
     dimmed = cv2.multiply(pale, cv2.LUT(levels, kept), scale=1 / 255)
@@ -137,7 +139,7 @@ def _shrunk(density: np.ndarray, size: Size) -> np.ndarray:
 
 @cache
 def _change_tables() -> tuple[np.ndarray, np.ndarray]:
-    """For each level of change, 1 to 255 with 128 for none: what is kept of the image, and the colour on it.
+    """Returns the weight of the image and the added colour for each level of change (128 means none).
 
     Both are tables for cv2.LUT, uint8 [1, 256, 3].
     """
@@ -166,7 +168,7 @@ def _joined(panels: Sequence[Image.Image], layout: Layout) -> np.ndarray:
 def _titled(
     panel: np.ndarray, title: str, layout: Layout, key: Sequence[tuple[str, tuple[int, int, int]]] = ()
 ) -> Image.Image:
-    """A panel with a strip above it for the title and, at the right, what colours mean."""
+    """Adds a strip above a panel, with the title at the left and a legend at the right."""
     canvas = Image.new("RGB", (panel.shape[1], panel.shape[0] + layout.strip), _PAPER)
     canvas.paste(Image.fromarray(panel), (0, layout.strip))
     draw, font = ImageDraw.Draw(canvas), _font(layout.text)
@@ -182,7 +184,7 @@ def _titled(
 
 
 def _draw_marks(canvas: Image.Image, marks: Sequence[Mark], size: Size, layout: Layout) -> None:
-    """Draws marks, in pixels of an image of this (height, width), on its panel; words do not overlap."""
+    """Draws marks, in pixels of an image of this (height, width), on its panel; labels do not overlap."""
     draw, font = ImageDraw.Draw(canvas, "RGBA"), _font(layout.text)
     down, across = (canvas.height - layout.strip) / size[0], canvas.width / size[1]
     line = max(2, layout.text // 8)
@@ -197,7 +199,7 @@ def _draw_marks(canvas: Image.Image, marks: Sequence[Mark], size: Size, layout: 
             column, row = (mark.place.column + 0.5) * across, (mark.place.row + 0.5) * down + layout.strip
             left, top, right, bottom = column - reach, row - reach, column + reach, row + reach
         shape = draw.rectangle if isinstance(mark.place, Box) else draw.ellipse
-        # Dark around white: one of them shows over any image.
+        # White with a dark outline is visible over any image.
         shape((left - 1, top - 1, right + 1, bottom + 1), outline=_CHIP, width=line + 2)
         shape((left, top, right, bottom), outline=(255, 255, 255, 255), width=line)
         frames.append((mark.text, (left, top, right, bottom)))
@@ -219,9 +221,9 @@ def _free_place(
     strip: int,
     kept_free: Sequence[Sequence[tuple[float, float, float, float]]],
 ) -> tuple[float, float]:
-    """(left, top) of words by a frame: outside it if they can be there, else inside.
+    """Returns (left, top) of a label next to a frame: outside if possible, else inside.
 
-    `kept_free` are lists of rectangles that the words should not hide, the most important ones first.
+    `kept_free` are lists of rectangles that the label should not hide, most important first.
     """
     (left, top, right, bottom), (width, height) = frame, words
     places = [
@@ -238,7 +240,7 @@ def _free_place(
     ]
 
     def cost(number: int) -> tuple[float, ...]:
-        """What it hides, and last whether it was moved far to stay inside the image."""
+        """Returns the hidden areas and, last, whether the label was moved far to stay inside the image."""
         x, y = inside[number]
         hidden = (
             sum(
@@ -255,7 +257,7 @@ def _free_place(
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text in one line, cut where it is wider than so many pixels."""
+    """Returns the text in one line, truncated to a width in pixels."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     if font.getlength(shown) <= width:
         return shown
@@ -266,7 +268,7 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font: there on every machine."""
+    """Returns Pillow's built-in font, which is available on every machine."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow without FreeType"
     return font

@@ -6,7 +6,7 @@ import numpy as np
 from unisal_jax.data.examples import Arrays
 from unisal_jax.media.overlay import overlay
 
-# Height of a row; its three pictures have the width of the target's aspect ratio.
+# Height of a row; its three images have the width of the target's aspect ratio.
 _ROW_HEIGHT = 180
 _ROWS = 4
 

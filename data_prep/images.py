@@ -1,4 +1,4 @@
-"""Released pictures: the bytes to store, and the pixels in them, checked to be whole."""
+"""Released images: the bytes to store, and the pixels in them, checked to be whole."""
 
 import io
 from pathlib import Path
@@ -19,15 +19,15 @@ def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
     """A frame as it is to be stored, and as pixels.
 
     PNG and JPEG files of 8-bit RGB keep their bytes. Others (grey, palette, alpha, 16 bits, lying on
-    their side) become a PNG of the same pixels, so that every decoder sees the same picture.
+    their side) become a PNG of the same pixels, so that every decoder sees the same image.
 
     Returns:
         (encoded bytes, uint8 RGB [H, W, 3]).
 
     Raises:
-        UnisalError: no such file, or not a whole picture.
+        UnisalError: no such file, or not a whole image.
     """
-    # The whole picture is decoded although its bytes are what is stored: a cut-off file shows now,
+    # The whole image is decoded although its bytes are what is stored: a cut-off file shows now,
     # not in the middle of a training run.
     pixels = read_image(path)
     data = path.read_bytes()
@@ -63,7 +63,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def _is_plain(data: bytes, mode: str) -> bool:
-    """Whether every decoder gives the same 8-bit picture of this mode, upright, for these bytes."""
+    """Whether every decoder gives the same 8-bit image of this mode, upright, for these bytes."""
     with open_encoded(data, "the image") as image:
         return (
             image.mode == mode

@@ -1,6 +1,6 @@
 """Makes docs/crops.jpg, a contact sheet of a crop along a video, from the samples and the released weights.
 
-python docs/crop_picture.py
+python docs/crop_image.py
 """
 
 from pathlib import Path

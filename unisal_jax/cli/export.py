@@ -48,16 +48,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take uint8 RGB and return densities (default: normalised float32 to log-densities)",
     )
-    flags.add_examples(
-        parser,
-        "unisal export unisal.onnx --format onnx --uint8",
-        "unisal export video.onnx --format onnx --streaming --domain dhf1k",
-    )
     parser.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE",
-        help="for --format web: the tarball of onnxruntime-web (default: the cached one, or through npm)",
+        help="for --format web: tarball of onnxruntime-web (default: the cached one, or download with npm)",
+    )
+    flags.add_examples(
+        parser,
+        "unisal export unisal.onnx --format onnx --uint8 --streaming",
+        "unisal export page --format web",
     )
     parser.set_defaults(check=check, run=run)
 
@@ -76,7 +76,7 @@ def check(args: argparse.Namespace) -> None:
     if args.format == "web":
         _check_web(args)
     elif args.runtime is not None:
-        raise UnisalError("--runtime: only --format web has one")
+        raise UnisalError("--runtime: requires --format web")
     else:
         checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
@@ -94,7 +94,9 @@ def _check_web(args: argparse.Namespace) -> None:
     }
     for flag, is_given in given.items():
         if is_given:
-            raise UnisalError(f"{flag}: not with --format web, which takes images and films of any size")
+            raise UnisalError(
+                f"{flag}: cannot be combined with --format web, which takes images and films of any size"
+            )
     check_new_folder(args.out)
     checks.check_file_to_write_anywhere(args.out)
 

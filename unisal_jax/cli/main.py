@@ -26,7 +26,7 @@ COMMANDS = {
     "prepare": ("unisal_jax.cli.prepare", "convert a released dataset or your own data for training"),
     "submit": ("unisal_jax.cli.submit", "predict a test set in the format of a benchmark server"),
     "convert": ("unisal_jax.cli.convert", "convert weights between file formats"),
-    "export": ("unisal_jax.cli.export", "export the network to ONNX or StableHLO"),
+    "export": ("unisal_jax.cli.export", "export the network to a file or a web page"),
     "benchmark": ("unisal_jax.cli.benchmark", "measure how fast prediction runs on this machine"),
     "analyze": ("unisal_jax.cli.analyze", "draw the paper's figures and tables from data and weights"),
     "demo": ("unisal_jax.cli.demo", "serve a demo page on this machine"),

@@ -15,7 +15,7 @@ def cores() -> int:
 
 
 def peak_bytes() -> int | None:
-    """The process's peak resident size; None on Windows, which has no `resource`."""
+    """Peak resident size of the process; None on Windows, which has no module `resource`."""
     try:
         import resource
     except ImportError:

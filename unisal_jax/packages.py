@@ -39,9 +39,9 @@ def version(package: str) -> str | None:
 
 
 def requirements(extra: str = "") -> "list[Requirement]":
-    """What this system needs for the package itself, or what one of its extras adds.
+    """The requirements of the package on this system, or those that one of its extras adds.
 
-    Empty where the package is not installed, as when it runs from a folder of its source.
+    Empty if the package is not installed, as when it runs from a source folder.
     """
     from packaging.requirements import Requirement
 
@@ -53,23 +53,23 @@ def requirements(extra: str = "") -> "list[Requirement]":
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra needs, for a message: `pip install "gradio>=6"`.
+    """The command that installs the requirements of an extra, for a message: `pip install "gradio>=6"`.
 
-    The packages themselves: this one is not on the index. Double quotes, as Windows' shell knows no others.
+    It names the packages themselves, as this one is not on PyPI. The Windows shell requires double quotes.
     """
     found = []
     for each in requirements(extra):
         each.marker = None
         found.append(each.name if str(each) == each.name else f'"{each}"')
-    # Without metadata this runs from a folder of the source, whose extras pip installs.
+    # Without metadata, the package runs from a source folder, whose extras pip can install.
     return f"pip install {' '.join(found)}" if found else f'pip install ".[{extra}]"'
 
 
 def check_array_record(what: str) -> None:
-    """Refuses `what` where array_record is missing, which reads and writes the files of prepared datasets.
+    """Refuses `what` if array_record, which reads and writes prepared datasets, is missing.
 
     Raises:
-      UnisalError: says what to do.
+      UnisalError: it is missing; the message says what to do.
     """
     if importlib.util.find_spec("array_record") is None:
         cure = "install it with: pip install array_record"

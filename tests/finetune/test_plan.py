@@ -265,7 +265,9 @@ def planned(**settings):
         "stride": 1,
         "overrides": [],
     } | settings
-    return folder.Plan(chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, 2, ("a line",))
+    return folder.FinetunePlan(
+        chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, 2, ("a line",)
+    )
 
 
 def test_a_begun_folder_keeps_its_plan(tmp_path):

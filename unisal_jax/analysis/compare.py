@@ -1,7 +1,7 @@
 """Measured scores next to the published ones (Tables 2 to 4)."""
 
 from unisal_jax.analysis import published
-from unisal_jax.analysis.context import Context, Dataset
+from unisal_jax.analysis.context import AnalysisDataset, Context
 from unisal_jax.analysis.results import Analysis, Table
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.results import MethodScores
@@ -54,7 +54,7 @@ def analyse(context: Context) -> Analysis:
     )
 
 
-def measured(dataset: Dataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
+def measured(dataset: AnalysisDataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
     """Scores of the model and of the centre prior on a whole dataset."""
     maps = NetworkMaps(model, dataset.data, dataset.domain)
     options = EvaluateOptions(protocol=context.protocol, baselines=_BASELINES, seed=context.seed)

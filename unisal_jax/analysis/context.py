@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
+class AnalysisDataset:
     """A dataset to analyse, and the domain whose parameters to use for it."""
 
     data: ScoringData
@@ -92,7 +92,7 @@ class Context:
     """
 
     weights: str
-    datasets: tuple[Dataset, ...]
+    datasets: tuple[AnalysisDataset, ...]
     synthetic: bool
     samples: int
     seed: int
@@ -104,7 +104,7 @@ class Context:
         """Loads the model to analyse."""
         return load(self.weights)
 
-    def need_datasets(self) -> tuple[Dataset, ...]:
+    def need_datasets(self) -> tuple[AnalysisDataset, ...]:
         """The datasets.
 
         Raises:
@@ -126,7 +126,7 @@ class Context:
         return f"Data: {names}; up to {self.samples} frames of each, seed {self.seed}.{drawn}"
 
 
-def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[Dataset, ...]:
+def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[AnalysisDataset, ...]:
     """Opens datasets; released ones use the domain of their name, others salicon or dhf1k.
 
     Args:
@@ -143,7 +143,7 @@ def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[
         usual = "salicon" if data.kind == "image" else "dhf1k"
         names = [domain.name for domain in model_domains]
         name = next((each for each in (data.name, usual) if each in names), names[0])
-        found.append(Dataset(data, next(domain for domain in model_domains if domain.name == name)))
+        found.append(AnalysisDataset(data, next(domain for domain in model_domains if domain.name == name)))
     order = list(TITLES)
     return tuple(
         sorted(found, key=lambda each: order.index(each.data.name) if each.data.name in order else 99)

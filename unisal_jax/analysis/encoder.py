@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from unisal_jax.analysis.context import Context, Dataset, Sample
+from unisal_jax.analysis.context import AnalysisDataset, Context, Sample
 from unisal_jax.data.geometry import fit_fixations, fit_image, training_geometry
 from unisal_jax.domains import DHF1K
 from unisal_jax.media.images import resize_frame
@@ -32,7 +32,7 @@ class Encoded:
       fixations: bool [N, height, width].
     """
 
-    dataset: Dataset
+    dataset: AnalysisDataset
     features: np.ndarray
     maps: np.ndarray
     fixations: np.ndarray
@@ -56,7 +56,9 @@ def encode(context: Context) -> list[Encoded]:
     return [_encode(dataset, context, features) for dataset in context.need_datasets()]
 
 
-def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray], jax.Array]) -> Encoded:
+def _encode(
+    dataset: AnalysisDataset, context: Context, features: Callable[[np.ndarray], jax.Array]
+) -> Encoded:
     size = dataset.input_size(dataset.data.groups[0].truth(0).size)
     geometry = training_geometry(dataset.data.name)
     found: list[np.ndarray] = []

@@ -3,7 +3,7 @@
 import numpy as np
 
 from unisal_jax.analysis import plots
-from unisal_jax.analysis.context import Context, Dataset, Sample, frames_of
+from unisal_jax.analysis.context import AnalysisDataset, Context, Sample, frames_of
 from unisal_jax.analysis.results import Analysis, NamedFigure
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.predictions import NetworkMaps
@@ -40,7 +40,9 @@ def analyse(context: Context) -> Analysis:
     )
 
 
-def _images(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+def _images(
+    model: SaliencyModel, dataset: AnalysisDataset, context: Context
+) -> list[tuple[Sample, np.ndarray]]:
     drawn = list(dataset.samples(_COLUMNS, context.seed))
     return [
         (
@@ -51,7 +53,9 @@ def _images(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tu
     ]
 
 
-def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+def _video(
+    model: SaliencyModel, dataset: AnalysisDataset, context: Context
+) -> list[tuple[Sample, np.ndarray]]:
     groups = dataset.data.groups
     group: Group = groups[int(np.random.default_rng(context.seed).integers(len(groups)))]
     count = len(group.frame_names)
@@ -62,7 +66,7 @@ def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tup
     return list(zip(frames_of(group, chosen), (densities[number] for number in chosen), strict=True))
 
 
-def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedFigure:
+def _sheet(dataset: AnalysisDataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedFigure:
     height, width = columns[0][0].pixels.shape[:2]
     figure, axes = plots.grid(3, len(columns), 1.5 + 1 / len(columns), 1.5 * height / width + 0.12)
     names = [f"{number}: {wording.printable(sample.name)}" for number, (sample, _) in enumerate(columns, 1)]

@@ -121,14 +121,14 @@ def _wanted(args: argparse.Namespace) -> list[str]:
 
 def _analyse(args: argparse.Namespace, wanted: list[str]) -> int:
     from unisal_jax.analysis.catalogue import analysis
-    from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
+    from unisal_jax.analysis.context import AnalysisDataset, Context, make_synthetic, open_datasets
     from unisal_jax.analysis.page import write_page
     from unisal_jax.analysis.results import write
     from unisal_jax.backend import start_jax
     from unisal_jax.weights.store import load_weights
 
     start_jax()
-    datasets: tuple[Dataset, ...] = ()
+    datasets: tuple[AnalysisDataset, ...] = ()
     synthetic = _SYNTHETIC in args.data
     if any(name in NEED_DATA for name in wanted):
         paths = make_synthetic(args.out / _SYNTHETIC, args.seed) if synthetic else args.data

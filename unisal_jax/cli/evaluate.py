@@ -119,7 +119,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scores, prints the table and writes the requested files."""
     from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
-    from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
+    from unisal_jax.evaluate.run import EvaluateOptions, MapSource, evaluate
     from unisal_jax.evaluate.scanpath_run import TablePaths, evaluate_scanpaths
     from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.files import keep_inputs
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     notes: list[str] = []
     data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
-    method: Maps | TablePaths
+    method: MapSource | TablePaths
     if args.predictions is not None and args.predictions.is_file():
         method = TablePaths(args.predictions)
         about["predictions"] = args.predictions.name

@@ -51,7 +51,7 @@ class ExactMean:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """The results of a `ScoreTable`.
 
     Attributes:
@@ -97,7 +97,7 @@ class ScoreTable:
                 left_out[reason] = left_out.get(reason, 0) + 1
         return cls(groups, left_out)
 
-    def compute(self, over: Literal["groups", "frames"]) -> Summary:
+    def compute(self, over: Literal["groups", "frames"]) -> ScoreSummary:
         """The means, in sorted order.
 
         Args:
@@ -116,7 +116,7 @@ class ScoreTable:
             }
         else:
             averages = totals
-        return Summary(
+        return ScoreSummary(
             mean={name: mean.compute() for name, mean in averages.items()},
             groups={
                 group: {name: mean.compute() for name, mean in sorted(means.items())}

@@ -38,7 +38,7 @@ _COUNTED_AT_ONCE, _COUNTS_HELD = 2_000_000, 24_000_000
 OBSERVER_BLUR = 0.03
 
 
-class Maps(Protocol):
+class MapSource(Protocol):
     """A method to score."""
 
     def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
@@ -72,7 +72,7 @@ class EvaluateOptions:
 
 def evaluate(
     data: ScoringData,
-    predictions: Maps,
+    predictions: MapSource,
     options: EvaluateOptions,
     about: dict[str, Any],
     notes: tuple[str, ...] = (),
@@ -309,7 +309,7 @@ class _Method:
 def _score_group(
     number: int,
     group: Group,
-    predictions: Maps,
+    predictions: MapSource,
     methods: list[_Method],
     context: _Context,
     chosen: set[int],

@@ -16,7 +16,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import scanpaths
 from unisal_jax.evaluate.results import Evaluation, FrameScores, MethodScores
-from unisal_jax.evaluate.run import Maps
+from unisal_jax.evaluate.run import MapSource
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData
 from unisal_jax.limits import MAX_PATH_FIXATIONS
 from unisal_jax.predict.scanpath import OSIE, Parameters, draw_scanpaths, log_likelihood
@@ -96,7 +96,7 @@ class TablePaths:
 
 def evaluate_scanpaths(
     data: ScoringData,
-    prediction: TablePaths | Maps,
+    prediction: TablePaths | MapSource,
     about: dict[str, Any],
     seed: int = 1,
     skip_errors: bool = False,
@@ -166,7 +166,7 @@ def _by_person(what: str, xy: np.ndarray, people: Sequence[Any]) -> list[np.ndar
 
 
 def _of_image(
-    prediction: TablePaths | Maps, group: Group, size: Size, people: list[np.ndarray], seed: list[int]
+    prediction: TablePaths | MapSource, group: Group, size: Size, people: list[np.ndarray], seed: list[int]
 ) -> dict[str, dict[str, float]]:
     """The scores of every method, by its name."""
     found: dict[str, dict[str, float]] = {}

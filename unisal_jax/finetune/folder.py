@@ -26,7 +26,7 @@ REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class FinetunePlan:
     """The plan of a fine-tuning.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
         return stored
 
 
-def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
+def start(folder: Path, plan: FinetunePlan, given: frozenset[str]) -> FinetunePlan:
     """Returns the plan to follow: the one stored in the folder, or else this one, which is then stored.
 
     A stored plan keeps its training config and choices, even if a later version of the package would choose
@@ -88,7 +88,7 @@ def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
         if old["parts"] != new["parts"]:
             raise _Other(f"{path}: was made for other stimuli than are in the data now; choose another --out")
         runs = typed(int, old["runs"], "runs")
-        return Plan(old["settings"], plan.division, config, runs, tuple(map(str, old["lines"])))
+        return FinetunePlan(old["settings"], plan.division, config, runs, tuple(map(str, old["lines"])))
     except _Other:
         raise
     except (UnisalError, KeyError, TypeError, AttributeError) as error:

@@ -25,7 +25,7 @@ from unisal_jax.finetune import plan as planning
 from unisal_jax.finetune import scores
 from unisal_jax.finetune.blend import Blend, blend
 from unisal_jax.finetune.effort import Effort
-from unisal_jax.finetune.folder import Plan
+from unisal_jax.finetune.folder import FinetunePlan
 from unisal_jax.finetune.plan import SPLITS, TEST, TRAIN, Facts, Moved
 from unisal_jax.finetune.recipe import Material, recipe, runs, variant
 from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, to_json
@@ -92,7 +92,7 @@ def finetune(options: FinetuneOptions, tell: Tell) -> Report | None:
     return _Run(options, tell).until_done()
 
 
-def make_plan(options: FinetuneOptions, facts: Facts) -> Plan:
+def make_plan(options: FinetuneOptions, facts: Facts) -> FinetunePlan:
     """Makes the plan from the facts of the data and the options.
 
     Raises:
@@ -121,7 +121,7 @@ def make_plan(options: FinetuneOptions, facts: Facts) -> Plan:
     start = config.init.weights or config.init.encoder or "random weights"
     how = f"new domain {domain}, from {start}; {reason}"
     count = runs(material, moved)
-    return Plan(
+    return FinetunePlan(
         settings,
         division,
         config,

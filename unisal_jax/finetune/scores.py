@@ -15,7 +15,7 @@ from unisal_jax.evaluate.accumulate import bootstrap_ci
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.protocols import SCORES
 from unisal_jax.evaluate.report import write_json
-from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, MapSource, evaluate
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, mean_truth
 from unisal_jax.predict.model import SaliencyModel
 
@@ -171,7 +171,7 @@ class _Flat:
 def _scored(
     path: Path,
     data: ScoringData,
-    maps: Maps,
+    maps: MapSource,
     prior: np.ndarray,
     baselines: tuple[str, ...],
     about: Mapping[str, str],

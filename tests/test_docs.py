@@ -181,6 +181,7 @@ def readers_folder(tmp_path_factory) -> Path:
     (folder / "holiday").mkdir()
     (folder / "frames").mkdir()
     shutil.copyfile(photograph_path(), folder / "photo.jpg")
+    shutil.copyfile(photograph_path(), folder / "draft.jpg")
     shutil.copyfile(photograph_path(), folder / "holiday" / "beach.jpg")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clip.mp4")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clips" / "one.mp4")
@@ -373,13 +374,17 @@ def test_the_start_page_names_all_extras():
     """With the packages to install elsewhere than in a clone."""
     config = configparser.ConfigParser()
     config.read(REPOSITORY / "setup.cfg")
+
+    def names(words: list[str]) -> set[str]:
+        return {re.split("[>=;]", word)[0].strip() for word in words}
+
     required = {
-        extra: {re.split("[>=;]", line)[0].strip() for line in lines.strip().splitlines()}
+        extra: names(lines.strip().splitlines())
         for extra, lines in config["options.extras_require"].items()
         if extra != "test"
     }
     shown = {
-        row[0].strip("`"): set(shlex.split(row[1].strip("`")))
+        row[0].strip("`"): names(shlex.split(row[1].strip("`")))
         for row in table_after("index.md", "## Install")
     }
     assert shown == required

@@ -16,7 +16,6 @@ _NAME = "unisal-jax"
 EXTRAS = {
     "analysis": "unisal analyze: the paper's figures; unisal score-regions --plot",
     "beam": "unisal prepare --beam-runner: prepare datasets on many machines",
-    "demo": "unisal demo: a demo page on this machine",
     "docs": "make docs: the documentation as a site",
     "export": "unisal export --format stablehlo",
     "gcs": "unisal train --workdir gs://bucket/folder",
@@ -53,7 +52,7 @@ def requirements(extra: str = "") -> "list[Requirement]":
 
 
 def install_command(extra: str) -> str:
-    """The command that installs the requirements of an extra, for a message: `pip install "gradio>=6"`.
+    """The command that installs the requirements of an extra, for a message: `pip install "h5py>=3.11"`.
 
     It names the packages themselves, as this one is not on PyPI. The Windows shell requires double quotes.
     """

@@ -271,6 +271,14 @@ def test_predict_and_batch(model, frames):
     assert np.abs(other / one - 1).max() > 0.1
 
 
+def test_saved_and_loaded_again(model, frames, tmp_path):
+    model.save_pretrained(tmp_path / "mine")
+    again = SaliencyModel.from_pretrained(tmp_path / "mine", domain="ucf_sports")
+    one, other = (each.predict(frames[0], "ucf_sports", (96, 128)) for each in (model, again))
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(again.predict(frames[0], input_size=(96, 128)), other)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (333, 2)])
 def test_any_size(model, size):
     density = model.predict(np.full((*size, 3), 128, np.uint8))

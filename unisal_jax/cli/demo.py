@@ -1,8 +1,10 @@
-"""`unisal demo`: serves a demo page on this machine."""
+"""`unisal demo`: serves the page of `unisal export --format web` on this machine."""
 
 import argparse
 import contextlib
+import tempfile
 import threading
+from pathlib import Path
 
 from unisal_jax.cli import checks, flags
 
@@ -18,41 +20,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="port to listen on (default: the first free port from 7860)",
     )
-    parser.add_argument(
-        "--max-megabytes",
-        type=flags.positive,
-        default=200,
-        metavar="N",
-        help="largest upload in MB (default: 200); all files together may take ten times as much",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=flags.positive,
-        default=120,
-        metavar="N",
-        help="longest time to predict a clip; the page then shows the frames done so far (default: 120)",
-    )
     flags.add_weights(parser)
-    flags.add_engine(parser)
+    parser.add_argument(
+        "--domain", help="domain whose parameters to use (default: salicon for images, dhf1k for videos)"
+    )
+    flags.add_runtime(parser)
     flags.add_examples(parser, "unisal demo", "unisal demo --port 8000 --weights weights.safetensors")
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuses bad arguments before JAX is imported."""
-    checks.check_weights(args.weights)
-    checks.check_extra("unisal demo", "demo", "gradio")
+    from unisal_jax.export.web_runtime import get_tarball
+
+    checks.check_weights(args.weights, args.domain)
+    get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C."""
-    from unisal_jax.demo.page import serve
+    from unisal_jax.demo.server import serve
+    from unisal_jax.export.web_page import export_web
 
-    model = flags.load_model(args)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,
-    ):
-        print(f"{address} (press Ctrl-C to stop)", flush=True)
-        threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="unisal-demo-") as folder:
+        page = Path(folder) / "page"
+        export_web(args.weights, page, args.domain, args.runtime)
+        with serve(page, args.host, args.port) as address:
+            print(f"{address} (press Ctrl-C to stop)", flush=True)
+            threading.Event().wait()
     return 0

@@ -48,12 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take uint8 RGB and return densities (default: normalised float32 to log-densities)",
     )
-    parser.add_argument(
-        "--runtime",
-        type=Path,
-        metavar="FILE",
-        help="for --format web: tarball of onnxruntime-web (default: the cached one, or download with npm)",
-    )
+    flags.add_runtime(parser)
     flags.add_examples(
         parser,
         "unisal export unisal.onnx --format onnx --uint8 --streaming",
@@ -86,6 +81,8 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _check_web(args: argparse.Namespace) -> None:
+    from unisal_jax.export.web_runtime import get_tarball
+
     given = {
         "--input-size": args.input_size is not None,
         "--batch": args.batch != 1,
@@ -99,6 +96,7 @@ def _check_web(args: argparse.Namespace) -> None:
             )
     check_new_folder(args.out)
     checks.check_file_to_write_anywhere(args.out)
+    get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -26,8 +26,9 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.film import Predicted, predicted
 from unisal_jax.weights import publish
+from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.installed import default_weights, domains_for, with_domain
-from unisal_jax.weights.store import Weights, load_weights
+from unisal_jax.weights.store import load_weights
 
 # Images of one size go to the device together, at most so many.
 MAX_BATCH = 8
@@ -39,7 +40,25 @@ def load(
     engine: EngineName = "auto",
     domain: str | Domain | None = None,
 ) -> "SaliencyModel":
-    """Loads a network for prediction: `SaliencyModel.from_pretrained`, by its short name."""
+    """Loads a network for prediction.
+
+    Args:
+      weights: a release, `unisal` or `unisal-mit1003`, which is downloaded once and then read from the
+        cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
+        of a .safetensors or .pth file, a checkpoint folder, or a folder of `save_pretrained`. None for
+        `unisal`, or the release that the domain's pack belongs to (`weights.installed.default_weights`).
+      dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
+      engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where
+        JAX's device would be the CPU, else JAX. Their results are the same but for the rounding of
+        float32.
+      domain: that is used where a call names none; None for the usual ones, see
+        `domains.default_domain`.
+
+    Raises:
+      UnisalError: the weights do not exist, are damaged, or belong to another network; they lack the
+        domain, and no pack has it for them; the engine cannot do the dtype; or JAX has no device of the
+        platform that `JAX_PLATFORMS` names.
+    """
     return SaliencyModel.from_pretrained(weights, dtype, engine, domain)
 
 
@@ -80,25 +99,7 @@ class SaliencyModel:
         engine: EngineName = "auto",
         domain: str | Domain | None = None,
     ) -> "SaliencyModel":
-        """Loads a network for prediction.
-
-        Args:
-          weights: a release, `unisal` or `unisal-mit1003`, which is downloaded once and then read from the
-            cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
-            of a .safetensors or .pth file, a checkpoint folder, or a folder of `save_pretrained`. None for
-            `unisal`, or the release that the domain's pack belongs to (`weights.installed.default_weights`).
-          dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
-          engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where
-            JAX's device would be the CPU, else JAX. Their results are the same but for the rounding of
-            float32.
-          domain: that is used where a call names none; None for the usual ones, see
-            `domains.default_domain`.
-
-        Raises:
-          UnisalError: the weights do not exist, are damaged, or belong to another network; they lack the
-            domain, and no pack has it for them; the engine cannot do the dtype; or JAX has no device of the
-            platform that `JAX_PLATFORMS` names.
-        """
+        """Loads a model: `unisal_jax.load`, with the same arguments and errors."""
         found = load_weights(default_weights(domain) if weights is None else weights)
         return cls(found, dtype, engine, domain)
 

@@ -1,4 +1,4 @@
-"""`unisal benchmark`: latency, throughput, memory and FLOPs of prediction, with other programs beside."""
+"""`unisal benchmark`: latency, throughput, memory and FLOPs of prediction, compared with other programs."""
 
 import argparse
 from pathlib import Path

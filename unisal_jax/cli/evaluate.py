@@ -54,7 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_weights(parser)
     flags.add_engine(parser)
     parser.add_argument(
-        "--input-size", type=flags.input_size, metavar="HxW", help="network input (default: the dataset's)"
+        "--input-size",
+        type=flags.input_size,
+        metavar="HxW",
+        help="size of the input (default: the dataset's)",
     )
     parser.add_argument(
         "--stride", type=flags.stride, metavar="N", help="frame stride (default: the dataset's)"
@@ -63,7 +66,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--baselines",
         type=flags.choices((*BASELINES, "none")),
         metavar="NAMES",
-        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two), or none",
+        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none also leaves "
+        "out IG",
     )
     parser.add_argument(
         "--prior",
@@ -73,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=flags.positive, default=1, help="random seed of samples and intervals (default: 1)"
     )
-    parser.add_argument("--json", type=Path, help="write means, confidence intervals, counts and scores here")
+    parser.add_argument("--json", type=Path, help="write means, intervals, counts and scores to this file")
     parser.add_argument("--csv", type=Path, help="write the scores of every frame to this file")
     parser.add_argument("--html", type=Path, help="write a report with histograms and examples to this file")
     parser.add_argument(

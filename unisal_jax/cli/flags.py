@@ -147,12 +147,12 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Adds --runtime, which the page in the browser runs on."""
+    """Adds --runtime, the JavaScript runtime of the web page."""
     parser.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE",
-        help="tarball of onnxruntime-web, for the page (default: the cached one, or through npm)",
+        help="tarball of onnxruntime-web for the page (default: the cached one, or download with npm)",
     )
 
 

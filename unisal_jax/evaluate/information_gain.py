@@ -126,7 +126,7 @@ def mean_map(maps: Iterable[Any], size: tuple[int, int]) -> np.ndarray:
     for number, density in enumerate(maps, start=1):  # noqa: B007 - counts the maps, used below
         total += to_density(cv2.resize(to_density(density), size[::-1], interpolation=cv2.INTER_LINEAR))
     if not number:
-        raise UnisalError("a mean map needs at least one map")
+        raise UnisalError("a mean map requires at least one map")
     return total / number
 
 

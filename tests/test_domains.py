@@ -94,7 +94,7 @@ def test_unknown_domain_lists_the_known_ones():
     [
         ({"name": "My Data"}, "domain name 'My Data'"),
         ({"name": "params"}, "domain name 'params'"),
-        ({"name": "a_stats"}, "ending _stats"),
+        ({"name": "a_stats"}, "suffix _stats"),
         ({"input_size": (100, 200)}, "input size 100x200"),
         ({"input_size": (0, 32)}, "input size 0x32"),
         ({"stride": 0}, "stride 0"),

@@ -92,8 +92,8 @@ REFUSED = {
     "analyze compare --out o --data no": "no: no such folder",
     "demo --runtime no.tgz": "no.tgz: cannot be read",
     "export . --format web": ".: is already there and is not replaced",
-    "export o --format web --uint8": "--uint8: not with --format web",
-    "export o --format onnx --runtime a.tgz": "--runtime: only --format web",
+    "export o --format web --uint8": "--uint8: cannot be combined with --format web",
+    "export o --format onnx --runtime a.tgz": "--runtime: requires --format web",
 }
 # One process for all, which takes a second; extras are missing in it.
 PROGRAM = """

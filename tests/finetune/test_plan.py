@@ -208,7 +208,10 @@ def test_a_division_is_read_as_a_dataset(prepared, tmp_path):
         ({"division_of": "SOURCE", "splits": {"train": ["image0"]}}, "damaged"),
         ({"division_of": "SOURCE", "splits": {"test": {"split": "train", "ids": []}}}, "no split 'train'"),
         ({"division_of": ["SOURCE"], "splits": {"train": {}}}, "damaged"),
-        ({"division_of": "/no/such/folder", "splits": {"train": {"split": "train", "ids": []}}}, "not there"),
+        (
+            {"division_of": "/no/such/folder", "splits": {"train": {"split": "train", "ids": []}}},
+            "does not exist",
+        ),
         ({"division_of": "ITSELF", "splits": {"train": {"split": "train", "ids": []}}}, "a division itself"),
     ],
 )

@@ -66,8 +66,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--baselines",
         type=flags.choices((*BASELINES, "none")),
         metavar="NAMES",
-        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none also leaves "
-        "out IG",
+        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none also "
+        "leaves out IG",
     )
     parser.add_argument(
         "--prior",

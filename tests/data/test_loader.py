@@ -376,7 +376,7 @@ def test_maps_cropped_for_training_cannot_be_scored(tmp_path):
     assert next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0)).step == 0
     (group,) = open_data(prepared.path).groups
     with pytest.raises(
-        UnisalError, match="v0/0: its map is 36x60, the frame as released 40x70; scoring needs"
+        UnisalError, match="v0/0: its map is 36x60, but the released frame 40x70; scoring requires"
     ):
         group.truth(0)
 

@@ -361,9 +361,9 @@ def test_command(raw, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mit1003", "--resolution", "input"), "--resolution input: the images of mit1003 have many sizes"),
-        (("ucf_sports", "--sigma", "3"), "--sigma: only for own data"),
-        (("own", "--sigma", "3"), "--sigma: .* goes together with --table"),
+        (("mit1003", "--resolution", "input"), "--resolution input: the images of mit1003 differ in size"),
+        (("ucf_sports", "--sigma", "3"), "--sigma: applies to own data only"),
+        (("own", "--sigma", "3"), "--sigma: .* required with --table"),
         (("own", "--resolution", "input"), "--resolution input: own data"),
         (("own", "--name", "../x"), "--name '../x'"),
         (("own", "--name", "a\nb"), r"--name 'a\\nb'"),

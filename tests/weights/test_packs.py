@@ -277,14 +277,14 @@ def test_what_add_and_remove_refuse(command, grown, base, pack_file, cache, tmp_
         (["add", clips, "--name", "a" * 300], "is out of range"),
         (["add", clips, "--name", "Posters"], NOT_A_NAME),
         (["add", tmp_path / "none"], "no such domain pack"),
-        (["add"], "add: give PACK"),
-        (["add", clips, clips], "add: give PACK"),
-        (["add", clips, "--domain", "posters"], "--domain: is for unisal weights pack"),
-        (["unisal", "--name", "x"], "--name: is for unisal weights add"),
+        (["add"], "add: requires PACK"),
+        (["add", clips, clips], "add: requires PACK"),
+        (["add", clips, "--domain", "posters"], "--domain: applies to unisal weights pack only"),
+        (["unisal", "--name", "x"], "--name: applies to unisal weights add only"),
         (["remove", "clips"], "not an added pack; added: posters"),
         (["remove", "../domains/posters"], "not an added pack"),
-        (["pack", clips, tmp_path / "a.pack.safetensors"], "--domain NAME is missing"),
-        (["clips"], "not a released file or a domain pack; there are unisal, .*, posters"),
+        (["pack", clips, tmp_path / "a.pack.safetensors"], "requires --domain NAME"),
+        (["clips"], "neither released weights nor a domain pack; choose from unisal, .*, posters"),
     ):
         status, out, err = command("weights", *words)
         assert status == 1 and out == "" and err.count("\n") == 1, words

@@ -440,5 +440,5 @@ def test_beam_writes_the_same(raw, tmp_path, small_shards):
 
 def test_beam_is_an_extra(raw, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(UnisalError, match=r"--beam-runner requires apache-beam; install it with: pip install"):
+    with pytest.raises(UnisalError, match=r"--beam-runner requires apache-beam; install it with: pip"):
         _run(raw, tmp_path, beam_runner="DirectRunner")

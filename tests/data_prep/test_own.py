@@ -260,7 +260,7 @@ def test_a_name_that_matches_two_files_is_refused(tmp_path):
         for split, videos in prepared.manifest["splits"].items()
     }
     assert found == {"train": {"a": 1, "B": 1, "b": 2}, "validation": {"a": 2}}
-    with pytest.raises(UnisalError, match=r"fits train/B\.png and train/b\.PNG"):
+    with pytest.raises(UnisalError, match=r"matches train/B\.png and train/b\.PNG"):
         (raw / "train" / "b.jpg").rename(raw / "train" / "b.PNG")
         _counts(raw, tmp_path, f"{header}b.png,1,5,5\n")
 

@@ -71,11 +71,14 @@ def test_contents(built):
         "NOTICE",
         "configs/unisal.py",
         "Makefile",
+        "constraints.txt",
     } <= inside
     assert {"tests/golden/forward.npz", "tests/conftest.py", "benchmarks/table.py"} <= inside
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
     assert {"unisal_jax/analysis/published.json", "unisal_jax/samples/grace_hopper.jpg"} <= names
+    # Type checkers of other projects read the types.
+    assert "unisal_jax/py.typed" in names
     # The configs, which `unisal train` takes by name.
     assert {"unisal_jax/configs/unisal.py", "unisal_jax/configs/finetune.py"} <= names
     assert {"data_prep/prepare.py", "unisal_jax/cli/main.py"} <= names

@@ -16,7 +16,6 @@ _NAME = "unisal-jax"
 EXTRAS = {
     "analysis": "unisal analyze: the paper's figures; unisal score-regions --plot",
     "beam": "unisal prepare --beam-runner: datasets prepared on many machines",
-    "demo": "unisal demo: a page on this machine to try things on",
     "docs": "make docs: the documentation as a site",
     "export": "unisal export --format stablehlo",
     "gcs": "unisal train --workdir gs://bucket/folder",
@@ -53,7 +52,7 @@ def requirements(extra: str = "") -> "list[Requirement]":
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra needs, for a message: `pip install "gradio>=6"`.
+    """The command that installs what an extra needs, for a message: `pip install "h5py>=3.11"`.
 
     The packages themselves: this one is not on the index. Double quotes, as Windows' shell knows no others.
     """

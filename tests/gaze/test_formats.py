@@ -219,7 +219,7 @@ def test_tables_with_names_of_their_own(tmp_path):
     text = "Szene;Person;X-Wert;Y-Wert;Zeit [s];ok;Bild\n1.png;A;10,5;20,25;0,5;1;3\n1.png;A;1;2;0,75;0;4\n"
     path = write(tmp_path / "t.csv", text)
     with pytest.raises(
-        UnisalError, match=r"no known format: begins with 'Szene;.* looked for Tobii .*--columns"
+        UnisalError, match=r"no known format matches \(it begins with 'Szene;.*; pass --format, or --columns"
     ):
         recognise(path)
     with pytest.raises(UnisalError, match=r"no column 'x' among 'Szene', .*; name it with --columns x=NAME"):
@@ -270,10 +270,10 @@ def test_two_eyes_make_one_list():
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "a zero byte|no known format"),
         (tobii().encode("utf-16-le"), "a zero byte; save the table as UTF-8"),
         (gzip.compress(tobii().encode())[:-30], r"cannot be read \(Compressed file ended"),
-        (tobii().splitlines()[0], "no fixations in it as tobii"),
+        (tobii().splitlines()[0], "holds no fixations when read as tobii"),
         (
             "\n".join(tobii().splitlines()[:1] + tobii().splitlines()[4:5]),
-            r"no fixations in it as tobii .1 saccades",
+            r"holds no fixations when read as tobii .1 saccades",
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
         ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
@@ -281,7 +281,7 @@ def test_two_eyes_make_one_list():
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
             "image,subject,x,y\na.png,s,oben,links\n",
-            "no fixations in it as table .2 values not a number, such as 'oben'",
+            "holds no fixations when read as table .2 values not a number, such as 'oben'",
         ),
     ],
 )
@@ -295,9 +295,9 @@ def test_files_that_are_refused_in_a_line(tmp_path, content, message):
 def test_choices_that_are_refused(tmp_path):
     path = write(tmp_path / "f.txt", tobii())
     for keywords, message in (
-        ({"format": "tobi"}, "no format 'tobi'; there are tobii, pupil_core"),
-        ({"eye": "both"}, "no eye 'both'; there are mean, left, right"),
-        ({"format": "smi", "columns": {"x": "X"}}, "with --format smi they are known"),
+        ({"format": "tobi"}, "format: 'tobi' is not one of tobii, pupil_core"),
+        ({"eye": "both"}, "eye: 'both' is not one of mean, left, right"),
+        ({"format": "smi", "columns": {"x": "X"}}, "--columns: applies only to tables, not to --format smi"),
         ({"format": "neon"}, "no column 'fixation detected in reference image'|no column 'gaze detected"),
     ):
         with pytest.raises(UnisalError, match=message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.gaze_exports import NEON
 from unisal_jax.cli import gaze_flags
 from unisal_jax.gaze.eyes import EYES
 from unisal_jax.gaze.formats import FORMATS
@@ -194,7 +195,8 @@ def test_bad_files_end_in_one_line(command, lab, content, parts):
         (("--coordinates", "pixels"), "--coordinates: 'pixels' is none of screen,"),
         (("--onset", "nan"), "--onset"),
         (("--json", "no/such/r.json"), "no folder"),
-        (("--json", "t.csv"), "two have one name"),
+        (("--json", "t.csv"), "two are the same file"),
+        (("--preview", "p.jpg"), "--preview: p.jpg must end in .png"),
         (("--preview", "stimuli/a.png"), "would overwrite"),
     ],
 )
@@ -214,16 +216,31 @@ def test_a_whole_export_of_pupil_player(command, lab):
     assert "no column 'on_surf'; export it" in imported(command, lab, folder)[2]
     (folder / "surfaces" / "fixations_on_surface_a.csv").write_text(f"{header},on_surf\n{row},True\n")
     status, out, _ = imported(command, lab, folder)
-    assert status == 0 and "1 files of positions in the scene camera's image, left out" in out
+    assert status == 0 and "1 files skipped: positions in the scene camera's image" in out
     (row,) = rows_of(lab / "t.csv")
     assert [row[name] for name in ("stimulus", "observer", "x", "y")] == ["a.png", "ann", "20", "45"]
+
+
+def test_one_stimulus_does_not_stand_for_two_surfaces(command, lab):
+    folder = lab / "neon"
+    folder.mkdir()
+    for name in ("front", "back"):
+        (folder / f"fixations_on_surface_{name}.csv").write_text(NEON)
+    _, _, err = imported(command, lab, folder, "--stimulus", "a.png")
+    assert "another surface than" in err and "import each surface separately" in err
+    one = imported(command, lab, folder / "fixations_on_surface_front.csv", "--stimulus", "a.png")
+    assert one[0] == 0 and "surface" not in one[1]
+    for name in ("front", "back"):
+        (folder / f"fixations_on_surface_{name}.csv").rename(folder / f"{name}.csv")
+    status, out, _ = imported(command, lab, folder, "--stimulus", "a.png")
+    assert status == 0 and "2 files of Neon name no surface; --stimulus a.png is used for all" in out
 
 
 def test_inputs_that_are_not_there(command, lab):
     assert "no such file" in imported(command, lab, lab / "none.tsv")[2]
     (lab / "empty").mkdir()
-    assert "no file of a known tracker" in imported(command, lab, lab / "empty")[2]
+    assert "no file of a known format" in imported(command, lab, lab / "empty")[2]
     (lab / "empty" / "P1.xlsx").write_bytes(b"PK\x03\x04")
-    assert "tracker; of " in (err := imported(command, lab, lab / "empty")[2]) and "P1.xlsx: a zip" in err
+    assert "known format; " in (err := imported(command, lab, lab / "empty")[2]) and "P1.xlsx: a zip" in err
     prepare = ("prepare", "own", "--raw", lab / "stimuli", "--data-dir", lab / "data", "--screen", "800x600")
     assert "go together with --table" in command(*prepare)[2]

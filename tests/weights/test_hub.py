@@ -266,6 +266,6 @@ def test_push_keeps_a_card(server, golden, tmp_path):
 def test_what_cannot_be_pushed(server, golden, tmp_path):
     with pytest.raises(UnisalError, match="not a folder with model"):
         publish.push("owner/name", tmp_path)
-    with pytest.raises(UnisalError, match="owner/other: cannot be pushed") as error:
+    with pytest.raises(UnisalError, match="owner/other: cannot be uploaded") as error:
         publish.push("owner/other", golden(11))
     assert "\n" not in str(error.value)

@@ -52,9 +52,9 @@ def test_a_path_means_the_same_as_its_text(desk):
 
 def test_what_is_not_there(desk):
     for check in (check_there, fetched):
-        with pytest.raises(UnisalError, match=r"^b.pth: no such file, nor a release \(unisal, .*\)$"):
+        with pytest.raises(UnisalError, match=r"^b.pth: no such file or release \(unisal, .*\)$"):
             check(resolve("b.pth"))
-        with pytest.raises(UnisalError, match=r"\); of the Hugging Face Hub: hf://owner/na.me-1$"):
+        with pytest.raises(UnisalError, match=r"\); on the Hugging Face Hub: hf://owner/na.me-1$"):
             check(resolve("owner/na.me-1"))
     assert fetched(resolve("saved")).is_file()
 

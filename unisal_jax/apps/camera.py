@@ -2,9 +2,9 @@
 
 All three are tried, as in Google's AutoFlip, and the calmest path that keeps nearly as much attention as
 following is chosen. Following tracks the path of the most attention (`track.py`) with the L1-optimal camera
-path of M. Grundmann, V. Kwatra, I. Essa: Auto-Directed Video Stabilization with Robust L1 Optimal Camera Paths
-(CVPR 2011): a path within a band, made of segments at rest, of constant speed and of constant acceleration.
-It is the solution of a linear program with bounded acceleration.
+path of M. Grundmann, V. Kwatra, I. Essa: Auto-Directed Video Stabilization with Robust L1 Optimal Camera
+Paths (CVPR 2011): a path within a band, made of segments at rest, of constant speed and of constant
+acceleration. It is the solution of a linear program with bounded acceleration.
 """
 
 import math

@@ -48,12 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
     )
-    parser.add_argument(
-        "--runtime",
-        type=Path,
-        metavar="FILE",
-        help="for --format web: the tarball of onnxruntime-web (default: the cached one, or through npm)",
-    )
+    flags.add_runtime(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -81,6 +76,8 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _check_web(args: argparse.Namespace) -> None:
+    from unisal_jax.export.web_runtime import get_tarball
+
     given = {
         "--input-size": args.input_size is not None,
         "--batch": args.batch != 1,
@@ -92,6 +89,7 @@ def _check_web(args: argparse.Namespace) -> None:
             raise UnisalError(f"{flag}: not with --format web, which takes images and films of any size")
     check_new_folder(args.out)
     checks.check_file_to_write_anywhere(args.out)
+    get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:

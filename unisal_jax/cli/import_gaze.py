@@ -55,8 +55,10 @@ def check(args: argparse.Namespace) -> None:
     outputs = _outputs(args)
     for path in outputs:
         checks.check_file_to_write(path)
+    if args.preview and args.preview.suffix.lower() != ".png":
+        raise UnisalError(f"--preview: {args.preview} must end in .png")
     if len({path.resolve() for path in outputs}) < len(outputs):
-        raise UnisalError("--out, --json and --preview: two have one name")
+        raise UnisalError("--out, --json and --preview: two are the same file")
 
 
 def run(args: argparse.Namespace) -> int:

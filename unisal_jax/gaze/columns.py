@@ -1,4 +1,4 @@
-"""Columns of a tracker's table, a few out of many and millions of rows long."""
+"""Reads selected columns of a tracker's table, which may have millions of rows."""
 
 import csv
 import dataclasses
@@ -18,10 +18,10 @@ from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.tables import Lines, open_lines
 
 _ROWS = 256
-"""Rows that are split before their columns are taken: more no longer fit into a processor's cache."""
+"""Rows that are split at once: more would not fit into a processor's cache."""
 
 LARGEST = 1e30
-"""Numbers from here on are none: no tracker writes them. Times in nanoseconds have 19 digits."""
+"""Numbers from this on are invalid: no tracker writes them. Times in nanoseconds have 19 digits."""
 
 _MISSING = frozenset({"", ".", "-", "--", "n/a", "na", "#n/a", "null", "none"})
 
@@ -33,19 +33,19 @@ class Text:
     """A column of names.
 
     Attributes:
-      codes: int32 [n], which of the names each row has.
-      names: the different ones; the first is "".
+      codes: int32 [n], the index in `names` of each row.
+      names: the distinct names; the first is "".
     """
 
     codes: np.ndarray
     names: list[str]
 
     def take(self, rows: np.ndarray) -> list[str]:
-        """The names of some rows, each name one object."""
+        """Returns the names of some rows; equal names are the same object."""
         return [self.names[code] for code in self.codes[rows].tolist()]
 
     def among(self, *names: str) -> np.ndarray:
-        """bool [n]: which rows have one of these names, given in lower case."""
+        """Returns which rows have one of these lower-case names, bool [n]."""
         return np.array([name.lower() in names for name in self.names])[self.codes]
 
 
@@ -54,9 +54,10 @@ class Columns:
     """Columns of a table.
 
     Attributes:
-      texts: those of names. One that the table lacks holds "" throughout.
-      numbers: float64 [n] each; NaN where there is no number. One that the table lacks is NaN throughout.
-      notes: what a person should know: lines that are cut off, what is no number.
+      texts: columns of names. A column that the table lacks holds "" throughout.
+      numbers: float64 [n] each; NaN where there is no number. A column that the table lacks is NaN
+        throughout.
+      notes: lines for the user on cut-off lines and values that are not numbers.
     """
 
     texts: dict[str, Text]
@@ -68,7 +69,7 @@ class Columns:
 
 
 class Names(dict[str, int]):
-    """The different texts of a column, and the code of each."""
+    """The distinct texts of a column, and the code of each."""
 
     def __init__(self, path: object):
         super().__init__()
@@ -86,13 +87,13 @@ class Names(dict[str, int]):
 
 
 class Numbers:
-    """Reads numbers, and remembers what is none."""
+    """Reads numbers, and counts values that are not numbers."""
 
     def __init__(self) -> None:
         self.bad, self.example = 0, ""
 
     def read(self, texts: Collection[str]) -> "array[float]":
-        """The numbers that texts stand for; NaN where one is missing or is no number."""
+        """Parses numbers; NaN where a value is missing or not a number."""
         try:
             values = array("d", map(float, texts))
         except ValueError:
@@ -115,28 +116,28 @@ class Numbers:
             return math.nan
 
     def notes(self) -> tuple[str, ...]:
-        """What was no number, if anything."""
+        """Returns a note on values that were not numbers, if there were any."""
         return (f"{counted(self.bad, 'value')} not a number, such as {self.example!r}",) if self.bad else ()
 
 
 def counted(count: int, what: str) -> str:
-    """A count with its noun, such as "1 value" or "2 values"."""
+    """Returns a count with its noun, such as "1 value" or "2 values"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def read_columns(
     head: Head, texts: Mapping[str, int | None], numbers: Mapping[str, int | None], header: bool = True
 ) -> Columns:
-    """Reads some columns of a table; the rest of it is passed over and takes no memory.
+    """Reads some columns of a table; the other columns take no memory.
 
     Args:
       head: of the table.
-      texts: our name -> place of columns with names, None for one that the table lacks.
-      numbers: our name -> place of columns with numbers, likewise.
+      texts: our name -> index of columns with names; None for a column that the table lacks.
+      numbers: our name -> index of columns with numbers, likewise.
       header: whether the first line holds the columns' names.
 
     Raises:
-      UnisalError: not a text, a line with more fields than columns, or too many rows or names.
+      UnisalError: not a text file, a line with more fields than columns, or too many rows or names.
     """
     places = {name: place for name, place in {**texts, **numbers}.items() if place is not None}
     top = max(places.values())
@@ -157,14 +158,14 @@ def read_columns(
             count += len(whole)
             if count > MAX_TABLE_ROWS:
                 raise UnisalError(f"{head.path}: more than {MAX_TABLE_ROWS} rows")
-            # One call for each row, in C; the second place keeps the rows of one column tuples.
+            # One call per row, in C. The additional index makes the result a tuple even for a single column.
             taken = zip(*map(operator.itemgetter(*places.values(), top), whole), strict=True)
             fields = dict(zip(places, taken, strict=False))
             for name in texts:
                 codes[name].extend(map(names[name].__getitem__, fields.get(name, [""] * len(whole))))
             for name in numbers:
                 values[name].extend(reader.read(fields[name]) if name in fields else _nothing(len(whole)))
-    notes = (f"{counted(cut, 'line')} cut off, left out",) if cut else ()
+    notes = (f"{counted(cut, 'line')} cut off, skipped",) if cut else ()
     return Columns(
         {name: Text(np.asarray(codes[name], np.int32), names[name].names) for name in texts},
         {name: np.asarray(values[name]) for name in numbers},
@@ -177,7 +178,7 @@ def _nothing(count: int) -> "array[float]":
 
 
 def _rows(head: Head, lines: Lines, top: int) -> Iterator[list[str]]:
-    """The fields of each line; those beyond the last one that is wanted may stay together."""
+    """Yields the fields of each line; fields beyond the last one needed may stay unsplit."""
     separator = head.separator
     if head.quoted and separator:
         return csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
@@ -197,20 +198,20 @@ def _check_width(head: Head, rows: list[list[str]], lines: Lines) -> None:
     for row in rows:
         if any(field.strip() for field in row[width:]):
             raise UnisalError(
-                f"{head.path}: before line {lines.number + 1}: {len(row)} fields for {width} columns; where "
-                "numbers have decimal commas, other signs must separate the fields"
+                f"{head.path}: before line {lines.number + 1}: {len(row)} fields for {width} columns; if "
+                "numbers have decimal commas, fields must be separated by another character"
             )
 
 
 def runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs of rows that have the same keys.
+    """Finds runs of rows with the same keys.
 
     Args:
       keys: [n] each; NaN equals NaN.
 
     Returns:
       starts: int [runs], the first row of each run.
-      run: int [n], which run each row is of.
+      run: int [n], the run of each row.
     """
     count = len(keys[0])
     change = np.zeros(count, bool)
@@ -224,7 +225,7 @@ def runs(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_by(group: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
-    """float64 [groups]: the mean of each group's values that are numbers; NaN where it has none."""
+    """Returns the mean of each group's finite values, float64 [groups]; NaN for groups without any."""
     good = np.isfinite(values)
     sums = np.bincount(group[good], values[good], groups)
     counts = np.bincount(group[good], minlength=groups)
@@ -232,5 +233,5 @@ def mean_by(group: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
 
 
 def above_zero(counts: Mapping[str, Any]) -> dict[str, int]:
-    """Reason -> count, of the reasons that hold for any row."""
+    """Returns the counts above zero, by reason."""
     return {reason: int(count) for reason, count in counts.items() if count > 0}

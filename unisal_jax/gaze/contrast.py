@@ -1,8 +1,8 @@
-"""Whether the fixations fit what is in the images: fixated places have more contrast than others.
+"""Checks whether the fixations fit the images: fixated places have more contrast than others.
 
 Reinagel and Zador, Natural scene statistics at the centre of gaze, Network 1999. On 50 images of OSIE
-(15 people) the fixations' mean rank of contrast is 12 standard errors above that of the same fixations upside
-down, and 6 to 9 above that of fixations on stimuli which are taken to have lain elsewhere on the screen.
+(15 people) the mean contrast rank of the fixations is 12 standard errors above that of the fixations with y
+flipped, and 6 to 9 above that of the fixations with a wrong position of the stimuli on the screen.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from unisal_jax.gaze.settings import SHOWN, Settings
 from unisal_jax.media.images import read_image
 
 _MIN_IMAGES, _MAX_IMAGES = 8, 50
-# Standard errors from zero at which a mean is taken for one of its sign.
+# Number of standard errors from zero at which the sign of a mean is certain.
 _SURE = 4.0
-# The share of fixations that another place on the screen must take as well.
+# Minimum share of fixations that must lie on the stimulus under an alternative.
 _TAKEN = 0.9
-# Pixels of the longer side of a map of contrast.
+# Longer side of a contrast map, in pixels.
 _SIDE = 96
 _SWAPPED = "swapped"
 
 
 def contrast_doubts(found: Import, settings: Settings) -> list[str]:
-    """A line where an axis seems to be turned round, or stimuli seem to have been shown in another way.
+    """Returns a line if an axis seems to be flipped, or stimuli seem to have been shown in another way.
 
-    Needs eight images; of more than 50 it looks at 50.
+    Requires at least eight images and uses at most 50.
     """
     once = found.fixations.once()
     images = [(n, rows) for n, rows in groups(once.stimulus) if not found.stimuli[n].film]
@@ -64,30 +64,30 @@ def contrast_doubts(found: Import, settings: Settings) -> list[str]:
 
 
 def _lines(sure: dict[str, float], gains: dict[str, list[float]]) -> Iterator[str]:
-    """The most probable of what is nearly sure."""
+    """Yields a line for the most probable alternative, if it is certain enough."""
     best = max(sure, key=sure.__getitem__, default=None)
     if best is None or sure[best] < _SURE:
         return
     better = f"{np.mean(np.array(gains[best]) > 0):.0%} of {len(gains[best])} images"
     if best in SHOWN:
         yield (
-            f"were the stimuli shown otherwise? With --shown {best} the fixations would lie on places of "
-            f"more contrast, on {better}"
+            f"were the stimuli shown in another way? With --shown {best} the fixations would lie on places "
+            f"of more contrast, on {better}"
         )
     elif best == _SWAPPED:
         yield (
-            f"x and y may be in each other's place: swapped, the fixations would lie on places of more "
-            f"contrast, on {better}; see --columns"
+            f"x and y may be swapped: swapped back, the fixations would lie on places of more contrast, on "
+            f"{better}; see --columns"
         )
     else:
         yield (
-            f"{best} may be turned round ({'upside down' if best == 'y' else 'left and right'}): the other "
-            f"way the fixations would lie on places of more contrast, on {better}; see --coordinates"
+            f"{best} may be flipped ({'upside down' if best == 'y' else 'left and right'}): unflipped, the "
+            f"fixations would lie on places of more contrast, on {better}; see --coordinates"
         )
 
 
 def _one_screen(found: Import) -> Size | None:
-    """The screen of all files, where all points are on it."""
+    """Returns the screen of all files if it is the same and all points are relative to it, else None."""
     (screen, *others) = {file.screen for file in found.files}
     return None if others or not all(file.space.startswith("screen") for file in found.files) else screen
 
@@ -95,7 +95,7 @@ def _one_screen(found: Import) -> Size | None:
 def _swapped(
     found: Import, settings: Settings, size: Size, x: np.ndarray, y: np.ndarray
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """The points with x and y swapped, in pixels of the stimulus or of the one screen."""
+    """Yields the points with x and y swapped, in pixels of the stimulus or of the common screen."""
     spaces, screen = {file.space for file in found.files}, _one_screen(found)
     if spaces == {"stimulus"}:
         yield _SWAPPED, (y, x)
@@ -109,7 +109,7 @@ def _swapped(
 def _shown_otherwise(
     found: Import, settings: Settings, size: Size, x: np.ndarray, y: np.ndarray
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """The points on a stimulus that was shown in another way, where all files are of one screen."""
+    """Yields the points for stimuli shown in other ways, if all files have the same screen."""
     screen = _one_screen(found)
     if screen is None:
         return
@@ -135,7 +135,7 @@ def _look_up(ranks: np.ndarray, x: np.ndarray, y: np.ndarray, size: tuple[int, i
 
 
 def _contrast_ranks(image: np.ndarray) -> np.ndarray:
-    """How much contrast is around each place of an image, as a rank from 0 to 1: float32 [h, w]."""
+    """Returns the local contrast at each place of an image, as a rank from 0 to 1, float32 [h, w]."""
     height, width = image.shape[:2]
     scale = _SIDE / max(height, width)
     size = max(1, round(scale * width)), max(1, round(scale * height))

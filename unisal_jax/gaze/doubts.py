@@ -1,4 +1,4 @@
-"""What looks wrong in an import: each is a line for a person, none stops it."""
+"""Plausibility checks of an import. Each returns lines to print; none stops the import."""
 
 from collections.abc import Iterator
 
@@ -12,24 +12,24 @@ from unisal_jax.gaze.settings import Settings
 
 # Shares of all fixations.
 _IN_ONE_CORNER, _MANY_DROPPED = 0.9, 0.2
-# The part of a screen, from its upper left corner, that points of a smaller one fill.
+# Points within this share of the screen, from its upper left corner, suggest that the screen was smaller.
 _SMALLER_SCREEN = 0.8
-# Median durations of fixations in ms that are usual: 200 to 400 in scenes (Rayner 1998), with a wide margin.
+# Usual range of the median fixation duration in ms: 200 to 400 in scenes (Rayner 1998), with a wide margin.
 _SHORTEST, _LONGEST = 80.0, 1000.0
-# A person's share of what is usual among the others.
+# An observer below these shares of the usual value is reported.
 _FEW, _ELSEWHERE = 1 / 3, 1 / 3
-# People and fixations that a comparison takes, and scenes at most.
+# Minimum number of people and fixations for a comparison, and maximum number of scenes.
 _MIN_PEOPLE, _MIN_FIXATIONS = 3, 10
 _MAX_SCENES = 500
-# NSS of the others' density below which people do not look at the same things.
+# Below this NSS of the others' density, people do not look at the same things.
 _AGREED = 0.3
 _NAMES_SHOWN = 5
-# Unlike pixels: by this share, sides in cm and in pixels do not belong together.
+# Tolerance for non-square pixels, above which sides in cm and in pixels do not match.
 _SQUARE = 0.03
 
 
 def find_doubts(found: Import, settings: Settings) -> list[str]:
-    """What looks wrong, a line each."""
+    """Returns a line for each thing that looks wrong."""
     once = found.fixations.once()
     sizes = np.array([stimulus.size for stimulus in found.stimuli], np.float64)[once.stimulus]
     across, down = once.x / sizes[:, 1], once.y / sizes[:, 0]
@@ -53,9 +53,9 @@ def _corner(across: np.ndarray, down: np.ndarray) -> Iterator[str]:
             share = float((((across >= 0.5) == right) & ((down >= 0.5) == below)).mean())
             if share > _IN_ONE_CORNER and len(across) >= _MIN_FIXATIONS:
                 yield (
-                    f"{share:.0%} of the fixations lie in the {row} {column} quarter of the stimuli: was "
-                    "the screen another one (--screen), were they shown elsewhere (--shown), are x and y in "
-                    "other units (--coordinates)?"
+                    f"{share:.0%} of the fixations lie in the {row} {column} quarter of the stimuli: check "
+                    "the size of the screen (--screen), where stimuli were shown (--shown), and the units of "
+                    "x and y (--coordinates)"
                 )
 
 
@@ -63,19 +63,19 @@ def _screens(found: Import, settings: Settings) -> Iterator[str]:
     told = {file.recording.screen for file in found.files if file.recording.screen}
     if len(told) > 1:
         sizes = ", ".join(f"{width}x{height}" for height, width in sorted(told))
-        kept = " --screen is taken for all" if settings.screen else " each file's own is taken"
-        yield f"the files are of screens of several sizes, {sizes};{kept}"
+        kept = "--screen is used for all" if settings.screen else "each file's own is used"
+        yield f"the files have screens of several sizes, {sizes}; {kept}"
     elif told and settings.screen and settings.screen not in told:
         (height, width) = next(iter(told))
         given = f"{settings.screen[1]}x{settings.screen[0]}"
-        yield f"the files tell a screen of {width}x{height} pixels, and --screen {given}, which is taken"
+        yield f"the files have a screen of {width}x{height} pixels, but --screen {given} is used"
     if settings.screen_cm is not None:
         for screen in sorted({file.screen for file in found.files if file.screen}):
             across, down = per_cm(settings.screen_cm, screen)
             if abs(across / down - 1) > _SQUARE:
                 yield (
-                    f"--screen-cm: {across:.1f} pixels a cm across and {down:.1f} down, of a screen of "
-                    f"{screen[1]}x{screen[0]} pixels; most have as many"
+                    f"--screen-cm: {across:.1f} pixels per cm across and {down:.1f} down on a screen of "
+                    f"{screen[1]}x{screen[0]} pixels; on most screens the two are equal"
                 )
 
 
@@ -92,32 +92,32 @@ def _smaller_screen(found: Import) -> Iterator[str]:
         if (high < _SMALLER_SCREEN).all() and (low < (1 - high) / 2).all():
             yield (
                 f"{file.recording.path}: the points fill {high[0]:.0%} by {high[1]:.0%} of a screen of "
-                f"{width}x{height}, from its upper left corner: was it a smaller one?"
+                f"{width}x{height}, from its upper left corner: was the screen smaller?"
             )
 
 
 def _dropped(found: Import, kept: int) -> Iterator[str]:
-    for reason, cure in (
-        (OFF_SCREEN, "is the screen's size right (--screen), are x and y in its pixels (--coordinates)?"),
-        (OFF_STIMULUS, "were the stimuli shown otherwise (--shown)?"),
+    for reason, remedy in (
+        (OFF_SCREEN, "check the size of the screen (--screen) and the units of x and y (--coordinates)"),
+        (OFF_STIMULUS, "check where the stimuli were shown (--shown)"),
     ):
         count = found.dropped.get(reason, 0)
         if count > _MANY_DROPPED * (kept + sum(found.dropped.values())):
-            yield f"{count:,} fixations {reason}, beside {kept:,} on the stimuli: {cure}"
+            yield f"{count:,} fixations {reason}, and {kept:,} on the stimuli: {remedy}"
     samples, lost = sum(file.samples for file in found.files), sum(file.lost for file in found.files)
     if lost > _MANY_DROPPED * samples:
         yield f"the eye was lost in {lost / samples:.0%} of the samples"
     if found.dropped.get(TWICE):
-        yield f"{found.dropped[TWICE]:,} fixations are in two files; they count once"
+        yield f"{found.dropped[TWICE]:,} fixations are in two files; they are counted once"
 
 
 def _backwards(found: Import) -> Iterator[str]:
     for file in found.files:
         if file.backwards:
             yield (
-                f"{file.recording.path}: the time of {file.backwards:,} rows is before that of the row "
-                "before, of the same viewing; they are sorted by time: was a stimulus shown more than once, "
-                "without a trial that tells the viewings apart?"
+                f"{file.recording.path}: {file.backwards:,} rows are earlier than the row before of the "
+                "same viewing, and were sorted by time: was a stimulus shown more than once without a column "
+                "that distinguishes the trials?"
             )
 
 
@@ -128,8 +128,8 @@ def _durations(duration: np.ndarray) -> Iterator[str]:
     median = float(np.median(known))
     if not _SHORTEST <= median <= _LONGEST:
         yield (
-            f"the median fixation lasts {median:.3g} ms, and 200 to 400 are usual: are the times in another "
-            "unit, or is it raw gaze?"
+            f"the median fixation lasts {median:.3g} ms, but 200 to 400 are usual: are the times in another "
+            "unit, or is this raw gaze?"
         )
 
 
@@ -140,23 +140,23 @@ def _people(found: Import, across: np.ndarray, down: np.ndarray) -> Iterator[str
     viewings = np.bincount(views, minlength=len(found.observers))
     none = [found.observers[i] for i in np.flatnonzero(counts == 0)]
     if none:
-        yield f"no fixation is left of {_listed(none)}"
+        yield f"no fixations remain of {_listed(none)}"
     usual = float(np.median(viewings[viewings > 0]))
     half = [found.observers[i] for i in np.flatnonzero((viewings > 0) & (viewings < usual / 2))]
     if half:
-        yield f"fewer than half as many viewings as of the others: {_listed(half)} (half of a recording?)"
+        yield f"fewer than half as many viewings as others: {_listed(half)} (incomplete recordings?)"
     each = counts / np.maximum(viewings, 1)
     middle = float(np.median(each[viewings > 0]))
     few = [found.observers[i] for i in np.flatnonzero((viewings > 0) & (each < _FEW * middle))]
     if few:
-        yield f"fewer than a third as many fixations a viewing as of the others: {_listed(few)}"
+        yield f"fewer than a third as many fixations per viewing as others: {_listed(few)}"
     if middle < 2:
-        yield f"{middle:.1f} fixations a viewing; people make two to four a second"
+        yield f"{middle:.1f} fixations per viewing; people make two to four per second"
     yield from _elsewhere(found, once, across, down)
 
 
 def _elsewhere(found: Import, once: Fixations, across: np.ndarray, down: np.ndarray) -> Iterator[str]:
-    """People who look where the others do not, by NSS of the others' density."""
+    """Reports observers who look where others do not, by the NSS of the others' density."""
     as_is, turned, count = _agreement(once, across, down, len(found.observers))
     enough = count >= _MIN_FIXATIONS
     if int(enough.sum()) < _MIN_PEOPLE:
@@ -167,23 +167,23 @@ def _elsewhere(found: Import, once: Fixations, across: np.ndarray, down: np.ndar
         return
     for number in np.flatnonzero(enough & (as_is < _ELSEWHERE * usual)):
         told = (
-            "; y upside down would fit them better"
+            "; with y flipped, they would agree more"
             if turned[number] > max(2 * as_is[number], usual / 2)
             else ""
         )
         yield (
-            f"observer {found.observers[number]} looks elsewhere than the others: NSS {as_is[number]:.2f} of "
-            f"where they look, and {usual:.2f} is usual here{told}"
+            f"observer {found.observers[number]} does not look where the others do: NSS {as_is[number]:.2f} "
+            f"of their density, where {usual:.2f} is usual{told}"
         )
 
 
 def _agreement(
     once: Fixations, across: np.ndarray, down: np.ndarray, people: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums of NSS over each person's fixations, of the same upside down, and their number.
+    """Returns the sum of NSS over each observer's fixations, the same with y flipped, and their number.
 
-    The others' fixations in one scene (an image, or a second of a film) are a density on a grid of 24x32,
-    blurred by 5% of the width.
+    The density is that of the others' fixations in one scene (an image, or a second of a video), on a grid of
+    24x32, blurred by 5% of the width.
     """
     sums, turned, count = np.zeros(people), np.zeros(people), np.zeros(people)
     second = np.where(np.bincount(once.stimulus, once.frame)[once.stimulus] > 0, once.start // 1000, 0)
@@ -208,13 +208,13 @@ def _agreement(
 
 
 def _blur(cells: int) -> np.ndarray:
-    """A Gaussian of 1.6 cells as a matrix."""
+    """Returns a matrix that applies a Gaussian blur with a standard deviation of 1.6 cells."""
     apart = np.subtract.outer(np.arange(cells), np.arange(cells))
     return np.exp(-0.5 * (apart / 1.6) ** 2)
 
 
 def _twins(found: Import) -> Iterator[str]:
-    """Files of other people with the same content."""
+    """Reports files with the same content."""
     seen: dict[bytes, str] = {}
     for file in found.files:
         recording = file.recording
@@ -225,7 +225,7 @@ def _twins(found: Import) -> Iterator[str]:
 
 
 def _in_two_files(found: Import) -> Iterator[str]:
-    """People who look at the same stimulus in two files."""
+    """Reports observers who see the same stimulus in two files."""
     seen: dict[tuple[str, str], str] = {}
     twice: dict[tuple[str, str], str] = {}
     for file in found.files:
@@ -240,8 +240,8 @@ def _in_two_files(found: Import) -> Iterator[str]:
     if twice:
         (observer, stimulus), path = min(twice.items())
         yield (
-            f"{len(twice):,} pairs of a person and a stimulus are in two files, as {observer} and {stimulus} "
-            f"in {seen[observer, stimulus]} and {path}: the same recording twice?"
+            f"{len(twice):,} pairs of an observer and a stimulus are in two files, such as {observer} and "
+            f"{stimulus} in {seen[observer, stimulus]} and {path}: the same recording twice?"
         )
 
 

@@ -1,4 +1,4 @@
-"""Two eyes: which to take, and the mean of both."""
+"""Chooses an eye, or computes the mean of both."""
 
 import numpy as np
 
@@ -10,39 +10,40 @@ BOTH = "both eyes: the mean of left and right, or the one that was tracked"
 
 
 def mean_of_samples(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The mean of both eyes' coordinates; the other eye's where one is NaN."""
+    """Returns the mean of both eyes' coordinates, or the other eye's where one is NaN."""
     return np.where(np.isnan(left), right, np.where(np.isnan(right), left, (left + right) / 2))
 
 
 def choose(path: object, eye: str, recorded: set[str]) -> str:
-    """The eye to read: "left", "right" or, where both were recorded and the mean is wanted, "mean".
+    """Returns the eye to read: "left", "right", or "mean" if both were recorded and the mean is requested.
 
     Args:
+      path: the file, for the message.
       eye: one of `EYES`.
       recorded: "left", "right" or both.
 
     Raises:
-      UnisalError: the eye that is wanted was not recorded.
+      UnisalError: the requested eye was not recorded.
     """
     if eye == "mean":
         return next(iter(recorded)) if len(recorded) == 1 else "mean"
     if recorded and eye not in recorded:
-        raise UnisalError(f"{path}: the {eye} eye was not recorded; leave out --eye {eye}")
+        raise UnisalError(f"{path}: the {eye} eye was not recorded; omit --eye {eye}")
     return eye
 
 
 def merge_fixations(
     group: np.ndarray, right: np.ndarray, start: np.ndarray, end: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One list of fixations from those of two eyes, which a tracker detects in each by itself.
+    """Merges the fixations of two eyes, which a tracker detects separately.
 
-    A left fixation and the right one of the same group that overlaps it longest become their mean. What
-    overlaps nothing of the other eye stays as it is; what overlaps only fixations that are paired already
-    is left out, since its time is covered.
+    A left fixation and the right fixation of the same group with the longest overlap are replaced by their
+    mean. A fixation that overlaps none of the other eye is kept. A fixation that overlaps only fixations that
+    are already paired is dropped, since its time is covered.
 
     Args:
-      group: int [n], fixations of different ones never meet, such as the number of the trial.
-      right: bool [n], whose eye.
+      group: int [n]; fixations of different groups, such as trials, are never merged.
+      right: bool [n], whether the fixation is of the right eye.
       start: float64 [n], of each fixation, in any unit.
       end: float64 [n], in the same unit.
       x: float64 [n].

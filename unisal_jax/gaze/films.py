@@ -1,4 +1,4 @@
-"""Which frames of a film a fixation counts on."""
+"""Assigns fixations to the frames of a video."""
 
 from pathlib import Path
 
@@ -9,16 +9,19 @@ from unisal_jax.media.video import open_video
 
 
 def frame_edges(path: Path, fps: float | None = None) -> np.ndarray:
-    """When a film's frames begin, and when the last one ends: float64 [frames + 1], ms from the first one.
+    """Returns the start times of a video's frames and the end of the last one.
 
-    All frames are decoded: what a file's header declares is often not what it gives.
+    All frames are decoded, since a file's header is often wrong.
 
     Args:
       path: a video file.
-      fps: frames a second, where the film was not shown at its own times.
+      fps: frames per second, if the video was not shown at its own times.
+
+    Returns:
+      float64 [frames + 1], ms from the first frame.
 
     Raises:
-      UnisalError: it cannot be read, or knows neither times nor rate and `fps` is None.
+      UnisalError: the video cannot be read, or has neither times nor a rate and `fps` is None.
     """
     with open_video(path) as video:
         count = sum(1 for _ in video.frames())
@@ -26,29 +29,29 @@ def frame_edges(path: Path, fps: float | None = None) -> np.ndarray:
     if fps is None and count > 1 and np.isfinite(times).all() and (np.diff(times) > 0).all():
         return edges_of(1000 * times)
     if not rate:
-        raise UnisalError(f"{path}: does not say when its frames are shown; give --film-fps")
+        raise UnisalError(f"{path}: has no frame times; pass --film-fps")
     return np.arange(count + 1) * (1000 / rate)
 
 
 def edges_of(times: np.ndarray) -> np.ndarray:
-    """Times of frames, and when the last one ends: after the median of all steps."""
+    """Appends the end of the last frame, after the median step, to the times of frames."""
     return np.append(times, times[-1] + np.median(np.diff(times)))
 
 
 def frames_of(start: np.ndarray, duration: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The frames in whose middle the eye rested, of each fixation.
+    """Returns the frames whose middle lies within each fixation.
 
-    One person has one fixation a frame at most, as in recordings that hold a point for each frame, and a
-    fixation weighs as much as it lasts. One so short that it falls between two middles counts on the frame
-    that is shown at its own middle, or at that of the part of it that lies in the film.
+    An observer thus has at most one fixation per frame, as in recordings with one point per frame, and a
+    fixation is weighted by its duration. A fixation too short to contain the middle of a frame belongs to the
+    frame displayed at its own middle, or at the middle of its part within the video.
 
     Args:
-      start: float64 [n], ms from the film's first frame.
-      duration: float64 [n], ms; NaN where it is not known, which counts as an instant.
-      edges: as of `frame_edges`.
+      start: float64 [n], ms from the video's first frame.
+      duration: float64 [n], ms; NaN if unknown, which is treated as 0.
+      edges: as returned by `frame_edges`.
 
     Returns:
-      (number of the fixation, frame from 0), both int64 [m]; none for fixations outside of the film.
+      (index of the fixation, frame from 0), both int64 [m]; fixations outside the video have no entries.
     """
     middles = (edges[:-1] + edges[1:]) / 2
     end = np.clip(start + np.nan_to_num(duration), edges[0], edges[-1])

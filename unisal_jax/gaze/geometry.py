@@ -1,4 +1,4 @@
-"""From the screen to the stimulus, and from pixels to degrees of visual angle."""
+"""Converts positions from the screen to the stimulus, and pixels to degrees of visual angle."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from unisal_jax.gaze.settings import Settings, Shown
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """Where a stimulus lay, in pixels of the screen."""
+    """Position of a stimulus on the screen, in pixels."""
 
     left: float
     top: float
@@ -21,7 +21,7 @@ class Box:
 
 
 def place(shown: Shown, screen: Size | None, size: Size) -> Box | None:
-    """Where a stimulus of `size` lay on the screen; None where that takes a screen whose size is not known.
+    """Returns the position of a stimulus on the screen; None if that requires the unknown screen size.
 
     Args:
       shown: see `Shown`.
@@ -40,13 +40,13 @@ def place(shown: Shown, screen: Size | None, size: Size) -> Box | None:
 
 
 def to_screen(x: np.ndarray, y: np.ndarray, space: str, screen: Size | None) -> tuple[np.ndarray, np.ndarray]:
-    """x and y as pixels from the screen's left and upper edge; those of the stimulus stay as they are.
+    """Converts x and y to pixels from the screen's left and upper edge; spaces of the stimulus are unchanged.
 
     Args:
       x: in any space of the screen.
       y: the same.
-      space: of `SPACES`.
-      screen: (height, width) in pixels; only "screen" does without.
+      space: one of `SPACES`.
+      screen: (height, width) in pixels; may be None only for "screen" and spaces of the stimulus.
     """
     if screen is None:
         return x, y
@@ -63,7 +63,7 @@ def to_screen(x: np.ndarray, y: np.ndarray, space: str, screen: Size | None) -> 
 def to_stimulus(
     x: np.ndarray, y: np.ndarray, space: str, box: Box | None, size: Size
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x and y in pixels of the stimulus from its left and upper edge.
+    """Converts x and y to pixels of the stimulus from its left and upper edge.
 
     Args:
       x: of the screen in pixels, or as the stimulus' `space` says.
@@ -83,39 +83,39 @@ def to_stimulus(
 
 
 def from_stimulus(x: np.ndarray, y: np.ndarray, box: Box, size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """The other way: pixels of the screen."""
+    """Converts pixels of the stimulus to pixels of the screen."""
     return box.left + x * box.width / size[1], box.top + y * box.height / size[0]
 
 
 def inside(x: np.ndarray, y: np.ndarray, size: Size) -> np.ndarray:
-    """Which points lie in a rectangle of this size: bool [n]; those that are NaN do not."""
+    """Returns which points lie inside a rectangle of this size, bool [n]; False for NaN."""
     return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
 
 
 def screen_pixels_per_degree(settings: Settings, screen: Size | None) -> float | None:
-    """Pixels of the screen in one degree of visual angle straight ahead; None where nothing tells it.
+    """Returns the screen's pixels per degree of visual angle straight ahead; None if unknown.
 
     Raises:
-      UnisalError: the screen's size in cm is given, and the one in pixels is not known.
+      UnisalError: the screen's size in cm is given, but its size in pixels is unknown.
     """
     if settings.pixels_per_degree is not None:
         return settings.pixels_per_degree
     if settings.screen_cm is None or settings.distance_cm is None:
         return None
     if screen is None:
-        raise UnisalError("--screen-cm: the screen's size in pixels is not known; give --screen WxH")
+        raise UnisalError("--screen-cm: the screen's size in pixels is unknown; pass --screen WxH")
     across, down = per_cm(settings.screen_cm, screen)
     return math.sqrt(across * down) * 2 * settings.distance_cm * math.tan(math.radians(0.5))
 
 
 def per_cm(screen_cm: tuple[float | None, float], screen: Size) -> tuple[float, float]:
-    """Pixels in one cm of the screen, across and down; where only its width is known pixels are square."""
+    """Returns pixels per cm of the screen, across and down; square pixels if the height is unknown."""
     across = screen[1] / screen_cm[1]
     return across, across if screen_cm[0] is None else screen[0] / screen_cm[0]
 
 
 def stimulus_pixels_per_degree(of_screen: float, box: Box | None, size: Size) -> tuple[float, float]:
-    """Pixels of a stimulus in one degree, across and down; the screen's where it is not placed on one."""
+    """Returns a stimulus' pixels per degree, across and down; the screen's if its position is unknown."""
     if box is None:
         return of_screen, of_screen
     return of_screen * size[1] / box.width, of_screen * size[0] / box.height

@@ -1,4 +1,4 @@
-"""The first lines of a tracker's file, and the names of its columns: by these a format is recognised."""
+"""Reads the first lines of a tracker's file and its column names, by which the format is recognised."""
 
 import csv
 import dataclasses
@@ -9,15 +9,15 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.tables import open_lines
 
 _LINES = 400
-"""Lines of a head. An EyeLink file begins with some 100 of the tracker's settings."""
+"""Number of lines. An EyeLink file begins with about 100 lines of settings."""
 
 _SEPARATORS = "\t;,|"
 
 
 class SceneCameraError(UnisalError):
-    """A file's positions are in a scene camera's image, on no stimulus.
+    """The positions in a file are in the scene camera's image, not on a stimulus.
 
-    In an export such files lie beside those that are read.
+    Exports contain such files besides those that can be read.
     """
 
 
@@ -27,10 +27,10 @@ class Head:
 
     Attributes:
       path: the file.
-      lines: its first lines, without their ends.
-      names: of the columns, as the file writes them, if it is a table.
-      separator: between the columns; "" where blanks are.
-      quoted: whether fields may stand in double quotes.
+      lines: its first lines, without line ends.
+      names: column names as in the file, if it is a table.
+      separator: between columns; "" for whitespace.
+      quoted: whether fields may be in double quotes.
       header: number of the line with the names, from 0.
     """
 
@@ -42,37 +42,38 @@ class Head:
     header: int = 0
 
     def find(self, *names: str) -> int | None:
-        """The place of the first of these columns that the file has. Case and blanks do not matter."""
+        """Returns the index of the first of these columns in the file, ignoring case and whitespace."""
         places = {column_key(name): place for place, name in reversed(list(enumerate(self.names)))}
         return next((places[column_key(name)] for name in names if column_key(name) in places), None)
 
     def has(self, *names: str) -> bool:
-        """Whether all of these columns are there."""
+        """Whether the file has all of these columns."""
         return all(self.find(name) is not None for name in names)
 
-    def need(self, *names: str, cure: str, error: type[UnisalError] = UnisalError) -> int:
-        """The place of the first of these columns that the file has.
+    def need(self, *names: str, remedy: str, error: type[UnisalError] = UnisalError) -> int:
+        """Returns the index of the first of these columns in the file.
 
         Args:
-          cure: what to do if none is there.
-          error: what is raised then.
+          names: column names.
+          remedy: what to do if the file has none of them, for the message.
+          error: the exception to raise then.
 
         Raises:
-          UnisalError: none is.
+          UnisalError: the file has none of them.
         """
         place = self.find(*names)
         if place is None:
-            raise error(f"{self.path}: no column {names[0]!r}; {cure}")
+            raise error(f"{self.path}: no column {names[0]!r}; {remedy}")
         return place
 
 
 def column_key(name: str) -> str:
-    """A column's name as names are compared; the two signs for micro are one."""
+    """Normalises a column's name for comparison; also unifies the two micro signs."""
     return " ".join(name.strip().strip('"').casefold().split())
 
 
 def decoded(text: str) -> str:
-    """A text of a file that was opened with "surrogateescape": what is not UTF-8 is Windows-1252."""
+    """Decodes text of a file opened with "surrogateescape": bytes that are not UTF-8 are Windows-1252."""
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogateescape").decode("cp1252", "replace") if _escaped(text) else text
@@ -86,7 +87,7 @@ def read_head(path: str | Path) -> Head:
     """Reads a file's first lines.
 
     Raises:
-      UnisalError: no such file, empty, or not a text.
+      UnisalError: no such file, empty, or not a text file.
     """
     path = Path(path)
     lines = []
@@ -96,7 +97,7 @@ def read_head(path: str | Path) -> Head:
             if len(lines) == _LINES:
                 break
     if not any(line.strip() for line in lines):
-        raise UnisalError(f"{path}: empty")
+        raise UnisalError(f"{path}: the file is empty")
     # Comments of SMI's raw data begin with ##.
     header = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
     told = re.fullmatch(r'"?sep=(.)"?\s*', lines[header], re.IGNORECASE)
@@ -106,14 +107,14 @@ def read_head(path: str | Path) -> Head:
     separator = told[1] if told else max(_SEPARATORS, key="".join(first.split('"')[::2]).count)
     if separator not in first:
         separator = ""
-    # Trackers write tabs between fields as they are; only programs that quote names quote fields as well.
+    # In tab-separated files, fields are quoted only if the names are.
     quoted = separator != "\t" or first.startswith('"')
     names = split_line(first, separator, quoted)
     return Head(path, tuple(lines), tuple(names), separator, quoted, header)
 
 
 def split_line(line: str, separator: str, quoted: bool) -> list[str]:
-    """The fields of one line."""
+    """Splits a line into fields."""
     if not separator:
         return line.split()
     if not quoted:

@@ -1,4 +1,4 @@
-"""Recordings to fixations on stimuli."""
+"""Converts recordings to fixations on stimuli."""
 
 import dataclasses
 from collections import Counter
@@ -19,7 +19,7 @@ from unisal_jax.gaze.settings import Settings
 from unisal_jax.gaze.stimuli import Stimulus, match_stimuli
 from unisal_jax.limits import MAX_TABLE_ROWS
 
-# Why a fixation is not in the table.
+# Reasons why a fixation is not in the table.
 LOST, FIRST = "the tracker lost the eye", "the first of its viewing (--drop-first)"
 OFF_SCREEN, OFF_STIMULUS = "off the screen", "beside the stimulus"
 NO_TIME, NO_FRAME = "without a time, on a film", "on a frame that the film does not have"
@@ -27,27 +27,27 @@ BEFORE, AFTER = "before the stimulus was shown", "after the film's last frame"
 TWICE, SHORT = "in two files", "shorter than the least duration (--ivt minimum)"
 
 
-# Bounds of numbers: pixels, and ms (a clock of the system counts them from 1970).
+# Bounds of valid numbers: pixels, and ms (system clocks count from 1970).
 _FARTHEST, _LATEST = 1e9, 1e14
 
-# Samples, and the fixation of each (`ivt.Events.of_row`).
+# Samples, and the fixation of each sample (`ivt.Events.of_row`).
 _Gaze = tuple[Fixations, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FileFacts:
-    """What one file came to.
+    """Facts about one imported file.
 
     Attributes:
-      recording: what its reader returned.
-      space: of its x and y, by its reader or as told.
-      screen: (height, width) of its screen; None where it is not known.
-      observers: the people in it.
-      named_by_file: they have no name in it, and are called as the file is.
-      samples: of raw gaze, on stimuli that are there; 0 of a file with fixations.
-      lost: of these, without the eye.
-      backwards: rows whose time is before that of the row before, in the same viewing.
-      pixels_per_degree: of each stimulus' pixels, by its number; none where the screen's is not known.
+      recording: the reader's result.
+      space: of its x and y, from the reader or the settings.
+      screen: (height, width) of its screen; None if unknown.
+      observers: the observers in it.
+      named_by_file: whether the observers are named after the file, since it does not name them.
+      samples: number of samples of raw gaze on known stimuli; 0 for files with fixations.
+      lost: number of these without the eye.
+      backwards: number of rows whose time is before that of the previous row of the same viewing.
+      pixels_per_degree: of each stimulus, by its number; empty if the screen's is unknown.
     """
 
     recording: Recording
@@ -63,19 +63,19 @@ class FileFacts:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Import:
-    """The fixations of all files, and how they came to be.
+    """The fixations of all files, and facts about the import.
 
     Attributes:
       fixations: sorted by stimulus, observer, viewing, frame and start.
-      stimuli: those that somebody was shown.
+      stimuli: the stimuli that were shown.
       observers: names, in natural order.
-      files: the facts of each.
+      files: the facts about each file.
       dropped: reason -> number of fixations that are not in `fixations`.
-      frames_beside: frames of films that a fixation would count on, had the eye not left the film there while
-        it followed something.
-      unmatched: name -> rows of stimuli that are not in the folder.
-      unnamed: rows that name no stimulus.
-      unseen: files of the folder that no row is on.
+      frames_beside: number of video frames dropped because the eye, while following something, was outside
+        the video.
+      unmatched: name -> number of rows of stimuli that are not in the folder.
+      unnamed: number of rows that name no stimulus.
+      unseen: number of files in the folder without any row.
     """
 
     fixations: Fixations
@@ -90,15 +90,15 @@ class Import:
 
 
 def import_recordings(recordings: Sequence[Recording], root: Path, settings: Settings) -> Import:
-    """Places what trackers recorded on the stimuli in a folder.
+    """Maps recordings to the stimuli in a folder.
 
     Args:
-      recordings: one a file.
-      root: the folder of the stimuli, `prepare own`'s `--raw`.
-      settings: how.
+      recordings: one per file.
+      root: the folder of the stimuli, `--raw` of `prepare own`.
+      settings: the settings of the import.
 
     Raises:
-      UnisalError: no stimulus fits, a file's screen or scale is needed and not known, or no fixation is left.
+      UnisalError: no stimulus matches, a screen or scale is needed but unknown, or no fixation remains.
     """
     names = Counter[str]()
     for recording in recordings:
@@ -127,13 +127,15 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
         files.append(facts)
         beside += lost_frames
         if sum(map(len, parts)) > MAX_TABLE_ROWS:
-            raise UnisalError(f"{recording.path}: more than {MAX_TABLE_ROWS} fixations with the files before")
+            raise UnisalError(
+                f"{recording.path}: more than {MAX_TABLE_ROWS} fixations in this and earlier files"
+            )
     together, dropped[TWICE] = without_copies(parts)
     together = in_order(together)
     if not len(together):
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common() if count)
         raise UnisalError(
-            f"{recordings[0].path}: no fixations on the stimuli of {root} ({reasons or 'it has none'})"
+            f"{recordings[0].path}: no fixations on the stimuli in {root} ({reasons or 'the file has none'})"
         )
     return Import(
         together,
@@ -150,7 +152,7 @@ def import_recordings(recordings: Sequence[Recording], root: Path, settings: Set
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Places:
-    """What all files share: stimuli, the numbers of names, and the films' frames once they are known."""
+    """Data shared by all files: stimuli, numbers of names, and frame times of videos read so far."""
 
     stimuli: tuple[Stimulus, ...]
     stimulus_number: dict[str, int]
@@ -165,16 +167,16 @@ class _Places:
 
 
 def _stimulus_names(recording: Recording, settings: Settings) -> Sequence[str]:
-    """The stimulus of each row; of a file that names none, the one that is given."""
+    """Returns the name of each row's stimulus; `settings.stimulus` if the file names none."""
     if any(recording.stimuli):
         return recording.stimuli
     if settings.stimulus is None:
-        raise UnisalError(f"{recording.path}: names no stimulus; give --stimulus NAME")
+        raise UnisalError(f"{recording.path}: names no stimulus; pass --stimulus NAME")
     return [settings.stimulus] * len(recording.stimuli)
 
 
 def _bounded(recording: Recording) -> Recording:
-    """The recording with NaN for numbers that no tracker writes in earnest."""
+    """Replaces implausible numbers in a recording by NaN."""
 
     def within(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.where((values >= low) & (values <= high), values, np.nan)
@@ -191,7 +193,7 @@ def _bounded(recording: Recording) -> Recording:
 def _import_one(
     recording: Recording, labels: list[str], place: _Places, dropped: Counter[str]
 ) -> tuple[Fixations, FileFacts, int]:
-    """The fixations of one file; counts in `dropped` what is not among them."""
+    """Imports one file; counts its other fixations in `dropped`."""
     settings = place.settings
     count = len(recording.start)
     names = _stimulus_names(recording, settings)
@@ -214,7 +216,7 @@ def _import_one(
     }
     x, y = _on_stimuli(recording, stimulus, space, screen, boxes, place)
     start = _from_onset(recording, rows, viewing, settings)
-    # Rows that tell their frame are points on frames, whatever lies between them in time.
+    # Rows with a frame number are points on frames, not samples in time.
     samples = recording.kind == "samples" and recording.frames is None
     found = Fixations(
         stimulus[rows],
@@ -232,9 +234,9 @@ def _import_one(
     if samples:
         if rows.size and not degrees:
             raise UnisalError(
-                f"{recording.path}: holds raw gaze alone, and fixations are found by degrees a second; give "
-                "--screen-cm and --distance-cm, or --screen-pixels-per-degree (about 40 for a 24-inch screen "
-                "of 1920x1080 at 65 cm)"
+                f"{recording.path}: holds only raw gaze, and finding fixations requires degrees per second; "
+                "pass --screen-cm and --distance-cm, or --screen-pixels-per-degree (about 40 for a 24-inch "
+                "screen of 1920x1080 at 65 cm)"
             )
         found, gaze = _events(found, degrees, settings.ivt, dropped)
     found = _on_the_stimulus(found, screen, boxes, place, dropped)
@@ -255,13 +257,13 @@ def _import_one(
 
 
 def _numbers(names: Sequence[str]) -> np.ndarray:
-    """A number for each name, in the order in which they come."""
+    """Numbers the names in order of appearance."""
     known: dict[str, int] = {}
     return np.fromiter((known.setdefault(name, len(known)) for name in names), np.int64, len(names))
 
 
 def _viewings(*parts: np.ndarray) -> np.ndarray:
-    """The number of each row's viewing: by its first row in the file."""
+    """Returns the number of each row's viewing, which is its first row in the file."""
     together = np.zeros(len(parts[0]), np.int64)
     for part in parts:
         together = together * (part.max(initial=0) + 2) + part + 1
@@ -273,14 +275,13 @@ def _viewings(*parts: np.ndarray) -> np.ndarray:
 def _boxes(
     path: str, numbers: np.ndarray, space: str, screen: Size | None, place: _Places
 ) -> dict[int, geometry.Box | None]:
-    """Where each stimulus lay on the screen."""
+    """Returns the position of each stimulus on the screen."""
     shown = place.settings.shown
     boxes = {int(n): geometry.place(shown, screen, place.stimuli[n].size) for n in numbers}
     on_screen = space.startswith("screen")
     if (on_screen and None in boxes.values()) or (on_screen and space != "screen" and screen is None):
         raise UnisalError(
-            f"{path}: does not tell the screen's size in pixels, or tells several; give --screen WxH, such "
-            "as 1920x1080"
+            f"{path}: holds no screen size in pixels, or several; pass --screen WxH, such as 1920x1080"
         )
     return boxes
 
@@ -293,7 +294,7 @@ def _on_stimuli(
     boxes: dict[int, geometry.Box | None],
     place: _Places,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of each row in pixels of its stimulus."""
+    """Returns x and y of each row in pixels of its stimulus."""
     x, y = geometry.to_screen(recording.x, recording.y, space, screen)
     on_x, on_y = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for number, mine in groups(stimulus):
@@ -306,7 +307,7 @@ def _on_stimuli(
 def _from_onset(
     recording: Recording, rows: np.ndarray, viewing: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """Times from the stimulus' onset: of a clock that counts otherwise, from the viewing's first row."""
+    """Returns times from the stimulus' onset; for other clocks, from the first row of the viewing."""
     start = recording.start[rows]
     if (settings.clock or recording.clock) != "stimulus" and len(rows):
         _, first, of_row = np.unique(viewing[rows], return_index=True, return_inverse=True)
@@ -317,7 +318,7 @@ def _from_onset(
 def _events(
     gaze: Fixations, degrees: dict[int, tuple[float, float]], how: ivt.Ivt, dropped: Counter[str]
 ) -> tuple[Fixations, _Gaze]:
-    """Fixations in raw gaze, and which samples each is made of; counts those that are too short."""
+    """Finds fixations in raw gaze and the samples of each; counts those that are too short."""
     scale = np.ones((len(gaze), 2))
     for number, rows in groups(gaze.stimulus):
         scale[rows] = degrees[number]
@@ -340,7 +341,7 @@ def _on_the_stimulus(
     place: _Places,
     dropped: Counter[str],
 ) -> Fixations:
-    """The fixations on the stimuli; counts the others."""
+    """Returns the fixations on the stimuli; counts the others."""
     seen = np.isfinite(found.x) & np.isfinite(found.y)
     first = np.zeros(len(found), bool)
     if place.settings.drop_first and seen.any():
@@ -370,12 +371,15 @@ def _on_frames(
     place: _Places,
     dropped: Counter[str],
 ) -> tuple[Fixations, int]:
-    """On films, a row for each frame that a fixation counts on; and how many of these lay beside the film.
+    """Expands fixations on videos to a row per frame; also returns the number of frames outside the video.
 
     Args:
-      gaze: the samples that the fixations were found in, and the fixation of each: an eye that follows
-        something is where it was in the middle of the frame's time, not in the middle of its path.
-      frames: float64, of each row of the file, where it tells them: then times do not matter.
+      found: the fixations.
+      gaze: the samples in which the fixations were found, and the fixation of each. With them, the position
+        on a frame is that at the middle of the frame's time, not the mean position of the fixation.
+      frames: float64, frame number of each row of the file; None to assign frames by time.
+      place: data shared by all files.
+      dropped: counts of dropped fixations by reason.
     """
     parts, beside = [], 0
     for number, rows in groups(found.stimulus):
@@ -410,7 +414,7 @@ def _on_frames(
 
 
 def _followed(rows: Fixations, gaze: Fixations, of_sample: np.ndarray, edges: np.ndarray) -> Fixations:
-    """Rows of a film with the eye where it was in the middle of each frame's time."""
+    """Moves the rows of a video to the position of the eye at the middle of each frame's time."""
     event_of = dict(zip(gaze.fixation.tolist(), of_sample.tolist(), strict=True))
     middles = (edges[:-1] + edges[1:]) / 2
     x, y = rows.x.copy(), rows.y.copy()

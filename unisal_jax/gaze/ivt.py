@@ -1,8 +1,8 @@
-"""Raw gaze to fixations by a velocity threshold (I-VT).
+"""Finds fixations in raw gaze with a velocity threshold (I-VT).
 
-Salvucci and Goldberg, Identifying fixations and saccades in eye-tracking protocols, ETRA 2000; with the
-filling of gaps, the merging and the shortest duration of Olsen, The Tobii I-VT fixation filter, 2012. Nothing
-tells smooth pursuit from a fixation: an eye that follows something slower than the threshold fixates.
+Salvucci and Goldberg, Identifying fixations and saccades in eye-tracking protocols, ETRA 2000; with gap
+filling, merging and minimum duration as in Olsen, The Tobii I-VT fixation filter, 2012. Smooth pursuit below
+the threshold is not distinguished from fixations.
 """
 
 import dataclasses
@@ -17,11 +17,10 @@ class Events:
     """Fixations in raw gaze.
 
     Attributes:
-      of_row: int64 [n], the number of the fixation that each sample belongs to, ascending; -1 for none, and
-        where the eye was lost.
+      of_row: int64 [n], the fixation of each sample, ascending; -1 for none, and where the eye was lost.
       start: float64 [m], ms, in the order of the samples.
       duration: float64 [m], ms.
-      too_short: how many were dropped, being shorter than the least duration.
+      too_short: number of fixations dropped because they were shorter than the minimum.
     """
 
     of_row: np.ndarray
@@ -37,7 +36,7 @@ def find_fixations(time: np.ndarray, x: np.ndarray, y: np.ndarray, viewing: np.n
       time: float64 [n], ms, not descending within a viewing.
       x: float64 [n], degrees; NaN where the eye was lost.
       y: float64 [n], degrees; NaN where the eye was lost.
-      viewing: int [n], number of the viewing; rows of one are side by side.
+      viewing: int [n], number of the viewing; the rows of a viewing are consecutive.
       how: thresholds.
     """
     count = len(time)
@@ -47,8 +46,8 @@ def find_fixations(time: np.ndarray, x: np.ndarray, y: np.ndarray, viewing: np.n
     alike = np.diff(viewing) == 0
     ordinary = step[alike & (step > 0)]
     interval = float(np.median(ordinary)) if len(ordinary) else 0.0
-    # Some trackers write no rows while the eye is lost: a long step is a gap too. An eye that is seen twice a
-    # second has no fixations, so intervals longer than a gap are gaps as well.
+    # Some trackers write no rows while the eye is lost, so a long step is a gap too. This also applies if the
+    # sampling interval itself is longer than a gap: such sparse samples contain no fixations.
     part = np.concatenate([[0], np.cumsum(~alike | (step > how.gap))])
     seen = np.isfinite(x) & np.isfinite(y)
     x, y = (_fill(time, values, viewing, how.gap) for values in (x, y))
@@ -66,7 +65,7 @@ def find_fixations(time: np.ndarray, x: np.ndarray, y: np.ndarray, viewing: np.n
 
 
 def _fill(time: np.ndarray, values: np.ndarray, viewing: np.ndarray, gap: float) -> np.ndarray:
-    """Values with short losses filled by a straight line in time."""
+    """Fills short gaps by linear interpolation in time."""
     seen = np.flatnonzero(np.isfinite(values))
     if not 0 < len(seen) < len(values):
         return values
@@ -81,7 +80,7 @@ def _fill(time: np.ndarray, values: np.ndarray, viewing: np.ndarray, gap: float)
 def _velocity(
     time: np.ndarray, x: np.ndarray, y: np.ndarray, part: np.ndarray, interval: float, window: float
 ) -> np.ndarray:
-    """Degrees a second over a window around each sample; NaN where the eye was lost, or seen once alone."""
+    """Returns degrees per second over a window around each sample; NaN if the eye was lost."""
     rows = np.arange(len(time))
     begins = np.searchsorted(part, part, "left")
     ends = np.searchsorted(part, part, "right") - 1
@@ -89,7 +88,7 @@ def _velocity(
     seen = np.isfinite(x) & np.isfinite(y)
     low = np.maximum(rows - steps // 2, begins)
     high = np.minimum(rows + steps - steps // 2, ends)
-    # At an edge, or beside a loss, the window is the half that is there; with one step only, the last one.
+    # At an edge or next to a gap, use the available half of the window; with a single step, the previous one.
     low, high = np.where(seen[low], low, rows), np.where(seen[high], high, rows)
     previous = np.maximum(rows - 1, begins)
     low = np.where((low == high) & seen[previous], previous, low)
@@ -100,14 +99,14 @@ def _velocity(
 
 
 def _runs(slow: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The number of each unbroken run of slow samples, from 0; -1 for the others."""
-    goes_on = np.zeros(len(slow), bool)
-    goes_on[1:] = slow[1:] & slow[:-1] & (part[1:] == part[:-1])
-    return np.where(slow, np.cumsum(slow & ~goes_on) - 1, -1)
+    """Returns the number of the uninterrupted run of each slow sample, from 0; -1 for other samples."""
+    continues = np.zeros(len(slow), bool)
+    continues[1:] = slow[1:] & slow[:-1] & (part[1:] == part[:-1])
+    return np.where(slow, np.cumsum(slow & ~continues) - 1, -1)
 
 
 def _ends(run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last row of each run."""
+    """Returns the first and last row of each run."""
     rows = np.flatnonzero(run >= 0)
     numbers = run[rows]
     count = numbers[-1] + 1 if len(rows) else 0
@@ -126,7 +125,7 @@ def _centres(run: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _merged(
     run: np.ndarray, start: np.ndarray, end: np.ndarray, centres: np.ndarray, viewing: np.ndarray, how: Ivt
 ) -> np.ndarray:
-    """The runs with neighbours in time and space as one."""
+    """Merges runs that are close in time and space."""
     if len(start) < 2:
         return run
     near = np.hypot(*np.diff(centres, axis=0).T) <= how.merge_degrees

@@ -1,4 +1,4 @@
-"""Names of images and videos in what trackers write: messages, columns, paths of another machine."""
+"""Names of images, videos and surfaces in trackers' files: in messages, columns and foreign paths."""
 
 import re
 
@@ -10,32 +10,40 @@ _SUFFIXES = (
 
 _FILE = re.compile(rf'[^"\'<>|*?\r\n]*?\.(?:{_SUFFIXES})(?![\w.])', re.IGNORECASE)
 
+_SURFACE = re.compile(r"_on_surface_?(.+?)\.csv", re.IGNORECASE)
+
 _ELSEWHERE = re.compile(r"^(?:[A-Za-z]:)?(?:\.{0,2}/)*")
 
 
 def tidy_path(path: str) -> str:
-    """A path with slashes, without what leads to it on another machine, such as "..\\" or "C:\\"."""
+    """Returns a path with slashes and without a leading part such as "..\\" or "C:\\" of another machine."""
     return _ELSEWHERE.sub("", path.replace("\\", "/"))
 
 
 def media_name(text: str) -> str:
-    """The first file name of an image or video in a text, tidied, or ""; it has no blanks."""
+    """Returns the first file name without spaces of an image or video in a text, tidied, or ""."""
     parts = re.split(r"[\s=]+|:(?![\\/])", text)
     return next((tidy_path(part.strip('"')) for part in parts if is_media(part)), "")
 
 
 def media_path(text: str) -> str:
-    """A text that is a file name of an image or video, with or without blanks, tidied; else `media_name`."""
+    """Returns a text that is the name of an image or video, tidied; else its `media_name`."""
     return tidy_path(text.strip('" ')) if is_media(text) else media_name(text)
 
 
 def is_media(text: str) -> bool:
-    """Whether a text is the file name of an image or video, and nothing else."""
+    """Whether a text is exactly the file name of an image or video."""
     return _FILE.fullmatch(text.strip('" ')) is not None
 
 
+def surface_name(file: str) -> str:
+    """Returns NAME of a file of Pupil Labs, `..._on_surface_NAME.csv`, or ""."""
+    found = _SURFACE.search(file)
+    return found[1] if found else ""
+
+
 def media_column(head: Head) -> int | None:
-    """The first column that holds names of images or videos in the first lines of a table."""
+    """Returns the first column with names of images or videos in the first lines of a table."""
     for line in head.lines[head.header + 1 :]:
         for place, field in enumerate(split_line(line, head.separator, head.quoted)[: len(head.names)]):
             if is_media(field):

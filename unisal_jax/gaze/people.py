@@ -1,4 +1,4 @@
-"""Who looked: the observers' names, from the files or from what the files are called."""
+"""Names of observers, from the contents or the names of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from unisal_jax.gaze.recording import Recording
 
 
 def observer_labels(recordings: Sequence[Recording]) -> list[list[str]]:
-    """The observer of each row of each file.
+    """Returns the observer of each row of each file.
 
-    By the file's content, else by its name; with the folders before it where two have the same.
+    Uses the file's contents, else its name, preceded by its folders if two files have the same name.
     """
     origins = [_origin(recording) for recording in recordings]
     known: dict[str, set[Path]] = {}
@@ -23,11 +23,11 @@ def observer_labels(recordings: Sequence[Recording]) -> list[list[str]]:
 
 
 def _origin(recording: Recording) -> tuple[str, Path]:
-    """What people in a file without names are called, and what is called so: the file or its recording."""
+    """Returns the default name of a file's observers, and the file or folder it comes from."""
     path = Path(recording.path)
     if recording.format != "pupil_core":
         return path.name.split(".")[0] or path.name, path
-    # A file is of one surface: RECORDING/exports/000/surfaces/fixations_on_surface_NAME.csv.
+    # Each file holds one surface: RECORDING/exports/000/surfaces/fixations_on_surface_NAME.csv.
     folder = path.absolute().parent
     while folder.name in ("surfaces", "exports") or folder.parent.name == "exports":
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""Tracker files of any format: recognised by what is in them, and read."""
+"""Reads tracker files of any format, recognising the format by content."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from unisal_jax.gaze.recording import Recording
 
 
 def recognise(path: str | Path) -> str:
-    """The name in `FORMATS` of a file's format, by its first lines.
+    """Returns the name in `FORMATS` of a file's format, recognised by its first lines.
 
     Raises:
-      UnisalError: no such file, empty, not a text, or of no known format.
+      UnisalError: no such file, empty, not a text file, or no format matches.
     """
     return _recognise(read_head(path))
 
@@ -25,11 +25,10 @@ def _recognise(head: Head) -> str:
     for name, module in FORMATS.items():
         if module.fits(head):
             return name
-    looked_for = "; ".join(module.LOOKED_FOR for module in FORMATS.values())
     begins = next((line.strip() for line in head.lines if line.strip()), "")[:60]
     raise UnisalError(
-        f"{head.path}: no known format: begins with {begins!r}; looked for {looked_for}; name it with "
-        "--format, or the columns of a table with --columns"
+        f"{head.path}: no known format matches (it begins with {begins!r}); pass --format, or --columns for "
+        "a table; docs/howto/gaze_formats.md describes the formats"
     )
 
 
@@ -39,21 +38,21 @@ def read(
     """Reads a tracker's file.
 
     Args:
-      path: the file; gzip by its content.
-      format: a name in `FORMATS`; recognised if none is given.
-      columns: of a table: our name (`formats.table.NAMES`) -> the table's. With it the file is a table.
-      eye: "mean", "left" or "right", where both eyes were recorded.
+      path: the file; gzip is recognised by content.
+      format: a name in `FORMATS`; None to recognise it.
+      columns: for tables: our column name (`formats.table.NAMES`) -> the table's. Implies that the file is a
+        table.
+      eye: "mean", "left" or "right", if both eyes were recorded.
 
     Raises:
-      UnisalError: the file cannot be read, is of no known or another format, lacks a column, or holds
-        nothing.
+      UnisalError: the file cannot be read, has an unknown or wrong format, lacks a column, or has no gaze.
     """
     if eye not in EYES:
-        raise UnisalError(f"no eye {eye!r}; there are {', '.join(EYES)}")
+        raise UnisalError(f"eye: {eye!r} is not one of {', '.join(EYES)}")
     if format is not None and format not in FORMATS:
-        raise UnisalError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+        raise UnisalError(f"format: {format!r} is not one of {', '.join(FORMATS)}")
     if columns and format not in (None, "table"):
-        raise UnisalError(f"--columns names columns of a table; with --format {format} they are known")
+        raise UnisalError(f"--columns: applies only to tables, not to --format {format}")
     head = read_head(path)
     name = format or ("table" if columns else _recognise(head))
     found: Recording = table.read(head, eye, columns) if name == "table" else FORMATS[name].read(head, eye)
@@ -61,7 +60,7 @@ def read(
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in found.dropped.items())
         notes = "; ".join(found.notes)
         raise UnisalError(
-            f"{path}: no {found.kind} in it as {name}"
+            f"{path}: holds no {found.kind} when read as {name}"
             + "".join(f" ({text})" for text in (left_out, notes) if text)
         )
     return found

@@ -1,4 +1,4 @@
-"""What the readers of tracker files return, whatever the tracker."""
+"""The common result of all readers of trackers' files."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recording:
-    """What one tracker file holds, row by row: fixations, or samples where the file holds raw gaze alone.
+    """The rows of one tracker's file: fixations, or samples if the file holds only raw gaze.
 
     Attributes:
       path: the file.
@@ -16,18 +16,18 @@ class Recording:
       space: of x and y: "screen" (pixels from the screen's upper left corner), "screen_fraction"
         (fractions of the screen, y down), "stimulus" (pixels of the stimulus), "stimulus_fraction"
         (fractions of it, y down) or "stimulus_fraction_up" (the same with y up).
-      screen: (height, width) in pixels where the file tells it, else None.
-      stimuli: name of each row's stimulus; "" where the file does not tell it.
-      observers: name of each row's observer; "" where the file does not tell it.
-      trials: name of each row's viewing of its stimulus by its observer; "" where the file does not tell it.
+      screen: (height, width) in pixels if the file holds it, else None.
+      stimuli: name of each row's stimulus; "" if unknown.
+      observers: name of each row's observer; "" if unknown.
+      trials: name of each row's viewing of its stimulus by its observer; "" if unknown.
       start: float64 [n], ms.
       duration: float64 [n], ms; NaN for samples.
-      clock: "stimulus" where `start` counts from the stimulus' onset, else "recording".
+      clock: "stimulus" if `start` counts from the stimulus' onset, else "recording".
       x: float64 [n]; NaN where the tracker lost the eye.
       y: float64 [n]; NaN where the tracker lost the eye.
-      dropped: reason -> number of rows that were left out because the file itself says so.
-      notes: what a person should know, such as "both eyes: the mean of left and right".
-      frames: float64 [n], the number of the video's frame in each row; None where the file has none.
+      dropped: reason -> number of rows dropped because the file marks them as invalid.
+      notes: lines for the user, such as "both eyes: the mean of left and right".
+      frames: float64 [n], the video frame of each row; None if the file has no frame numbers.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""What an import came to, for people and as JSON."""
+"""Reports on an import, as text and as JSON."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ from unisal_jax.gaze.imports import Import
 from unisal_jax.gaze.settings import Settings
 
 _NAMES_SHOWN = 3
-# Where nothing tells the pixels of a degree: the share of OSIE's width that its authors' one degree is.
+# One degree as a share of the width, if unknown: that of OSIE.
 _DEGREE_OF_WIDTH = 0.03
 
 _SHOWN_WORDS = {
@@ -22,13 +22,13 @@ _SHOWN_WORDS = {
 
 
 def describe(found: Import, settings: Settings, notes: list[str], doubts: list[str]) -> dict[str, Any]:
-    """The report as JSON holds it.
+    """Returns the report for JSON.
 
     Args:
-      found: what was imported.
-      settings: how.
-      notes: on files that were passed over.
-      doubts: what looks wrong.
+      found: the import.
+      settings: its settings.
+      notes: lines on skipped files.
+      doubts: lines on what looks wrong.
     """
     rows = found.fixations
     once = rows.once()
@@ -81,7 +81,7 @@ def describe(found: Import, settings: Settings, notes: list[str], doubts: list[s
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report for people."""
+    """Returns the report as lines of text."""
     files, per = report["files"], report["fixations_per_viewing"]
     formats = ", ".join(
         f"{name} ({number})" for name, number in Counter(f["format"] for f in files).most_common()
@@ -92,10 +92,10 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"{_number(len(files), 'file')}: {formats}; {' and '.join(kinds)}",
         f"{_number(len(report['observers']), 'observer')}, {_number(seen, 'stimulus', 'stimuli')}, "
         f"{_number(report['viewings'], 'viewing')}, {_number(report['fixations'], 'fixation')}: "
-        f"{per['median']:g} a viewing ({per['min']} to {per['max']})",
+        f"{per['median']:g} per viewing ({per['min']} to {per['max']})",
     ]
     if report["rows"] != report["fixations"]:
-        text.append(f"{report['rows']:,} rows, one for each frame of a film that a fixation counts on")
+        text.append(f"{report['rows']:,} rows, one for each video frame of a fixation")
     if report["samples"]["rows"]:
         lost, samples = report["samples"]["eye_lost"], report["samples"]["rows"]
         text.append(f"{samples:,} samples of raw gaze, the eye lost in {lost / samples:.1%}")
@@ -107,12 +107,12 @@ def lines(report: dict[str, Any]) -> list[str]:
     )
     if report["frames_beside"]:
         text.append(
-            f"dropped: {_number(report['frames_beside'], 'frame')} in which the eye, following something, "
-            "was beside the film"
+            f"dropped: {_number(report['frames_beside'], 'frame')} in which a moving fixation was outside "
+            "the video"
         )
     if report["left_out_by_files"]:
         some = "; ".join(f"{number:,} {reason}" for reason, number in _by_number(report["left_out_by_files"]))
-        text.append(f"rows that the files themselves rule out: {some}")
+        text.append(f"rows that the files mark as invalid: {some}")
     absent = report["stimuli_not_in_folder"]
     if absent:
         first = list(absent.items())[:_NAMES_SHOWN]
@@ -123,20 +123,20 @@ def lines(report: dict[str, Any]) -> list[str]:
         text.append(f"{report['rows_without_stimulus']:,} rows name no stimulus")
     if report["stimuli_not_shown"]:
         text.append(
-            f"{_number(report['stimuli_not_shown'], 'file')} of the folder of stimuli shown to nobody; "
-            "`unisal prepare own` would take them as images that nobody looks at: put them elsewhere"
+            f"{_number(report['stimuli_not_shown'], 'file')} in the folder of stimuli without any row; "
+            "`unisal prepare own` would treat them as images without fixations: move them elsewhere"
         )
     degree = report["pixels_per_degree"]
     if degree:
         spread = "" if degree["min"] == degree["max"] else f" ({degree['min']:g} to {degree['max']:g})"
-        text.append(f"{degree['median']:g} pixels of a stimulus{spread} are one degree")
+        text.append(f"{degree['median']:g} pixels of a stimulus{spread} per degree")
     text += [f"default: {line}" for line in report["defaults"]]
     text += [f"note: {line}" for line in report["notes"]]
     return text + [f"looks wrong: {line}" for line in report["looks_wrong"]]
 
 
 def next_command(report: dict[str, Any], stimuli: str, table: str) -> list[str]:
-    """The words of the command line that prepares the table for training."""
+    """Returns the command line that prepares the table for training, as a list of words."""
     degree = report["pixels_per_degree"]
     if degree:
         blur = ["--sigma", "1", "--pixels-per-degree", f"{degree['median']:g}"]
@@ -163,13 +163,13 @@ def _file(file: Any) -> dict[str, Any]:
 
 
 def _defaults(found: Import, settings: Settings) -> list[str]:
-    """What was taken for granted."""
+    """Returns lines on the defaults that were used."""
     files, chosen = found.files, Settings()
     told = []
     if settings.shown == chosen.shown and any(file.space.startswith("screen") for file in files):
         told.append(f"stimuli shown {_SHOWN_WORDS['fit']} (--shown fit)")
     if settings.coordinates is None and any(file.recording.format == "table" for file in files):
-        told.append("x and y of a table are pixels of the stimulus (--coordinates stimulus)")
+        told.append("x and y of a table are in pixels of the stimulus (--coordinates stimulus)")
     by_first = any((settings.clock or file.recording.clock) != "stimulus" for file in files)
     if by_first and settings.onset == chosen.onset:
         told.append("a stimulus appeared with the first row of its viewing (--onset 0)")
@@ -181,18 +181,18 @@ def _defaults(found: Import, settings: Settings) -> list[str]:
             f"least {how.minimum:g} ms long (--ivt)"
         )
     if any(file.samples and file.screen is None for file in files) and isinstance(settings.shown, str):
-        told.append("where no screen is known, --screen-pixels-per-degree is the stimulus'")
+        told.append("where the screen is unknown, --screen-pixels-per-degree is applied to the stimulus")
     if any(file.named_by_file for file in files):
         told.append(
-            "an observer is called as the file (Pupil Core's: the recording's folder), which names none"
+            "observers without a name are named after the file (Pupil Core: the folder of the recording)"
         )
     if any(stimulus.film for stimulus in found.stimuli):
-        told.append("a fixation counts on the frames in whose middle the eye rested")
+        told.append("a fixation belongs to the frames during whose middle it lasted")
     return told
 
 
 def _notes(found: Import) -> list[str]:
-    """What the readers say, each once; and people in several files."""
+    """Returns the readers' notes without repetitions, and notes on repeated viewings and observers."""
     each = Counter(note for file in found.files for note in file.recording.notes)
     notes = [
         note if number == len(found.files) else f"{note} ({number} files)" for note, number in each.items()
@@ -202,8 +202,8 @@ def _notes(found: Import) -> list[str]:
     again = np.unique(views, axis=1).shape[1]
     if again:
         notes.append(
-            f"{_number(again, 'viewing')} by people who had seen the stimulus before: prepared data do "
-            "not tell them apart, and the protocol scanpath takes all of a person's as one sequence"
+            f"{_number(again, 'viewing')} by observers who had seen the stimulus before: prepared data do "
+            "not distinguish them, and the protocol scanpath treats all of an observer's as one sequence"
         )
     files = Counter(name for file in found.files for name in file.observers)
     several = [name for name, number in files.items() if number > 1]
@@ -211,7 +211,7 @@ def _notes(found: Import) -> list[str]:
         more = ", ..." if len(several) > _NAMES_SHOWN else ""
         names = ", ".join(several[:_NAMES_SHOWN])
         notes.append(
-            f"{_number(len(several), 'observer')} in several files, each taken as one: {names}{more}"
+            f"{_number(len(several), 'observer')} in several files, each treated as one person: {names}{more}"
         )
     return notes
 

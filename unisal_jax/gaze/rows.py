@@ -1,4 +1,4 @@
-"""Fixations in columns: joined, sorted, each once."""
+"""Fixations stored in columns: joining, sorting, removing duplicates."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,16 +8,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fixations:
-    """Fixations, or on films the frames that they count on, one a row.
+    """Fixations, one per row; on videos, one row per frame of a fixation.
 
     Attributes:
-      stimulus: int64 [n], of `Import.stimuli`.
-      observer: int64 [n], of `Import.observers`.
-      viewing: int64 [n], number of the viewing in its file, later of all of a person's of a stimulus, from 1.
-      fixation: int64 [n], number of the fixation; several rows on a film have the same.
+      stimulus: int64 [n], index in `Import.stimuli`.
+      observer: int64 [n], index in `Import.observers`.
+      viewing: int64 [n], number of the viewing in its file; after `in_order`, number among the observer's
+        viewings of the stimulus, from 1.
+      fixation: int64 [n], number of the fixation; the same in all its rows on a video.
       frame: int64 [n], from 0; 0 on images.
       start: float64 [n], ms from the stimulus' onset.
-      duration: float64 [n], ms; NaN where it is not known.
+      duration: float64 [n], ms; NaN if unknown.
       x: float64 [n], pixels of the stimulus.
       y: float64 [n], pixels of the stimulus.
     """
@@ -36,22 +37,22 @@ class Fixations:
         return len(self.stimulus)
 
     def take(self, rows: np.ndarray) -> "Fixations":
-        """Some rows, by a mask or by number."""
+        """Returns some rows, by a mask or by indices."""
         return Fixations(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def once(self) -> "Fixations":
-        """One row for each fixation, the first one."""
+        """Returns the first row of each fixation."""
         return self.take(np.unique(self.fixation, return_index=True)[1])
 
 
 def joined(parts: Sequence[Fixations]) -> Fixations:
-    """All rows of all parts."""
+    """Concatenates parts."""
     names = [field.name for field in dataclasses.fields(Fixations)]
     return Fixations(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def without_copies(parts: Sequence[Fixations]) -> tuple[Fixations, int]:
-    """The rows of all files, each fixation once where several hold it; and how many there were more."""
+    """Joins the rows of all files without duplicate fixations; also returns the number of duplicates."""
     rows = joined(parts)
     file = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     keys = (rows.y, rows.x, rows.frame, np.nan_to_num(rows.start), rows.observer, rows.stimulus)
@@ -65,7 +66,7 @@ def without_copies(parts: Sequence[Fixations]) -> tuple[Fixations, int]:
 
 
 def in_order(rows: Fixations) -> Fixations:
-    """By stimulus, observer, viewing, frame and start; a person's viewings of a stimulus numbered from 1."""
+    """Sorts by stimulus, observer, viewing, frame and start; numbers the viewings of each pair from 1."""
     rows = rows.take(np.lexsort((rows.start, rows.frame, rows.viewing, rows.observer, rows.stimulus)))
     if not len(rows):
         return rows
@@ -78,7 +79,7 @@ def in_order(rows: Fixations) -> Fixations:
 
 
 def groups(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each number that is there, and its rows."""
+    """Returns each distinct number and its rows."""
     order = np.argsort(numbers, kind="stable")
     each, first = np.unique(numbers[order], return_index=True)
     return list(zip(each.tolist(), np.split(order, first[1:]), strict=True)) if len(each) else []

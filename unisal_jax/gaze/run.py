@@ -1,4 +1,4 @@
-"""From the files of trackers to fixations and the report on them."""
+"""Imports trackers' files and reports on the result."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ from unisal_jax.gaze.settings import Settings
 
 
 def import_files(paths: Sequence[Path], root: Path, settings: Settings) -> tuple[Import, dict[str, Any]]:
-    """Reads trackers' files and places what they hold on stimuli.
+    """Reads trackers' files and maps their fixations to stimuli.
 
     Args:
-      paths: files, and folders of them.
+      paths: files, and folders of files.
       root: the folder of the stimuli.
-      settings: how.
+      settings: the settings of the import.
 
     Returns:
-      (the fixations, the report: `report.describe`)
+      (the fixations, the report of `report.describe`)
 
     Raises:
-      UnisalError: as `read_files` and `import_recordings`.
+      UnisalError: as for `read_files` and `import_recordings`.
     """
     recordings, notes = read_files(paths, settings)
     found = import_recordings(recordings, root, settings)

@@ -1,12 +1,11 @@
-"""What is asked of an import, each with its default."""
+"""Settings of an import and their defaults."""
 
 import dataclasses
 from typing import Any
 
 Shown = str | tuple[float, float, float, float]
-"""Where a stimulus lay on the screen: "fit" (as large as the screen allows, its aspect kept, in the middle),
-"stretch" (over the whole screen), "actual" (its own pixels, in the middle), or left, upper edge, width and
-height in the screen's pixels."""
+"""Position of a stimulus on the screen: "fit" (as large as possible with its aspect, centred), "stretch" (the
+whole screen), "actual" (its own pixels, centred), or left, top, width and height in the screen's pixels."""
 
 SHOWN = ("fit", "stretch", "actual")
 CLOCKS = ("stimulus", "recording")
@@ -19,22 +18,22 @@ SPACES = (
     "stimulus_fraction",
     "stimulus_fraction_up",
 )
-"""What x and y may be: those of `Recording`, and "screen_up" (pixels, y from the screen's lower edge) and
-"screen_centre_up" (pixels from the middle of the screen, y up, as PsychoPy's)."""
+"""Coordinates of x and y: those of `Recording`, "screen_up" (pixels, y from the screen's lower edge) and
+"screen_centre_up" (pixels from the centre of the screen, y up, as in PsychoPy)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ivt:
-    """How raw gaze becomes fixations (`ivt.find_fixations`).
+    """Thresholds for finding fixations in raw gaze (`ivt.find_fixations`).
 
     The defaults are those of Olsen, The Tobii I-VT fixation filter, 2012.
 
     Attributes:
-      velocity: degrees a second; slower gaze is a fixation.
-      window: ms over which the velocity is taken.
-      gap: ms; shorter losses of the eye are filled by a straight line.
-      merge_time: ms; fixations with a shorter break between them are one,
-      merge_degrees: if they lie no farther apart.
+      velocity: degrees per second; slower gaze is a fixation.
+      window: ms over which the velocity is computed.
+      gap: ms; shorter gaps are filled by linear interpolation.
+      merge_time: ms; fixations with at most this break between them are merged,
+      merge_degrees: if they are at most this far apart.
       minimum: ms; shorter fixations are dropped.
     """
 
@@ -48,23 +47,23 @@ class Ivt:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How files of trackers are read, and how what they hold becomes fixations on stimuli.
+    """Settings for reading trackers' files and mapping their contents to stimuli.
 
     Attributes:
-      read: what `read.read` takes beside the path: format, columns, eye.
-      shown: where the stimuli lay on the screen.
-      screen: (height, width) in pixels; None where the files tell it.
-      coordinates: of `SPACES`, in the place of what the reader takes for granted.
-      stimulus: the stimulus of all rows that name none.
-      clock: "stimulus" or "recording", what times count from, in the place of what the reader says.
-      onset: ms from a viewing's beginning to the first frame of its film, and to time 0 of its image.
-      fps: of films, in the place of their own times.
-      first_frame: the number that files which tell a row's frame give to a film's first one.
-      drop_first: drop each viewing's first fixation, on the cross that was shown before.
-      screen_cm: (height, width) of the screen; the height is None where only the width is known.
-      distance_cm: of the eyes from the screen.
-      pixels_per_degree: of the screen, where it is known.
-      ivt: for files of raw gaze.
+      read: arguments of `read.read` besides the path: format, columns, eye.
+      shown: position of the stimuli on the screen.
+      screen: (height, width) in pixels; None to use that of the files.
+      coordinates: one of `SPACES`; None to use the reader's.
+      stimulus: stimulus of files that name none.
+      clock: "stimulus" or "recording", the zero of times; None to use the reader's.
+      onset: ms from the start of a viewing to the first frame of its video, or to time 0 of its image.
+      fps: frame rate of videos; None to use their own times.
+      first_frame: number of a video's first frame, in files with frame numbers.
+      drop_first: whether to drop each viewing's first fixation, on the fixation cross.
+      screen_cm: (height, width) of the screen; the height is None if only the width is known.
+      distance_cm: distance of the eyes from the screen.
+      pixels_per_degree: of the screen, if known.
+      ivt: thresholds for files of raw gaze.
     """
 
     read: dict[str, Any] = dataclasses.field(default_factory=dict)

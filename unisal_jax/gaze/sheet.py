@@ -1,4 +1,4 @@
-"""A contact sheet of an import: fixations over their stimuli."""
+"""Draws a contact sheet of an import: fixations over their stimuli."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from unisal_jax.media.video import open_video
 # Sizes in pixels.
 _CELL, _MARGIN, _CAPTION, _RADIUS = 400, 8, 18, 4
 _COLUMNS, _SAMPLES = 3, 12
-# Far apart to normal and most colour-blind eyes (Okabe and Ito 2008).
+# Distinguishable with normal vision and most kinds of colour blindness (Okabe and Ito 2008).
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
 def write_sheet(path: Path, found: Import) -> None:
-    """Writes a PNG of up to twelve stimuli with all fixations on them, a colour a person (seven, in turn).
+    """Writes a PNG of up to twelve stimuli with their fixations, coloured by observer (seven colours).
 
-    Of a film it shows the frame with the most fixations, and these.
+    For a video, shows the frame with the most fixations.
 
     Raises:
       UnisalError: a stimulus is damaged, or the file cannot be written.

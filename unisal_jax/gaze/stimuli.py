@@ -1,4 +1,4 @@
-"""The images and films that were shown, and the names that trackers give them."""
+"""Finds the images and videos that were shown, by the names in trackers' files."""
 
 import dataclasses
 import os
@@ -12,19 +12,19 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.media.images import open_image, orientation
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
-# Exif orientations from here on lie on their side.
+# EXIF orientations from this on swap height and width.
 _ON_ITS_SIDE = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Stimulus:
-    """An image or a film.
+    """An image or a video.
 
     Attributes:
       path: its file.
-      name: what the table of fixations calls it: its file below the folder of all.
+      name: its name in the table of fixations: the path relative to the folder of stimuli.
       size: (height, width), upright.
-      film: whether it is one.
+      film: whether it is a video.
     """
 
     path: Path
@@ -34,21 +34,22 @@ class Stimulus:
 
 
 def match_stimuli(root: Path, names: Mapping[str, int]) -> tuple[dict[str, Stimulus], int]:
-    """The stimulus of each name that a tracker gives, and the number of files that none fits.
+    """Matches the names in trackers' files with the files of stimuli.
 
-    A name fits a file as in a table of fixations (`match_names`); one with folders in front, of any system,
-    fits by what comes last too.
+    A name matches a file as in a table of fixations (`match_names`). For a name with folders, of any
+    operating system, the last component may match as well.
 
     Args:
       root: the folder of all stimuli.
-      names: how many rows have each.
+      names: number of rows by name.
 
     Returns:
-      (by name; names that fit no file, as a starting cross's, are left out; files without a name)
+      The stimulus of each name, without names that match no file (such as a fixation cross), and the number
+      of files without a name.
 
     Raises:
-      UnisalError: the folder holds no images or videos, a name fits two files, no name fits any, or a file
-        that one fits cannot be read.
+      UnisalError: the folder holds no images or videos, a name matches two files, no name matches a file, or
+        a matching file cannot be read.
     """
     paths = [path for some in stimuli_files(root).values() for path in some]
     if not paths:
@@ -61,15 +62,15 @@ def match_stimuli(root: Path, names: Mapping[str, int]) -> tuple[dict[str, Stimu
             if len(fits[given]) > 1:
                 first, second = (os.path.relpath(path, root) for path in fits[given][:2])
                 raise UnisalError(
-                    f"{root}: {names[name]} rows are on {name!r}, which fits {first} and {second}; keep one"
+                    f"{root}: {names[name]} rows are on {name!r}, which is {first} or {second}; keep one"
                 )
             if fits[given]:
                 chosen[name] = fits[given][0]
     if not chosen:
         some = ", ".join(repr(name) for name in list(names)[:3])
         raise UnisalError(
-            f"{root}: none of the {len(names)} stimuli that the tracker names is there, such as {some}; a "
-            "stimulus is called as its file, with or without the suffix"
+            f"{root}: holds none of the {len(names)} stimuli that the tracker names, such as {some}; a file "
+            "must have the name of its stimulus, with or without the suffix"
         )
     read = {path: _stimulus(root, path) for path in sorted(set(chosen.values()))}
     return {name: read[path] for name, path in chosen.items()}, len(paths) - len(read)

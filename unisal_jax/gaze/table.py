@@ -1,4 +1,4 @@
-"""The fixations of an import as a table, in a file or for `prepare own`."""
+"""Writes the fixations of an import as a table, or passes them to `prepare own`."""
 
 import math
 from pathlib import Path
@@ -9,18 +9,19 @@ from unisal_jax.data.layouts.fixation_tables import Gaze, Table
 from unisal_jax.files import text_file
 from unisal_jax.gaze.imports import Import
 
-# Digits behind the point: a thousandth of a pixel, and of a millisecond.
+# Decimal places: a thousandth of a pixel, and of a millisecond.
 _DIGITS = 3
 
 
 def write_table(path: Path, found: Import) -> None:
-    """Writes stimulus, observer, x, y, start and duration (ms); of films frame (from 0), of repeats trial.
+    """Writes a CSV table of fixations.
 
-    Rows are sorted by stimulus, observer, trial, frame and start. Frames are empty on images.
-    `prepare own --table` reads it and passes over the columns that it does not know.
+    Columns: stimulus, observer, x, y, start and duration (ms); frame (from 0; empty on images) if there are
+    videos; trial if there are repeated viewings. Rows are sorted by stimulus, observer, trial, frame and
+    start. `prepare own --table` reads the table and ignores columns that it does not use.
 
     Raises:
-      UnisalError: it cannot be written.
+      UnisalError: the file cannot be written.
     """
     rows = found.fixations
     films = any(stimulus.film for stimulus in found.stimuli)
@@ -28,7 +29,7 @@ def write_table(path: Path, found: Import) -> None:
     names = [_quoted(stimulus.name) for stimulus in found.stimuli]
     observers = [_quoted(name) for name in found.observers]
     sizes = np.array([stimulus.size for stimulus in found.stimuli])[rows.stimulus]
-    # Rounding must not move a point over the edge.
+    # Rounding must not move a point beyond the edge.
     least = 10.0**-_DIGITS
     columns = [
         [names[number] for number in rows.stimulus],
@@ -57,7 +58,7 @@ def write_table(path: Path, found: Import) -> None:
 
 
 def as_table(found: Import) -> Table:
-    """The same for `own.scan_points`."""
+    """Returns the same fixations for `own.scan_points`."""
     table = Table(Path(found.files[0].recording.path), {})
     rows = found.fixations
     for number, stimulus in enumerate(found.stimuli):
@@ -71,13 +72,13 @@ def as_table(found: Import) -> Table:
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    """Numbers without zeros at the end; nothing for what is not known."""
-    # Adding 0 makes 0 of -0.
+    """Formats numbers without trailing zeros; empty for NaN."""
+    # Adding 0 turns -0 into 0.
     digits = np.round(values, _DIGITS) + 0.0
     return ["" if math.isnan(value) else f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") for value in digits]
 
 
 def _quoted(text: str) -> str:
-    """A name as a field of CSV; a line break in it becomes a blank."""
+    """Formats a name as a CSV field; line breaks become spaces."""
     text = " ".join(text.splitlines())
     return f'"{text.replace(chr(34), 2 * chr(34))}"' if any(c in text for c in ',;"\t') else text

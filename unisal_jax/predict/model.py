@@ -26,8 +26,9 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.film import Predicted, predicted
 from unisal_jax.weights import publish
+from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.installed import default_weights, domains_for, with_domain
-from unisal_jax.weights.store import Weights, load_weights
+from unisal_jax.weights.store import load_weights
 
 # Images of one size go to the device together, at most so many.
 MAX_BATCH = 8

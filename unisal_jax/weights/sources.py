@@ -1,4 +1,4 @@
-"""What a string or path that names weights means: the one place that decides. Nothing is fetched to tell."""
+"""Resolves the name, path or address of weights, without downloading anything."""
 
 import dataclasses
 import os
@@ -17,13 +17,13 @@ _LINK = re.compile(rb"checkpoints/[0-9]{1,18}\n?")
 
 @dataclasses.dataclass(frozen=True)
 class WeightsSource:
-    """Where weights come from.
+    """The source of weights.
 
     Attributes:
-      kind: a release's name; an address on the Hugging Face Hub; a file, also that of a folder of
-        `publish.save_folder`; another folder, which is taken for a checkpoint; or nothing that is there.
-      name: as it was given.
-      path: of the file or the checkpoint; else the name as a path, where nothing need be.
+      kind: a release; an address on the Hugging Face Hub; a file, or the file in a folder written by
+        `publish.save_folder`; a checkpoint, which is any other folder; or missing.
+      name: the original name, path or address.
+      path: path of the file or checkpoint; for other kinds, the name as a path, which need not exist.
     """
 
     kind: Literal["release", "hub", "file", "checkpoint", "missing"]
@@ -32,14 +32,13 @@ class WeightsSource:
 
 
 def resolve(source: str | Path) -> WeightsSource:
-    """What a source means; a release's name comes before a file of that name."""
+    """Resolves a source. The name of a release takes precedence over a file of that name."""
     name, path = str(source), Path(source)
     if name in fetch.RELEASED:
         return WeightsSource("release", name, path)
     if name.startswith(hub.SCHEME):
         return WeightsSource("hub", name, path)
-    # By os.path, for which a name that no disk can hold is not there; and an empty one, which Path takes for
-    # the working folder, is not either.
+    # `os.path.exists` is False for invalid file names and for "", which Path treats as the working directory.
     if not os.path.exists(name):
         return WeightsSource("missing", name, path)
     if os.path.isfile(path / hub.WEIGHTS_FILE):
@@ -50,18 +49,18 @@ def resolve(source: str | Path) -> WeightsSource:
 
 
 def check_there(source: WeightsSource) -> None:
-    """Raises UnisalError where nothing of that name is there."""
+    """Raises UnisalError if the source does not exist."""
     if source.kind == "missing":
         check_on_disk(source.name)
-        on_hub = f"; of the Hugging Face Hub: {hub.SCHEME}{source.name}" if hub.is_name(source.name) else ""
-        raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)}){on_hub}")
+        on_hub = f"; on the Hugging Face Hub: {hub.SCHEME}{source.name}" if hub.is_name(source.name) else ""
+        raise UnisalError(f"{source.name}: no such file or release ({', '.join(fetch.RELEASED)}){on_hub}")
 
 
 def fetched(source: WeightsSource) -> Path:
-    """The file or checkpoint folder on this machine; of a release, the authors' file.
+    """The local file or checkpoint folder, downloaded if necessary; for a release, the authors' file.
 
     Raises:
-      UnisalError: it is not there, or cannot be fetched.
+      UnisalError: it does not exist, or cannot be downloaded.
     """
     check_there(source)
     match source.kind:
@@ -73,9 +72,9 @@ def fetched(source: WeightsSource) -> Path:
 
 
 def files_of(weights: str) -> Iterator[Path]:
-    """The files on this machine that loading weights reads, to be kept from being overwritten.
+    """The local files that loading weights reads, so that they are not overwritten.
 
-    All domain packs that were added are among them. None are known of an address on the Hub.
+    They include all added domain packs. For an address on the Hub, there are no others.
     """
     yield from fetch.packs_dir().glob(f"*{fetch.PACK_SUFFIX}")
     source = resolve(weights)

@@ -1,4 +1,4 @@
-"""The formats of tracker files: a module each, with `LOOKED_FOR`, `fits` and `read`."""
+"""Formats of tracker files: one module each, with `fits` and `read`."""
 
 from types import MappingProxyType, ModuleType
 
@@ -27,4 +27,4 @@ FORMATS: MappingProxyType[str, ModuleType] = MappingProxyType(
         "table": table,
     }
 )
-"""Name -> module. A file is of the first that fits it."""
+"""Name -> module. A file has the first format that fits."""

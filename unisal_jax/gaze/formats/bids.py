@@ -18,8 +18,6 @@ from unisal_jax.gaze.formats.bids_files import fixations_of, number_in, screen_o
 from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "BIDS (_physio.tsv.gz with x_coordinate, y_coordinate in its JSON)"
-
 _NAME = re.compile(r".+_(?:physio|eyetrack)\.tsv(?:\.gz)?", re.IGNORECASE)
 _EVENTS = re.compile(r".+_physioevents\.tsv(?:\.gz)?", re.IGNORECASE)
 _X = re.compile(r"(?:eye(?P<number>[12])_)?x[_-]coordinate|xpos_(?P<side>left|right)")
@@ -131,7 +129,9 @@ def _positions(
     places = {"time": table.find(*_TIMES)}
     for side, name in eyes.items():
         places[f"x{side}"] = table.find(name)
-        places[f"y{side}"] = table.need(name.replace("x", "y", 1), cure="it must be among its JSON's Columns")
+        places[f"y{side}"] = table.need(
+            name.replace("x", "y", 1), remedy="it must be among its JSON's Columns"
+        )
     columns = read_columns(table, {}, places, header=has_header)
     numbers, notes = columns.numbers, columns.notes
     ticks = numbers["time"] if places["time"] is not None else np.arange(len(columns), dtype=float)

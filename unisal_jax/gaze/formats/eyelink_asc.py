@@ -22,8 +22,6 @@ from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.recording import Recording
 from unisal_jax.tables import open_lines
 
-LOOKED_FOR = "EyeLink ASC (lines ** CONVERTED FROM, EFIX, MSG)"
-
 _LINE = re.compile(r"\*\* CONVERTED FROM |[SE](?:FIX|SACC|BLINK) +[LR]\s|MSG\t\d|START\t\d")
 
 

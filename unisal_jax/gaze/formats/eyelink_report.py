@@ -14,8 +14,6 @@ from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.names import media_column, tidy_path
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "EyeLink Data Viewer (CURRENT_FIX_X, CURRENT_FIX_Y)"
-
 _REPORT = "add it to the report's output variables in Data Viewer"
 
 _IMAGES = ("IMAGE", "IMAGE_FILE", "IMAGE_NAME", "IMG", "STIMULUS", "PICTURE", "VIDEO", "MOVIE")
@@ -38,8 +36,8 @@ def read(head: Head, eye: str) -> Recording:
             "eye": head.find("EYE_REPORTED", "EYE_USED"),
         },
         {
-            "x": head.need("CURRENT_FIX_X", cure=_REPORT),
-            "y": head.need("CURRENT_FIX_Y", cure=_REPORT),
+            "x": head.need("CURRENT_FIX_X", remedy=_REPORT),
+            "y": head.need("CURRENT_FIX_Y", remedy=_REPORT),
             "start": head.find("CURRENT_FIX_START"),
             "duration": head.find("CURRENT_FIX_DURATION"),
         },

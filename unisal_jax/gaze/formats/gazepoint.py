@@ -16,8 +16,6 @@ from unisal_jax.gaze.columns import above_zero, read_columns, runs
 from unisal_jax.gaze.head import Head, column_key
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "Gazepoint (FPOGX, FPOGY; BPOGX, BPOGY)"
-
 _EXPORT = "export the data anew from Gazepoint Analysis, with the fixation point of gaze"
 
 
@@ -35,11 +33,11 @@ def read(head: Head, eye: str) -> Recording:
         head,
         {"stimulus": head.find("MEDIA_NAME"), "media": head.find("MEDIA_ID", "DICOM_ID")},
         {
-            "x": head.need(f"{point}X", cure=_EXPORT),
-            "y": head.need(f"{point}Y", cure=_EXPORT),
+            "x": head.need(f"{point}X", remedy=_EXPORT),
+            "y": head.need(f"{point}Y", remedy=_EXPORT),
             "valid": head.find(f"{point}V"),
             "id": head.find("FPOGID") if is_fixations else None,
-            "start": head.need("FPOGS", cure=_EXPORT) if is_fixations else _time(head),
+            "start": head.need("FPOGS", remedy=_EXPORT) if is_fixations else _time(head),
             "duration": head.find("FPOGD") if is_fixations else None,
         },
     )
@@ -85,4 +83,4 @@ def _time(head: Head) -> int:
     for place, name in enumerate(head.names):
         if re.match(r"time *\(|time$", column_key(name)):
             return place
-    return head.need("TIME", cure=_EXPORT)
+    return head.need("TIME", remedy=_EXPORT)

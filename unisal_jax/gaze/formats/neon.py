@@ -1,9 +1,9 @@
-"""Pupil Labs Neon and Invisible: what Pupil Cloud's enrichments export as `fixations.csv` and `gaze.csv`.
+"""Pupil Labs Neon and Invisible: `fixations.csv` and `gaze.csv` exported by Pupil Cloud's enrichments.
 
-Reference Image Mapper and Manual Mapper give pixels of the reference image, Marker Mapper fractions of a
-surface, (0, 0) its upper left corner. The wearer's name is in `sections.csv` beside the file.
+Reference Image Mapper and Manual Mapper export pixels of the reference image. Marker Mapper exports fractions
+of a surface with (0, 0) at its upper left corner. `sections.csv` beside the file holds the wearer's name.
 
-The columns: Pupil Labs' documentation, "Export formats" and the page of each enrichment
+Sources of the columns: Pupil Labs' documentation, "Export formats" and the page of each enrichment
 (docs.pupil-labs.com/neon/pupil-cloud/enrichments). Times are UTC in nanoseconds, durations in
 milliseconds.
 """
@@ -13,8 +13,6 @@ import numpy as np
 from unisal_jax.gaze.columns import above_zero, read_columns
 from unisal_jax.gaze.head import Head, SceneCameraError, read_head
 from unisal_jax.gaze.recording import Recording
-
-LOOKED_FOR = "Neon (fixation x [px], start timestamp [ns]; gaze position in reference image x [px])"
 
 _FLAGS = (
     "{} detected in reference image",
@@ -41,7 +39,7 @@ _ENRICH = (
 
 
 def fits(head: Head) -> bool:
-    """Whether the file is such an export, or the raw data that it was made from."""
+    """Whether the file is such an export, or the raw data it was made from."""
     return any(
         head.has(_TIMES[event])
         and head.find(*(name.format("x") for name in (*_X[event], "gaze {} [px]"))) is not None
@@ -50,16 +48,16 @@ def fits(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations or samples; Neon gives one gaze for both eyes."""
+    """Reads fixations or samples. `eye` has no effect, since Neon exports one gaze for both eyes."""
     del eye
     event = "fixation" if head.has(_TIMES["fixation"]) else "gaze"
-    flag = head.need(*(name.format(event) for name in _FLAGS), cure=_ENRICH, error=SceneCameraError)
-    x, y = (head.need(*(name.format(axis) for name in _X[event]), cure=_ENRICH) for axis in "xy")
+    flag = head.need(*(name.format(event) for name in _FLAGS), remedy=_ENRICH, error=SceneCameraError)
+    x, y = (head.need(*(name.format(axis) for name in _X[event]), remedy=_ENRICH) for axis in "xy")
     columns = read_columns(
         head,
         {"section": head.find("section id"), "recording": head.find("recording id"), "on": flag},
         {
-            "start": head.need(_TIMES[event], cure=_ENRICH),
+            "start": head.need(_TIMES[event], remedy=_ENRICH),
             "end": head.find("end timestamp [ns]"),
             "duration": head.find("duration [ms]"),
             "x": x,
@@ -96,7 +94,7 @@ def read(head: Head, eye: str) -> Recording:
 
 
 def _wearers(head: Head) -> dict[str, str]:
-    """Section -> name of who wore the glasses, where `sections.csv` tells it."""
+    """Returns the wearer's name by section, from `sections.csv`; empty if there is no such file."""
     path = head.path.with_name("sections.csv")
     if not path.is_file():
         return {}

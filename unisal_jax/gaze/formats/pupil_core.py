@@ -2,32 +2,28 @@
 
 The files are `fixations_on_surface_NAME.csv` and `gaze_positions_on_surface_NAME.csv`.
 
-A fixation's row repeats for every frame of the scene camera in which it lasts, each time where it was on
-the surface then; its place is their mean. The surface is the stimulus, and its name is in the file's
-name.
+A fixation has a row for every frame of the scene camera during which it lasts, with its position on the
+surface in that frame; their mean is its position. The surface is the stimulus and named in the file name.
 
-The columns: Pupil Core's documentation, "Raw data exporter" and "Surface tracker"
+Sources of the columns: Pupil Core's documentation, "Raw data exporter" and "Surface tracker"
 (docs.pupil-labs.com/core/software/pupil-player), and Pupil Player's source,
 `surface_tracker/background_tasks`. Positions are fractions of the surface, (0, 0) its lower left corner.
 Times are in seconds, durations in ms.
 """
 
-import re
-
 import numpy as np
 
 from unisal_jax.gaze.columns import above_zero, counted, mean_by, read_columns
 from unisal_jax.gaze.head import Head, SceneCameraError
+from unisal_jax.gaze.names import surface_name
 from unisal_jax.gaze.recording import Recording
-
-LOOKED_FOR = "Pupil Core (norm_pos_x, norm_pos_y and on_surf; x_norm and y_norm)"
 
 _SURFACE = (
     "export it with the Surface Tracker plugin: positions without a surface are in the scene camera's image"
 )
 
 _TRUSTED = 0.6
-"""Confidence below which Pupil's documentation takes gaze for unreliable."""
+"""Confidence below which gaze is unreliable, according to Pupil's documentation."""
 
 
 def fits(head: Head) -> bool:
@@ -36,12 +32,11 @@ def fits(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations or samples; of either eye, since Pupil maps both together."""
+    """Reads fixations or samples. `eye` has no effect, since Pupil maps both eyes together."""
     del eye
-    on_surface = head.need("on_surf", "on_srf", cure=_SURFACE, error=SceneCameraError)
-    name = re.search(r"_on_surface_?(.+?)\.csv", head.path.name, re.IGNORECASE)
-    stimulus = name[1] if name else ""
-    return (_samples if head.has("x_norm") else _fixations)(head, on_surface, stimulus)
+    on_surface = head.need("on_surf", "on_srf", remedy=_SURFACE, error=SceneCameraError)
+    reader = _samples if head.has("x_norm") else _fixations
+    return reader(head, on_surface, surface_name(head.path.name))
 
 
 def _fixations(head: Head, on_surface: int, stimulus: str) -> Recording:
@@ -49,11 +44,13 @@ def _fixations(head: Head, on_surface: int, stimulus: str) -> Recording:
         head,
         {"on": on_surface},
         {
-            "id": head.need("fixation_id", "id", cure="a fixation's rows cannot be told from the next one's"),
-            "start": head.need("start_timestamp", cure="export the fixations anew with Pupil Player"),
+            "id": head.need("fixation_id", "id", remedy="which identifies the rows of a fixation"),
+            "start": head.need(
+                "start_timestamp", remedy="export the fixations again with a current Pupil Player"
+            ),
             "duration": head.find("duration"),
-            "x": head.need("norm_pos_x", cure=_SURFACE),
-            "y": head.need("norm_pos_y", cure=_SURFACE),
+            "x": head.need("norm_pos_x", remedy=_SURFACE),
+            "y": head.need("norm_pos_y", remedy=_SURFACE),
         },
     )
     numbers, is_on = columns.numbers, columns.texts["on"].among("true", "1", "1.0")
@@ -63,7 +60,7 @@ def _fixations(head: Head, on_surface: int, stimulus: str) -> Recording:
     x, y = (mean_by(group, np.where(is_on, numbers[axis], np.nan)[is_row], len(ids)) for axis in ("x", "y"))
     was_on = np.bincount(group, is_on[is_row], len(ids)) > 0
     duration = numbers["duration"][rows]
-    # The first versions wrote seconds. No fixation lasts less than five milliseconds, or five seconds.
+    # Early versions wrote seconds: fixations last longer than 5 ms and shorter than 5 s.
     if np.isfinite(duration).any() and np.nanmedian(duration) < 5:
         duration = duration * 1e3
     order = np.flatnonzero(was_on)[np.argsort(numbers["start"][rows[was_on]], kind="stable")]
@@ -92,14 +89,14 @@ def _samples(head: Head, on_surface: int, stimulus: str) -> Recording:
         head,
         {"on": on_surface},
         {
-            "start": head.need("gaze_timestamp", cure="export the gaze anew with Pupil Player"),
-            "x": head.need("x_norm", cure=_SURFACE),
-            "y": head.need("y_norm", cure=_SURFACE),
+            "start": head.need("gaze_timestamp", remedy="export the gaze again with a current Pupil Player"),
+            "x": head.need("x_norm", remedy=_SURFACE),
+            "y": head.need("y_norm", remedy=_SURFACE),
             "confidence": head.find("confidence"),
         },
     )
     numbers = columns.numbers
-    # Times repeat where a sample was mapped in two frames of the scene camera.
+    # A sample mapped in two frames of the scene camera appears twice.
     _, rows = np.unique(numbers["start"], return_index=True)
     rows = rows[np.isfinite(numbers["start"][rows])]
     is_sure = ~(numbers["confidence"][rows] < _TRUSTED)
@@ -121,5 +118,5 @@ def _samples(head: Head, on_surface: int, stimulus: str) -> Recording:
         y=np.where(is_sure, numbers["y"][rows], np.nan),
         dropped={},
         notes=columns.notes
-        + ((f"{unsure} of a confidence below {_TRUSTED} count as lost",) if unsure else ()),
+        + ((f"{unsure} with a confidence below {_TRUSTED} treated as lost",) if unsure else ()),
     )

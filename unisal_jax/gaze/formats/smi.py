@@ -15,8 +15,6 @@ from unisal_jax.gaze.formats import smi_text
 from unisal_jax.gaze.head import Head
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "SMI (Event Start Trial Time [ms]; Point of Regard Right X [px]; L POR X [px]; Fixation L)"
-
 _EXPORT = "add it to the export's columns in BeGaze"
 
 _EVENT = ("Event Start Trial Time [ms]", "Event Start Raw Time [ms]", "Fixation Start [ms]")
@@ -63,9 +61,9 @@ def _events(head: Head, eye: str) -> Recording:
             "eye": head.find("Eye L/R", "Eye"),
         },
         {
-            "x": head.need(*(name.format("X") for name in _X), cure=_EXPORT),
-            "y": head.need(*(name.format("Y") for name in _X), cure=_EXPORT),
-            "start": head.need(*_EVENT, cure=_EXPORT),
+            "x": head.need(*(name.format("X") for name in _X), remedy=_EXPORT),
+            "y": head.need(*(name.format("Y") for name in _X), remedy=_EXPORT),
+            "start": head.need(*_EVENT, remedy=_EXPORT),
             "end": head.find("Event End Trial Time [ms]", "Event End Raw Time [ms]"),
             "duration": head.find("Event Duration [ms]", "Fixation Duration [ms]"),
         },
@@ -95,7 +93,7 @@ def _events(head: Head, eye: str) -> Recording:
         _KNOWN.get(name.lower(), f"category {name!r}"): int(np.sum(texts["type"].codes[~is_fixation] == code))
         for code, name in enumerate(texts["type"].names)
     }
-    is_trial_time = "Trial" in head.names[head.need(*_EVENT, cure=_EXPORT)]
+    is_trial_time = "Trial" in head.names[head.need(*_EVENT, remedy=_EXPORT)]
     return _recording(
         head, "fixations", columns, rows, (start, duration, x, y), notes, dropped, is_trial_time
     )
@@ -122,7 +120,7 @@ def _samples(head: Head, eye: str) -> Recording:
     columns = read_columns(
         head,
         _texts(head) | {"type": head.find("Category Binocular", "Category Right", "Category Left")},
-        numbers | {"start": head.need("RecordingTime [ms]", "Recording Time [ms]", cure=_EXPORT)},
+        numbers | {"start": head.need("RecordingTime [ms]", "Recording Time [ms]", remedy=_EXPORT)},
     )
     values, notes = columns.numbers, columns.notes
     for name in ("left", "right", "binocular"):

@@ -15,8 +15,6 @@ from unisal_jax.gaze.head import Head, column_key
 from unisal_jax.gaze.names import media_column
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "a table (x and y with stimulus or observer)"
-
 NAMES: dict[str, tuple[str, ...]] = {
     "stimulus": (
         "stimulus",

@@ -27,8 +27,6 @@ from unisal_jax.gaze.columns import Columns, Text, above_zero, mean_by, read_col
 from unisal_jax.gaze.head import Head, SceneCameraError, column_key
 from unisal_jax.gaze.recording import Recording
 
-LOOKED_FOR = "Tobii (Recording timestamp with Gaze point X or Fixation point X)"
-
 _TIMES = ("Recording timestamp", "Recording timestamp [ms]", "Recording timestamp [μs]", "RecordingTimestamp")
 _TYPES = ("Eye movement type", "GazeEventType")
 _INDICES = ("Eye movement type index", "FixationIndex")
@@ -75,7 +73,7 @@ def read(head: Head, eye: str) -> Recording:
     Args:
       eye: of gaze points; fixations are Tobii's own, of the eyes that its filter was told to take.
     """
-    head.need(*_TIMES, cure=_EXPORT)
+    head.need(*_TIMES, remedy=_EXPORT)
     snapshots = _snapshots(head)
     if snapshots:
         return _joined([_on_snapshot(head, name) for name in snapshots])
@@ -103,13 +101,13 @@ def _snapshots(head: Head) -> list[str]:
 
 def _on_snapshot(head: Head, name: str) -> Recording:
     """The fixations on one snapshot, in whole recordings of which it may be a part."""
-    x, y = (head.need(f"Mapped fixation {axis} [{name}]", cure=_EXPORT) for axis in "XY")
+    x, y = (head.need(f"Mapped fixation {axis} [{name}]", remedy=_EXPORT) for axis in "XY")
     columns = _read(
         head,
         x,
         y,
-        head.need(f"Mapped eye movement type [{name}]", cure=_EXPORT),
-        head.need(f"Mapped eye movement type index [{name}]", cure=_EXPORT),
+        head.need(f"Mapped eye movement type [{name}]", remedy=_EXPORT),
+        head.need(f"Mapped eye movement type index [{name}]", remedy=_EXPORT),
     )
     everywhere = Text(np.ones(len(columns), np.int32), ["", name])
     columns = dataclasses.replace(columns, texts=columns.texts | {"stimulus": everywhere})
@@ -282,7 +280,7 @@ def _on_screen(
 
 def _milliseconds(head: Head, numbers: dict[str, np.ndarray], rows: np.ndarray, is_fixations: bool) -> float:
     """How many milliseconds the unit of time is."""
-    name = column_key(head.names[head.need(*_TIMES, cure=_EXPORT)])
+    name = column_key(head.names[head.need(*_TIMES, remedy=_EXPORT)])
     if "[" in name:
         return 1.0 if "[ms]" in name else 1e-3
     steps = np.diff(numbers["time"][rows])

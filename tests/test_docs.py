@@ -181,6 +181,7 @@ def readers_folder(tmp_path_factory) -> Path:
     (folder / "holiday").mkdir()
     (folder / "frames").mkdir()
     shutil.copyfile(photograph_path(), folder / "photo.jpg")
+    shutil.copyfile(photograph_path(), folder / "draft.jpg")
     shutil.copyfile(photograph_path(), folder / "holiday" / "beach.jpg")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clip.mp4")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clips" / "one.mp4")
@@ -373,28 +374,43 @@ def test_the_start_page_names_all_extras():
     """With the packages to install elsewhere than in a clone."""
     config = configparser.ConfigParser()
     config.read(REPOSITORY / "setup.cfg")
+
+    def names(words: list[str]) -> set[str]:
+        return {re.split("[>=;]", word)[0].strip() for word in words}
+
     required = {
-        extra: {re.split("[>=;]", line)[0].strip() for line in lines.strip().splitlines()}
+        extra: names(lines.strip().splitlines())
         for extra, lines in config["options.extras_require"].items()
         if extra != "test"
     }
     shown = {
-        row[0].strip("`"): set(shlex.split(row[1].strip("`")))
+        row[0].strip("`"): names(shlex.split(row[1].strip("`")))
         for row in table_after("index.md", "## Install")
     }
     assert shown == required
 
 
 def test_the_features_page():
-    """Each of its paths exists, and no command, room or page of the site is missing."""
+    """Each of its paths exists, and no command, room or module beside the rooms is missing."""
     text = (DOCS / "features.md").read_text(encoding="utf-8")
     for path in re.findall(r"`([\w/.]+/[\w.]+\.py)`", text):
         assert (REPOSITORY / path).is_file() or (REPOSITORY / "unisal_jax" / path).is_file(), path
     for name in COMMANDS:
         assert f"`unisal {name}" in text, name
     rooms = {path.parent.name for path in (REPOSITORY / "unisal_jax").glob("*/__init__.py")}
-    untold = {room for room in rooms if f"`{room}/" not in text}
-    assert untold == {"samples"}
+    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", text, re.M)) - {
+        "configs",
+        "data_prep",
+        "tests",
+        "benchmarks",
+        "docs",
+    }
+    modules = {path.name for path in (REPOSITORY / "unisal_jax").glob("*.py")}
+    assert {name for name in modules if f"`{name}`" not in text} == {
+        "__init__.py",
+        "__main__.py",
+        "version.py",
+    }
 
 
 def test_the_commands_page_names_all():

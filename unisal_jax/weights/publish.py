@@ -28,7 +28,7 @@ def save_folder(
       weights: weights from `load_weights`.
       licence: licence for the card, by the Hub's names. The released weights, and weights trained from them,
         are under Apache 2.0.
-      repository: owner/name on the Hub, for the card's examples.
+      repository: repository on the Hub, for the examples in the card.
 
     Raises:
       UnisalError: a file cannot be written.

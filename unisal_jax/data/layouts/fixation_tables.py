@@ -125,7 +125,7 @@ def clips_with_points(
 
     Raises:
         UnisalError: a stimulus matches no file, or more than one; or an image has fixations on several
-          frames.
+            frames.
     """
     names = _match(root, [path for paths in splits.values() for path in paths], table)
     number = _observer_numbers({label for gaze in table.gaze.values() for label in gaze.observers})

@@ -105,7 +105,7 @@ def test_faces(bright_model):
 
 def test_what_is_no_model_of_faces(tmp_path, capfd):
     path = tmp_path / "model.onnx"
-    for content, says in ((None, "no such file"), (b"no model", "not a model that finds faces")):
+    for content, says in ((None, "no such file"), (b"no model", "not a face detection model")):
         if content:
             path.write_bytes(content)
         with pytest.raises(UnisalError) as error:

@@ -19,7 +19,7 @@ def test_eyelink_asc(tmp_path):
     check(found, start=[10, 290, 20], duration=[200, 100, 100], x=[700.5, NAN, 100], y=[500.25, NAN, 50])
     check(found, dropped={"saccades": 1, "blinks": 1, "before the stimulus": 1})
     assert found.notes == ("1 trial without SYNCTIME: times count from the recording's start",)
-    with pytest.raises(UnisalError, match="the left eye was not recorded; leave out --eye left"):
+    with pytest.raises(UnisalError, match="the left eye was not recorded; omit --eye left"):
         read(path, eye="left")
 
 
@@ -34,7 +34,7 @@ def test_eyelink_asc_half_recorded(tmp_path):
     half = ASC[: ASC.index("  100.0\t  50.0")]
     found = read(write(tmp_path / "x.asc", half))
     check(found, stimuli=["images/cat 1.jpg"] * 2)
-    assert found.notes[0] == "1 line cut off, left out" and "no END" in found.notes[1]
+    assert found.notes[0] == "1 line cut off, skipped" and "no END" in found.notes[1]
 
 
 def test_eyelink_asc_both_eyes(tmp_path):
@@ -101,7 +101,7 @@ END\t1014 \tSAMPLES\tRES\t47\t46
         y=[22, 24.5, NAN],
         start=[0, 1, 2],
     )
-    assert "1 line cut off, left out" in found.notes
+    assert "1 line cut off, skipped" in found.notes
     check(read(path, eye="left"), x=[10, NAN, NAN])
     with pytest.raises(UnisalError, match="samples are HREF, not gaze on the screen; convert"):
         read(write(path, text.replace("SAMPLES\tGAZE", "SAMPLES\tHREF")))

@@ -57,7 +57,7 @@ def test_pupil_core_samples(tmp_path):
     )
     found = read(write(tmp_path / "gaze_positions_on_surface_wall.csv", text))
     check(found, kind="samples", x=[0.1, NAN], y=[0.2, NAN], start=[1001, 1005], stimuli=["wall", "wall"])
-    assert found.notes == ("1 sample of a confidence below 0.6 count as lost",)
+    assert found.notes == ("1 sample with a confidence below 0.6 treated as lost",)
 
 
 def test_neon_reference_image(tmp_path):
@@ -144,7 +144,7 @@ def test_smi_texts(tmp_path):
     check(found, kind="fixations", screen=(1050, 1680), observers=["P01"], stimuli=["img/cat.jpg"])
     check(found, start=[100], duration=[200], x=[996.68], y=[569.56], clock="stimulus")
     check(found, dropped={"saccades": 1, "blinks": 1, "no stimulus on the screen": 1})
-    assert found.notes == ("1 line cut off, left out",)
+    assert found.notes == ("1 line cut off, skipped",)
     found = read(write(path, SMI_SAMPLES))
     check(found, kind="samples", screen=(1050, 1680), stimuli=["cat.jpg"] * 3, start=[4, 8, 12])
     check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"no stimulus on the screen": 1})
@@ -276,7 +276,7 @@ def test_two_eyes_make_one_list():
             r"holds no fixations when read as tobii .1 saccades",
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
-        ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
+        ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; if numbers have decimal commas"),
         ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns are called 'x'"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
@@ -313,7 +313,7 @@ def test_lines_that_are_cut_off_or_hold_no_number_are_counted(tmp_path):
     lines[6] = lines[6].replace("401.5", "4o1.5")
     found = read(write(tmp_path / "f.tsv", "\n".join(lines)[:-30]))
     check(found, stimuli=["a.png", "b.png"])
-    assert found.notes == ("1 line cut off, left out", "1 value not a number, such as '4o1.5'")
+    assert found.notes == ("1 line cut off, skipped", "1 value not a number, such as '4o1.5'")
     # Two exports one after the other: the second header is no row.
     twice = read(write(tmp_path / "f.tsv", tobii() + tobii()))
     assert twice.stimuli == ["a.png", "b.png"] * 2

@@ -276,7 +276,7 @@ def test_raw_gaze_that_follows_something(stimuli):
     found = import_recordings([recording(rows)], stimuli, settings)
     assert found.fixations.frame.tolist() == list(range(8))
     assert found.fixations.x == pytest.approx([96 * (50 + 100 * k) / 800 for k in range(8)], abs=1e-6)
-    with pytest.raises(UnisalError, match=r"in/a.tsv: holds raw gaze .* --screen-cm"):
+    with pytest.raises(UnisalError, match=r"in/a.tsv: holds only raw gaze.* --screen-cm"):
         import_recordings([recording(rows)], stimuli, Settings())
 
 
@@ -301,11 +301,11 @@ def test_people_files_and_viewings(stimuli, tmp_path):
     assert len(copies.fixations) == 2 and copies.dropped[imports.TWICE] == 2
     other = dataclasses.replace(named, path="w.tsv", x=named.x + 1)
     both = find_doubts(import_recordings([named, other], stimuli, Settings()), Settings())
-    assert "are in two files, as P1 and a in z.tsv and w.tsv" in " ".join(both)
+    assert "are in two files, such as P1 and a in z.tsv and w.tsv" in " ".join(both)
     again = recording(rows * 2, path="x/P1.tsv", trials=["first"] * 2 + ["second"] * 2, clock="recording")
     found = import_recordings([again], stimuli, Settings())
     assert found.fixations.viewing.tolist() == [1, 1, 2, 2]
-    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by people who had seen the")
+    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by observers who had seen")
     write_table(tmp_path / "t.csv", found)
     assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
         "stimulus,observer,x,y,start,duration,trial",
@@ -335,8 +335,8 @@ def test_the_table_is_read_back(stimuli, tmp_path):
 @pytest.mark.parametrize(
     ("facts", "settings", "message"),
     [
-        ({"screen": None}, Settings(), "screen's size .* --screen WxH"),
-        ({"stimuli": [""]}, Settings(), "names no stimulus; give --stimulus"),
+        ({"screen": None}, Settings(), "no screen size .* --screen WxH"),
+        ({"stimuli": [""]}, Settings(), "names no stimulus; pass --stimulus"),
         ({"x": np.array([np.nan])}, Settings(), "no fixations on the stimuli .*1 the tracker lost the eye"),
     ],
 )
@@ -357,7 +357,7 @@ def test_screens_that_differ(stimuli):
     told = Settings(screen=(600, 800), screen_cm=(30.0, 30.0), distance_cm=60.0)
     found = import_recordings(files[:1], stimuli, told)
     text = " ".join(find_doubts(found, told))
-    assert "tell a screen of 1920x1080 pixels, and --screen 800x600" in text and "--screen-cm" in text
+    assert "have a screen of 1920x1080 pixels, but --screen 800x600" in text and "--screen-cm" in text
 
 
 def test_the_report(stimuli, tmp_path):
@@ -372,9 +372,9 @@ def test_the_report(stimuli, tmp_path):
     text = "\n".join(lines(report))
     for part in (
         "1 file: tobii (1); fixations",
-        "1 observer, 1 stimulus, 1 viewing, 1 fixation: 1 a viewing (1 to 1)",
+        "1 observer, 1 stimulus, 1 viewing, 1 fixation: 1 per viewing (1 to 1)",
         "dropped: 1 fixation (50.0%): 1 off the screen",
-        "rows that the files themselves rule out: 7 saccade",
+        "rows that the files mark as invalid: 7 saccade",
         "not in the folder of stimuli: 'cross' (1 rows)",
         "default: stimuli shown as large as the screen allows",
         "default: a stimulus appeared with the first row",

@@ -170,7 +170,7 @@ def test_which_track_is_read(tmp_path, tracks, size, number):
     write(path, *(video(frames, default=default) for frames, default in tracks))
     with open_video(path) as reader:
         assert reader.size == size and len(list(reader)) == 3
-        assert reader.notes == (f"holds 2 video tracks; number {number} is read",)
+        assert reader.notes == (f"has 2 video tracks; number {number} is read",)
 
 
 def animation(path, durations):
@@ -301,7 +301,7 @@ def test_frames_that_claim_a_huge_size(tmp_path, number, claim):
     parts[number] = jpeg(64, 48, claim)
     avi(path, parts if number else parts[:1])
     read = []
-    with pytest.raises(UnisalError, match=r"clip\.avi: (video ends early at frame 2|holds no frames)"):
+    with pytest.raises(UnisalError, match=r"clip\.avi: (video ends early at frame 2|has no frames)"):
         read.extend(open_video(path))
     assert len(read) == number
 
@@ -368,7 +368,7 @@ def test_thousands_of_blocks(tmp_path):
 def test_many_tracks(tmp_path):
     write(tmp_path / "clip.mkv", *[video(images(1), codec="mpeg4")] * 300)
     with open_video(tmp_path / "clip.mkv") as reader:
-        assert len(list(reader)) == 1 and reader.notes == ("holds 256 video tracks; number 1 is read",)
+        assert len(list(reader)) == 1 and reader.notes == ("has 256 video tracks; number 1 is read",)
 
 
 # What unpacks to a gigabyte from a megabyte would be this; tests need less to see whether it is unpacked.

@@ -147,7 +147,7 @@ def test_a_part_begins_at_its_frame_in_any_format(tmp_path, name):
         assert len(rest) == 60 - round(reader.times[0] / 0.04)
         for one, other in zip(rest, frames[-len(rest) :], strict=True):
             np.testing.assert_array_equal(one, other)
-    with pytest.raises(UnisalError, match=r"no frame is shown from 2\.5 s on"):
+    with pytest.raises(UnisalError, match=r"has no frames from 2\.5 s on"):
         open_video(film, Part(2.5))
 
 
@@ -221,13 +221,13 @@ def test_a_part_after_the_sound_has_ended(tmp_path):
 @pytest.mark.parametrize(("part", "says"), [(Part(9.0), "from 9 s on"), (Part(1.0, 2.0), "before 2 s")])
 def test_a_part_that_is_not_there(tmp_path, part, says):
     film = made_film(tmp_path / "film.mp4", sound=())
-    with pytest.raises(UnisalError, match=rf"film\.mp4: no frame is shown.*{says}"):
+    with pytest.raises(UnisalError, match=rf"film\.mp4: has no frames.*{says}"):
         open_video(film, part)
 
 
 def test_no_part_of_what_has_no_times(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
-    with pytest.raises(UnisalError, match="does not say when its frames are shown"):
+    with pytest.raises(UnisalError, match="has no frame times; omit --start"):
         open_video(tmp_path, Part(1.0))
     with open_video(tmp_path, Part(every=3)) as reader:
         assert len(list(reader)) == 1
@@ -385,7 +385,7 @@ def test_the_finest_of_ticks(tmp_path):
 def test_maps_as_a_film_are_resumed(command, golden_file, tmp_path):
     film = made_film(tmp_path / "film.mp4", sound=())
     args = ("predict", film, "--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
-    for kept in ("", ", 1 there already"):
+    for kept in ("", ", 1 already done"):
         status, out, err = command(*args, "--save", "map", "--map-format", "video10", "--resume")
         assert status == 0 and out.rstrip().endswith(kept), err
 

@@ -51,8 +51,8 @@ def run(command, golden_file, films, tmp_path):
 
 def lacking(film):
     return [
-        f"phone.mov: its sound is not in the {film}, since an MP4 file cannot hold the format",
-        "two.mkv: holds 2 video tracks; number 1 is read",
+        f"phone.mov: its sound is not in the {film}, since MP4 does not support the format",
+        "two.mkv: has 2 video tracks; number 1 is read",
     ]
 
 
@@ -76,7 +76,7 @@ def test_predict(run, tmp_path):
     }
     assert about["uneven"]["fps"] == 3.33333
     # Without the film nothing is lost.
-    assert run("predict", "--save", "json")[1] == ["two.mkv: holds 2 video tracks; number 1 is read"]
+    assert run("predict", "--save", "json")[1] == ["two.mkv: has 2 video tracks; number 1 is read"]
 
 
 def test_crop(run, tmp_path):

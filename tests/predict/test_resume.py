@@ -140,14 +140,14 @@ def test_a_folder_that_is_not_ours_stays(tmp_path):
     write_image(frames / "1.png")
     foreign = write_image(out / "map" / "clip" / "0001.png", 5)
     content = foreign.read_bytes()
-    with pytest.raises(UnisalError, match=r"clip: holds files that .*\(0001\.png\); move it away"):
+    with pytest.raises(UnisalError, match=r"clip: holds files not .*\(0001\.png\); move the folder"):
         run(out, frames, video=True, resume=False)
     assert run(out, frames, video=True) == (["clip_2"], 0)
     assert foreign.read_bytes() == content
     # Of a folder that is ours, but holds more by now.
     notes = out / "map" / "clip_2" / "notes.txt"
     notes.write_text("mine")
-    with pytest.raises(UnisalError, match=r"clip_2: holds files that .*notes\.txt"):
+    with pytest.raises(UnisalError, match=r"clip_2: holds files not .*notes\.txt"):
         run(out, frames, video=True, domain="salicon")
     assert notes.read_text() == "mine" and len(os.listdir(notes.parent)) == 3
     notes.rename(notes.with_name(".DS_Store"))  # the system's: no reason to stop

@@ -169,7 +169,7 @@ def test_log_likelihood_is_that_of_what_is_drawn():
     )
     assert total == pytest.approx(1)
     assert log_likelihood(np.array([[0.0, 1]]), [(0.5, 0.5)], ALONE)[0] == -math.inf
-    with pytest.raises(UnisalError, match="outside of the density"):
+    with pytest.raises(UnisalError, match="outside the density"):
         log_likelihood(density, [(3.0, 0.5)])
 
 
@@ -427,7 +427,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"")
     out = ("--out", tmp_path / "out", "--weights", golden_file)
     for flags, message in (
-        (("--degrees", 0), "degrees: 0.0 is not above 0"),
+        (("--degrees", 0), "degrees: 0.0 is not in (0, 180]"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
         (("--save", "map"), "name some of csv,json,image"),

@@ -39,7 +39,7 @@ def read(head: Head, eye: str) -> Recording:
     file.flush()
     notes = list(file.number.notes())
     if file.cut:
-        notes.append(f"{counted(file.cut, 'line')} cut off, left out")
+        notes.append(f"{counted(file.cut, 'line')} cut off, skipped")
     if file.is_open:
         notes.append("ends in the middle of a recording (no END): its last fixation may be missing")
     if len(file.screens) > 1:

@@ -150,7 +150,7 @@ def _lines(
                 if len(values) > 5 * MAX_TABLE_ROWS:
                     raise UnisalError(f"{head.path}: more than {MAX_TABLE_ROWS} rows")
     values.extend(number.read(texts))
-    notes = (f"{counted(cut, 'line')} cut off, left out",) if cut else ()
+    notes = (f"{counted(cut, 'line')} cut off, skipped",) if cut else ()
     rows = np.array(values).reshape(-1, 5)
     rows = rows[np.isfinite(rows[:, 0])]
     return rows, shown, notes + number.notes(), {reason: count for reason, count in counts.items() if count}

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo_out
 
-.PHONY: demo test test-slow fuzz test-torch tpu lint docs clean
+.PHONY: demo test test-slow fuzz test-torch tpu lint docs lock clean
 
 # First target, so that a plain `make` shows something.
 demo: $(VENV)/.base
@@ -48,6 +48,11 @@ docs: $(VENV)/.docs
 	@echo
 	@echo "The documentation: site/index.html"
 
+# The versions that the tests ran with, from the environment. Each other target installs the newest releases.
+lock: $(VENV)/.test
+	$(BIN)/python .ci/lock.py > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
 clean:
 	rm -rf $(VENV) $(VENV)-tpu .cache build dist site *.egg-info $(DEMO)
 
@@ -61,9 +66,10 @@ $(VENV)/.base: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable .
 	@touch $@
 
+# The extra `test` holds all of `docs`.
 $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[test]'
-	@touch $@
+	@touch $(VENV)/.base $(VENV)/.docs $@
 
 $(VENV)/.docs: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'

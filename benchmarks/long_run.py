@@ -61,7 +61,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(1):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
             self.resident.append(4096 * pages)
 
     def result(self) -> dict[str, Any]:

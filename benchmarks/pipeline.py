@@ -133,7 +133,7 @@ def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
     command += ["--weights", weights, "--save", "overlay"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
-    while (status := Path(f"/proc/{process.pid}/status").read_text()) and "VmHWM" in status:
+    while (status := Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")) and "VmHWM" in status:
         # What the kernel counts for a finished process has this one's memory in it, which began it.
         peak = max(peak, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
         time.sleep(0.1)

@@ -1,8 +1,8 @@
-"""The README's table of speed, from the report of `unisal benchmark --json`.
+"""The table of docs/speed.md, from the report of `unisal benchmark --json`.
 
-    python -m benchmarks.table benchmarks/results/speed_cpu.json [--into README.md]
+    python -m benchmarks.table benchmarks/results/speed_cpu.json [--into docs/speed.md]
 
-With --into the table replaces what stands between the lines `<!-- speed -->` and `<!-- /speed -->`.
+With --into, the table replaces the text between the lines `<!-- speed -->` and `<!-- /speed -->`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from unisal_jax.files import atomic_path
 NAMES = {
     "ours": "unisal-jax",
     "jax": "unisal-jax, engine jax",
-    "exported": "our ONNX file in ONNX Runtime, nothing of ours around it",
+    "exported": "our ONNX file in ONNX Runtime, without this package",
     "openvino": "our ONNX file in OpenVINO, float32",
     "public_onnx": "the public ONNX file in ONNX Runtime",
     "torch_eager": "the original code, PyTorch eager",
@@ -26,11 +26,11 @@ TASKS = {"stream": "streaming with recurrence", "static": "one image"}
 
 
 def table(report: dict[str, Any]) -> str:
-    """Markdown: a row a program and task; ratios are medians over rounds, and in brackets of the least."""
+    """Markdown, a row per program and task; ratios are medians over rounds (in brackets: of least times)."""
     machine, rates = report["machine"], report["rates"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine["versions"].items()))
     lines = [
-        "| | task | least ms | median ms | 90th percentile | over ours | over the bound of its FLOPs |",
+        "| | Task | Least ms | Median ms | 90th percentile | Over ours | Over the bound of its FLOPs |",
         "|---|---|---|---|---|---|---|",
     ]
     for task, of_task in TASKS.items():
@@ -47,21 +47,20 @@ def table(report: dict[str, Any]) -> str:
                 f"| {label} | {of_task}, {size} | {row['min_ms']:.1f} | {row['median_ms']:.1f} "
                 f"| {row['p90_ms']:.1f} | {ratio} | {bound} |"
             )
-    flops = " and ".join(f"{report['cost'][task]['gflop']:.2f} GFLOP {of}" for task, of in TASKS.items())
+    flops = " and ".join(f"{report['cost'][task]['gflop']:.2f} GFLOP ({of})" for task, of in TASKS.items())
     lines += [
         "",
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}; engine "
-        f"{report['engine']}; {report['repeats']} rounds, a process each, blocks in turn; ratios are medians "
-        f"over rounds, and in brackets of the least. {flops}; matrix product "
-        f"{rates['matmul_gflops']:.0f} GFLOP/s (best "
-        f"{rates['matmul_gflops_best']:.0f}) and memory {rates['memory_gb_per_s']:.0f} GB/s in the same "
-        f"rounds. {versions}.",
+        f"{report['engine']}; {report['repeats']} rounds, one process per program, in turn. Ratios are "
+        f"medians over rounds, in brackets those of the least times. {flops}. In the same rounds a matrix "
+        f"product ran at {rates['matmul_gflops']:.0f} GFLOP/s (best {rates['matmul_gflops_best']:.0f}) and "
+        f"memory at {rates['memory_gb_per_s']:.0f} GB/s. {versions}.",
     ]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Prints the table, or puts it into a file."""
+    """Prints the table, or writes it into a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path)
     parser.add_argument("--into", type=Path, metavar="FILE")

@@ -1,4 +1,4 @@
-"""The paper's ablation (Table 5): its parts are added one after the other to a plain network.
+"""The paper's ablation (Table 5), which adds the parts of the network one after the other.
 
   unisal train --config configs/ablation.py:skips --workdir runs/ablation_skips
 
@@ -9,15 +9,15 @@
   skips           Skip-2x and Skip-4x                        2.301       1.600
   smoothing       the smoothing layer                        2.305       1.654
   domain_adaptive batch norm, priors, fusion and smoothing   2.731       1.925
-                  of each domain's own, and the bypass
+                  for each domain, and the bypass
   final           domain-aware optimization: each domain's   2.755       1.923
-                  own input size, and 6 frames a second
+                  own input size, and 6 frames per second
 
-Scores are those of the validation sets. Where the paper gives no detail we chose: without domain-aware
-optimization every domain is fed at DHF1K's 224x384, and every video at each 5th frame.
+Scores are on the validation sets. The paper does not specify the setting without domain-aware optimization;
+here every domain has DHF1K's input size 224x384, and every video the frame stride 5.
 
-Hardware: as `unisal.py`. None of them has been run on the full datasets yet, so their hours are not
-known.
+Hardware: as for `unisal.py`. They have not been run on the full datasets yet, so their training times are
+unknown.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from pathlib import Path
 from unisal_jax.train.config import TrainConfig, load_config
 
 _DOMAIN_ADAPTIVE = ("domain_norm", "domain_priors", "domain_fusion", "domain_smoothing", "rnn_bypass")
-# Name -> the switches of the network that it turns on; the last one turns on none.
+# Name -> the fields of `UnisalConfig` that it turns on; none for the last one.
 STEPS = {
     "baseline": (),
     "gaussian": ("prior_maps",),
@@ -40,7 +40,7 @@ NAMES = tuple(STEPS)
 
 
 def get_config(step: str) -> TrainConfig:
-    """The experiment with all parts up to and with `step`."""
+    """The experiment with all parts up to and including `step`."""
     paper = load_config(Path(__file__).with_name("unisal.py"))
     later = list(STEPS)[list(STEPS).index(step) + 1 :]
     model = {switch: False for name in later for switch in STEPS[name]}

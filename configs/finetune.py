@@ -1,28 +1,29 @@
-"""Fine-tunes the released weights on own data, as a domain of its own called `own`.
+"""Fine-tunes the released weights on own data, as a new domain named `own`.
 
   unisal prepare own --raw FOLDER --name mine --data-dir data
   unisal train --config configs/finetune.py:images --workdir runs/mine \\
     --config.domains.own.data=data/own/mine/1.0.0
 
-`images` starts from SALICON's share of the network, `video` from DHF1K's; the other domains' shares stay
-as they are. FOLDER holds `train/` and `validation/`; where it does not, keep some back for validation with
---config.domains.own.hold_out=0.1. Videos want --config.domains.own.stride, their frame rate over 6.
+`images` starts from a copy of SALICON's parameters, `video` from DHF1K's; those of the other domains do not
+change. FOLDER contains `train/` and `validation/`; without the latter, hold out training data for validation
+with --config.domains.own.hold_out=0.1. For videos, set --config.domains.own.stride to their frame rate
+divided by 6.
 
-All weights move; with
+This trains all weights. With
 
   --config.optimizer.domain_only=true --config.optimizer.lr=0.05
 
-only the domain's own do, about 15 thousand of 3.7 million: for little data, or to keep what the others
-give bit for bit. The result is used with `--domain own`:
+it trains only the domain's own parameters, about 15 thousand of 3.7 million, for little data or to keep the
+other domains' predictions bit for bit. Use the result with `--domain own`:
 
   unisal predict photo.jpg --weights runs/mine/best --domain own --out maps
 
-Hardware: any. `osie.py` and `billiard.py` are two such trainings with their hours and scores.
+Hardware: any. `osie.py` and `billiard.py` are examples with training times and scores.
 """
 
 from unisal_jax.train.config import DomainConfig, InitConfig, OptimizerConfig, TrainConfig
 
-# Kind -> the domain to start from, its running statistics' momentum, batch size.
+# Kind of data -> domain to start from, momentum of running statistics, batch size.
 KINDS = {"images": ("salicon", 0.1, 16), "video": ("dhf1k", 0.01, 4)}
 NAMES = tuple(KINDS)
 
@@ -43,6 +44,6 @@ def get_config(kind: str) -> TrainConfig:
         init=InitConfig(weights="unisal"),
         epochs=8,
         optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=2, idle="still"),
-        # A short training's last steps differ by their last batches; the average evens that out.
+        # In a short training, the last batches affect the weights; the average smooths this.
         average_decay=0.97,
     )

@@ -5,13 +5,12 @@
     unisal train --config configs/finetune_mit1003.py:$fold --workdir runs/mit1003_$fold
   done
 
-As the authors' code has it: SALICON's domain, KLD alone, learning rate 0.01 times 0.8 an epoch, 8
-epochs, no clipping, the encoder moves from the first epoch on, batches of 32 images of one size.
-`workdir/best` holds the weights of the epoch with the lowest loss on the held-out fold.
+The settings are those of the authors' code: SALICON's domain, only KLD, learning rate 0.01 times 0.8 per
+epoch, 8 epochs, no clipping, the encoder trained from the first epoch, batches of 32 images of the same size.
+`workdir/best` has the weights of the epoch with the lowest loss on the held-out fold.
 
-Hardware: any GPU, or a CPU and patience: about 900 images an epoch, at 4 images a second on two cores.
-It has not been run on the full dataset yet. The authors' fine-tuned weights are the release
-`unisal-mit1003`.
+Hardware: any GPU, or a slow CPU: about 900 images per epoch, at 4 images per second on two cores. It has not
+been run on the full dataset yet. The authors' fine-tuned weights are the release `unisal-mit1003`.
 """
 
 from unisal_jax.train.config import (
@@ -27,7 +26,7 @@ NAMES = tuple(str(fold) for fold in range(10))
 
 
 def get_config(fold: str) -> TrainConfig:
-    """The experiment that holds out fold number `fold`, from 0."""
+    """The experiment that holds out cross-validation fold number `fold`, from 0."""
     return TrainConfig(
         domains={
             "salicon": DomainConfig("data/mit1003/full/1.0.0", cross_validation_fold=int(fold), batch_size=32)

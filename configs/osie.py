@@ -1,14 +1,14 @@
-"""OSIE (700 images, 15 people): the released weights fine-tuned as a new domain, or a start from ImageNet.
+"""OSIE (700 images, 15 people): a new domain, from the released weights or from ImageNet's.
 
   python -m data_prep.examples.osie OSIE --data-dir data
   unisal train --config configs/osie.py:released --workdir runs/osie
   unisal evaluate --data data --split test --weights runs/osie/best --domain osie
 
-560 images to train, 70 to validate, the last 70 by file name to test. `released` starts from the weights
-`unisal-mit1003`, `imagenet` from the encoder's ImageNet weights alone.
+560 images are for training, 70 for validation, and the last 70 by file name for test. `released` starts from
+the weights `unisal-mit1003`, `imagenet` from only the encoder's ImageNet weights.
 
 Hardware: two CPU cores and 9 to 11 GB, 9 and 11 minutes. On the test images: NSS 3.26, CC 0.820 from the
-released weights; 3.00, 0.792 from ImageNet's.
+released weights; NSS 3.00, CC 0.792 from ImageNet's.
 """
 
 from unisal_jax.train.config import DomainConfig, InitConfig, OptimizerConfig, TrainConfig
@@ -27,7 +27,7 @@ def get_config(start: str) -> TrainConfig:
         bn_momentum=0.1,
         like="salicon" if released else None,
     )
-    # The release that has seen eye tracking of scenes already, on MIT1003; SALICON's is mouse tracking.
+    # This release was trained on eye tracking of scenes (MIT1003); SALICON is mouse tracking.
     init = InitConfig(weights="unisal-mit1003") if released else InitConfig(encoder="mobilenet_v2")
     return TrainConfig(
         domains={"osie": osie},

@@ -1,11 +1,11 @@
-"""The paper's six training settings (Table 2): the recipe of `unisal.py` on some of its datasets.
+"""The paper's six training settings (Table 2): the training of `unisal.py` on some of its datasets.
 
   unisal train --config configs/settings.py:iv --workdir runs/setting_iv
 
 i: DHF1K; ii: Hollywood-2; iii: UCF Sports; iv: SALICON; v: the three video datasets; vi: all four.
 
-Hardware: as `unisal.py`. None of them has been run on the full datasets yet, so their hours are not
-known. The paper's NSS on the test sets, and on SALICON's in Table 3, is the score to expect:
+Hardware: as for `unisal.py`. They have not been run on the full datasets yet, so their training times are
+unknown. Expect the paper's NSS on the test sets (for SALICON, see its Table 3):
 
   setting   DHF1K   Hollywood-2   UCF Sports
   i         2.707   3.279         2.689
@@ -40,6 +40,6 @@ def get_config(setting: str) -> TrainConfig:
     return dataclasses.replace(
         paper,
         domains={name: paper.domains[name] for name in names},
-        # The best epoch by DHF1K where it is trained on, else by the setting's own dataset.
+        # Selects the best epoch by DHF1K if it is one of the datasets, else by the setting's dataset.
         best=BestConfig(domain=names[0], metric="loss"),
     )

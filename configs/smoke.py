@@ -1,10 +1,10 @@
-"""All four domains on synthetic data that the training makes itself: does everything work?
+"""A smoke test: all four domains on synthetic data.
 
   unisal train --config configs/smoke.py --workdir /tmp/smoke
 
-Hardware: any; meant for two CPU cores and made of small images, short clips and few steps. Nearly
-all of the time goes into compiling twelve programs, some minutes there. Expect a finite loss and a
-checkpoint that `unisal predict --weights /tmp/smoke/best` takes; its maps mean nothing.
+Hardware: any. With small images, short clips and few steps, it suits two CPU cores, where compiling twelve
+programs takes nearly all of the time, some minutes. Expect a finite loss and a checkpoint that
+`unisal predict --weights /tmp/smoke/best` loads; its maps are meaningless.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ def get_config() -> TrainConfig:
     small = DomainConfig(
         data="synthetic", batch_size=2, validation_clips=2, input_size=(64, 96), target_size=(72, 96)
     )
-    # Two domains have their targets at the input size (reference.md, "Input").
+    # The targets of two domains have the input size (docs/network.md).
     at_input_size = dataclasses.replace(small, target_size=None)
     return TrainConfig(
         domains={
@@ -29,7 +29,7 @@ def get_config() -> TrainConfig:
         synthetic=SyntheticConfig(train=4, validation=2, frames=12, size=(72, 96)),
         clip_frames=3,
         epochs=2,
-        # The encoder moves from the second epoch on, so that both forms of the steps run.
+        # Trains the encoder from the second epoch, so that both kinds of steps run.
         optimizer=OptimizerConfig(lr=0.01, frozen_encoder_epochs=1),
         log_every=1,
     )

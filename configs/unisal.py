@@ -2,12 +2,12 @@
 
   unisal train --config configs/unisal.py --workdir runs/unisal
 
-It wants the four datasets prepared under data/: `unisal prepare NAME --raw DIR --data-dir data
---resolution input`; elsewhere they are named by `--config.domains.NAME.data=FOLDER`.
+It requires the four datasets, prepared under data/ with `unisal prepare NAME --raw DIR --data-dir data
+--resolution input`. For other folders, use `--config.domains.NAME.data=FOLDER`.
 
-Hardware: a GPU; the batches (4 clips of 12 frames, 32 images) divide over 1, 2 or 4. It has not been
-run on the full datasets yet, so neither its hours nor its scores are known. The authors' scores for
-this training are those of the released weights.
+Hardware: 1, 2 or 4 GPUs, as the batches (4 clips of 12 frames, 32 images) must be divisible by their number.
+It has not been run on the full datasets yet, so its training time and scores are unknown. The authors' scores
+for this training are those of the released weights.
 """
 
 from unisal_jax.train.config import (
@@ -21,7 +21,7 @@ from unisal_jax.train.config import (
 
 
 def get_config() -> TrainConfig:
-    """The experiment; what it leaves out is the paper's by default (`unisal_jax.train.config`)."""
+    """The experiment; the defaults of `unisal_jax.train.config` are the paper's."""
     return TrainConfig(
         domains={
             "dhf1k": DomainConfig("data/dhf1k/input/1.0.0", batch_size=4, validation_clips=2),
@@ -31,7 +31,7 @@ def get_config() -> TrainConfig:
         },
         init=InitConfig(encoder="mobilenet_v2"),
         epochs=16,
-        # As PyTorch 1.0 had it, which the authors trained with (docs/network.md).
+        # As in PyTorch 1.0, which the authors trained with (docs/network.md).
         optimizer=OptimizerConfig(idle="momentum"),
         best=BestConfig(domain="dhf1k", metric="loss"),
         checkpoints=CheckpointConfig(keep=2, every_steps=500),

@@ -1,9 +1,9 @@
-"""Preparation of datasets: the TFDS builders of the releases and of own data.
+"""Preparation of datasets: TFDS builders for the releases and own data.
 
-From clips (`unisal_jax.data.layouts`) to records (`records`), from records to array_record files (`shards`)
-inside a tensorflow-datasets folder (`builders`), verified and resumable (`prepare`). Nothing here needs
-TensorFlow. The import registers the builders, so that `tfds.data_source("dhf1k", data_dir=...)` and the
-like find them by name.
+Clips (`unisal_jax.data.layouts`) become records (`records`), and records become array_record files (`shards`)
+in a tensorflow-datasets folder (`builders`). Preparation is verified and resumable (`prepare`), and does not
+require TensorFlow. Importing this package registers the builders, so that `tfds.data_source("dhf1k",
+data_dir=...)` finds them by name.
 """
 
 from data_prep.builders import BUILDERS, Own

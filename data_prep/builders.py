@@ -1,4 +1,4 @@
-"""The TFDS builders: one a released dataset, and one for own data."""
+"""TFDS builders: one for each released dataset, and one for own data."""
 
 import abc
 import importlib.util
@@ -31,26 +31,26 @@ from unisal_jax.data.stored import FEATURES
 from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.packages import install_command
 
-# How many of the shards with damaged files a message tells of.
+# Number of damaged shards that a message lists.
 _DAMAGES_SHOWN = 3
 
 FULL = tfds.core.BuilderConfig(name="full", description="frames as released")
 INPUT = tfds.core.BuilderConfig(
     name="input",
-    description="frames of train and validation at the size that training feeds to the network",
+    description="frames for training and validation at the network's input size",
 )
 
 
 class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
-    """A record a frame, all frames of a video in a row and in order, in array_record files.
+    """Stores one record per frame in array_record files, with the frames of a video consecutive.
 
-    Records are written straight to their shards: TFDS's own writer first collects a whole split to
-    shuffle it, and beyond 1 GB needs TensorFlow for that.
+    It writes records directly to their shards. TFDS's writer collects a whole split first to shuffle it, and
+    above 1 GB requires TensorFlow for that.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Run `unisal prepare NAME --raw DIR --data-dir DATA_DIR`, or give the folder of the unpacked release "
+        "Run `unisal prepare NAME --raw DIR --data-dir DATA_DIR`, or pass the folder of the unpacked release "
         "as `manual_dir` of `tfds.download.DownloadConfig`."
     )
 
@@ -58,10 +58,10 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         """Makes the builder.
 
         Args:
-            seed: decides the validation videos or folds, where these are not official.
-            partial: prepare what is there of the release, instead of refusing what is not whole.
-            show_progress: a bar on stderr, where that is a terminal.
-            **kwargs: as for every TFDS builder.
+            seed: seed of the validation videos or cross-validation folds, if these are not official.
+            partial: accept an incomplete release.
+            show_progress: show a progress bar on stderr if it is a terminal.
+            **kwargs: as for any TFDS builder.
         """
         self.seed = seed
         self.partial = partial
@@ -70,7 +70,7 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         try:
             super().__init__(file_format="array_record", **kwargs)
         except Exception as error:
-            # What is prepared already is read here, and what that raises depends on the file at fault.
+            # This reads an existing prepared dataset. Its exceptions depend on the damaged file.
             raise UnisalError(
                 f"{kwargs.get('data_dir')}: a prepared dataset in it is damaged ({one_line(error)}); "
                 "remove it"
@@ -81,11 +81,11 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         """Reads the release's layout.
 
         Raises:
-            UnisalError: something is missing.
+            UnisalError: files are missing.
         """
 
     def fitting(self, split: str) -> Fitting | None:
-        """What a split's frames are stored with."""
+        """How to resize a split's frames; None stores them as released."""
         return None
 
     @property
@@ -95,16 +95,16 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
 
     @property
     def label(self) -> str:
-        """The dataset's name for people."""
+        """The dataset's name, for messages."""
         return self.name
 
     @property
     def stage(self) -> Path:
-        """Where finished shards wait for the others: beside the dataset's folder, hidden."""
+        """The hidden folder for finished shards, next to the dataset's folder."""
         return Path(self.data_path.parent) / f".{self.version}.shards"
 
     def plan(self, root: Path) -> tuple[Release, dict[str, tuple[Shard, ...]]]:
-        """What there is to do: the release, and each split's shards."""
+        """The release, and the shards of each split."""
         if self._planned is None or self._planned[0] != root:
             release = self.scan(root)
             fittings = {split: self.fitting(split) for split in release.splits}
@@ -125,26 +125,24 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         return self.plan(Path(dl_manager.manual_dir))[1]
 
     def download_and_prepare(self, **kwargs: Any) -> None:
-        """As every TFDS builder; `data_prep.prepare.prepare` also locks, resumes and verifies."""
+        """As for any TFDS builder; `data_prep.prepare.prepare` also locks, resumes and verifies."""
         super().download_and_prepare(**kwargs)
         shutil.rmtree(self.stage, ignore_errors=True)
 
     def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        """As every TFDS builder, what `tfds.load` gives: a tf.data.Dataset.
+        """As for any TFDS builder: the tf.data.Dataset that `tfds.load` returns.
 
         Raises:
             UnisalError: TensorFlow is not installed.
         """
         if importlib.util.find_spec("tensorflow") is None:
-            raise UnisalError(
-                f"{self.name}: tfds.load gives tf.data, which needs TensorFlow; tfds.data_source needs none"
-            )
+            raise UnisalError(f"{self.name}: tfds.load requires TensorFlow; tfds.data_source does not")
         return super().as_dataset(*args, **kwargs)
 
     def _as_dataset(
         self, split: Any, decoders: Any = None, read_config: Any = None, shuffle_files: bool = False
     ) -> Any:
-        """The records in their order, by the data source: TFDS makes no tf.data of array_record files."""
+        """The records in order, from the data source: TFDS does not read array_record files as tf.data."""
         import tensorflow as tf
 
         raw = self.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
@@ -157,7 +155,8 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         )
         return decoded.apply(tf.data.experimental.assert_cardinality(len(raw)))
 
-    # TFDS's way to see a builder's examples without preparing them; `write_shard` takes the same records.
+    # TFDS's interface to read a builder's examples without preparing them. `write_shard` uses the same
+    # records.
     def _generate_examples(self, shard: Shard) -> Iterator[tuple[int, dict[str, Any]]]:
         records = read_records(shard.clips, shard.fitting)
         return ((number, record.example()) for number, record in enumerate(records))
@@ -192,26 +191,26 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         try:
             _check_inside(manifest["counts"], release.root)
         except UnisalError:
-            # Another run will not want them.
+            # Another run cannot use them.
             shutil.rmtree(self.stage)
             raise
-        # Still under the folder's temporary name: whoever sees the folder sees it whole.
+        # Written before the folder is renamed to its final name, so that it only appears complete.
         write_manifest(Path(self.data_path), manifest)
         return infos
 
 
 def _check_inside(counts: dict[str, dict[str, int]], root: Path) -> None:
-    """Raises UnisalError if there are fixations, and none lies inside its image."""
+    """Raises UnisalError if there are fixations, but none inside its image."""
     outside = sum(count["outside"] for count in counts.values())
     if outside and not any(count["fixations"] for count in counts.values()):
         raise UnisalError(
-            f"{root}: all {outside} fixations lie outside of their images; x and y are in pixels, from the "
+            f"{root}: all {outside} fixations are outside their images; x and y must be in pixels, from the "
             "left and upper edge"
         )
 
 
 def _write_here(shards: Sequence[Shard], stage: Path, show_progress: bool) -> None:
-    """Writes the shards one after the other, and tells of all damage at once."""
+    """Writes the shards one after the other, and reports all damage at the end."""
     waiting = [shard for shard in shards if shard_facts(shard, stage) is None]
     damages = []
     with tqdm(total=frame_total(waiting), unit=" frames", disable=None if show_progress else True) as bar:
@@ -237,24 +236,24 @@ def _write_with_beam(shards: Sequence[Shard], stage: Path, runner: str) -> None:
         ) from error
     try:
         with beam.Pipeline(runner=runner) as pipeline:
-            # Each worker takes whole shards; what they say of them is read from the shared folder.
+            # Each worker writes whole shards. Their facts are read from the shared folder.
             _ = pipeline | beam.Create(list(shards)) | beam.Reshuffle() | beam.Map(write_shard, stage)
     except RuntimeError as error:
-        # What workers in other processes raise comes as the text of a traceback, the reason last.
+        # An exception from another process contains the text of a traceback, with the reason last.
         reason = str(error).strip().splitlines()[-1]
         raise UnisalError(f"Apache Beam: {reason}") from error
 
 
 def _take(shard: Shard, stage: Path, path: Path) -> StoredShard:
-    """Gives a finished shard its name in the dataset, and leaves it in the stage until all is done."""
+    """Links a finished shard into the dataset; it stays in the stage until the dataset is complete."""
     facts = shard_facts(shard, stage)
     if facts is None:
-        raise UnisalError(f"{stage}: a shard is not there that was just written")
+        raise UnisalError(f"{stage}: a shard that was just written is missing")
     source = shard_file(shard, stage)
     try:
         os.link(source, path)
     except OSError:
-        # Not every file system has hard links.
+        # Some file systems do not support hard links.
         shutil.copyfile(source, path)
     return StoredShard(path.name, facts)
 
@@ -278,7 +277,7 @@ class ReleasedBuilder(SaliencyBuilder):
 
     @property
     def resolution(self) -> str:
-        """`full` or `input`, as the builder's config says."""
+        """`full` or `input`, the builder's config."""
         return self.builder_config.name
 
     @property
@@ -287,7 +286,7 @@ class ReleasedBuilder(SaliencyBuilder):
         return f"{self.dataset.title}: {self.dataset.about}."
 
     def fitting(self, split: str) -> Fitting | None:
-        """The domain's training geometry, but for the test split: scores are taken at the released size."""
+        """The domain's training geometry; None for the test split, which is scored at the released size."""
         if self.resolution == FULL.name or split == "test" or self.dataset.domain is None:
             return None
         return Fitting(TRAINING[self.name], self.dataset.domain)
@@ -318,28 +317,28 @@ class Salicon(ReleasedBuilder):
 
 
 class Mit1003(ReleasedBuilder):
-    """MIT1003, whose images have many sizes: only as released."""
+    """MIT1003, only as released, as its images have many sizes."""
 
     dataset = DATASETS["mit1003"]
     BUILDER_CONFIGS: ClassVar = [FULL]
 
 
 class Mit300(ReleasedBuilder):
-    """MIT300, whose images have many sizes: only as released."""
+    """MIT300, only as released, as its images have many sizes."""
 
     dataset = DATASETS["mit300"]
     BUILDER_CONFIGS: ClassVar = [FULL]
 
 
 class _AnyName(dict[str, tfds.core.BuilderConfig]):
-    """Configs among which TFDS finds every name, so that it asks the builder for it."""
+    """A dict of configs that contains every name, so that TFDS passes any name to the builder."""
 
     def __contains__(self, name: object) -> bool:
         return True
 
 
 class Own(SaliencyBuilder):
-    """Own data, as released; each collection is a config of its own under `own/`."""
+    """Own data, at full resolution; each collection is a config under `own/`."""
 
     builder_configs = _AnyName()
 
@@ -354,17 +353,17 @@ class Own(SaliencyBuilder):
         """Makes the builder.
 
         Args:
-            config: name of the collection; by default the only one that is prepared.
-            scan: reads the folder that `prepare` is given.
+            config: name of the collection; by default the only prepared one.
+            scan: reads the layout of the folder passed to `prepare`.
             data_dir: folder of all prepared datasets; by default TFDS's.
             **kwargs: as for `SaliencyBuilder`.
 
         Raises:
-            UnisalError: no collection is named, and there is none or more than one.
+            UnisalError: `config` is None, and there is not exactly one prepared collection.
         """
         self._scan_own = scan
         name = config or self._only(Path(data_dir or tfds.core.constants.DATA_DIR))
-        # TFDS warns of every config that is not in its class's list.
+        # Suppresses TFDS's warning about a config that is not in the class's list.
         level = logging.get_verbosity()
         logging.set_verbosity(logging.ERROR)
         try:
@@ -375,13 +374,15 @@ class Own(SaliencyBuilder):
             logging.set_verbosity(level)
 
     def _only(self, data_dir: Path) -> str:
-        """The one collection that is prepared in the folder of all prepared datasets."""
+        """The name of the only prepared collection in the folder of all prepared datasets."""
         folder = data_dir / self.name
         infos = sorted(folder.glob(f"*/{self.VERSION}/dataset_info.json"))
         there = [path.parent.parent.name for path in infos]
         if len(there) != 1:
-            held = f"holds {', '.join(there)}" if there else "holds no prepared collection"
-            raise UnisalError(f"{folder}: {held}; name one, as {self.name}/{there[0] if there else 'NAME'}")
+            held = f"contains {', '.join(there)}" if there else "contains no prepared collection"
+            raise UnisalError(
+                f"{folder}: {held}; specify one, as {self.name}/{there[0] if there else 'NAME'}"
+            )
         return there[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Released images: the bytes to store, and the pixels in them, checked to be whole."""
+"""Reads released images: the bytes to store and their pixels, checked to be undamaged."""
 
 import io
 from pathlib import Path
@@ -8,40 +8,39 @@ from PIL import Image
 
 from unisal_jax.media.images import map_to_grey, open_encoded, orientation, read_image
 
-# Strong enough to matter, weak enough that reading a release stays the slower part.
+# PNG compression level: low enough that reading a release remains the bottleneck.
 _PNG_EFFORT = 3
 
-# Where a PNG's header says how many bits a sample has.
+# Offset of the bit depth in a PNG file.
 _PNG_DEPTH = 24
 
 
 def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
-    """A frame as it is to be stored, and as pixels.
+    """Reads a frame, as bytes to store and as pixels.
 
-    PNG and JPEG files of 8-bit RGB keep their bytes. Others (grey, palette, alpha, 16 bits, lying on
-    their side) become a PNG of the same pixels, so that every decoder sees the same image.
+    The bytes of 8-bit RGB PNG and JPEG files are not changed. Others (grey, palette, alpha, 16 bits, rotated
+    by EXIF) are converted to a PNG with the same pixels, so that every decoder returns the same image.
 
     Returns:
         (encoded bytes, uint8 RGB [H, W, 3]).
 
     Raises:
-        UnisalError: no such file, or not a whole image.
+        UnisalError: no such file, or the image is damaged.
     """
-    # The whole image is decoded although its bytes are what is stored: a cut-off file shows now,
-    # not in the middle of a training run.
+    # Decodes the whole image although its bytes are stored, to detect truncated files before training.
     pixels = read_image(path)
     data = path.read_bytes()
     return (data if _is_plain(data, "RGB") else encode_png(pixels)), pixels
 
 
 def grey_to_store(path: Path | None, pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """A saliency map as it is to be stored, with 8 bits.
+    """Converts a saliency map to bytes to store, with 8 bits.
 
-    PNG and JPEG files of 8-bit grey keep their bytes. Of more bits, the map is scaled to its peak.
+    The bytes of 8-bit grey PNG and JPEG files are not changed. A map with more bits is scaled to its peak.
 
     Args:
-        path: the map's file; None where it is made from fixations.
-        pixels: what is in it, [H, W], from `read_map` of the clip's truth.
+        path: the map's file; None if it is made from fixations.
+        pixels: its values, [H, W], from `read_map` of the clip's truth.
 
     Returns:
         (encoded bytes, uint8 [H, W]).
@@ -56,14 +55,14 @@ def grey_to_store(path: Path | None, pixels: np.ndarray) -> tuple[bytes, np.ndar
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Encodes uint8 [H, W, 3] or [H, W] without loss."""
+    """Encodes uint8 [H, W, 3] or [H, W] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=_PNG_EFFORT)
     return buffer.getvalue()
 
 
 def _is_plain(data: bytes, mode: str) -> bool:
-    """Whether every decoder gives the same 8-bit image of this mode, upright, for these bytes."""
+    """Whether every decoder returns the same upright 8-bit image of this mode for these bytes."""
     with open_encoded(data, "the image") as image:
         return (
             image.mode == mode

@@ -1,4 +1,4 @@
-"""`videos.json`: where each video lies in the records, and what proves a prepared dataset whole."""
+"""The manifest `videos.json`: the position of each video in the records, and checksums of the files."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from unisal_jax.files import write_text
 
 @dataclass(frozen=True)
 class StoredShard:
-    """A finished shard in its place: the file's name in the dataset's folder, and what `shard_facts` says."""
+    """A finished shard: its file name in the dataset's folder, and its `shard_facts`."""
 
     name: str
     facts: dict[str, Any]
 
 
 def source_digest(plan: dict[str, tuple[Shard, ...]], release: Release) -> str:
-    """Names everything that decides the prepared data: a second preparation compares it."""
+    """A digest of everything that determines the prepared data, to compare with another preparation."""
     content = [
         FORMAT,
         {split: [s.digest for s in shards] for split, shards in plan.items()},
@@ -44,10 +44,10 @@ def build_manifest(
 ) -> dict[str, Any]:
     """The content of `videos.json`.
 
-    `splits` lists for each split the videos in the order of their records: `id`, `start` (number of the
-    record with its first frame), `frames`, `size` ([height, width] as released), `fixations` and
-    `outside` (how many more lie outside of the image and are left out). `counts` adds these up,
-    `files` has `bytes` and `sha256` of each file of records.
+    `splits` lists the videos of each split in the order of their records: `id`, `start` (number of the record
+    of the first frame), `frames`, `size` ([height, width] as released), `fixations` and `outside` (number of
+    additional fixations outside the image, which are left out). `counts` has the sums of these. `files` has
+    `bytes` and `sha256` of each file of records.
     """
     splits = {split: list(_with_starts(shards)) for split, shards in stored.items()}
     return {
@@ -83,15 +83,15 @@ def _with_starts(shards: Sequence[StoredShard]) -> Iterator[dict[str, Any]]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes it into the dataset's folder, keys sorted."""
+    """Writes the manifest into the dataset's folder, with sorted keys."""
     write_text(folder / SIDECAR, json.dumps(manifest, sort_keys=True, separators=(",", ":")))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Reads what `build_manifest` made.
+    """Reads the manifest of a dataset's folder.
 
     Raises:
-        UnisalError: missing or damaged.
+        UnisalError: it is missing or damaged.
     """
     path = folder / SIDECAR
     try:
@@ -104,7 +104,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check(manifest: dict[str, Any]) -> None:
-    """Raises ValueError, TypeError, KeyError or AttributeError unless it is as `build_manifest` makes it."""
+    """Raises ValueError, TypeError, KeyError or AttributeError unless it has the content of a manifest."""
     for name, file in manifest["files"].items():
         check_id(name)
         operator.index(file["bytes"])
@@ -130,7 +130,7 @@ def _check(manifest: dict[str, Any]) -> None:
 
 
 def check_files(folder: Path, manifest: dict[str, Any], checksums: bool) -> None:
-    """Raises UnisalError unless every file of records is there with its size, and its SHA-256 if asked."""
+    """Raises UnisalError unless every file of records has its size, and with `checksums` its SHA-256."""
     for name, wanted in manifest["files"].items():
         path = folder / name
         try:
@@ -139,4 +139,4 @@ def check_files(folder: Path, manifest: dict[str, Any], checksums: bool) -> None
         except OSError as error:
             raise UnisalError(f"{path}: {error.strerror}; remove {folder} and prepare again") from error
         if not same:
-            raise UnisalError(f"{path}: not as it was written; remove {folder} and prepare again")
+            raise UnisalError(f"{path}: changed since it was written; remove {folder} and prepare again")

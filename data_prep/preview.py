@@ -1,4 +1,4 @@
-"""What a prepared dataset looks like: its facts in numbers, and a contact sheet."""
+"""Summarises a prepared dataset: its statistics, and a contact sheet."""
 
 import statistics
 from collections import Counter
@@ -19,7 +19,7 @@ _SIZES_SHOWN = 3
 
 
 def describe(manifest: dict[str, Any]) -> str:
-    """Sizes, frame rate, lengths and fixations a frame of a prepared dataset, a line a split."""
+    """Sizes, frame rate, lengths and fixations per frame of a prepared dataset, one line per split."""
     fps = f"{manifest['fps']:g} fps" if manifest["fps"] else "no frame rate"
     lines = [f"{manifest['dataset']}: {manifest['resolution']} resolution, {fps}"]
     for split, videos in manifest["splits"].items():
@@ -36,28 +36,28 @@ def describe(manifest: dict[str, Any]) -> str:
                 f"{len(videos)} videos, {counts['frames']} frames "
                 f"({min(lengths)} to {max(lengths)} each, median {middle:g})"
             )
-        outside = f", {counts['outside']} outside of the image left out" if counts["outside"] else ""
+        outside = f", {counts['outside']} outside the image left out" if counts["outside"] else ""
         without = sum(not video["fixations"] for video in videos)
         if 0 < without < len(videos):
             outside += f"; {without} of {len(videos)} without any"
         doubtful = sum(video.get("doubtful", 0) for video in videos)
         if doubtful:
             frames = "1 frame" if doubtful == 1 else f"{doubtful} frames"
-            outside += f"; those of {frames} from JPEG files or from what looks like a blurred map"
+            outside += f"; those of {frames} from JPEG files or files that look like blurred maps"
         lines.append(
             f"  {split}: {extent}; {shown} (height x width); "
-            f"{counts['fixations'] / counts['frames']:.1f} fixations a frame{outside}"
+            f"{counts['fixations'] / counts['frames']:.1f} fixations per frame{outside}"
         )
     if manifest["folds"]:
-        lines.append(f"  {len(manifest['folds'])} folds, seed {manifest['seed']}")
+        lines.append(f"  {len(manifest['folds'])} cross-validation folds, seed {manifest['seed']}")
     return "\n".join(lines)
 
 
 def write_contact_sheet(path: Path, folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes a PNG with some frames of a prepared dataset, their maps, and the fixations on them.
+    """Writes a PNG with some frames of a prepared dataset, their maps and fixations.
 
     Raises:
-        UnisalError: the dataset is damaged, or the file is one of its own or cannot be written.
+        UnisalError: the dataset is damaged, or the file is part of it or cannot be written.
     """
     keep_inputs([path], folder.iterdir())
     rows = [_row(frame) for frame in _samples(folder, manifest)]
@@ -71,7 +71,7 @@ def write_contact_sheet(path: Path, folder: Path, manifest: dict[str, Any]) -> N
 
 
 def _samples(folder: Path, manifest: dict[str, Any]) -> list[Frame]:
-    """Frames from the middle of videos that lie evenly in each split."""
+    """The middle frames of evenly spaced videos of each split."""
     each = max(1, _SAMPLES // len(manifest["splits"]))
     frames = []
     for split, videos in manifest["splits"].items():

@@ -1,4 +1,4 @@
-"""From clips to records: what is stored of each frame."""
+"""Converts clips to records, one per frame."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ from unisal_jax.domains import Domain, Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.video import open_video
 
-# What stands for the map of a frame without ground truth: the format wants an image.
+# Placeholder for the map of a frame without ground truth: the format requires an image.
 NO_MAP = encode_png(np.zeros((1, 1), np.uint8))
 
-# Frames that a thread has waiting: enough to keep all busy, few enough for large frames.
+# Frames in the queue per thread: enough to keep threads busy, few enough to fit large frames in memory.
 _AHEAD = 4
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """Brings frames to the size that training feeds to the network, once and for all."""
+    """How to resize frames to the network's input size before they are stored."""
 
     geometry: Geometry
     domain: Domain
@@ -35,19 +35,20 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Record:
-    """A frame as it is stored.
+    """A stored frame.
 
     Attributes:
         video: the clip's id.
         index: the frame's number in it, from 0.
         size: (height, width) of the frame as released.
         frame: the encoded image.
-        map: the encoded saliency map, `NO_MAP` without ground truth.
+        map: the encoded saliency map; `NO_MAP` without ground truth.
         points: int32 [n, 2], (row, column) of each fixation in an image of `fixation_size`.
-        observers: int32 [n], -1 where unknown.
-        has_truth: False where the release has no ground truth.
-        outside: number of fixations that were left out, because they lie outside of the image.
-        doubtful: whether the file of fixations looks like something else (`Fixations`).
+        observers: int32 [n], the observer of each fixation; -1 if unknown.
+        fixation_size: (height, width) of the image that the fixations refer to.
+        has_truth: False if the release has no ground truth.
+        outside: number of fixations outside the image, which are left out.
+        doubtful: whether the file of fixations has faults (`Fixations`).
     """
 
     video: str
@@ -63,7 +64,7 @@ class Record:
     doubtful: bool = False
 
     def example(self) -> dict[str, Any]:
-        """The record under the names of its features."""
+        """The record as a dict of its features."""
         return {
             "frame": self.frame,
             "map": self.map,
@@ -80,25 +81,26 @@ def read_records(clips: Sequence[Clip], fitting: Fitting | None) -> Iterator[Rec
     """Reads and checks all frames of the clips, in order, on all cores.
 
     Args:
-        fitting: stores frames (and maps and fixations, where the geometry cuts) at the size of the
-            training; None stores the bytes of the release.
+        clips: the clips.
+        fitting: how to resize frames (and maps and fixations, if the geometry crops); None stores the bytes
+            of the release.
 
     Raises:
-        UnisalError: a file is missing, damaged or of another size than the rest of its clip, or a
-            video's frames are not as many as its maps.
+        UnisalError: a file is missing, damaged or has another size than the rest of its clip, or the numbers
+            of a video's frames and maps differ.
     """
     workers = os.cpu_count() or 1
     jobs = _jobs(clips)
     sizes: dict[str, Size] = {}
     with ThreadPoolExecutor(workers) as pool:
-        # A window at a time: `map` alone would hold every frame in memory.
+        # One window at a time: `map` alone would keep all frames in memory.
         while window := list(islice(jobs, _AHEAD * workers)):
             for job, record in zip(window, pool.map(lambda job: _record(job, fitting), window), strict=True):
                 size = sizes.setdefault(record.video, record.size)
                 if size != record.size:
                     raise UnisalError(
                         f"{job.name}: {record.size[1]}x{record.size[0]} among frames of {size[1]}x{size[0]}; "
-                        "the frames of a video have one size"
+                        "the frames of a video must have the same size"
                     )
                 yield record
 
@@ -107,7 +109,7 @@ def read_records(clips: Sequence[Clip], fitting: Fitting | None) -> Iterator[Rec
 class _Job:
     clip: Clip
     index: int
-    pixels: np.ndarray | None  # of a video's frame, which only comes in order; a file is read by a worker
+    pixels: np.ndarray | None  # of a frame of a video file, decoded in order; image files are read by workers
 
     @property
     def name(self) -> Path:
@@ -142,7 +144,7 @@ def _check_frames(truth: TruthPoints, count: int, path: Path) -> None:
     beyond = int((truth.frames >= count).sum())
     if beyond:
         raise UnisalError(
-            f"{path}: {count} frames, but {beyond} fixations are on later ones (frame {truth.frames[-1]}, "
+            f"{path}: {count} frames, but {beyond} fixations are on later frames (frame {truth.frames[-1]}, "
             "counted from 0)"
         )
 
@@ -173,9 +175,9 @@ def _record(job: _Job, fitting: Fitting | None) -> Record:
 
 
 def _truth(job: _Job, size: Size, fitting: Fitting | None) -> tuple[bytes, Fixations]:
-    """The encoded map and the fixations of a frame of `size`, cut as the frame is cut.
+    """The encoded map and the fixations of a frame of `size`, cropped like the frame.
 
-    Where nothing is cut they stay as released: they are exact there, and have the target's size already.
+    Without cropping, they are stored as released, as they are exact and already have the target size.
     """
     truth = job.clip.truth
     if truth is None:
@@ -188,6 +190,6 @@ def _truth(job: _Job, size: Size, fitting: Fitting | None) -> tuple[bytes, Fixat
     _, target_size = fitting.geometry.sizes(fitting.domain, size)
     pixels = fit_image(pixels, target_size, fitting.geometry.fit)
     points = np.argwhere(fit_fixations(found.points, size, target_size, fitting.geometry)).astype(np.int32)
-    # Resizing the map of fixations forgets whose they are.
+    # Resizing the map of fixations loses their observers.
     observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)
     return encode_png(pixels), Fixations(points, observers, target_size, found.outside, found.faults)

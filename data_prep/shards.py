@@ -1,7 +1,7 @@
-"""Shards: a split cut into files of whole clips, each written once, whole or not at all.
+"""Divides a split into shards, files of whole clips, each written once and atomically.
 
-Finished shards wait in a hidden folder under a name made of what went into them. A preparation that was
-stopped finds them there and goes on; one of other data, or in another resolution, does not take them.
+Finished shards are stored in a hidden folder, named after a digest of their inputs. An interrupted
+preparation resumes from them; one of other data, or at another resolution, does not use them.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_prep.records import Fitting, Record, read_records
@@ -24,31 +23,31 @@ from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.files import atomic_path, write_text
 
 FORMAT = 1
-"""Goes up when the same release would give other records."""
+"""Version of the records, increased when the same release gives other records."""
 
 _SERIALIZER = ExampleSerializer(FEATURES.get_serialized_info())
 
-# Large enough that the largest set has some hundred files (a reader keeps them all open), small enough
-# that a stopped preparation loses little.
+# Large enough that the largest dataset has only some hundred files (a reader keeps all of them open), small
+# enough that an interrupted preparation loses little.
 _SHARD_BYTES = 256 << 20
 _MOST_SHARDS = 512
 
-# How much larger a video's frames are as PNG files: a guess, for even shards.
+# Estimated ratio of the size of PNG frames to that of the video file, to make shards of similar size.
 _VIDEO_EXPANSION = 30
 
 
 class CannotStore(UnisalError):
-    """The disk is full or cannot be written: there is no use in going on with the next shard."""
+    """The disk is full or cannot be written, so the next shard would fail too."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Clips that share a file.
+    """The clips of one file.
 
     Attributes:
-        clips: in order.
-        fitting: None stores them as released.
-        digest: names all that decides the shard's content: files by name and size, points, sizes.
+        clips: the clips, in order.
+        fitting: how to resize frames; None stores them as released.
+        digest: digest of everything that determines the content: names and sizes of files, points, sizes.
     """
 
     clips: tuple[Clip, ...]
@@ -57,13 +56,14 @@ class Shard:
 
 
 def plan_shards(release: Release, fittings: dict[str, Fitting | None]) -> dict[str, tuple[Shard, ...]]:
-    """Cuts each split into shards.
+    """Divides each split into shards.
 
     Args:
-        fittings: what each split is stored with.
+        release: the release.
+        fittings: split -> how to resize its frames.
 
     Raises:
-        UnisalError: a file cannot be found, or a clip's id cannot be stored.
+        UnisalError: a file is missing, or a clip's id cannot be stored.
     """
     clips = {
         split: [(clip, *_identity(clip, release.root)) for clip in some]
@@ -93,10 +93,10 @@ def _shard(group: list[tuple[Clip, str, int]], fitting: Fitting | None) -> Shard
 
 
 def _identity(clip: Clip, root: Path) -> tuple[str, int]:
-    """(digest of the clip's id, files' names and sizes, and points; about how many bytes it will take).
+    """(digest of the clip's id, names and sizes of its files, and points; estimated size in bytes).
 
     Raises:
-        UnisalError: a file cannot be found, or the id is not one that `open_prepared` takes.
+        UnisalError: a file is missing, or `open_prepared` would not accept the id.
     """
     try:
         check_id(clip.id)
@@ -125,11 +125,11 @@ def _identity(clip: Clip, root: Path) -> tuple[str, int]:
 
 
 def shard_facts(shard: Shard, stage: Path) -> dict[str, Any] | None:
-    """What is known of a finished shard, None while it is not finished.
+    """The facts of a finished shard; None if it is not finished.
 
-    `records`, `bytes` and `sha256` of the file, and in `videos` for each clip `id`, `frames`, `size`
-    (height, width, as released), `fixations`, and `outside` (see `Record`),
-    and where there are any the number of frames that are `doubtful`.
+    They are `records`, `bytes` and `sha256` of the file, and in `videos` for each clip `id`, `frames`, `size`
+    (height, width, as released), `fixations`, `outside` (see `Record`), and the number of `doubtful` frames
+    if there are any.
     """
     try:
         return json.loads(_facts_path(shard, stage).read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def shard_facts(shard: Shard, stage: Path) -> dict[str, Any] | None:
 
 
 def shard_file(shard: Shard, stage: Path) -> Path:
-    """Where a finished shard waits."""
+    """The path of a finished shard in the stage."""
     return stage / f"{shard.digest}.array_record"
 
 
@@ -147,9 +147,11 @@ def _facts_path(shard: Shard, stage: Path) -> Path:
 
 
 def write_shard(shard: Shard, stage: Path, on_frame: Callable[[], object] | None = None) -> None:
-    """Writes a shard into the folder `stage`, unless it is there already.
+    """Writes a shard into the folder `stage`, unless it exists already.
 
     Args:
+        shard: the shard.
+        stage: the folder for finished shards.
         on_frame: called after each frame, for progress.
 
     Raises:
@@ -168,7 +170,7 @@ def write_shard(shard: Shard, stage: Path, on_frame: Callable[[], object] | None
             "sha256": file_digest(temporary),
             "videos": list(videos.values()),
         }
-    # Last: it is what makes the shard count as finished.
+    # Written last, as it marks the shard as finished.
     try:
         write_text(_facts_path(shard, stage), json.dumps(facts))
     except UnisalError as error:
@@ -181,10 +183,13 @@ def _write_records(
     videos: dict[str, dict[str, Any]],
     on_frame: Callable[[], object] | None,
 ) -> int:
-    """Writes all records, adds up what they say of their videos, and returns how many they are."""
+    """Writes all records, adds their counts to `videos`, and returns the number of records."""
+    # Imported here, as it is not available on Windows.
+    from array_record.python.array_record_module import ArrayRecordWriter
+
     count = 0
     try:
-        # Images do not compress any further.
+        # Uncompressed: images do not compress further.
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     except (RuntimeError, ValueError) as error:
         raise CannotStore(f"{path.parent}: cannot be written ({_reason(error)})") from error
@@ -193,7 +198,7 @@ def _write_records(
             writer.write(_serialize(record))
             _note(videos, record)
             count += 1
-            # Writing goes on in the background and does not raise: a full disk shows here.
+            # The writer works in the background and does not raise, so check here for a full disk.
             if not writer.ok():
                 break
             if on_frame:
@@ -208,16 +213,18 @@ def _write_records(
 
 
 def _serialize(record: Record) -> bytes:
-    """The record as TFDS stores it, but with the features in one order.
+    """Serialises the record as TFDS does, but with features in a fixed order.
 
-    TFDS's own order differs from process to process, and with it the checksums.
+    TFDS's order, and so the checksums, would differ between processes.
     """
     example = _SERIALIZER.get_tf_example(FEATURES.encode_example(record.example()))
     return example.SerializeToString(deterministic=True)
 
 
 def _check_count(path: Path, count: int) -> None:
-    """The file is read back as far as its index: what cannot be opened now is not to be kept."""
+    """Checks that the file can be opened and has this number of records."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
     reader = None
     try:
         reader = ArrayRecordReader(str(path))
@@ -228,7 +235,7 @@ def _check_count(path: Path, count: int) -> None:
         if reader is not None:
             reader.close()
     if stored != count:
-        raise CannotStore(f"{path.parent}: a shard holds {stored} records instead of {count}")
+        raise CannotStore(f"{path.parent}: a shard has {stored} records instead of {count}")
 
 
 def _note(videos: dict[str, dict[str, Any]], record: Record) -> None:
@@ -248,11 +255,11 @@ def file_digest(path: Path) -> str:
 
 
 def frame_total(shards: Sequence[Shard]) -> int | None:
-    """Frames in all, None where only reading a video file tells."""
+    """Total number of frames; None if it is unknown until a video file is read."""
     counts = [clip.frame_count for shard in shards for clip in shard.clips]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _reason(error: Exception) -> str:
-    # The library's message goes on with the file's temporary name and the place in it.
+    # Removes the file's temporary name and the position from the library's message.
     return one_line(error).split("; writing")[0].removeprefix("write() failed: ")

@@ -1,4 +1,4 @@
-"""Makes docs/demo.jpg, the README's image, from the samples and the released weights.
+"""Draws docs/demo.jpg, the README's figure, from the samples and the released weights.
 
 python docs/demo_image.py
 """

@@ -1,9 +1,9 @@
-"""Makes the README's images of the two fine-tunings, from the trainings' own logs and weights.
+"""Draws the figures of docs/scores.md, from the trainings' own logs and weights.
 
     python docs/training_figures.py runs/osie runs/osie_imagenet runs/billiard runs/billiard_bypass
 
-Loss curves, and truths beside predictions of the test sets. The photographs are not shown: they are not
-ours to give on. Needs matplotlib.
+Loss curves, and ground truth beside predictions of the test sets. The photographs are not shown: they are
+not ours to publish. Requires matplotlib.
 """
 
 import json

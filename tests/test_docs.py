@@ -152,7 +152,12 @@ def test_commands_parse(block):
 
 @pytest.mark.parametrize(
     ("page", "config"),
-    [("finetune", "finetune.py:images"), ("train_pod", "unisal.py"), ("finetune", "finetune.py:video")],
+    [
+        ("finetune", "finetune.py:images"),
+        ("finetune", "finetune.py:video"),
+        ("train", "unisal.py"),
+        ("train_pod", "unisal.py"),
+    ],
 )
 def test_overrides_in_the_text(page, config):
     text = (DOCS / "howto" / f"{page}.md").read_text(encoding="utf-8")
@@ -176,6 +181,7 @@ def readers_folder(tmp_path_factory) -> Path:
     (folder / "holiday").mkdir()
     (folder / "frames").mkdir()
     shutil.copyfile(photograph_path(), folder / "photo.jpg")
+    shutil.copyfile(photograph_path(), folder / "draft.jpg")
     shutil.copyfile(photograph_path(), folder / "holiday" / "beach.jpg")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clip.mp4")
     shutil.copyfile(folder / "samples" / "clip.mp4", folder / "clips" / "one.mp4")
@@ -206,8 +212,8 @@ def write_set(folder: Path, names: list[str]) -> None:
             Image.fromarray(pixels).save(folder / part / f"{name}.png")
 
 
-def before_readme(folder: Path, released) -> None:
-    """The prepared dataset of the block that reads batches, whose making needs the whole release."""
+def before_prepare(folder: Path, released) -> None:
+    """The prepared dataset of the block that reads batches, which requires the whole release."""
     from data_prep.builders import BUILDERS
 
     synthetic.make("ucf_sports", folder / "raw", amount=synthetic.Amount(train=5, frames=46, size=(48, 72)))
@@ -237,9 +243,10 @@ def before_gaze(folder: Path, released) -> None:
 
 
 BEFORE = {
-    "README.md": before_readme,
+    "docs/howto/prepare.md": before_prepare,
     "docs/howto/finetune.md": before_finetune,
     "docs/howto/gaze.md": before_gaze,
+    "docs/start/own_data.md": before_gaze,
 }
 
 
@@ -252,7 +259,7 @@ def run_page(page: Path, command, keep) -> None:
         if block.language == "python":
             exec(compile("\n" * block.line + block.text, block.place, "exec"), namespace)
             if "get_config" in namespace:
-                Path("page_config.py").write_text(block.text)
+                Path("page_config.py").write_text(block.text, encoding="utf-8")
                 load_config("page_config.py")
                 del namespace["get_config"]
         elif block.language == "sh":
@@ -364,10 +371,70 @@ def test_the_metrics_page_names_all():
 
 
 def test_the_start_page_names_all_extras():
+    """With the packages to install elsewhere than in a clone."""
     config = configparser.ConfigParser()
     config.read(REPOSITORY / "setup.cfg")
-    names = {name for row in table_after("index.md", "## Install") for name in re.findall(r"`(\w+)`", row[0])}
-    assert names == set(config["options.extras_require"]) - {"test"}
+
+    def names(words: list[str]) -> set[str]:
+        return {re.split("[>=;]", word)[0].strip() for word in words}
+
+    required = {
+        extra: names(lines.strip().splitlines())
+        for extra, lines in config["options.extras_require"].items()
+        if extra != "test"
+    }
+    shown = {
+        row[0].strip("`"): names(shlex.split(row[1].strip("`")))
+        for row in table_after("index.md", "## Install")
+    }
+    assert shown == required
+
+
+def test_the_features_page():
+    """Each of its paths exists, and no command, room or page of the site is missing."""
+    text = (DOCS / "features.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`([\w/.]+/[\w.]+\.py)`", text):
+        assert (REPOSITORY / path).is_file() or (REPOSITORY / "unisal_jax" / path).is_file(), path
+    for name in COMMANDS:
+        assert f"`unisal {name}" in text, name
+    rooms = {path.parent.name for path in (REPOSITORY / "unisal_jax").glob("*/__init__.py")}
+    untold = {room for room in rooms if f"`{room}/" not in text}
+    assert untold == {"samples"}
+
+
+def test_the_commands_page_names_all():
+    shown = re.findall(r"^\| `unisal ([\w-]+)", (DOCS / "commands.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(shown) == sorted(COMMANDS)
+
+
+def test_the_readme_is_short():
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_links_of_the_readme():
+    """To files that exist, and to headings of the pages."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        assert (REPOSITORY / path).is_file(), target
+        assert not anchor or anchor in headings(REPOSITORY / path), target
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_citations_of_the_original_code():
+    """What comments cite as sections of reference.md are sections of docs/reference.md."""
+    sections, cited = headings(DOCS / "reference.md"), 0
+    for folder in ("unisal_jax", "configs", "tests", "data_prep"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            for name in re.findall(r'reference\.md,\s+"(\w[\w -]*)"', path.read_text(encoding="utf-8")):
+                assert name.lower().replace(" ", "-") in sections, f"{path}: {name}"
+                cited += 1
+    assert cited > 10
 
 
 @pytest.mark.filterwarnings("default")

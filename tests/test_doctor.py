@@ -28,7 +28,7 @@ METADATA = [
     "array_record>=0.8; sys_platform != 'no such system'",
     "array_windows; sys_platform == 'no such system'",
     "numpy>=2.0",
-    'gradio>=6; extra == "demo"',
+    'h5py>=3.11; extra == "submit"',
     'ray[data]<3,>=2.40; extra == "ray"',
     'libtpu; extra == "tpu"',
     "old; python_version < '3' and extra == 'tpu'",
@@ -39,12 +39,12 @@ METADATA = [
 def test_requirements_come_from_the_metadata(monkeypatch):
     monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: METADATA)
     assert [each.name for each in packages.requirements()] == ["array_record", "numpy"]
-    assert packages.install_command("demo") == 'pip install "gradio>=6"'
+    assert packages.install_command("submit") == 'pip install "h5py>=3.11"'
     assert packages.install_command("ray") == 'pip install "ray[data]<3,>=2.40"'
     assert packages.install_command("tpu") == 'pip install libtpu "jax[tpu]>=0.10"'
     monkeypatch.setattr(packages.importlib.metadata, "requires", absent)
     assert packages.requirements() == []
-    assert packages.install_command("demo") == 'pip install ".[demo]"'
+    assert packages.install_command("submit") == 'pip install ".[submit]"'
 
 
 def test_an_empty_cache(command, cache):

@@ -150,8 +150,8 @@ def test_configs_claim_no_more_than_a_network_can_be():
     text = UnisalConfig().to_json()
     many = [{**json.loads(text)["domains"][0], "name": f"d{n}", "source_name": f"D{n}"} for n in range(65)]
     for fields, message in (
-        ({"domains": many}, "65 domains; at most 64"),
-        ({"x" * 5000: 1}, "not a network config"),
+        ({"domains": many}, "65 domains, more than 64"),
+        ({"x" * 5000: 1}, "not a model config"),
         ({"domains": [{**many[0], "stride": 100_000}]}, "stride 100000"),
         ({"skip_dropout": 1e300}, "skip_dropout"),
     ):
@@ -159,7 +159,7 @@ def test_configs_claim_no_more_than_a_network_can_be():
             UnisalConfig.from_json(json.dumps(json.loads(text) | fields))
         assert len(str(caught.value)) < 300
     for text in ("[" * 100_000, " " * (2 << 20)):
-        with pytest.raises(UnisalError, match="not a network config"):
+        with pytest.raises(UnisalError, match="not a model config"):
             UnisalConfig.from_json(text)
 
 

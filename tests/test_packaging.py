@@ -1,5 +1,6 @@
 """The sdist, and the wheel that is made of it, installed in an environment and a folder of their own."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -71,14 +72,21 @@ def test_contents(built):
         "NOTICE",
         "configs/unisal.py",
         "Makefile",
+        "constraints.txt",
     } <= inside
     assert {"tests/golden/forward.npz", "tests/conftest.py", "benchmarks/table.py"} <= inside
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
+        metadata = file.read(f"unisal_jax-{__version__}.dist-info/METADATA").decode()
     assert {"unisal_jax/analysis/published.json", "unisal_jax/samples/grace_hopper.jpg"} <= names
+    # Type checkers of other projects read the types.
+    assert "unisal_jax/py.typed" in names
     # The configs, which `unisal train` takes by name.
     assert {"unisal_jax/configs/unisal.py", "unisal_jax/configs/finetune.py"} <= names
     assert {"data_prep/prepare.py", "unisal_jax/cli/main.py"} <= names
+    # An index page shows the README, but has no files beside it.
+    assert "# unisal-jax" in metadata and "](https://" in metadata
+    assert not re.findall(r"\]\((?!https?:)", metadata)
     packages = {name.split("/")[0] for name in names}
     assert packages == {"unisal_jax", "data_prep", f"unisal_jax-{__version__}.dist-info"}
 

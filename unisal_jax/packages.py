@@ -1,7 +1,11 @@
 """The packages that this one requires, as its installed metadata has them, and their versions here."""
 
 import importlib.metadata
+import importlib.util
+import sys
 from typing import TYPE_CHECKING
+
+from unisal_jax.errors import UnisalError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -12,7 +16,6 @@ _NAME = "unisal-jax"
 EXTRAS = {
     "analysis": "unisal analyze: the paper's figures; unisal score-regions --plot",
     "beam": "unisal prepare --beam-runner: datasets prepared on many machines",
-    "demo": "unisal demo: a page on this machine to try things on",
     "docs": "make docs: the documentation as a site",
     "export": "unisal export --format stablehlo",
     "gcs": "unisal train --workdir gs://bucket/folder",
@@ -21,6 +24,7 @@ EXTRAS = {
     "ray": "unisal predict --ray: inputs shared out over a cluster",
     "submit": "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions",
     "tpu": "training on TPUs, and compiling for them on any machine: make tpu",
+    "tflite": "unisal export --format tflite",
     "torch": "unisal benchmark beside PyTorch, and cross-checks in the tests",
 }
 
@@ -48,7 +52,7 @@ def requirements(extra: str = "") -> "list[Requirement]":
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra needs, for a message: `pip install "gradio>=6"`.
+    """The command that installs what an extra needs, for a message: `pip install "h5py>=3.11"`.
 
     The packages themselves: this one is not on the index. Double quotes, as Windows' shell knows no others.
     """
@@ -58,6 +62,19 @@ def install_command(extra: str) -> str:
         found.append(each.name if str(each) == each.name else f'"{each}"')
     # Without metadata this runs from a folder of the source, whose extras pip installs.
     return f"pip install {' '.join(found)}" if found else f'pip install ".[{extra}]"'
+
+
+def check_array_record(what: str) -> None:
+    """Refuses `what` where array_record is missing, which reads and writes the files of prepared datasets.
+
+    Raises:
+      UnisalError: says what to do.
+    """
+    if importlib.util.find_spec("array_record") is None:
+        cure = "install it with: pip install array_record"
+        if sys.platform == "win32":
+            cure = "it has no release for Windows, use Linux, macOS or WSL"
+        raise UnisalError(f"{what} requires array_record; {cure}")
 
 
 def _adds(requirement: "Requirement", extra: str) -> bool:

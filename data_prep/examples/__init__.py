@@ -1,4 +1,4 @@
-"""Own data made ready for training: one short script a dataset."""
+"""Example scripts that prepare own data for training, one per dataset."""
 
 import argparse
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from unisal_jax.errors import UnisalError
 
 
 def run(name: str, scan: Callable[[Path], Release], description: str) -> None:
-    """Prepares the data of the folder given on the command line, and writes a contact sheet beside them."""
+    """Prepares the data in the folder given on the command line, and writes a contact sheet next to them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("raw", type=Path)
     parser.add_argument("--data-dir", type=Path, required=True)

@@ -2,9 +2,9 @@
 
     python -m data_prep.examples.billiard RAW --data-dir DIR
 
-RAW holds `clips/clip_1.mov` ... and `gaze.csv.gz` (clip, frame from 1, observer, viewing, x, y,
-is_fixation). Clips 1-7 are for training, 8 for validation, 9 and 10 for the test. Only samples that belong to
-a fixation count. Maps are Gaussians of 30 pixels.
+RAW contains `clips/clip_1.mov` ... and `gaze.csv.gz` (clip, frame from 1, observer, viewing, x, y,
+is_fixation). Clips 1-7 are for training, 8 for validation, 9 and 10 for test. Only samples that are part of a
+fixation count. Maps are Gaussians of 30 pixels.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ SPLITS = {"train": range(1, 8), "validation": range(8, 9), "test": range(9, 11)}
 
 
 def scan(root: Path) -> Release:
-    """The clips in order of their numbers, and where each person looked."""
+    """The clips in order of their numbers, with the fixations of each person."""
     table = read_table(
         root / "gaze.csv.gz",
         first_frame=1,

@@ -2,8 +2,8 @@
 
     python -m data_prep.examples.osie RAW --data-dir DIR
 
-RAW holds `stimuli/*.jpg` and `fixations.mat`, as the authors publish them. 560 images are for training, 70
-for validation and 70 for the test, by file name. Maps are Gaussians of 24 pixels, about one degree.
+RAW contains `stimuli/*.jpg` and `fixations.mat`, as published by the authors. By file name, 560 images are
+for training, 70 for validation and 70 for test. Maps are Gaussians of 24 pixels, about one degree.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def scan(root: Path) -> Release:
 
 
 def _list(values) -> list[float]:
-    """MATLAB saves a list of one number as the number."""
+    """Converts MATLAB's list of numbers, which is a plain number if it has only one, to a list."""
     return list(values) if getattr(values, "ndim", 0) else [values]
 
 

@@ -148,7 +148,7 @@ def test_command(command, golden_file, tmp_path):
     assert found["idle"] < 0.05
     assert "GFLOP" in printed and "peak memory" in printed
     assert ("the machine was busy" in printed) == found["machine"]["busy"]
-    # The README's table has a row a program, and the numbers of the report.
+    # The table of docs/speed.md has a row per program, and the numbers of the report.
     rows = table.table(found).splitlines()
     assert [row.split("|")[1].strip() for row in rows[2:4]] == [table.NAMES["ours"]] * 2
     assert f"| {found['latency']['stream']['ours']['median_ms']:.1f} |" in rows[2]

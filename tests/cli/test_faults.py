@@ -74,7 +74,7 @@ def assert_whole(path: Path) -> None:
     elif path.suffix == ".npy":
         assert len(np.load(path)) in (48, FRAMES)
     elif path.suffix == ".json":
-        json.loads(path.read_text())
+        json.loads(path.read_text(encoding="utf-8"))
     else:
         with open_video(path) as frames:
             assert sum(1 for _ in frames) == FRAMES

@@ -90,13 +90,16 @@ REFUSED = {
     "analyze priors --out o --weights no.pth": "no.pth: no such file",
     "analyze priors --out o": 'pip install "matplotlib>=',
     "analyze compare --out o --data no": "no: no such folder",
-    "demo": 'pip install "gradio>=',
+    "demo --runtime no.tgz": "no.tgz: cannot be read",
+    "export . --format web": ".: is already there and is not replaced",
+    "export o --format web --uint8": "--uint8: not with --format web",
+    "export o --format onnx --runtime a.tgz": "--runtime: only --format web",
 }
 # In one process, so that all take a second; extras are missing there.
 PROGRAM = """
 import json, sys
 from unisal_jax.cli.main import main
-for name in ("ray", "huggingface_hub", "apache_beam", "flatbuffers", "matplotlib", "gradio"):
+for name in ("ray", "huggingface_hub", "apache_beam", "flatbuffers", "matplotlib"):
     sys.modules[name] = None
 for line in json.load(sys.stdin):
     status = main(line.split())
@@ -261,7 +264,7 @@ def test_signals(folder, number, says):
 
 @linux
 def test_a_full_disk_and_a_reader_that_has_gone(folder):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
             [*UNISAL, "weights"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )

@@ -151,4 +151,4 @@ def test_doubtful_fixations_are_told_when_they_are_prepared(tmp_path):
             suffix = "jpg" if part == "fixations" and name == "a" else "png"
             Image.fromarray(pixels).save(tmp_path / "raw" / part / f"{name}.{suffix}", quality=95)
     prepared = prepare(Own(config="mine", scan=scan_folders, data_dir=tmp_path / "data"), tmp_path / "raw")
-    assert "those of 1 frame from JPEG files or from what looks like a blurred" in describe(prepared.manifest)
+    assert "those of 1 frame from JPEG files or files that look like blurred" in describe(prepared.manifest)

@@ -79,7 +79,7 @@ def test_short_videos_are_dropped_and_counted(folders):
     assert video.dropped == ("v0", "v5") and video.batches == 3 and video.left_out == 0
     assert image.dropped == () and image.batches == 2 and image.left_out == 3
     assert video.summary == (
-        "video: 3 batches of 2 from 6 examples, 0 sit out; 2 of 8 videos dropped (shorter than 5 frames)"
+        "video: 3 batches of 2 from 6 examples, 0 left out; 2 of 8 videos dropped (shorter than 5 frames)"
     )
 
 
@@ -149,7 +149,7 @@ def test_a_state_of_another_stream_is_refused(folders):
         load(folders, order="alternating"),
     ]
     for other in others:
-        with pytest.raises(UnisalError, match="other data, or of another seed"):
+        with pytest.raises(UnisalError, match="for other data, or another seed"):
             other.set_state(state)
 
 
@@ -157,9 +157,9 @@ def test_loader_refuses_what_cannot_work(folders):
     video, image = sources(folders)
     with pytest.raises(UnisalError, match="two sources for the domain 'video'"):
         Loader([video, video], seed=0)
-    with pytest.raises(UnisalError, match="domain video: a batch of 2 cannot be shared by 3"):
+    with pytest.raises(UnisalError, match="domain video: a batch of 2 cannot be divided among 3"):
         Loader([video], seed=0, shard_count=3)
-    with pytest.raises(UnisalError, match="process 2 of 2: they are numbered from 0"):
+    with pytest.raises(UnisalError, match="process 2 of 2: processes are numbered from 0"):
         Loader([video], seed=0, shard_index=2, shard_count=2)
     with pytest.raises(UnisalError, match="does not fill a batch of 12: 11 of 11 videos have 1 frames"):
         Loader([DomainSource(IMAGE, image.prepared, 12)], seed=0)
@@ -188,7 +188,7 @@ def test_folds_part_the_videos(tmp_path):
     assert [video.id for video in validation.videos] == ["v0", "v3"]
     batch = next(Loader([DomainSource(VIDEO, training, 2, clip_frames=3)], seed=0))
     assert sorted(name.split("/")[2] for name in batch.ids) == ["v1", "v2"]
-    with pytest.raises(UnisalError, match="no fold 2, there are 2 from 0 on"):
+    with pytest.raises(UnisalError, match="no fold 2, only 2 folds from 0"):
         cross_validation(prepared, 2)
 
 
@@ -281,18 +281,21 @@ def edit_table(change):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda path: (path / "videos.json").unlink(), "videos.json: missing; the preparation did not end"),
+        (
+            lambda path: (path / "videos.json").unlink(),
+            "videos.json: missing; the preparation did not finish",
+        ),
         (lambda path: (path / "videos.json").write_text("{"), "videos.json: damaged"),
         (edit_table(lambda t: t.pop("splits")), "videos.json: damaged"),
         (edit_table(lambda t: t.update(resolution="half")), "resolution 'half', known: full, input"),
         (edit_table(lambda t: t["splits"].pop("train")), "no split 'train', only validation"),
         (
             edit_table(lambda t: t["splits"]["train"].pop()),
-            "lists 46 frames in split 'train', the records are 54",
+            "lists 46 frames in split 'train', which has 54 records",
         ),
         (
             edit_table(lambda t: t["splits"]["train"].pop(2)),
-            "video 'v3' has 9 frames from record 14 on, where",
+            "video 'v3' starts at record 14 instead of",
         ),
         (lambda path: (path / "dataset_info.json").unlink(), "damaged: not a prepared dataset"),
         (lambda path: (path / "features.json").write_text("{"), "damaged: not a prepared dataset"),
@@ -336,10 +339,10 @@ def test_a_cut_off_image_is_named(tmp_path, monkeypatch, workers):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"maps": None}, "mine/train/v0/0: has no ground truth to train with"),
+        ({"maps": None}, "mine/train/v0/0: has no ground truth, which training requires"),
         (
             {"fixations": [np.array([[36, 0]])] * 5},
-            "mine/train/v0/0: a fixation lies outside its 36x60 image",
+            "mine/train/v0/0: a fixation is outside its 36x60 image",
         ),
     ],
 )

@@ -134,7 +134,7 @@ def _stored(folder, **changes):
         ({"map": b""}, "map is damaged or cut off"),
         (
             {"fixations": np.full((1, 2), -9, np.int32), "observers": np.zeros(1, np.int32)},
-            "a fixation lies outside",
+            "a fixation is outside",
         ),
     ],
 )

@@ -40,5 +40,5 @@ def test_disc_moves():
 
 
 def test_unknown_layout():
-    with pytest.raises(UnisalError, match="no synthetic dataset 'x'; there are dhf1k"):
+    with pytest.raises(UnisalError, match="no synthetic dataset 'x'; known: dhf1k"):
         synthetic.make("x", "unused")

@@ -140,7 +140,7 @@ def test_table_of_videos(tmp_path):
     np.testing.assert_array_equal(frames[2].truth.observers, [9, 7])
     assert frames[1].truth.map.max() == 0 and frames[2].truth.map[30, 50] == 255
     _write_table(table, [("v", 5, 7, 5, 6)])
-    with pytest.raises(UnisalError, match=r"v.mp4: 4 frames, but 1 fixations are on later ones \(frame 4"):
+    with pytest.raises(UnisalError, match=r"v.mp4: 4 frames, but 1 fixations are on later frames \(frame 4"):
         prepare(
             Own(config="late", scan=lambda r: scan_table(r, table, 3.0, 1), data_dir=tmp_path / "data"), raw
         )
@@ -154,7 +154,7 @@ def test_table_of_videos(tmp_path):
         ([("a", -1, "x", 1, 2)], None, "line 2: frame -1 before the first, 0"),
         ([("a", 0, "x", "nan", 2)], None, "line 2: x or y is not a finite number"),
         ([("a", 0, "x", "1,5", 2)], None, "line 2: '1,5' is not a number with a decimal point"),
-        ([], None, "no fixations in it"),
+        ([], None, "contains no fixations"),
     ],
 )
 def test_damaged_tables(tmp_path, rows, header, message):
@@ -271,15 +271,15 @@ def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
     (stimuli / "more").mkdir()
     text = "stimulus,observer,x,y\nim0.png,1,5,5\nim0.png,1,1e300,5\nim0.png,2,5,-1\n"
     _, prepared = _counts(stimuli, tmp_path, text)
-    assert prepared.notes == ("1 folder (more)", "2 files in no format that is read (notes.txt, photo.jxl)")
-    assert "0.3 fixations a frame, 2 outside of the image left out; 2 of 3 without any" in describe(
+    assert prepared.notes == ("1 folder (more)", "2 files in an unsupported format (notes.txt, photo.jxl)")
+    assert "0.3 fixations per frame, 2 outside the image left out; 2 of 3 without any" in describe(
         prepared.manifest
     )
 
 
 def test_fixations_that_all_lie_outside_are_refused(stimuli, tmp_path):
     text = "stimulus,observer,x,y\nim0.png,1,500,5\nim1.PNG,1,5,-700\n"
-    with pytest.raises(UnisalError, match=r"raw: all 2 fixations lie outside of their images"):
+    with pytest.raises(UnisalError, match=r"raw: all 2 fixations are outside their images"):
         _counts(stimuli, tmp_path, text)
     assert not list((tmp_path / "data").iterdir())
 
@@ -341,7 +341,7 @@ def test_osie_of_which_some_images_are_there(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", arguments)
     run_example("osie", osie.scan, "")
     told = capsys.readouterr().out
-    assert "train: 2 images" in told and "4.0 fixations a frame" in told
+    assert "train: 2 images" in told and "4.0 fixations per frame" in told
     assert "left out: 1 of 3 images in fixations.mat, not in stimuli/" in told
     (raw / "stimuli" / "a.jpg").write_bytes(b"cut off")
     monkeypatch.setattr("sys.argv", [*arguments[:-1], str(tmp_path / "other")])

@@ -101,7 +101,7 @@ def test_a_gap_in_the_frames(raw, tmp_path):
 
 def test_another_folder(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnisalError, match="empty: holds nothing in the layout of UCF Sports"):
+    with pytest.raises(UnisalError, match="empty: contains nothing in the layout of UCF Sports"):
         _run(tmp_path / "empty", tmp_path)
     with pytest.raises(UnisalError, match="nowhere: no such folder"):
         _run(tmp_path / "nowhere", tmp_path)
@@ -214,10 +214,12 @@ def test_damage_to_the_prepared_data_is_seen(raw, tmp_path):
     data[len(data) // 2] ^= 255
     shard.write_bytes(data)
     _run(raw, tmp_path)
-    with pytest.raises(UnisalError, match=r"array_record.*: not as it was written; remove .* prepare again"):
+    with pytest.raises(
+        UnisalError, match=r"array_record.*: changed since it was written; remove .* prepare again"
+    ):
         _run(raw, tmp_path, verify=True)
     shard.write_bytes(data[:-1])
-    with pytest.raises(UnisalError, match="not as it was written"):
+    with pytest.raises(UnisalError, match="changed since it was written"):
         _run(raw, tmp_path)
 
 
@@ -315,7 +317,9 @@ def _noisy(raw):
 
 def test_a_full_disk(raw, tiny_disk):
     _noisy(raw)
-    with pytest.raises(UnisalError, match=r"cannot be written .*No space left.*make room and run it again"):
+    with pytest.raises(
+        UnisalError, match=r"cannot be written .*No space left.*free some disk space and run it again"
+    ):
         prepare(BUILDERS["ucf_sports"](data_dir=tiny_disk, partial=True), raw)
     assert not list(tiny_disk.rglob("*_info.json")) and not list(tiny_disk.rglob("*.tmp"))
     assert not list(tiny_disk.rglob("*array_record-*"))
@@ -379,7 +383,7 @@ def test_records_are_not_written_among_what_is_read(raw, tmp_path):
     (tmp_path / "link").symlink_to(raw)
     for data_dir in (raw, raw / "training", tmp_path / "link" / "new"):
         builder = BUILDERS["ucf_sports"](data_dir=data_dir, partial=True)
-        with pytest.raises(UnisalError, match="one lies in the other, give another --data-dir"):
+        with pytest.raises(UnisalError, match="one is in the other; use another --data-dir"):
             prepare(builder, raw)
     (tmp_path / "link").unlink()
     assert sorted(tmp_path.rglob("*")) == before

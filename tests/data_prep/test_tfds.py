@@ -72,9 +72,9 @@ def test_what_others_base_on_is_not_registered():
 
 
 def test_a_collection_need_not_be_named_where_there_is_one(data_dir, tmp_path):
-    with pytest.raises(UnisalError, match=r"own: holds posters, walls-2; name one, as own/posters"):
+    with pytest.raises(UnisalError, match=r"own: contains posters, walls-2; specify one, as own/posters"):
         data_prep.Own(data_dir=data_dir)
-    with pytest.raises(UnisalError, match=r"own: holds no prepared collection; name one, as own/NAME"):
+    with pytest.raises(UnisalError, match=r"own: contains no prepared collection; specify one, as own/NAME"):
         data_prep.Own(data_dir=tmp_path)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "posters").symlink_to(data_dir / "own" / "posters")
@@ -105,7 +105,7 @@ def test_what_is_not_prepared_says_how(tmp_path):
 @pytest.mark.parametrize("name", ["salicon", "own/posters"])
 def test_load_needs_tensorflow_and_says_so(name, data_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UnisalError, match=r"needs TensorFlow; tfds.data_source needs none"):
+    with pytest.raises(UnisalError, match=r"requires TensorFlow; tfds.data_source does not"):
         tfds.load(name, data_dir=data_dir)
 
 

@@ -304,8 +304,8 @@ def test_what_matches_nothing_is_counted(scored, images, tmp_path):
         (images / part / "._a.png").write_bytes(b"?")
     found, out = scored(images, tmp_path / "maps", "--html", tmp_path / "r.html")
     lines = [
-        "2 files beside the images, in no format that is read (images/notes.txt, images/p.jxl)",
-        "3 files of maps or fixations that belong to no image (maps/x.png, fixations/x.mat, fixations/y.png)",
+        "2 files next to the images, in an unsupported format (images/notes.txt, images/p.jxl)",
+        "3 files of maps or fixations without an image (maps/x.png, fixations/x.mat, fixations/y.png)",
         "2 files of predictions that belong to no image (e.png, readme.txt)",
     ]
     assert found["notes"] == lines

@@ -34,6 +34,11 @@ if card["artifact"]["format"] == "onnx":
     session = onnxruntime.InferenceSession(path)
     assert [each.name for each in session.get_inputs()] == sorted(card["inputs"])
     call = lambda *inputs: session.run(None, dict(zip(sorted(card["inputs"]), inputs)))
+elif card["artifact"]["format"] == "tflite":
+    from ai_edge_litert.interpreter import Interpreter
+    network = Interpreter(path).get_signature_runner(card["artifact"]["signature"])
+    call = lambda *inputs: list(network(**dict(zip(sorted(card["inputs"]), inputs))).values())
+    assert [*network.get_output_details()] == sorted(card["outputs"])
 else:
     import jax.export
     call = jax.export.deserialize(bytearray(open(path, "rb").read())).call
@@ -69,6 +74,11 @@ print("followed")
 
 def needs_flatbuffers():
     pytest.importorskip("flatbuffers", reason="the export extra is not installed")
+
+
+def needs_litert():
+    for module in ("ai_edge_litert", "litert_converter"):
+        pytest.importorskip(module, reason="needs the extra tflite")
 
 
 def in_new_process(program, folder, *args):
@@ -162,6 +172,31 @@ def test_stablehlo_at_any_size(golden, rng):
         np.testing.assert_allclose(call(x)[0], wanted[:, 0], atol=check.TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    ("flags", "inputs"),
+    [
+        (("--uint8",), {"frames": [1, 64, 96, 3]}),
+        (("--batch", "2", "--streaming"), {"frames": [2, 64, 96, 3], "state": [2, 2, 3, 256]}),
+    ],
+    ids=["uint8", "streaming"],
+)
+def test_tflite(exported, golden_file, tmp_path, flags, inputs):
+    needs_litert()
+    status, out, _, path = exported("--format", "tflite", "--input-size", "64x96", *flags)
+    assert status == 0 and str(path) in out
+    card = checked_card(path, golden_file)
+    assert {name: each["shape"] for name, each in card["inputs"].items()} == inputs
+    assert in_new_process(FOLLOW_CARD, tmp_path, path) == "followed\n"
+    assert b".py" not in path.read_bytes() and str(tmp_path.parent).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("flag", ["--input-size", "--batch"])
+def test_tflite_has_one_size_and_batch(exported, flag):
+    needs_litert()
+    status, _, err, path = exported("--format", "tflite", flag, "any")
+    assert status == 1 and f"{flag} any: a TensorFlow Lite file" in err and not path.parent.exists()
+
+
 def test_same_bytes_again(exported):
     results = []
     for _ in range(2):
@@ -180,16 +215,19 @@ def test_the_documented_runner(exported, rng, tmp_path):
     assert printed.count("(") == 2  # the peak of each frame
 
 
-@pytest.mark.parametrize("form", ["onnx", "stablehlo"])
+@pytest.mark.parametrize("form", ["onnx", "stablehlo", "tflite"])
 def test_a_wrong_artifact_is_not_written(exported, monkeypatch, form):
     if form == "onnx":
         monkeypatch.setattr(OnnxOperations, "relu6", lambda ops, x: ops.node("Relu", x))
     else:
-        needs_flatbuffers()
+        needs_flatbuffers() if form == "stablehlo" else needs_litert()
         monkeypatch.setattr(JaxOperations, "relu6", lambda ops, x: jnp.maximum(x, 0))
     flags = ("--format", form, "--input-size", "64x96")
     status, out, err, path = exported(*flags)
-    assert (status, out) == (1, "") and err.count("\n") == 1 and str(path) in err and "not written" in err
+    assert (status, out) == (1, "")
+    *logged, said = err.splitlines()
+    assert str(path) in said and "not written" in said
+    assert not logged or form == "tflite"  # LiteRT logs that it starts
     assert not path.parent.exists()
     path.parent.mkdir()
     path.write_text("older")
@@ -214,10 +252,18 @@ def test_bad_flags(exported, flags, says):
     assert not path.parent.exists()
 
 
-def test_missing_package(exported, monkeypatch):
-    monkeypatch.setitem(sys.modules, "flatbuffers", None)
-    status, _, err, path = exported("--format", "stablehlo", "--input-size", "64x96")
-    assert status == 1 and err.count("\n") == 1 and 'pip install "flatbuffers>=' in err
+@pytest.mark.parametrize(
+    ("form", "module", "install"),
+    [
+        ("stablehlo", "flatbuffers", 'pip install "flatbuffers>='),
+        ("tflite", "ai_edge_litert", "pip install "),
+    ],
+)
+def test_missing_package(exported, monkeypatch, form, module, install):
+    monkeypatch.setitem(sys.modules, module, None)
+    status, _, err, path = exported("--format", form, "--input-size", "64x96")
+    assert status == 1 and err.count("\n") == 1
+    assert f"--format {form} requires {module}; install it with: {install}" in err
     assert not path.parent.exists()
 
 

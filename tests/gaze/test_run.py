@@ -32,7 +32,7 @@ def tobii(path: Path, person: str, fixations, screen=(800, 600)) -> Path:
             f"{time}\t{person}\t{stimulus}\tSaccade\t{index}\t10\t\t\t{screen[0]}\t{screen[1]}\tEye Tracker"
         )
         time += 10
-    path.write_text("\n".join([*lines, ""]))
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return path
 
 
@@ -62,7 +62,7 @@ def imported(command, lab, *args):
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -1,14 +1,18 @@
 """What a program may hand over as an image or a density, and what is said of the rest."""
 
+import io
+import pathlib
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from unisal_jax import Region, UnisalError, best_crop, crop_video, score_regions
 from unisal_jax.apps.boxes import Box
 from unisal_jax.media import VideoWriter, heat_colours, open_video
-from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.arrays import as_density, as_image, as_images
+from unisal_jax.media.images import read_image
 from unisal_jax.media.overlay import overlay
 
 
@@ -50,31 +54,102 @@ def spread_out(array):
 
 
 @pytest.mark.parametrize(
-    "kind", [jnp.asarray, Image.fromarray, Foreign, np.ndarray.tolist, read_only, spread_out]
+    "kind",
+    [
+        jnp.asarray,
+        Image.fromarray,
+        Foreign,
+        list,
+        read_only,
+        spread_out,
+        lambda a: np.dstack([a, a[..., 0]]),
+        lambda a: Image.fromarray(np.dstack([a, a[..., 0]])),
+        lambda a: a / 255,
+        lambda a: jnp.asarray(a / 255, jnp.float16),
+        lambda a: Foreign((a / 255).astype(">f4")),
+        lambda a: a / 255 + 1e-3 * np.where(a < 9, -1, 1),
+    ],
 )
 def test_images_of_any_kind(image, kind):
-    if kind is np.ndarray.tolist:
-        # Python's own numbers have no width; a list of arrays has.
-        with pytest.raises(UnisalError, match=r"image: list of int64 \[20, 30, 3\], but uint8 RGB"):
-            as_frames(kind(image), 3, "image")
-        kind = list
-    np.testing.assert_array_equal(as_frames(kind(image), 3, "image"), image)
-    np.testing.assert_array_equal(as_frames([kind(image), image], 4, "images"), [image, image])
+    np.testing.assert_array_equal(as_image(kind(image)), image)
+    np.testing.assert_array_equal(as_images([kind(image), image]), [image, image])
+    if not isinstance(kind(image), Image.Image):
+        stacked = np.stack([np.asarray(kind(image))] * 2)
+        np.testing.assert_array_equal(
+            as_images(jnp.asarray(stacked) if kind is jnp.asarray else stacked), [image] * 2
+        )
+
+
+def test_grey(image):
+    want = np.dstack([image[..., 0]] * 3)
+    for grey in (image[..., 0], image[..., :1], image[..., 0] / 255, Image.fromarray(image[..., 0])):
+        np.testing.assert_array_equal(as_image(grey), want)
+    np.testing.assert_array_equal(as_images(image[None, ..., :1]), want[None])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "I;16", "CMYK", "YCbCr"])
+def test_pillow_images_are_as_their_files(image, tmp_path, mode):
+    """A palette's transparency, 16 bits, inks and alpha are the reader's to decide."""
+    if mode == "I;16":
+        made = Image.fromarray(image[..., 0].astype(np.uint16) * 257 - image[..., 1])
+    else:
+        made = Image.fromarray(np.dstack([image, image[..., 0]])).convert(mode)
+    assert made.mode == mode
+    path = tmp_path / "image.tif"
+    if mode in ("PA", "RGBX"):
+        made, path = made.convert("RGBA"), tmp_path / "image.png"
+    made.save(path)
+    want = read_image(path)
+    np.testing.assert_array_equal(as_image(made), want)
+    np.testing.assert_array_equal(as_image(str(path)), want)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(as_image(opened), want)
+
+
+def test_pillow_images_are_turned_upright_once(image, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / "image.png"
+    Image.fromarray(image).save(path, exif=exif)
+    want = np.rot90(image, -1)
+    np.testing.assert_array_equal(as_image(path), want)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(as_image(opened), want)
+        np.testing.assert_array_equal(as_image(opened.convert("RGB")), want)
+        np.testing.assert_array_equal(as_image(ImageOps.exif_transpose(opened)), want)
 
 
 def test_what_can_be_viewed_is_not_copied(image, tmp_path):
     image.tofile(tmp_path / "image")
     for given in (image, jnp.asarray(image), np.memmap(tmp_path / "image", np.uint8, "r", 0, image.shape)):
-        assert np.shares_memory(as_frames(given, 3, "image"), np.asarray(given))
+        assert np.shares_memory(as_image(given), np.asarray(given))
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (jnp.zeros((4, 4, 3)), "float32 [4, 4, 3], but uint8 RGB [height, width, 3] is needed"),
-        (np.zeros((3, 4, 4), np.uint8), "uint8 [3, 4, 4]"),
-        (Image.new("RGBA", (4, 5)), "uint8 [5, 4, 4]"),
-        ("image.png", "str, but"),
+        (np.zeros((4, 4, 3), bool), "bool [4, 4, 3], but uint8 (0 to 255) or floats (0 to 1) are required"),
+        (np.zeros((4, 4, 3), np.uint16), "uint16 [4, 4, 3], but uint8"),
+        ([[[0, 0, 0]]], "list of int64 [1, 1, 3], but uint8"),
+        (np.zeros(4, np.uint8), "uint8 [4], but [height, width], or [height, width, channels] is required"),
+        (np.zeros((1, 4, 4, 3)), "float64 [1, 4, 4, 3], but [height, width]"),
+        (np.zeros((3, 9, 8), np.uint8), "uint8 [3, 9, 8], whose channels come first; move them with"),
+        (jnp.zeros((1, 9, 8)), "float32 [1, 9, 8], whose channels come first"),
+        (np.zeros((9, 8, 2), np.uint8), "uint8 [9, 8, 2], but 1 (grey), 3 (RGB) or 4 (RGBA) channels"),
+        (np.zeros((0, 4, 3), np.uint8), "uint8 [0, 4, 3], which holds no pixels"),
+        (
+            np.full((4, 4, 3), 255.0),
+            "with values of 255 to 255, but floats from 0 to 1 are required (or uint8",
+        ),
+        (np.full((4, 4), -1e300), "with values of -inf to -inf"),
+        (np.linspace(-1, 1, 16).reshape(4, 4), "float64 [4, 4] with values of -1 to 1, but"),
+        (np.where(np.eye(4), np.nan, 0), "with values of NaN"),
+        ("no_image.png", "no_image.png: no such file"),
+        ("https://user:secret@example.org/a.png", "image: is a URL, which is not read; download it"),
+        (pathlib.Path("https://example.org/a.png"), "image: is a URL"),
+        ("data:image/png;base64,AAAA", "image: is a URL"),
+        (Image.new("F", (4, 5)), "floating-point samples have no known range"),
+        (Image.new("I", (4, 5)), "32-bit samples have no known range"),
         (None, "NoneType, but"),
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], "list, which NumPy cannot view"),
         (
@@ -85,8 +160,38 @@ def test_what_can_be_viewed_is_not_copied(image, tmp_path):
 )
 def test_what_is_no_image(given, says):
     with pytest.raises(UnisalError) as caught:
-        as_frames(given, 3, "image")
-    assert str(caught.value).startswith("image: ") and says in str(caught.value)
+        as_image(given)
+    assert says in str(caught.value) and "secret" not in str(caught.value)
+    assert "image" in str(caught.value).split(":")[0] and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "images: an empty list"),
+        ([np.zeros((4, 4)), np.zeros((4, 5))], "images: sizes 4x4, 4x5, but images of one size are required"),
+        ([np.zeros((4, 4)), "no.png"], "no.png: no such file"),
+        ([np.zeros((4, 4)), None], r"images[1]: NoneType, but"),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            "images: uint8 [4, 4, 3], but [N, height, width, channels] is required",
+        ),
+        (np.zeros((2, 3, 9, 8)), "images: float64 [2, 3, 9, 8], whose channels come first"),
+        (np.full((2, 4, 4, 3), 2.0), "with values of 2 to 2"),
+    ],
+)
+def test_what_are_no_images(given, says):
+    with pytest.raises(UnisalError) as caught:
+        as_images(given)
+    assert str(caught.value).startswith(says) or says in str(caught.value)
+
+
+def test_a_truncated_pillow_image(image, tmp_path):
+    Image.fromarray(image).save(tmp_path / "image.png")
+    data = (tmp_path / "image.png").read_bytes()
+    with Image.open(io.BytesIO(data[: len(data) // 2])) as opened, pytest.raises(UnisalError) as caught:
+        as_image(opened)
+    assert str(caught.value).startswith("image: the image is damaged or cut off (")
 
 
 KINDS = [

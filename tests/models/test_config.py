@@ -35,7 +35,7 @@ def count(shapes):
 def test_the_released_network_has_the_papers_size():
     shapes = variable_shapes(UnisalConfig())
     trainable = sum(count(tree) for name, tree in shapes.items() if not name.endswith("_stats"))
-    assert trainable == 3_714_872  # reference.md, "Network"
+    assert trainable == 3_714_872  # docs/network.md
     assert {count(shapes[domain.name]) for domain in UnisalConfig().domains} == {14_738}
 
 
@@ -113,12 +113,12 @@ def test_no_rnn_where_every_domain_bypasses_it():
 
 
 def test_bypass_needs_the_residual():
-    with pytest.raises(UnisalError, match="rnn_bypass needs rnn_residual"):
+    with pytest.raises(UnisalError, match="rnn_bypass requires rnn_residual"):
         UnisalConfig(rnn_residual=False)
 
 
 def test_a_form_of_prediction_is_none_of_the_network():
-    with pytest.raises(UnisalError, match="depthwise of a network cannot be 'rows'"):
+    with pytest.raises(UnisalError, match="model config: depthwise cannot be 'rows'"):
         UnisalConfig(depthwise="rows")
 
 
@@ -167,7 +167,7 @@ def test_a_new_domain_changes_nothing_else(like):
 
 
 def test_a_new_domain_needs_a_start():
-    with pytest.raises(UnisalError, match="needs `like`"):
+    with pytest.raises(UnisalError, match="pass `like`"):
         add_domain({}, TWO, Domain("own", (96, 128)))
 
 

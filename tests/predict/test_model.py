@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import unisal_jax
 from tests.conftest import REPOSITORY
@@ -48,7 +48,7 @@ def assert_same_image(path, reference):
     assert (np.abs(ours - theirs) <= 1).mean() >= 0.999
 
 
-def test_folder_of_images(command, golden_file, tmp_path):
+def test_folder_of_images(command, model, golden_file, tmp_path):
     """The whole original pipeline on three images: resize, network, PNG."""
     args = ("predict", FOLDER / "images" / "images", "--out", tmp_path, "--weights", golden_file)
     status, out, err = command(*args, "--save", "map,raw,json,overlay")
@@ -61,6 +61,9 @@ def test_folder_of_images(command, golden_file, tmp_path):
         assert log_density.dtype == np.float32
         assert np.abs(log_density[::step, ::step] - want).max() < 1e-3
         assert_same_image(tmp_path / "map" / f"{name}.png", FOLDER / "images" / "saliency" / f"{name}.png")
+        # The command's batch adds up in another order.
+        by_path = model.predict(FOLDER / "images" / "images" / f"{name}.png", log=True)
+        np.testing.assert_allclose(by_path, log_density, atol=1e-4)
         image = read_image(FOLDER / "images" / "images" / f"{name}.png")
         assert read_image(tmp_path / "overlay" / f"{name}.png").shape == image.shape
         facts = json.loads((tmp_path / "json" / f"{name}.json").read_text())
@@ -187,7 +190,7 @@ def test_one_buffer_for_all_frames(model, frames):
 
 
 def test_arrays_of_other_libraries(model, frames):
-    """JAX's here; `media/test_arrays.py` has the other kinds."""
+    """JAX's here; `media/test_arrays.py` has the other types."""
     given = jnp.asarray(np.stack(frames[:3]))
     size = {"input_size": (96, 128)}
     np.testing.assert_array_equal(model.predict(given[0], **size), model.predict(frames[0], **size))
@@ -205,6 +208,31 @@ def test_arrays_of_other_libraries(model, frames):
     live = stream(given[0])
     stream.reset()
     np.testing.assert_array_equal(live, stream(frames[0]))
+
+
+def test_paths_pillow_images_and_arrays(model, tmp_path):
+    """All of one photo that its EXIF orientation turns, to the last bit."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8
+    path = tmp_path / "photo.jpg"
+    Image.open(FOLDER / "images" / "images" / "000.png").convert("RGB").save(path, exif=exif)
+    upright, size = read_image(path), {"input_size": (96, 128)}
+    want = model.predict(upright, **size)
+    with Image.open(path) as opened:
+        assert want.shape == opened.size
+        for given in (path, str(path), opened, upright / 255, np.dstack([upright, upright[..., 0]])):
+            np.testing.assert_array_equal(model.predict(given, **size), want)
+    np.testing.assert_array_equal(
+        model.predict_batch([path, upright], **size)[0], model.predict_batch([upright] * 2, **size)[0]
+    )
+    features = model.features(path, **size)["fused"]
+    np.testing.assert_array_equal(features, model.features(upright, **size)["fused"])
+    stream = model.stream(want.shape, **size)
+    live = stream(path)
+    stream.reset()
+    np.testing.assert_array_equal(live, stream(upright))
+    ((frame, _),) = model.predict_video([path], **size)
+    np.testing.assert_array_equal(frame, upright)
 
 
 def test_a_readers_frames_and_times(model, tmp_path):
@@ -241,6 +269,14 @@ def test_predict_and_batch(model, frames):
     assert model.predict_batch(np.stack(frames[:1])[:0]).shape == (0, 360, 640)
     other = model.predict(frames[2], domain="Hollywood", input_size=(96, 128))
     assert np.abs(other / one - 1).max() > 0.1
+
+
+def test_saved_and_loaded_again(model, frames, tmp_path):
+    model.save_pretrained(tmp_path / "mine")
+    again = SaliencyModel.from_pretrained(tmp_path / "mine", domain="ucf_sports")
+    one, other = (each.predict(frames[0], "ucf_sports", (96, 128)) for each in (model, again))
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(again.predict(frames[0], input_size=(96, 128)), other)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (333, 2)])
@@ -309,17 +345,19 @@ def test_usual_domains(model):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m: m.predict(np.zeros((4, 4, 3))), r"image: float64 \[4, 4, 3\], but uint8 RGB"),
-        (lambda m: m.predict(np.zeros((4, 4), np.uint8)), r"image: uint8 \[4, 4\]"),
+        (lambda m: m.predict(np.full((4, 4, 3), 9.0)), r"image: float64 \[4, 4, 3\] with values of 9 to 9"),
+        (lambda m: m.features(np.zeros((3, 4, 5), np.uint8)), r"image: uint8 \[3, 4, 5\], whose channels"),
+        (lambda m: m.predict("no.png"), "no.png: no such file"),
+        (lambda m: m.predict("https://example.org/a.png"), "image: is a URL, which is not read"),
         (lambda m: m.predict([1, 2]), "image: list"),
         (lambda m: m.predict(np.zeros((0, 4, 3), np.uint8)), r"image: uint8 \[0, 4, 3\]"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), domain="x"), "unknown domain 'x'"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), input_size=(100, 100)), "input size 100x100"),
         (lambda m: m.stream((4, 4), stride=0), "stride: 0"),
         (lambda m: m.stream((4, 4))(np.zeros((4, 5, 3), np.uint8)), "frame: size 4x5, but the stream .* 4x4"),
-        (lambda m: next(m.predict_video([np.zeros((4, 4))])), r"frame: float64 \[4, 4\]"),
+        (lambda m: next(m.predict_video([np.zeros(4)])), r"frame: float64 \[4\], but \[height"),
         (lambda m: next(m.predict_video(5)), "video: int, but a path or frames are needed"),
-        (lambda m: next(m.predict_video(np.zeros((2, 4, 4, 3)))), r"video: float64 \[2, 4, 4, 3\]"),
+        (lambda m: next(m.predict_video(np.zeros((2, 3, 9, 8)))), r"video: float64 \[2, 3, 9, 8\], whose"),
     ],
 )
 def test_bad_arguments(model, call, message):

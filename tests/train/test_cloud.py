@@ -40,14 +40,14 @@ def test_what_is_sent_and_fetched(cloud):
         write(folder, checkpoints__9_tmp__a="unfinished")
         send()
         whole = {"checkpoints/3/a": "3", "checkpoints/3/b/c": "3", "log": "1"}
-        committed = {"checkpoints/3/commit_success.txt": "checkpoints/3 is whole\n"}
+        committed = {"checkpoints/3/commit_success.txt": "checkpoints/3 is complete\n"}
         assert {**seen(cloud), ".lock": ""} == {**whole, **committed, ".lock": ""}
         write(folder, checkpoints__6__a="6", log="12", damaged__3__a="3")
         for name in ("a", "b/c"):
             (folder / "checkpoints/3" / name).unlink()
         (folder / "best").symlink_to("checkpoints/6")
     left = {"checkpoints/6/a": "6", "log": "12", "damaged/3/a": "3"}
-    committed = {"checkpoints/6/commit_success.txt": "checkpoints/6 is whole\n"}
+    committed = {"checkpoints/6/commit_success.txt": "checkpoints/6 is complete\n"}
     assert seen(cloud) == {**left, **committed, "best": "checkpoints/6\n"}
     with open_run() as (folder, _):
         files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.*")}
@@ -119,7 +119,7 @@ def test_one_training_at_a_time(cloud, monkeypatch, caplog):
     # Left by one that was killed.
     cloud.objects["bucket/run/.lock"] = b"0123456789abcdef 000000000007\n"
     with open_run():
-        assert "gs://bucket/run/.lock: is there; waiting" in caplog.text
+        assert "gs://bucket/run/.lock: exists; waiting" in caplog.text
     assert not cloud.objects
 
 
@@ -150,7 +150,7 @@ def test_two_that_start_at_once(cloud, monkeypatch):
 def test_a_training_that_lost_its_lock_sends_nothing(cloud, monkeypatch):
     monkeypatch.setattr(clouds, "BEAT", 0.02)
     with (
-        pytest.raises(UnisalError, match="another process is training in it now"),
+        pytest.raises(UnisalError, match="another process has taken over"),
         open_run() as (folder, send),
     ):
         cloud.objects["bucket/run/.lock"] = b"another"
@@ -188,8 +188,8 @@ def test_the_command_names_a_checkpoint_to_copy(cloud, monkeypatch, command):
 @pytest.mark.parametrize(
     ("workdir", "message"),
     [
-        ("nothing://b/run", "no storage is known by nothing://"),
-        ("gs://bucket/run", r"needs a package more .*pip install 'unisal-jax\[gcs\]'"),
+        ("nothing://b/run", "unknown storage nothing://"),
+        ("gs://bucket/run", r"a package is missing .*; install it with: pip install \"gcsfs>="),
     ],
 )
 def test_addresses_that_cannot_be_used(workdir, message, monkeypatch):

@@ -81,17 +81,17 @@ def test_overrides():
         ("--config.order=sorted", r"^config.order: 'sorted' is not one of random, alternating"),
         ("--config.domains.dhf1k.input_size=(64,)", r"^config.domains.dhf1k.input_size: \(64,\) is not"),
         ("--config.domains.dhf1k.input_size=(60,64)", r"domain dhf1k: input size 60x64"),
-        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.batch_size: config has no such field"),
+        ("--config.domains.mine.batch_size=2", r"^config.domains.mine.batch_size: no such field"),
         ("--config.domains.mine={'batch_size': 2}", r"^config.domains.mine.data: not set"),
         ("--config.optimizer=3", r"^config.optimizer: has fields of its own; set one, as --config.optimizer"),
-        ("--config.my-field=3", r"^config.my-field: config has no such field; unisal train --config FILE"),
+        ("--config.my-field=3", r"^config.my-field: no such field; unisal train --config FILE"),
         ("--config.optimizer.warmup_steps=-1", r"^optimizer: warmup_steps -1 is negative"),
         ("--config.batch_scale=0", r"^config.batch_scale: 0 is not above 0"),
         ("--config.model.skip=True", r"^config.model.skip: no such field; known: prior_maps"),
         ("--config.model.skips=3", r"^config.model.skips: 3 is not bool"),
         ("--config.best.domain=mit1003", r"^config.best.domain: 'mit1003' is not one"),
-        ("--config.epochs.more=1", r"^config.epochs.more: config has no such field"),
-        ("--config.epochs", r"^--config.epochs: an override is --config.NAME=VALUE"),
+        ("--config.epochs.more=1", r"^config.epochs.more: no such field"),
+        ("--config.epochs", r"^--config.epochs: not an override of the form --config.NAME=VALUE"),
         ("--config.optimizer.lr=-1", r"^optimizer: lr -1 is negative"),
     ],
 )
@@ -103,7 +103,7 @@ def test_wrong_overrides_are_named(override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def get_config(): return {}", "gives a dict, not a TrainConfig"),
+        ("def get_config(): return {}", "returns a dict, not a TrainConfig"),
         ("x = 1", "AttributeError"),
         ("import nothing_such", "ModuleNotFoundError"),
     ],
@@ -144,7 +144,7 @@ def test_help_lists_every_field(command):
         assert meaning[:1] in "(`" or meaning[:1].isupper(), (name, meaning)
         assert meaning.endswith("."), (name, meaning)
         assert text.count(f"--config.{name.replace('*', 'NAME')}=VALUE {meaning} [") == 1, name
-    assert "--config.epochs=VALUE Epochs to train. [16; 2]" in text
+    assert "--config.epochs=VALUE Number of epochs. [16; 2]" in text
     assert "released domains only. [required; 'synthetic']" in text
     assert "--config.seed=VALUE" not in command("train", "--help")[1]
     status, _, err = command("train", "--config", "nothing", "--help")
@@ -169,20 +169,20 @@ def test_configs_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", r"^nothing: no such config file, nor one of ablation, .*, unisal$"),
+        ("nothing", r"^nothing: no such config file, and not one of ablation, .*, unisal$"),
         ("a:b/none.py", r"^a:b/none.py: no such config file"),
-        ("configs_of_mine/finetune.py:video", r"--config finetune:video is one of them$"),
+        ("configs_of_mine/finetune.py:video", r"use --config finetune:video$"),
         (
             "finetune",
-            r"finetune.py: holds several experiments; name one of images, video, as finetune.py:images$",
+            r"finetune.py: has several experiments; choose one of images, video, as finetune.py:images$",
         ),
-        ("finetune:imges", r"finetune.py: has no experiment 'imges'; name one of images, video,"),
-        ("ablation:x", r"has no experiment 'x'; name one of baseline, gaussian"),
-        ("osie", r"name one of released, imagenet"),
-        ("billiard:x", r"name one of rnn, bypass"),
-        ("finetune_mit1003:10", r"name one of 0, 1, .*, 9,"),
-        ("settings:vii", r"name one of i, ii, iii, iv, v, vi,"),
-        ("smoke:x", r"smoke.py: holds one experiment, none called 'x'; leave out :x$"),
+        ("finetune:imges", r"finetune.py: has no experiment 'imges'; choose one of images, video,"),
+        ("ablation:x", r"has no experiment 'x'; choose one of baseline, gaussian"),
+        ("osie", r"choose one of released, imagenet"),
+        ("billiard:x", r"choose one of rnn, bypass"),
+        ("finetune_mit1003:10", r"choose one of 0, 1, .*, 9,"),
+        ("settings:vii", r"choose one of i, ii, iii, iv, v, vi,"),
+        ("smoke:x", r"smoke.py: has only one experiment, without a name; omit :x$"),
     ],
 )
 def test_experiments_that_are_not_there(text, message):
@@ -194,7 +194,7 @@ def test_a_config_of_ones_own_with_an_argument(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("def get_config(kind): raise KeyError(kind)")
     with pytest.raises(
-        UnisalError, match=r"mine.py: get_config\(\) takes an argument; name it, as mine.py:NAME"
+        UnisalError, match=r"mine.py: get_config\(\) requires an argument; pass it as mine.py:NAME"
     ):
         load_config(path)
     with pytest.raises(UnisalError, match=r"mine.py: KeyError: 'x'"):
@@ -235,13 +235,15 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(load_config(SMOKE), stored, path)
     # A longer training is the same one.
     check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
-    with pytest.raises(UnisalError, match=r"config.json: holds a training with seed 0, not 1; name another"):
+    with pytest.raises(
+        UnisalError, match=r"config.json: the training in this folder has seed 0, not 1; choose another"
+    ):
         check_same(load_config(SMOKE, ["seed=1"]), stored, path)
     # Stored by a version without the field, which did what its default does.
     earlier = json.loads(stored)
     del earlier["optimizer"]["idle"]
     check_same(load_config(SMOKE), json.dumps(earlier), path)
-    with pytest.raises(UnisalError, match=r"with optimizer.idle still, not momentum; name another"):
+    with pytest.raises(UnisalError, match=r"has optimizer.idle still, not momentum; choose another"):
         check_same(load_config(SMOKE, ["optimizer.idle=momentum"]), json.dumps(earlier), path)
     folds = load_config("finetune_mit1003:0")
     check_same(folds, folds.to_json(), path)

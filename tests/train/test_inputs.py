@@ -57,7 +57,9 @@ def test_a_new_domain_fits_its_data(images, tmp_path):
     video = {"train_split": "video", "validation_split": "video", "batch_size": 2, "stride": 1}
     training, _ = sources(images, tmp_path, **video, input_size=(32, 64))
     assert not training.domain.static and training.domain.input_size == (32, 64)
-    with pytest.raises(UnisalError, match=r"config.domains.own.input_size: not set, .* want 2 sizes"):
+    with pytest.raises(
+        UnisalError, match=r"config.domains.own.input_size: not set, .* fit 2 different sizes"
+    ):
         sources(images, tmp_path, train_split="mixed")
 
 
@@ -69,7 +71,7 @@ def test_a_fold_or_a_fraction_is_held_out(images, tmp_path):
     assert ids(sources(images, tmp_path, hold_out=0.3)[1]) == ids(validation)
     with pytest.raises(UnisalError, match="no fold 2"):
         sources(images, tmp_path, cross_validation_fold=2)
-    with pytest.raises(UnisalError, match=r"config.domains.own.hold_out: wants a fraction"):
+    with pytest.raises(UnisalError, match=r"config.domains.own.hold_out: must be between"):
         sources(images, tmp_path, hold_out=1.0)
 
 
@@ -88,13 +90,13 @@ def test_a_batch_that_the_devices_cannot_share():
         inputs.check_batches(paper, devices)
     with pytest.raises(
         UnisalError,
-        match=r"^config.domains.dhf1k.batch_size: a batch of 4 cannot be shared by 8 devices; "
-        r"--config.batch_scale=2, .* would do: batches of dhf1k 8, hollywood2 8, salicon 64, ucf_sports 8$",
+        match=r"^config.domains.dhf1k.batch_size: a batch of 4 cannot be divided among 8 devices; use "
+        r"--config.batch_scale=2, .* for batches of dhf1k 8, hollywood2 8, salicon 64, ucf_sports 8$",
     ):
         inputs.check_batches(paper, 8)
     inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 8)
     inputs.check_batches(dataclasses.replace(paper, batch_scale=4), 8)
-    with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; --config.batch_scale=8,"):
+    with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; use --config.batch_scale=8,"):
         inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 32)
     with pytest.raises(UnisalError, match=r"by 6 devices; --config.batch_scale=3,"):
         inputs.check_batches(paper, 6)
@@ -142,17 +144,17 @@ def test_every_config_loads(name):
 
 
 def test_wrong_names_in_a_config():
-    with pytest.raises(UnisalError, match=r"settings.py: has no experiment 'vii'; name one of i, ii,"):
+    with pytest.raises(UnisalError, match=r"settings.py: has no experiment 'vii'; choose one of i, ii,"):
         load_config(REPOSITORY / "configs" / "settings.py:vii")
-    with pytest.raises(UnisalError, match=r"settings.py: holds several experiments; name one of i, ii,"):
+    with pytest.raises(UnisalError, match=r"settings.py: has several experiments; choose one of i, ii,"):
         load_config(REPOSITORY / "configs" / "settings.py")
 
 
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [
-        (("localhost:1234", 2, None), "give all three"),
-        ((None, 2, 0), "give all three"),
+        (("localhost:1234", 2, None), "pass all three"),
+        ((None, 2, 0), "pass all three"),
         (("localhost", 2, 0), "--coordinator: localhost is not HOST:PORT"),
         (("localhost:1234", 2, 2), "--process: 2 is not one of 2"),
     ],

@@ -274,7 +274,9 @@ def test_a_clock_that_jumps(train, unbroken, model_config, monkeypatch, tmp_path
 
 def test_another_training_is_refused(unbroken):
     other = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, lr=0.02))
-    with pytest.raises(UnisalError, match=r"config.json: holds a training with optimizer.lr 0.01, not 0.02"):
+    with pytest.raises(
+        UnisalError, match=r"config.json: the training in this folder has optimizer.lr 0.01, not 0.02"
+    ):
         run(other, unbroken[0])
 
 
@@ -338,7 +340,7 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
     (line,) = (record.getMessage() for record in caplog.records if record.name == checkpoints.__name__)
     damaged = tmp_path / checkpoints.DAMAGED / "8"
-    assert f"{folders.CHECKPOINTS}/8: " in line and f"it is kept as {damaged}; continuing from step 6" in line
+    assert f"{folders.CHECKPOINTS}/8: " in line and f"moved to {damaged}; continuing from step 6" in line
     with pytest.raises(UnisalError):
         load_weights(damaged)
     load_weights(tmp_path / folders.CHECKPOINTS / "8")
@@ -348,14 +350,14 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     assert unbroken.best_step == 4
     damage(tmp_path, 4)
     assert run(config, tmp_path).best_step == 8
-    assert f"{tmp_path / checkpoints.DAMAGED / '4'}; best is the next best one now" in caplog.text
+    assert f"{tmp_path / checkpoints.DAMAGED / '4'}; best is now the next best checkpoint" in caplog.text
     assert load_weights(tmp_path / folders.BEST).metadata["source"] == "step 8"
 
     # Nothing is begun anew without being told to.
     for step in (6, 8):
         damage(tmp_path, step)
     with pytest.raises(
-        UnisalError, match="no other checkpoint is whole; to start anew, name another --workdir"
+        UnisalError, match="all other checkpoints are damaged too; to start again, choose another --workdir"
     ):
         run(config, tmp_path)
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == {"6", "8"}
@@ -377,9 +379,9 @@ def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_pat
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     other = dataclasses.replace(CONFIG, seed=5)
     assert run(other, tmp_path).finished
-    assert f"{tmp_path}: holds no checkpoint yet, so it takes the new config" in caplog.text
+    assert f"{tmp_path}: has no checkpoint yet; replacing its config" in caplog.text
     assert json.loads((tmp_path / folders.CONFIG).read_text())["seed"] == 5
-    with pytest.raises(UnisalError, match="holds a training with seed 5, not 0"):
+    with pytest.raises(UnisalError, match="the training in this folder has seed 5, not 0"):
         run(CONFIG, tmp_path)
     assert (tmp_path / folders.CONFIG).exists()
 
@@ -404,5 +406,5 @@ def test_a_missing_validation_split_names_the_cure(monkeypatch, tmp_path):
 
 
 def test_synthetic_data_need_their_maker(tmp_path):
-    with pytest.raises(UnisalError, match=r"domains.dhf1k.data: synthetic data need prepare_synthetic="):
+    with pytest.raises(UnisalError, match=r"domains.dhf1k.data: synthetic data require prepare_synthetic="):
         loop.train(CONFIG, tmp_path)

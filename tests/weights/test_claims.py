@@ -100,7 +100,7 @@ def test_a_folder_of_before_has_no_checksums(copy, caplog):
     assert set(about.pop("sha256")) == {"variables", "extras", "weights"}
     path.write_text(json.dumps(about))
     load_weights(copy)
-    assert f"{copy}: written without checksums" in caplog.text
+    assert f"{copy}: has no checksums" in caplog.text
     path.write_text(json.dumps(about | {"sha256": [1]}))
     assert "checksums" in refused(copy)
 
@@ -109,7 +109,7 @@ def test_a_folder_of_before_has_no_checksums(copy, caplog):
     ("change", "message"),
     [
         ({"chunks": [1 << 24, 3, 3, 32]}, "chunks"),
-        ({"shape": [1 << 24, 3, 3, 32], "chunks": [1 << 24, 3, 3, 32]}, "its arrays claim"),
+        ({"shape": [1 << 24, 3, 3, 32], "chunks": [1 << 24, 3, 3, 32]}, "its arrays declare"),
         ({"compressor": {"id": "blosc"}}, "compressor blosc"),
         ({"filters": [{"id": "delta"}]}, "filters"),
         ({"dtype": "|V100"}, "type"),

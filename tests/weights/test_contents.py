@@ -100,7 +100,7 @@ def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
     lines, differing = verify.proof(tmp_path / "half.pth", tmp_path / "out.safetensors")
     assert differing == 0
     assert lines[-1].startswith(
-        "147 of 835 tensors equal, bit for bit; 688 of other types equal once they are float32:"
+        "147 of 835 tensors equal, bit for bit; 688 of different dtypes equal as float32:"
     )
     assert sum(line.startswith("equal as float32  ") for line in lines) == 688
     save_weights(tmp_path / "whole.safetensors", golden(7))
@@ -111,10 +111,10 @@ def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([1, np.nan], np.float32), "tensor a/b holds numbers that are not finite"),
-        (np.array([1e300]), "tensor a/b holds numbers that are not finite"),
-        (np.array([True]), "tensor a/b is of bool"),
-        (np.array([1j]), "tensor a/b is of complex128"),
+        (np.array([1, np.nan], np.float32), "tensor a/b has values that are not finite"),
+        (np.array([1e300]), "tensor a/b has values that are not finite"),
+        (np.array([True]), "tensor a/b has dtype bool"),
+        (np.array([1j]), "tensor a/b has dtype complex128"),
     ],
 )
 def test_what_is_no_parameter(array, message):
@@ -137,7 +137,7 @@ def test_prefixes(prefix):
 def test_wrappers_within_names():
     state = {"cnn._orig_mod.features.0.0.weight": 1, "rnn.module.x": 2}
     assert list(names.plain(state, names.NETWORK_ANCHOR, "w")) == ["cnn.features.0.0.weight", "rnn.x"]
-    with pytest.raises(UnisalError, match=r"^w: has tensors whose names differ by a wrapper's prefix"):
+    with pytest.raises(UnisalError, match=r"^w: has tensors whose names differ only by a wrapper's prefix"):
         names.plain({"module.a": 1, "a": 2}, names.NETWORK_ANCHOR, "w")
 
 

@@ -124,7 +124,7 @@ def test_registry_is_complete(monkeypatch):
         assert len(released.sha256) == 64 and 14_000_000 < released.size < 16_000_000
         assert released.url.startswith("https://") and released.url.endswith(released.filename)
         assert released.wheel_member.endswith(released.filename)
-    assert [released.is_network for released in fetch.RELEASED.values()] == [True, True, False]
+    assert [released.is_model for released in fetch.RELEASED.values()] == [True, True, False]
     assert len({released.filename for released in fetch.RELEASED.values()}) == len(NAMES)
 
 

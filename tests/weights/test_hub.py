@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from PIL import Image
 
 import unisal_jax
 from unisal_jax.errors import UnisalError
@@ -111,7 +112,7 @@ def test_convert_and_prove(command, client, tmp_path):
 
 def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UnisalError, match=r"pip install 'unisal-jax\[hub\]'"):
+    with pytest.raises(UnisalError, match="requires huggingface_hub; install it with: pip install"):
         hub.download("hf://owner/name")
 
 
@@ -133,10 +134,15 @@ def test_a_folder(golden, tmp_path):
 
 def test_the_card_is_one_to_the_hub(client, golden, tmp_path):
     publish.save_folder(tmp_path, golden(11))
-    from huggingface_hub import ModelCard
+    from huggingface_hub import InferenceClient, ModelCard, ModelCardData
 
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.license == "apache-2.0" and card.data.library_name == "unisal-jax"
+    assert card.data.datasets == ["dhf1k", "hollywood2", "ucf_sports", "salicon"]
+    assert "saliency-prediction" in card.data.tags
+    # What the Hub calls a task, its client has a method for.
+    assert hasattr(InferenceClient, card.data.pipeline_tag.replace("-", "_"))
+    assert ModelCardData(**card.data.to_dict()).to_dict() == card.data.to_dict()
 
 
 class Server(BaseHTTPRequestHandler):
@@ -179,6 +185,14 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self):
+        content = self.server.files.get(self.path.removeprefix("/owner/name/resolve/main/"))
+        content = content or self.server.files.get(self.path.removeprefix(f"/owner/name/resolve/{FIRST}/"))
+        if content is not None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
         info = {"id": "owner/name", "sha": FIRST, "siblings": [{"rfilename": f} for f in self.server.files]}
         self.answer(info if self.path.startswith("/api/models/owner/name") else {"type": "user"})
 
@@ -223,6 +237,22 @@ def test_push(server, golden, tmp_path):
     assert same(load_weights(tmp_path / "got.safetensors"), golden(11))
 
 
+def test_a_pushed_model_is_loaded_as_its_card_says(server, client, golden_file, rng, tmp_path, monkeypatch):
+    from huggingface_hub import ModelCard
+
+    monkeypatch.setattr(client, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(rng.integers(0, 256, (64, 96, 3), np.uint8)).save("photo.jpg")
+    model = unisal_jax.load(golden_file)
+    assert model.push_to_hub("owner/name", licence="mit").endswith(f"/owner/name/commit/{FIRST}")
+    card = ModelCard(server.files["README.md"].decode())
+    card.validate()
+    assert card.data.license == "mit" and "OWNER" not in card.text
+    names = {}
+    exec(card.text.split("```python\n")[1].split("```")[0], names)
+    np.testing.assert_array_equal(names["density"], model.predict("photo.jpg", domain="salicon"))
+
+
 def test_push_keeps_a_card(server, golden, tmp_path):
     server.files["README.md"] = b"with scores"
     publish.push("owner/name", golden(11))
@@ -236,6 +266,6 @@ def test_push_keeps_a_card(server, golden, tmp_path):
 def test_what_cannot_be_pushed(server, golden, tmp_path):
     with pytest.raises(UnisalError, match="not a folder with model"):
         publish.push("owner/name", tmp_path)
-    with pytest.raises(UnisalError, match="owner/other: cannot be pushed") as error:
+    with pytest.raises(UnisalError, match="owner/other: cannot be uploaded") as error:
         publish.push("owner/other", golden(11))
     assert "\n" not in str(error.value)

@@ -11,7 +11,6 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.helpers.golden_weights import made_up
-from unisal_jax.demo import page
 from unisal_jax.domains import RELEASED_DOMAINS, SALICON, Domain
 from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
@@ -125,12 +124,12 @@ def test_weights_that_a_pack_does_not_fit(base, grown, pack_file):
     other = dataclasses.replace(base, variables={**base.variables, "params": params})
     with pytest.raises(UnisalError, match=r"posters belongs to the weights golden, not to these$"):
         with_pack(other, pack)
-    with pytest.raises(UnisalError, match=r"have a domain 'posters'; add this under another --name$"):
+    with pytest.raises(UnisalError, match=r"have a domain 'posters'; rename this one with --name$"):
         with_pack(grown, pack)
     with pytest.raises(UnisalError, match="have a domain 'hollywood'; "):  # as the authors call hollywood2
         with_pack(base, pack.renamed("hollywood"))
     plain = dataclasses.replace(base, config=dataclasses.replace(base.config, rnn_bypass=False))
-    with pytest.raises(UnisalError, match="is of a network with other parts"):
+    with pytest.raises(UnisalError, match="its config has other parts"):
         with_pack(plain, pack)
 
 
@@ -139,7 +138,7 @@ def test_a_pack_needs_a_base(grown, cache, tmp_path):
         save_pack(tmp_path / "a.pack.safetensors", grown, "posters")
     with pytest.raises(UnisalError, match="unknown domain 'cartoons'"):
         save_pack(tmp_path / "a.pack.safetensors", grown, "cartoons", base="golden")
-    with pytest.raises(UnisalError, match=r"a\.safetensors: the name of a domain pack ends in"):
+    with pytest.raises(UnisalError, match=r"a\.safetensors: the name of a domain pack must end in"):
         save_pack(tmp_path / "a.safetensors", grown, "posters", base="golden")
     bad = {**grown.variables, "posters": {"fusion": {"kernel": np.full((64, 1), np.nan, np.float32)}}}
     with pytest.raises(UnisalError, match="not finite"):
@@ -171,7 +170,7 @@ SPOILS = {
     "no checksum": (lambda t, m: (t, {**m, "tensors_sha256": ""}), "do not match its checksum"),
     "not finite": (lambda t, m: spoilt(t | {KERNEL: t[KERNEL] * np.nan}, m), "not finite"),
     "another shape": (lambda t, m: spoilt(t | {KERNEL: t[KERNEL][:3]}, m), r"has shape \[3, 1\], not \["),
-    "another type": (lambda t, m: spoilt(t | {KERNEL: np.float16(t[KERNEL])}, m), "is of float16, not"),
+    "another type": (lambda t, m: spoilt(t | {KERNEL: np.float16(t[KERNEL])}, m), "has dtype float16, not"),
     "too few": (
         lambda t, m: spoilt({n: a for n, a in t.items() if n != KERNEL}, m),
         "lacks tensors, own/fus",
@@ -179,19 +178,19 @@ SPOILS = {
     "too many": (lambda t, m: spoilt(t | {"params/x": t[KERNEL]}, m), "has unknown tensors, params/x"),
     "bad variances": (
         lambda t, m: spoilt(t | {n: -a for n, a in t.items() if n.endswith("var")}, m),
-        "variances below 0",
+        "negative variances",
     ),
     "a path": (lambda t, m: spoilt(t, m, **named(m, name="../x", source_name="")), NOT_A_NAME),
     "a long name": (lambda t, m: spoilt(t, m, **named(m, name="a" * 300)), "is out of range"),
     "a huge input": (lambda t, m: spoilt(t, m, **named(m, input_size=[1 << 20, 1 << 20])), "input size"),
-    "no domain": (lambda t, m: spoilt(t, m, config='{"domains": []}'), "not a network config"),
+    "no domain": (lambda t, m: spoilt(t, m, config='{"domains": []}'), "not a model config"),
     "four domains": (lambda t, m: spoilt(t, m, config=UnisalConfig().to_json()), "is not of one domain"),
-    "no config": (lambda t, m: spoilt(t, m, config="[" * 100_000), "not a network config"),
-    "no base": (lambda t, m: spoilt(t, m, base=""), "which weights it belongs to"),
-    "a base of two lines": (lambda t, m: spoilt(t, m, base="a\nb"), "which weights it belongs to"),
-    "no digest": (lambda t, m: spoilt(t, m, shared_sha256="x"), "which weights it belongs to"),
-    "nothing told": (lambda t, m: spoilt(t, m, about="[1]"), "what it tells"),
-    "a number told": (lambda t, m: spoilt(t, m, about='{"a": 1}'), "what it tells"),
+    "no config": (lambda t, m: spoilt(t, m, config="[" * 100_000), "not a model config"),
+    "no base": (lambda t, m: spoilt(t, m, base=""), "does not name the weights"),
+    "a base of two lines": (lambda t, m: spoilt(t, m, base="a\nb"), "does not name the weights"),
+    "no digest": (lambda t, m: spoilt(t, m, shared_sha256="x"), "does not name the weights"),
+    "nothing told": (lambda t, m: spoilt(t, m, about="[1]"), "its description cannot be read"),
+    "a number told": (lambda t, m: spoilt(t, m, about='{"a": 1}'), "its description cannot be read"),
     "another format": (lambda t, m: (t, {"format": "pt"}), "not a domain pack"),
     "no recurrence": (lambda t, m: spoilt(t, m, recurrence="false"), "has unknown tensors"),
 }
@@ -199,7 +198,7 @@ SPOILS = {
 
 def test_whole_weights_are_no_pack(tmp_path):
     (tmp_path / "whole.safetensors").write_bytes(bytes(packs.MAX_PACK_BYTES + 1))
-    with pytest.raises(UnisalError, match="not a domain pack, as it is larger than 1 MiB; of whole weights"):
+    with pytest.raises(UnisalError, match="not a domain pack: larger than 1 MiB; `unisal weights pack`"):
         load_pack(tmp_path / "whole.safetensors")
 
 
@@ -236,7 +235,7 @@ def test_damaged_files_are_refused(pack_file, tmp_path, cache, golden_file):
         with pytest.raises(UnisalError, match=message):
             load_pack(place)
     with pytest.raises(
-        UnisalError, match="a domain pack, which holds one domain alone; `unisal weights add`"
+        UnisalError, match="a domain pack, not whole weights; add it with `unisal weights add`"
     ):
         load_weights(pack_file)
 
@@ -271,9 +270,9 @@ def test_what_add_and_remove_refuse(command, grown, base, pack_file, cache, tmp_
     for words, message in (
         (
             ["add", tmp_path / "salicon.pack.safetensors"],
-            "have a domain 'salicon'; add this under another --na",
+            "have a domain 'salicon'; rename this one with --na",
         ),
-        (["add", clips, "--name", "posters"], "there is a domain 'posters' already"),
+        (["add", clips, "--name", "posters"], "domain 'posters' exists already"),
         (["add", clips, "--name", "../posters"], NOT_A_NAME),
         (["add", clips, "--name", "a" * 300], "is out of range"),
         (["add", clips, "--name", "Posters"], NOT_A_NAME),
@@ -282,8 +281,8 @@ def test_what_add_and_remove_refuse(command, grown, base, pack_file, cache, tmp_
         (["add", clips, clips], "add: give PACK"),
         (["add", clips, "--domain", "posters"], "--domain: is for unisal weights pack"),
         (["unisal", "--name", "x"], "--name: is for unisal weights add"),
-        (["remove", "clips"], "no pack of it was added; added: posters"),
-        (["remove", "../domains/posters"], "no pack of it was added"),
+        (["remove", "clips"], "not an added pack; added: posters"),
+        (["remove", "../domains/posters"], "not an added pack"),
         (["pack", clips, tmp_path / "a.pack.safetensors"], "--domain NAME is missing"),
         (["clips"], "not a released file or a domain pack; there are unisal, .*, posters"),
     ):
@@ -307,7 +306,7 @@ def test_a_pack_is_made_of_weights(command, grown, base, cache, tmp_path, as_rel
     moved = dataclasses.replace(grown, variables={**grown.variables, "params": params})
     save_weights(tmp_path / "moved.safetensors", moved)
     status, out, err = command("weights", "pack", tmp_path / "moved.safetensors", out_file, *words)
-    assert status == 1 and err.count("\n") == 1 and "give on the whole weights" in err
+    assert status == 1 and err.count("\n") == 1 and "distribute the whole weights" in err
     assert load_pack(out_file).base == "unisal-mit1003"  # as it was
 
 
@@ -369,7 +368,7 @@ def test_errors_of_a_domain(golden_file, grown, base, pack_file, cache, tmp_path
     place = cache / "domains" / "posters.pack.safetensors"
     shutil.copy(place, place.with_name("ads.pack.safetensors"))
     with pytest.raises(
-        UnisalError, match=r"ads.pack.safetensors: holds the domain posters, which is not its"
+        UnisalError, match=r"ads.pack.safetensors: is the pack of domain posters, but not named after it"
     ):
         model.domain("ads", video=False)
     place.write_bytes(b"")
@@ -384,26 +383,18 @@ def test_the_release_follows_the_domain(grown, cache, as_release, caplog, image,
     whole = SaliencyModel(grown, engine="onnxruntime").predict(image, "posters", SIZE)
     model = load(domain="posters", engine="onnxruntime")  # the release unisal is not there at all
     assert np.array_equal(model.predict(image, input_size=SIZE), whole)
-    assert caplog.messages == ["domain posters: with the weights unisal-mit1003, which its pack belongs to"]
+    assert caplog.messages == ["domain posters: using the weights unisal-mit1003, which its pack belongs to"]
     with pytest.raises(UnisalError, match=r"posters belongs to the weights unisal-mit1003, not to these$"):
         installed.check_domain("unisal", "posters")
     installed.check_domain("unisal-mit1003", "posters")
     # One of this package can be neither replaced nor removed, but one that was added comes first.
     with pytest.raises(UnisalError, match="already"):
         installed.add(pack_file)
-    with pytest.raises(UnisalError, match="comes with this package"):
+    with pytest.raises(UnisalError, match="part of this package"):
         installed.remove("posters")
     (cache / "domains").mkdir()
     shutil.copy(pack_file, cache / "domains")
     assert installed.find("posters").base == "golden"
-
-
-def test_the_page_offers_packs(golden_file, pack_file, cache):
-    installed.add(pack_file)
-    desk = type("Desk", (), {"model": load(golden_file, engine="onnxruntime")})
-    assert page._domain(desk, "posters") == "posters"
-    with pytest.raises(UnisalError):
-        page._domain(desk, "cartoons")
 
 
 def test_resume_tells_packs_apart(pack_file, grown, cache, tmp_path):
@@ -443,7 +434,7 @@ def test_the_packs_of_this_package():
     assert (installed.BUNDLED / f"x{fetch.PACK_SUFFIX}").relative_to(package).match(pattern)
 
 
-@pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_network])
+@pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_model])
 def test_the_releases_checksums(released, name):
     weights = load_weights(name)
     assert weights.shared_sha256 == fetch.RELEASED[name].shared_sha256

@@ -13,6 +13,10 @@ def desk(tmp_path, monkeypatch):
     for name in ("a.pth", "saved/model.safetensors", "saved/README.md", "steps/7/d/x", "unisal"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "checkpoints" / "7").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "7" / "d").touch()
+    (tmp_path / "best").write_bytes(b"checkpoints/7\n")
+    (tmp_path / "gone").write_bytes(b"checkpoints/8\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -28,6 +32,8 @@ def desk(tmp_path, monkeypatch):
         ("a.pth", "file", "a.pth"),
         ("saved", "file", "saved/model.safetensors"),
         ("steps/7", "checkpoint", "steps/7"),
+        ("best", "checkpoint", "checkpoints/7"),
+        ("gone", "file", "gone"),
         ("b.pth", "missing", "b.pth"),
         ("Unisal", "missing", "Unisal"),
         ("x" * 5000, "missing", "x" * 5000),
@@ -46,8 +52,10 @@ def test_a_path_means_the_same_as_its_text(desk):
 
 def test_what_is_not_there(desk):
     for check in (check_there, fetched):
-        with pytest.raises(UnisalError, match=r"^b.pth: no such file, nor a release \(unisal, .*\)$"):
+        with pytest.raises(UnisalError, match=r"^b.pth: no such file or release \(unisal, .*\)$"):
             check(resolve("b.pth"))
+        with pytest.raises(UnisalError, match=r"\); on the Hugging Face Hub: hf://owner/na.me-1$"):
+            check(resolve("owner/na.me-1"))
     assert fetched(resolve("saved")).is_file()
 
 
@@ -57,6 +65,7 @@ def test_what_is_not_there(desk):
         ("a.pth", ["a.pth"]),
         ("saved", ["saved", "saved/README.md", "saved/model.safetensors"]),
         ("steps/7", ["steps/7", "steps/7/d/x"]),
+        ("best", ["best", "checkpoints/7", "checkpoints/7/d"]),
         ("hf://owner/name", []),
         ("b.pth", []),
     ],

@@ -175,11 +175,11 @@ def test_not_weights(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("hello")
     for name, message in {
-        "other.safetensors": "not of our network",
-        "empty": "not a checkpoint folder of ours",
-        "text.txt": "weights are .safetensors, .pth or a checkpoint folder",
-        "missing.pth": "no such file, nor a release",
-        "mobilenet_v2": "holds the encoder alone",
+        "other.safetensors": "not of UNISAL weights",
+        "empty": "not a checkpoint of UNISAL weights",
+        "text.txt": "weights must be .safetensors, .pth or a checkpoint folder",
+        "missing.pth": "no such file or release",
+        "mobilenet_v2": "has only the encoder",
     }.items():
         with pytest.raises(UnisalError, match=message) as caught:
             load_weights(name if name == "mobilenet_v2" else tmp_path / name)
@@ -190,10 +190,10 @@ def test_places_that_cannot_be_written(golden, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for name, message in {
-        "full": "is there already",
+        "full": "exists already",
         "full/file/w.pth": "cannot be written",
         "full/file/w.safetensors": "cannot be written",
-        "w.onnx": "weights are .safetensors",
+        "w.onnx": "weights must be .safetensors",
     }.items():
         with pytest.raises(UnisalError, match=message):
             save_weights(tmp_path / name, golden(7))
@@ -271,7 +271,7 @@ def test_weights_command(command, monkeypatch, tmp_path):
     assert status == 1 and "'other'" in err
 
 
-@pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_network])
+@pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_model])
 def test_released_files_go_through_safetensors_and_back(released, command, tmp_path, name):
     """The authors' .pth -> .safetensors -> .pth: bit-equal tensors."""
     original = fetch.fetch(name)

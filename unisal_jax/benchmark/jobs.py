@@ -41,7 +41,7 @@ class Job:
     steps: Mapping[str, Step]
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     logs: bool = True
-    peak_megabytes: Callable[[], float] | None = None
+    peak_megabytes: Callable[[], float | None] | None = None
 
 
 def shown(task: str, input_size: Sequence[int]) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 import os
 import platform
-import resource
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from unisal_jax.machine import cores
+from unisal_jax.machine import cores, peak_bytes
 from unisal_jax.packages import version
 
 Step = Callable[[], object]
@@ -28,10 +26,10 @@ def noise(size: tuple[int, int], seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
 
 
-def peak_megabytes() -> float:
-    """The process's peak resident size."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+def peak_megabytes() -> float | None:
+    """The process's peak resident size; None where the system does not say."""
+    peak = peak_bytes()
+    return None if peak is None else round(peak / 1e6, 1)
 
 
 def load() -> float | None:

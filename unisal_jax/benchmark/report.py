@@ -77,7 +77,8 @@ def text(report: dict[str, Any]) -> Sequence[str]:
         )
     for count, row in report["throughput"].items():
         lines.append(f"batch {count}: {row['frames_per_s']:.1f} frames a second")
-    lines.append(f"peak memory {report['peak_mb']:.0f} MB")
+    if report["peak_mb"] is not None:
+        lines.append(f"peak memory {report['peak_mb']:.0f} MB")
     if machine["busy"]:
         lines.append(
             f"the machine was busy: load {machine['load']} on {machine['cores']} cores before the start; "

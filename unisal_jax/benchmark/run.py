@@ -176,7 +176,7 @@ def _exported(weights: str, ours: Process, task: str, folder: Path) -> str:
         f"{height}x{width}",
         path,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode != 0:
         said = [line for line in done.stderr.split("\n") if line.strip()]
         raise UnisalError(said[-1] if said else f"unisal export ended with status {done.returncode}")

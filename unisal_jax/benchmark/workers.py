@@ -64,8 +64,11 @@ class Process:
         """The seconds [steps] of each step of a task, done one after the other."""
         return np.asarray(self._ask({"task": task, "steps": steps})["seconds"])
 
-    def usage(self) -> dict[str, float]:
-        """`peak_mb` of memory, and `idle_cpu_s` of CPU time in `idle_s` seconds without a request."""
+    def usage(self) -> dict[str, Any]:
+        """`peak_mb` of memory, and `idle_cpu_s` of CPU time in `idle_s` seconds without a request.
+
+        `peak_mb` is None where the system does not say.
+        """
         return self._ask({"usage": True})
 
     def close(self) -> None:
@@ -83,7 +86,7 @@ class Process:
             self._process.stdin.write(f"{json.dumps(request)}\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
-        except BrokenPipeError:
+        except OSError:  # BrokenPipeError, and on Windows also EINVAL
             line = ""
         reply: dict[str, Any] = json.loads(line) if line else {"error": self._last_words()}
         if "error" in reply:

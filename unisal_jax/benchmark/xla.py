@@ -99,7 +99,7 @@ def cost(lowered: jax.stages.Lowered) -> dict[str, float]:
     }
 
 
-def peak_device_megabytes() -> float:
+def peak_device_megabytes() -> float | None:
     """Peak memory of the device where it counts it, else the process's resident size."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return round(stats["peak_bytes_in_use"] / 1e6, 1) if "peak_bytes_in_use" in stats else peak_megabytes()

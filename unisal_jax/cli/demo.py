@@ -1,8 +1,10 @@
-"""`unisal demo`: a page on this machine to try things on."""
+"""`unisal demo`: the page of `unisal export --format web`, served on this machine."""
 
 import argparse
 import contextlib
+import tempfile
 import threading
+from pathlib import Path
 
 from unisal_jax.cli import checks, flags
 
@@ -15,40 +17,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=flags.positive, metavar="N", help="default: the first free from 7860 on"
     )
-    parser.add_argument(
-        "--max-megabytes",
-        type=flags.positive,
-        default=200,
-        metavar="N",
-        help="of an upload (default: 200); all files together stay below ten times as much",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=flags.positive,
-        default=120,
-        metavar="N",
-        help="of a clip's prediction; what is done by then is shown (default: 120)",
-    )
     flags.add_weights(parser)
-    flags.add_engine(parser)
+    parser.add_argument(
+        "--domain", help="dataset whose parameters to use (default: salicon for images, dhf1k for films)"
+    )
+    flags.add_runtime(parser)
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
-    checks.check_weights(args.weights)
-    checks.check_extra("unisal demo", "demo", "gradio")
+    from unisal_jax.export.web_runtime import get_tarball
+
+    checks.check_weights(args.weights, args.domain)
+    get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until it is interrupted, which is its usual end."""
-    from unisal_jax.demo.page import serve
+    from unisal_jax.demo.server import serve
+    from unisal_jax.export.web_page import export_web
 
-    model = flags.load_model(args)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        serve(model, args.host, args.port, args.max_megabytes, args.max_seconds) as address,
-    ):
-        print(f"{address} (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="unisal-demo-") as folder:
+        page = Path(folder) / "page"
+        export_web(args.weights, page, args.domain, args.runtime)
+        with serve(page, args.host, args.port) as address:
+            print(f"{address} (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
     return 0

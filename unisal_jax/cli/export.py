@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("onnx", "stablehlo", "web"),
+        choices=("onnx", "stablehlo", "tflite", "web"),
         required=True,
         help="of the file; web: a folder with a page that runs the model in the browser",
     )
@@ -48,12 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
     )
-    parser.add_argument(
-        "--runtime",
-        type=Path,
-        metavar="FILE",
-        help="for --format web: the tarball of onnxruntime-web (default: the cached one, or through npm)",
-    )
+    flags.add_runtime(parser)
     parser.set_defaults(check=check, run=run)
 
 
@@ -76,9 +71,13 @@ def check(args: argparse.Namespace) -> None:
         checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
         checks.check_extra("--format stablehlo", "export", "flatbuffers")
+    if args.format == "tflite":
+        checks.check_extra("--format tflite", "tflite", "ai_edge_litert", "litert_converter")
 
 
 def _check_web(args: argparse.Namespace) -> None:
+    from unisal_jax.export.web_runtime import get_tarball
+
     given = {
         "--input-size": args.input_size is not None,
         "--batch": args.batch != 1,
@@ -90,6 +89,7 @@ def _check_web(args: argparse.Namespace) -> None:
             raise UnisalError(f"{flag}: not with --format web, which takes images and films of any size")
     check_new_folder(args.out)
     checks.check_file_to_write_anywhere(args.out)
+    get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:

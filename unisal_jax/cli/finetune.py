@@ -7,6 +7,7 @@ from pathlib import Path
 from unisal_jax.cli import checks
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
+from unisal_jax.packages import check_array_record
 
 _OVERRIDE = "--config."
 
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
+    check_array_record("fine-tuning")
     checks.check_folder_to_read(args.data)
     check_utf8(args.out, "--out")
     checks.check_folder_to_write(args.out)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unisal_jax.domains import Size, check_input_size, check_stride
@@ -123,6 +124,16 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         "--weights",
         help="unisal, unisal-mit1003, hf://owner/name, or a .safetensors, .pth or checkpoint path (default: "
         "unisal, or the release that the domain's pack belongs to)",
+    )
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Adds --runtime, which the page in the browser runs on."""
+    parser.add_argument(
+        "--runtime",
+        type=Path,
+        metavar="FILE",
+        help="tarball of onnxruntime-web, for the page (default: the cached one, or through npm)",
     )
 
 

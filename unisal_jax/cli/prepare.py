@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unisal_jax.cli import checks, flags, gaze_flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import files_below, keep_inputs
+from unisal_jax.packages import check_array_record
 
 if TYPE_CHECKING:
     from unisal_jax.data.layouts.fixation_tables import Table
@@ -90,6 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
+    check_array_record("preparing a dataset")
     checks.check_folder_to_read(args.raw)
     for path in args.table or ():
         if not path.exists():

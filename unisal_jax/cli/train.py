@@ -11,6 +11,7 @@ from unisal_jax.cli import checks
 from unisal_jax.cli.flags import positive
 from unisal_jax.cli.prepare import prepare_synthetic
 from unisal_jax.files import check_utf8, is_address
+from unisal_jax.packages import check_array_record
 
 _OVERRIDE = "--config."
 
@@ -79,6 +80,7 @@ def _add_fields(parser: argparse.ArgumentParser, path: str) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuses what is wrong before JAX is imported."""
+    check_array_record("training")
     if is_address(args.workdir):
         from unisal_jax.train.cloud import open_address
 

@@ -1,4 +1,4 @@
-"""Datasets: layouts on a disk -> clips; prepared datasets -> batches of uint8 arrays.
+"""Datasets: reads their layouts on disk as clips, and prepared datasets as batches of uint8 arrays.
 
-The order of the batches depends on the seed alone.
+The seed alone determines the order of the batches.
 """

@@ -1,4 +1,4 @@
-"""Random changes of a training example that hardly change what people look at: mirror, crop, colors."""
+"""Augmentation of training examples that hardly changes where people look: mirroring, cropping, colors."""
 
 import dataclasses
 
@@ -8,20 +8,21 @@ import numpy as np
 from unisal_jax.data.clips import below, uniform
 from unisal_jax.domains import Size
 
-# Rec. 601, as Pillow's grey images.
+# Rec. 601 luma, as in Pillow's greyscale images.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How much the examples of a source are changed; the default changes nothing.
+    """The augmentation of a source's examples; the default changes nothing.
 
     Attributes:
-      flip: mirror an example left to right with probability one half.
-      crop: the smallest crop's sides over the frame's, 0 to 1; 1 crops nothing.
-      jitter: brightness, contrast and saturation are multiplied by factors from 1 - jitter to 1 + jitter.
-      sigma: standard deviation of the Gaussian that the maps were made with, over the frame's height. Maps of
-        crops are then drawn anew with it. None cuts them out, which enlarges the blur.
+      flip: mirror an example left to right with probability 0.5.
+      crop: minimum sides of a crop, as a fraction of the frame's, 0 to 1; 1 disables cropping.
+      jitter: multiply brightness, contrast and saturation by factors from 1 - jitter to 1 + jitter.
+      sigma: standard deviation of the Gaussian that the maps were made with, as a fraction of the frame's
+        height. It is used to recompute the maps of crops. None crops the frame's map, which enlarges the
+        blur.
     """
 
     flip: bool = False
@@ -30,11 +31,11 @@ class Augmentation:
     sigma: float | None = None
 
 
-# Maps are compared at this height. They are alike where the root mean square of their difference is below
-# this share of the peak. The blurs that are tried.
+# Height at which maps are compared; maximum RMS difference of equal maps, as a fraction of the peak; blurs to
+# try.
 _COMPARED, _LIKE = 120, 0.02
 _BLURS = tuple(0.01 * 1.15**step for step in range(20))
-# Of a Gaussian, in standard deviations.
+# Radius at which a Gaussian is cut off, in standard deviations.
 _REACH = 4
 
 NO_AUGMENTATION = Augmentation()
@@ -42,12 +43,12 @@ NO_AUGMENTATION = Augmentation()
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What is done to all frames of one example.
+    """The changes to all frames of one example.
 
     Attributes:
-      mirrored: whether it is mirrored.
-      box: top, left, height and width of the crop, in fractions of the frame's sides.
-      factors: of brightness, contrast and saturation.
+      mirrored: whether to mirror it.
+      box: top, left, height and width of the crop, as fractions of the frame's sides.
+      factors: factors of brightness, contrast and saturation.
     """
 
     mirrored: bool = False
@@ -56,12 +57,12 @@ class Change:
 
     @property
     def cropped(self) -> bool:
-        """Whether anything is cut off."""
+        """Whether the example is cropped."""
         return self.box[2:] != (1.0, 1.0)
 
 
 def draw(how: Augmentation, *key: int | str) -> Change:
-    """The change of the example that `key` names."""
+    """Draws the change of the example with this key."""
     scale, top, left, *colors = uniform(6, *key, "augment")
     brightness, contrast, saturation = (1 + how.jitter * (2 * color - 1) for color in colors)
     side = 1 - (1 - how.crop) * scale
@@ -73,7 +74,7 @@ def draw(how: Augmentation, *key: int | str) -> Change:
 
 
 def pixel_box(change: Change, size: Size) -> tuple[slice, slice]:
-    """Rows and columns of the crop of an image of `size`; at least one of each."""
+    """Rows and columns of the crop in an image of `size`; at least one of each."""
     sides = []
     for start, length, pixels in zip(change.box[:2], change.box[2:], size, strict=True):
         count = max(round(length * pixels), 1)
@@ -83,7 +84,7 @@ def pixel_box(change: Change, size: Size) -> tuple[slice, slice]:
 
 
 def cropped_points(points: np.ndarray, size: Size, change: Change) -> tuple[np.ndarray, Size]:
-    """The points, int [n, 2] in (row, column), inside the crop, relative to its corner; and its size."""
+    """The points, int [n, 2] as (row, column), that are inside the crop, relative to it; and its size."""
     rows, columns = pixel_box(change, size)
     start, stop = np.array([rows.start, columns.start]), np.array([rows.stop, columns.stop])
     inside = ((points >= start) & (points < stop)).all(1)
@@ -91,22 +92,23 @@ def cropped_points(points: np.ndarray, size: Size, change: Change) -> tuple[np.n
 
 
 def redrawn(points: np.ndarray, size: Size, change: Change, target: Size, sigma: float) -> np.ndarray:
-    """The map of a crop, drawn from all fixations: cut out of the frame's map it would be blurred too much.
+    """Computes the map of a crop from fixations, as a crop of the frame's map would have too large a blur.
 
     Args:
-      points: int [n, 2], (row, column), in the whole frame.
+      points: int [n, 2], (row, column) of all fixations in the frame.
       size: (height, width) of the frame.
+      change: the change with the crop.
       target: (height, width) of the map.
-      sigma: standard deviation of the Gaussian over the map's height.
+      sigma: standard deviation of the Gaussian as a fraction of the map's height.
 
     Returns:
       uint8 [*target], with a peak of 255 if a fixation is near.
     """
     rows, columns = pixel_box(change, size)
     start, sides = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
-    # A frame that is stretched to the target has its Gaussians stretched too.
+    # Stretching a frame to the target stretches its Gaussians too.
     deviations = sigma * target[0], sigma * size[0] / size[1] * target[1]
-    border = int(np.ceil(_REACH * max(deviations)))  # fixations outside of the crop reach into it
+    border = int(np.ceil(_REACH * max(deviations)))  # fixations outside the crop affect it too
     places = np.floor((points + 0.5 - start) * target / sides).astype(np.int64) + border
     shape = (target[0] + 2 * border, target[1] + 2 * border)
     counts = np.zeros(shape, np.float32)
@@ -118,12 +120,12 @@ def redrawn(points: np.ndarray, size: Size, change: Change, target: Size, sigma:
 
 
 def blur_of(density: np.ndarray, points: np.ndarray, size: Size) -> float | None:
-    """The `sigma` of `redrawn` with which the points give a map, or None if they do not give it.
+    """The `sigma` with which `redrawn` computes this map from these points; None if there is none.
 
     Args:
       density: uint8 [H, W], the map of the whole frame.
-      points: int [n, 2], (row, column), all fixations.
-      size: (height, width) of the frame that they are in.
+      points: int [n, 2], (row, column) of all fixations.
+      size: (height, width) of their frame.
     """
     height, width = density.shape
     small = (min(_COMPARED, height), max(round(min(_COMPARED, height) * width / height), 1))
@@ -142,7 +144,7 @@ def blur_of(density: np.ndarray, points: np.ndarray, size: Size) -> float | None
 
 
 def recolored(pixels: np.ndarray, change: Change) -> np.ndarray:
-    """Pixels, uint8 [H, W, 3], with other brightness, contrast and saturation."""
+    """Changes brightness, contrast and saturation of pixels, uint8 [H, W, 3]."""
     if change.factors == (1.0, 1.0, 1.0):
         return pixels
     brightness, contrast, saturation = (np.float32(factor) for factor in change.factors)

@@ -1,4 +1,4 @@
-"""The chunks of an array_record file, weighed before the file's own reader unpacks them."""
+"""Checks the unpacked size of an array_record file's chunks, before the file's reader unpacks them."""
 
 import struct
 from pathlib import Path
@@ -6,21 +6,21 @@ from typing import BinaryIO
 
 from unisal_jax.limits import MAX_CHUNK_BYTES
 
-# The layout of Riegeli (doc/riegeli_records_file_format.md of google/riegeli): chunks follow each other,
-# cut by a header wherever a block begins.
+# The Riegeli format (doc/riegeli_records_file_format.md in google/riegeli): consecutive chunks, interrupted
+# by a header at the start of each block.
 _BLOCK, _BLOCK_HEADER = 1 << 16, 24
 
-# Hash of the header, bytes of data, their hash, records above the lowest byte, bytes when unpacked.
+# Hash of the header, bytes of data, their hash, number of records above the lowest byte, unpacked bytes.
 _CHUNK = struct.Struct("<QQQQQ")
 
 
 def check_chunks(path: Path) -> None:
-    """Refuses a file that unpacks to much more than it is: records are stored uncompressed.
+    """Checks that a file does not unpack to much more than its size, as records are stored uncompressed.
 
-    Reads the header of each chunk, which is one for each record.
+    It reads the header of each chunk. There is one chunk per record.
 
     Raises:
-      ValueError: a chunk claims to unpack to more than its own size and `MAX_CHUNK_BYTES`.
+      ValueError: a chunk declares to unpack to more than its own size plus `MAX_CHUNK_BYTES`.
       OSError: the file cannot be read.
     """
     with path.open("rb", buffering=0) as file:
@@ -28,23 +28,23 @@ def check_chunks(path: Path) -> None:
         while position < size:
             header, data = _read_header(file, position)
             if len(header) < _CHUNK.size:
-                return  # cut off, which the file's reader tells of
+                return  # truncated, which the file's reader reports
             _, length, _, records, unpacked = _CHUNK.unpack(header)
             if unpacked > max(length, MAX_CHUNK_BYTES):
                 raise ValueError(
                     f"{path.name}: a chunk of {length} bytes that unpacks to {unpacked}; "
                     "a prepared dataset's records are not compressed"
                 )
-            # A chunk is at least as long as it has records, so that each has a place of its own.
+            # A chunk is at least as long as its number of records.
             position = max(_advance(data, length), position + (records >> 8))
 
 
 def _read_header(file: BinaryIO, position: int) -> tuple[bytes, int]:
-    """The header of the chunk at `position`, and where its data begins."""
+    """The header of the chunk at `position`, and the position of its data."""
     end = _advance(position, _CHUNK.size)
     file.seek(position)
     raw = file.read(end - position)
-    # A header of a block, where one lies in between, is no part of it.
+    # Skips a block's header inside it.
     begins = -position % _BLOCK
     if begins < len(raw):
         raw = raw[:begins] + raw[begins + _BLOCK_HEADER :]
@@ -52,12 +52,12 @@ def _read_header(file: BinaryIO, position: int) -> tuple[bytes, int]:
 
 
 def _advance(position: int, length: int) -> int:
-    """The place after `length` bytes of chunks from `position` on, with the blocks' headers in between."""
+    """The position after `length` bytes of chunks from `position`, with the blocks' headers in between."""
     if length == 0:
         return position
     first = position % _BLOCK
     used = first - _BLOCK_HEADER if first else 0
     whole = _BLOCK - _BLOCK_HEADER
-    # The last byte's place, and the one after it.
+    # The position of the last byte, plus one.
     blocks, rest = divmod(used + length - 1, whole)
     return position - first + blocks * _BLOCK + _BLOCK_HEADER + rest + 1

@@ -1,7 +1,6 @@
-"""Which frames a training example is made of: a pure function of (seed, epoch, index).
+"""Selects the frames of a training example, as a pure function of (seed, epoch, index).
 
-Every draw has its own key, so that it does not matter who draws, in which order, or after which
-restart.
+Every random draw has its own key, so results do not depend on processes, order or restarts.
 """
 
 import dataclasses
@@ -14,16 +13,16 @@ from unisal_jax.data.prepared import Video
 from unisal_jax.domains import Domain
 
 CLIP_FRAMES = 12
-"""Frames of a training clip (paper, section 4.1)."""
+"""Frames per training clip (paper, section 4.1)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipShape:
-    """What a clip takes of a video.
+    """The frames of a clip.
 
     Attributes:
-      frames: how many.
-      stride: every how many of the video's frames one is taken.
+      frames: number of frames.
+      stride: frame stride: the interval between its frames in the video.
     """
 
     frames: int
@@ -31,23 +30,22 @@ class ClipShape:
 
     @property
     def span(self) -> int:
-        """How many of the video's frames lie between the first and the last one, both included."""
+        """Number of the video's frames from the first to the last one, inclusive."""
         return self.frames * self.stride - (self.stride - 1)
 
 
 def clip_shape(domain: Domain, frames: int = CLIP_FRAMES) -> ClipShape:
-    """A domain's training examples: one image, or `frames` frames at its stride."""
+    """The shape of a domain's training examples: one image, or `frames` frames at its stride."""
     return ClipShape(1, 1) if domain.static else ClipShape(frames, domain.stride)
 
 
 def split_by_length(videos: Sequence[Video], shape: ClipShape) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Which videos a clip fits in (reference.md, "Video": shorter ones are dropped).
+    """Selects the videos that are at least as long as a clip (docs/network.md).
 
-    The original drops a video already when it is shorter than `frames * stride`, though its clips
-    end `stride - 1` frames earlier; here the clip decides.
+    The original drops videos shorter than `frames * stride`, although a clip is `stride - 1` frames shorter.
 
     Returns:
-      (positions in `videos` of those that are long enough, ids of the others), in their order.
+      (indices of the videos that are long enough, ids of the others), in order.
     """
     kept = tuple(i for i, video in enumerate(videos) if video.frames >= shape.span)
     dropped = tuple(video.id for video in videos if video.frames < shape.span)
@@ -55,16 +53,16 @@ def split_by_length(videos: Sequence[Video], shape: ClipShape) -> tuple[tuple[in
 
 
 def random_clip(video: Video, shape: ClipShape, *key: int | str) -> range:
-    """Record numbers of a clip that starts anywhere it fits, each start as likely."""
+    """Record numbers of a clip with a uniformly random start."""
     start = video.start + below(video.frames - shape.span + 1, *key)
     return range(start, start + shape.span, shape.stride)
 
 
 def fixed_clip(video: Video, shape: ClipShape, number: int, count: int) -> range:
-    """Record numbers of clip `number` of `count` that lie evenly in the video, for validation.
+    """Record numbers of clip `number` of `count` evenly spaced clips, for validation.
 
-    Each is in the middle of its `count`-th of the video, or as near as the video's ends allow. (The
-    original validates on two clips of each DHF1K video and on one of the others.)
+    Each clip is in the middle of its `count`-th of the video, or as close to it as the video's ends allow.
+    (The original validates on two clips of each DHF1K video and on one of the others.)
     """
     middle = (2 * number + 1) * video.frames // (2 * count)
     start = video.start + min(max(middle - shape.span // 2, 0), video.frames - shape.span)
@@ -72,21 +70,21 @@ def fixed_clip(video: Video, shape: ClipShape, number: int, count: int) -> range
 
 
 def permutation(count: int, *key: int | str) -> np.ndarray:
-    """The numbers below `count`, int64, in an order drawn with `key`."""
+    """A random permutation of the numbers below `count`, int64, drawn with `key`."""
     return np.argsort(_bits(key, count), kind="stable")
 
 
 def below(limit: int, *key: int | str) -> int:
-    """A number from 0 to `limit - 1`, each as likely, drawn with `key`."""
+    """A uniformly random number from 0 to `limit - 1`, drawn with `key`."""
     return int(_bits(key, 1)[0]) * limit >> 64
 
 
 def uniform(count: int, *key: int | str) -> list[float]:
-    """Numbers from 0 to below 1, each as likely, drawn with `key`."""
+    """Uniformly random numbers in [0, 1), drawn with `key`."""
     return [float(bits >> np.uint64(11)) * 2.0**-53 for bits in _bits(key, count)]
 
 
 def _bits(key: Sequence[int | str], count: int) -> np.ndarray:
-    # Only the raw bits: NumPy keeps them the same for ever, but not what its Generator makes of them.
+    # Uses only raw bits: NumPy guarantees that they never change, unlike the results of its Generator.
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.PCG64(np.random.SeedSequence(words)).random_raw(count)

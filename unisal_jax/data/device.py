@@ -1,4 +1,4 @@
-"""What is left to do with a batch on the device: uint8 goes over the bus, floats come out here."""
+"""Preprocessing on the device: converts uint8 batches to floats there, to transfer fewer bytes."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from unisal_jax.normalization import normalize
 
 
 class DeviceBatch(NamedTuple):
-    """What the network and the loss take.
+    """The inputs of the network and the loss.
 
     Attributes:
       frames: float [..., h, w, 3], normalised RGB.
@@ -24,16 +24,16 @@ class DeviceBatch(NamedTuple):
 
 
 def on_device(arrays: Arrays, dtype: jnp.dtype = jnp.float32) -> DeviceBatch:
-    """Normalises frames, scales maps and unpacks fixations; pure, for use inside `jit`.
+    """Normalises frames, scales maps and unpacks fixations; a pure function, for use inside `jit`.
 
-    A map without any saliency becomes uniform, as the original has it.
+    A map that is all zero becomes uniform, as in the original.
 
     Args:
-      arrays: a batch's, with any leading axes.
-      dtype: of the frames.
+      arrays: arrays of a batch, with any leading axes.
+      dtype: dtype of the frames.
     """
     maps = jnp.asarray(arrays.maps)
-    # In whole numbers, because a float32 sum of so many would depend on the order.
+    # An integer sum: a float32 sum of so many values would depend on the order.
     total = maps.sum((-2, -1), dtype=jnp.uint32, keepdims=True).astype(jnp.float32)
     pixels = maps.shape[-2] * maps.shape[-1]
     scaled = jnp.where(total > 0, maps / jnp.maximum(total, 1), 1 / pixels)

@@ -1,4 +1,4 @@
-"""One domain's training examples and the batches that they make, as NumPy arrays."""
+"""Training examples of one domain, and their batches as NumPy arrays."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from unisal_jax.errors import UnisalError
 
 
 class Arrays(NamedTuple):
-    """What goes to the device; `device.on_device` makes of it what the loss takes.
+    """The arrays of a batch for the device; `device.on_device` converts them to inputs of the loss.
 
     Attributes:
       frames: uint8 RGB [B, T, h, w, 3] in 0 to 255.
       maps: uint8 [B, T, H, W], saliency maps in 0 to 255.
-      fixations: uint8 [B, T, H, ceil(W / 8)], one bit a pixel, the leftmost the highest: static
-        shapes, however many fixations there are, at an eighth of the maps' bytes.
+      fixations: uint8 [B, T, H, ceil(W / 8)], one bit per pixel, the leftmost pixel in the highest bit. The
+        shape does not depend on the number of fixations.
     """
 
     frames: np.ndarray
@@ -40,17 +40,17 @@ class Arrays(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DomainSource:
-    """A domain and the data that it is trained (or validated) with.
+    """A domain and its data for training or validation.
 
     Attributes:
-      domain: which share of the network the batches are for; its sizes and stride.
+      domain: the domain, with its sizes and stride.
       prepared: the data.
-      batch_size: clips, or images, in a batch of all processes together.
-      clip_frames: frames of a clip; a static domain's examples have one whatever it says.
-      fixed_clips: None draws clips with random starts, all in random order. For validation a number:
-        so many clips at fixed places of each video, in order.
-      drawn_clips: how many clips are drawn of each video in an epoch.
-      augmentation: how drawn examples are changed.
+      batch_size: clips, or images, per batch, over all processes.
+      clip_frames: frames per clip; a static domain's examples always have one.
+      fixed_clips: for validation, the number of clips at fixed positions of each video, in order. None draws
+        clips with random starts, in random order.
+      drawn_clips: number of clips to draw from each video per epoch.
+      augmentation: the augmentation of drawn examples.
     """
 
     domain: Domain
@@ -64,14 +64,14 @@ class DomainSource:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What a source offers in each epoch.
+    """The examples of a source in an epoch.
 
     Attributes:
-      source: where they come from.
-      shape: of their clips.
-      geometry: of their frames and targets.
-      groups: positions in `source.prepared.videos`, one an example, of the examples that have the
-        same sizes and so can share a batch. All of a source but MIT1003 are in one group.
+      source: the source.
+      shape: the shape of the clips.
+      geometry: how frames and targets get their sizes.
+      groups: for each group of examples with the same sizes, which can share a batch, the index in
+        `source.prepared.videos` of each example. Of the released datasets, only MIT1003 has several groups.
       dropped: ids of the videos that are shorter than a clip.
     """
 
@@ -83,23 +83,23 @@ class Examples:
 
     @property
     def batches(self) -> int:
-        """How many batches an epoch has. Examples that do not fill one more sit this epoch out."""
+        """Number of batches per epoch. Examples that do not fill another batch are left out."""
         return sum(len(group) // self.source.batch_size for group in self.groups)
 
     @property
     def left_out(self) -> int:
-        """How many examples sit out in an epoch; drawn anew each time when they are in random order."""
+        """Number of examples left out in an epoch; in random order, other ones in each epoch."""
         return sum(len(group) % self.source.batch_size for group in self.groups)
 
     @property
     def summary(self) -> str:
-        """One line for a log: how many there are, and how many were dropped."""
+        """One line for a log: the numbers of batches, examples and dropped videos."""
         count = sum(len(group) for group in self.groups)
         text = (
             f"{self.source.domain.name}: {self.batches} batches of {self.source.batch_size} from {count} "
-            f"examples, {self.left_out} sit out"
+            f"examples, {self.left_out} left out"
         )
-        if self.shape.span == 1:  # images, or single frames: none is too short
+        if self.shape.span == 1:  # no video is too short
             return text
         dropped = f"{len(self.dropped)} of {len(self.source.prepared.videos)} videos dropped"
         return f"{text}; {dropped} (shorter than {self.shape.span} frames)"
@@ -131,7 +131,7 @@ def find_examples(source: DomainSource) -> Examples:
 
 
 def choose_batch(examples: Examples, seed: int, epoch: int, batch: int) -> list[tuple[int, int]]:
-    """The examples in batch number `batch` of an epoch, as (group, place in the group)."""
+    """The examples in batch number `batch` of an epoch, as (group, index in the group)."""
     size = examples.source.batch_size
     drawn = examples.source.fixed_clips is None
     name = examples.source.domain.name
@@ -150,7 +150,7 @@ def read_batch(
     """Reads the chosen examples.
 
     Returns:
-      (arrays, for each example the id of its first frame).
+      (arrays, id of the first frame of each example).
 
     Raises:
       UnisalError: a frame is damaged, has no ground truth or an unexpected size; names it.
@@ -184,10 +184,10 @@ def _clip(examples: Examples, video: Video, place: int, key: tuple[int | str, ..
 def _fit(
     frame: Frame, sizes: tuple[Size, Size], geometry: Geometry, change: Change, sigma: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(pixels, map, packed fixations) of a frame at the sizes of training."""
+    """(pixels, map, packed fixations) of a frame, at the sizes for training."""
     (input_size, target_size), truth = sizes, frame.truth
     if truth is None:
-        raise UnisalError(f"{frame.id}: has no ground truth to train with")
+        raise UnisalError(f"{frame.id}: has no ground truth, which training requires")
     pixels = recolored(
         fit_image(frame.pixels[pixel_box(change, frame.pixels.shape[:2])], input_size, geometry.fit), change
     )

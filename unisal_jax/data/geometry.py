@@ -1,6 +1,6 @@
-"""From released frames, maps and fixations to the sizes that the network takes, to the pixel.
+"""Resizes frames, maps and fixations to the network's sizes, pixel for pixel as the original.
 
-What each dataset wants is in the table `TRAINING`; the functions know no dataset.
+The table `TRAINING` lists the settings of each dataset; the functions do not depend on datasets.
 """
 
 import dataclasses
@@ -13,22 +13,22 @@ from PIL import Image
 from unisal_jax.domains import RELEASED_DOMAINS, SIZE_UNIT, Domain, Size, nearest_aspect, size_by_aspect
 
 Fit = Literal["stretch", "height", "cover"]
-"""How an image reaches a size: `stretch` resizes straight to it; `height` resizes to its height and
-`cover` to the smallest image that covers it, both keeping the aspect ratio, and then the centre is
-cut out. Where the image is too narrow it gets black borders."""
+"""How to fit an image to a size: `stretch` resizes it to exactly this size. `height` resizes it to the
+height, and `cover` to the smallest image that covers the size, both keeping the aspect ratio; then the centre
+is cropped. An image that is too narrow gets black borders."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How a dataset's training examples get their sizes.
+    """How to resize a dataset's training examples.
 
     Attributes:
-      fit: how frames, maps and fixations reach theirs.
-      input_sizes: sizes (height, width) to choose from by aspect ratio; None takes the domain's.
-      target_scale: the target's size over the input's; None takes the domain's target size.
-      keep_fixations: move each fixation to its place in the target. False resizes the map of
-        fixations with nearest neighbours, which loses some when it shrinks and doubles some when it
-        grows, as the original does.
+      fit: how to fit frames, maps and fixations to a size.
+      input_sizes: sizes (height, width) to choose from by aspect ratio; None uses the domain's.
+      target_scale: ratio of the target size to the input size; None uses the domain's target size.
+      keep_fixations: move each fixation to its position in the target. False resizes the map of fixations
+        with nearest neighbours, as the original does, which loses some of them when shrinking and duplicates
+        some when enlarging.
     """
 
     fit: Fit = "stretch"
@@ -46,7 +46,7 @@ class Geometry:
 
 _MIT1003_UNITS = ((8, 13), (9, 13), (9, 12), (12, 9), (13, 9))
 
-# reference.md, "Input". DHF1K's and SALICON's maps have the target size as released.
+# See docs/network.md. DHF1K's and SALICON's maps have the target size as released.
 TRAINING = MappingProxyType(
     {
         "dhf1k": Geometry(),
@@ -64,15 +64,15 @@ _RELEASED = {domain.name: domain for domain in RELEASED_DOMAINS}
 
 
 def training_geometry(dataset: str) -> Geometry:
-    """That of a released dataset by its name, or that of own data."""
+    """The geometry of a released dataset by its name, or that of own data."""
     return TRAINING.get(dataset, _OWN_DATA)
 
 
 def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, video: bool) -> Size:
-    """Input size (height, width) when a dataset is scored; frames are stretched to it.
+    """The input size (height, width) for evaluation on a dataset; frames are stretched to it.
 
-    A released dataset brings its own, whatever domain's parameters score it; any other image or
-    video gets the size that it is predicted with (reference.md, "Input").
+    A released dataset has its own size, which does not depend on the domain. Other images and videos have the
+    size that is used for prediction (docs/network.md).
     """
     if dataset in _RELEASED:
         return _RELEASED[dataset].input_size
@@ -80,7 +80,7 @@ def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, vid
 
 
 def fit_image(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
-    """Brings an image, uint8 [H, W, 3] or [H, W], to `size` with Pillow's Lanczos filter, as uint8."""
+    """Fits an image, uint8 [H, W, 3] or [H, W], to `size` with Pillow's Lanczos filter, as uint8."""
     height, width = _resized(pixels.shape[:2], size, fit)
     if (height, width) != pixels.shape[:2]:
         image = Image.fromarray(pixels)
@@ -100,14 +100,15 @@ def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geomet
       points: int [n, 2], (row, column) in pixels of `source`.
       source: (height, width) of the image that the points refer to.
       size: (height, width) of the map.
+      geometry: how to fit fixations.
 
     Returns:
-      bool [*size]. Without `keep_fixations` it is what fitting the binary map of `source` with
-      Pillow's nearest neighbours gives.
+      bool [*size]. Without `keep_fixations`, it equals the binary map of `source` fitted to `size` with
+      Pillow's nearest-neighbour filter.
     """
     scaled = _resized(source, size, geometry.fit)
     if geometry.keep_fixations:
-        # The pixel that the fixated pixel's centre falls on, in whole numbers.
+        # The pixel that contains the centre of the fixated pixel, in integer arithmetic.
         points = (2 * points.astype(np.int64) + 1) * scaled // (2 * np.asarray(source))
     fixated = np.zeros(scaled if geometry.keep_fixations else source, bool)
     fixated[points[:, 0], points[:, 1]] = True
@@ -122,9 +123,9 @@ def fit_fixations(points: np.ndarray, source: Size, size: Size, geometry: Geomet
 
 
 def _resized(old: Size, size: Size, fit: Fit) -> Size:
-    """The size before the centre is cut out.
+    """The size before the centre is cropped.
 
-    The divisions are the original's, in its order: rounded down, another order can be one pixel off.
+    The order of the divisions is the original's: as they round down, another order can be off by one pixel.
     """
     height, width = size
     if fit == "height":
@@ -138,9 +139,9 @@ def _resized(old: Size, size: Size, fit: Fit) -> Size:
 
 
 def _centre(old: int, new: int) -> tuple[slice, slice]:
-    """Where the middle `new` pixels of `old` come from, and where they go: torchvision's CenterCrop.
+    """Source and destination slices of a centre crop from `old` to `new` pixels, as torchvision's CenterCrop.
 
-    It pads the shorter side rounded down at the start, and crops rounded half to even.
+    It rounds the padding at the start down, and the position of the crop half to even.
     """
     if old < new:
         before = (new - old) // 2
@@ -150,9 +151,9 @@ def _centre(old: int, new: int) -> tuple[slice, slice]:
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
-    """Which of `old` pixels each of `new` ones copies under Pillow's nearest neighbours.
+    """The index among `old` pixels that Pillow's nearest-neighbour filter copies to each of `new` pixels.
 
-    Asked of Pillow itself, which adds up steps in floating point.
+    It runs Pillow, whose floating-point steps cannot be reproduced otherwise.
     """
     positions = Image.fromarray(np.arange(old, dtype=np.int32)[None])
     return np.asarray(positions.resize((new, 1), Image.Resampling.NEAREST))[0]

@@ -1,7 +1,7 @@
-"""The stream of training batches: grain reads ahead, the order is ours.
+"""The stream of training batches. Grain reads ahead; this module determines the order.
 
-Batch number `step` of epoch `epoch` is a pure function of the seed and these two. So it does not
-matter how many threads or processes read, and a restart needs the two numbers only.
+Batch number `step` of epoch `epoch` is a pure function of these two numbers and the seed. So the number of
+threads and processes does not matter, and resuming requires only the two numbers.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from unisal_jax.errors import UnisalError
 
 
 class Batch(NamedTuple):
-    """This process's share of a batch; all of it is of one domain.
+    """This process's part of a batch, from one domain.
 
     Attributes:
-      epoch, step: its place in the stream, both from 0.
-      domain: whose parameters it trains.
+      epoch, step: its position in the stream, both from 0.
+      domain: the domain.
       ids: `dataset/split/video/first frame` of each example, for messages.
-      arrays: what goes to the device.
+      arrays: the arrays for the device.
     """
 
     epoch: int
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 
 class State(TypedDict):
-    """Where a stream stands: the next batch. `stream` tells which stream it is of."""
+    """The position of a stream, at the next batch; `stream` identifies the stream."""
 
     epoch: int
     step: int
@@ -47,15 +47,15 @@ class State(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """All batches of all epochs, by number: what grain reads from.
+    """All batches of all epochs, by number: Grain's data source.
 
     Attributes:
-      examples: of each domain, by its name.
-      seed: of everything that is drawn.
-      epochs: how many.
-      order: of the domains' batches.
-      shard_index, shard_count: this process's number, and how many there are: each gets
-        its consecutive part of every batch.
+      examples: domain name -> its examples.
+      seed: the seed of all random draws.
+      epochs: number of epochs.
+      order: the order of the domains' batches.
+      shard_index, shard_count: this process's number, and the number of processes. Each gets a consecutive
+        part of every batch.
     """
 
     examples: dict[str, Examples]
@@ -67,7 +67,7 @@ class Steps:
 
     @property
     def batches(self) -> dict[str, int]:
-        """Batches of each domain in an epoch."""
+        """Number of batches of each domain per epoch."""
         return {name: each.batches for name, each in self.examples.items()}
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Steps:
 
     def __getitem__(self, number: int) -> Batch:
         epoch, step = divmod(number, sum(self.batches.values()))
-        # Made again for each batch: next to reading one it costs nothing.
+        # Computed again for each batch, which is negligible compared to reading one.
         name, batch = epoch_plan(self.batches, self.order, self.seed, epoch)[step]
         examples = self.examples[name]
         share = examples.source.batch_size // self.shard_count
@@ -86,11 +86,11 @@ class Steps:
 
 
 class Loader(Iterator[Batch]):
-    """The batches of `epochs` epochs, one after the other.
+    """An iterator over the batches of `epochs` epochs.
 
     Attributes:
-      examples: of each domain, by its name: what there is, and what was dropped.
-      steps_per_epoch: batches of all domains in one epoch.
+      examples: domain name -> its examples.
+      steps_per_epoch: number of batches per epoch, of all domains.
     """
 
     def __init__(
@@ -105,33 +105,33 @@ class Loader(Iterator[Batch]):
         shard_index: int = 0,
         shard_count: int = 1,
     ):
-        """Lists the examples; nothing is read before the first batch is asked for.
+        """Lists the examples. Reading starts with the first batch.
 
         Args:
-          sources: one for each domain.
-          seed: at least 0.
+          sources: one source for each domain.
+          seed: the seed, at least 0.
+          epochs: number of epochs.
           order: see `plan.Order`.
-          workers: processes that read; 0 reads in this one. They are spawned, so the program's own
-            file must not start training when it is imported.
-          threads: how many batches each reading process works on at once; 0 reads a batch only when
-            it is asked for.
-          shard_index: this process's number among those that train together. Each gets its consecutive
-            part of every batch.
-          shard_count: how many processes train together.
+          workers: number of processes that read; 0 reads in this process. They are spawned, so the main
+            module must not start training when it is imported.
+          threads: number of batches that each process reads at the same time; 0 does not read ahead.
+          shard_index: this process's number among the training processes. Each gets a consecutive part of
+            every batch.
+          shard_count: number of training processes.
 
         Raises:
-          UnisalError: two sources of one domain, one that does not fill a batch, a batch that the
-            processes cannot share evenly, or no such process.
+          UnisalError: two sources have the same domain, a source does not fill a batch, a batch cannot be
+            divided among the processes, or there is no such process.
         """
         if not 0 <= shard_index < shard_count:
-            raise UnisalError(f"process {shard_index} of {shard_count}: they are numbered from 0")
+            raise UnisalError(f"process {shard_index} of {shard_count}: processes are numbered from 0")
         self.examples: dict[str, Examples] = {}
         for source in sources:
             if source.domain.name in self.examples:
                 raise UnisalError(f"two sources for the domain {source.domain.name!r}")
             if source.batch_size % shard_count:
                 raise UnisalError(
-                    f"domain {source.domain.name}: a batch of {source.batch_size} cannot be shared by "
+                    f"domain {source.domain.name}: a batch of {source.batch_size} cannot be divided among "
                     f"{shard_count} processes"
                 )
             self.examples[source.domain.name] = find_examples(source)
@@ -156,28 +156,28 @@ class Loader(Iterator[Batch]):
         batch = next(self._reader)
         self._position += 1
         if self._workers:
-            # Arrays from another process lie in shared memory, which goes away under their views.
+            # Copies arrays from another process: they are in shared memory, which is freed too early.
             batch = batch._replace(arrays=Arrays(*(np.array(array) for array in batch.arrays)))
         return batch
 
     def get_state(self) -> State:
-        """Where the stream stands: small, and fit for JSON. The workers' number is no part of it."""
+        """The position of the stream, small and JSON-serialisable. It does not depend on the workers."""
         epoch, step = divmod(self._position, self.steps_per_epoch)
         return {"epoch": epoch, "step": step, "stream": self._stream}
 
     def set_state(self, state: State) -> None:
-        """Goes to where `get_state` was called, on this or another loader of the same stream.
+        """Moves to a position from `get_state` of this or another loader of the same stream.
 
         Raises:
-          UnisalError: the state is of another stream: other data, seed, order or batch size.
+          UnisalError: the state is from another stream, with other data, seed, order or batch size.
         """
         if state["stream"] != self._stream:
-            raise UnisalError("the saved position is of other data, or of another seed, order or batch size")
+            raise UnisalError("the saved position is for other data, or another seed, order or batch size")
         self.close()
         self._position = state["epoch"] * self.steps_per_epoch + state["step"]
 
     def close(self) -> None:
-        """Ends the reading threads or processes; the next batch starts them again."""
+        """Stops the reading threads or processes; the next batch starts them again."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -187,21 +187,21 @@ class Loader(Iterator[Batch]):
         steps = grain.MapDataset.source(self._steps)[self._position :].to_iter_dataset(options)
         if self._workers:
             if not flags.FLAGS.is_parsed():
-                # grain's processes ask for its flags, which only programs started by absl have parsed.
+                # Grain's processes read its flags, which are only parsed in programs started by absl.
                 flags.FLAGS.mark_as_parsed()
             steps = steps.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
         return iter(steps)
 
 
 def _fingerprint(steps: Steps) -> int:
-    """A number that differs for streams that differ; the process's share is no part of it."""
+    """A fingerprint of the stream, the same for all its shards."""
     parts = [repr((steps.seed, steps.order))]
     for name, each in steps.examples.items():
         source = each.source
         ids = [source.prepared.videos[position].id for group in each.groups for position in group]
         flip = source.augmentation.flip
         parts.append(repr((name, source.batch_size, each.shape, source.fixed_clips, flip, ids)))
-        # Apart, so that a training of before there were other changes resumes.
+        # Added only if set, so that trainings from versions without other augmentations can be resumed.
         if source.augmentation != Augmentation(flip):
             parts.append(repr(source.augmentation))
     return zlib.crc32("\n".join(parts).encode())

@@ -7,26 +7,29 @@ from typing import Literal, NamedTuple
 from unisal_jax.data import clips
 
 Order = Literal["random", "alternating"]
-"""`random` draws one order of all batches of an epoch, as the paper's joint training has it;
-`alternating` takes one of each domain in turn, leaving out those that have no more."""
+"""`random` shuffles all batches of an epoch, as in the paper's joint training; `alternating` takes one batch
+of each domain in turn, skipping domains that have no more."""
 
 
 class Step(NamedTuple):
-    """One training step: batch number `batch` of the domain's in this epoch."""
+    """One training step: the domain, and the number of its batch in this epoch."""
 
     domain: str
     batch: int
 
 
 def epoch_plan(batches: Mapping[str, int], order: Order, seed: int, epoch: int) -> list[Step]:
-    """Lists every batch of an epoch once.
+    """Lists the batches of an epoch, each once.
 
-    A domain's batches keep their order; which examples they hold is drawn anew for each epoch, and
-    examples that do not fill a batch sit out (`examples.Examples.left_out`). The list follows from
-    the arguments alone, so (epoch, place in the list) is all that a restart needs.
+    A domain's batches keep their order. Their examples are drawn again for each epoch, and examples that do
+    not fill a batch are left out (`examples.Examples.left_out`). The list depends only on the arguments, so
+    resuming requires only (epoch, index in the list).
 
     Args:
-      batches: how many batches of each domain there are, in the domains' order.
+      batches: number of batches of each domain, in the order of the domains.
+      order: how to order them.
+      seed: the seed.
+      epoch: number of the epoch, from 0.
     """
     turns = itertools.zip_longest(*([Step(name, i) for i in range(n)] for name, n in batches.items()))
     steps = [step for turn in turns for step in turn if step is not None]

@@ -1,9 +1,8 @@
-"""A prepared dataset on disk: the table of its videos, and one record a frame.
+"""Reads a prepared dataset: the table of its videos, and one record per frame.
 
-It is what `unisal prepare` leaves: a tensorflow-datasets folder of array_record files, in which the
-frames of a video follow each other, and `videos.json`, which says where each video begins. An image
-is a video of one frame. A folder with `videos.json` alone may divide such a dataset into other splits
-(`write_division`).
+`unisal prepare` writes it as a tensorflow-datasets folder of array_record files, in which the frames of a
+video are consecutive, and `videos.json`, which lists the position of each video. An image is a video of one
+frame. A folder with only `videos.json` may divide such a dataset into other splits (`write_division`).
 """
 
 import dataclasses
@@ -24,28 +23,28 @@ from unisal_jax.media.images import open_encoded
 
 SIDECAR = "videos.json"
 
-# Key of a sidecar that divides another dataset: that one's folder.
+# Key in the sidecar of a division: the folder of the divided dataset.
 _DIVISION = "division_of"
 
 Resolution = Literal["full", "input"]
-"""How frames for training are stored: as released, or already at the network's input size. A test
-split is always as released."""
+"""The size of stored frames for training: as released ("full"), or the network's input size ("input"). Frames
+of a test split are always stored as released."""
 
 _RESOLUTIONS = ("full", "input")
 
-# What is prepared is in one of these; Pillow's other readers need not see it.
+# The formats of prepared images; Pillow's other decoders are disabled.
 _FORMATS = ("PNG", "JPEG")
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A video's place in its split.
+    """A video in a split.
 
     Attributes:
       id: its name in the release.
-      start: number of the record that holds its first frame.
-      frames: how many records, one a frame; 1 for an image.
-      size: (height, width) of the released frames, also where smaller ones are stored.
+      start: number of the record of its first frame.
+      frames: number of frames, and so of records; 1 for an image.
+      size: (height, width) of the released frames, even if smaller ones are stored.
     """
 
     id: str
@@ -59,13 +58,13 @@ class Prepared:
     """One split of a prepared dataset.
 
     Attributes:
-      name: the dataset's, such as `dhf1k`.
-      path: the folder.
-      split: such as `train`.
+      name: name of the dataset, such as `dhf1k`.
+      path: its folder.
+      split: name of the split, such as `train`.
       resolution: "full" or "input", see `Resolution`.
-      videos: in the order of their records.
-      cross_validation_folds: ids of each fold's validation videos; empty where there is no cross-validation.
-      records: random access to the records, whose images are still encoded.
+      videos: its videos, in the order of their records.
+      cross_validation_folds: ids of each fold's validation videos; empty without cross-validation.
+      records: random access to the records, with images still encoded.
     """
 
     name: str
@@ -79,12 +78,12 @@ class Prepared:
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Where people looked at one frame.
+    """The ground truth of one frame.
 
     Attributes:
       map: uint8 [H, W], the released saliency map in 0 to 255.
       fixations: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `fixation_size`.
-      observers: int32 [n], who made it; -1 where unknown.
+      observers: int32 [n], the observer of each fixation; -1 if unknown.
       fixation_size: (height, width) of the image that the fixations refer to.
     """
 
@@ -99,9 +98,9 @@ class Frame:
     """One record.
 
     Attributes:
-      id: `dataset/split/video/frame`, the frame counted from 0: for error messages.
+      id: `dataset/split/video/frame`, with the frame's number from 0, for messages.
       pixels: uint8 RGB [H, W, 3].
-      truth: None where the release holds none, as in a benchmark's test set.
+      truth: the ground truth; None if the release has none, as for a benchmark's test set.
     """
 
     id: str
@@ -113,11 +112,12 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     """Opens one split of a prepared dataset.
 
     Args:
-      path: the folder that holds `dataset_info.json` and `videos.json`, or divides such a one.
+      path: the folder with `dataset_info.json` and `videos.json`, or of a division.
+      split: name of the split.
 
     Raises:
-      UnisalError: the folder holds no prepared dataset, its table of videos is missing, damaged or
-        does not fit the records, or there is no such split.
+      UnisalError: the folder contains no prepared dataset, its table of videos is missing, damaged or does
+        not fit the records, or there is no such split.
     """
     check_on_disk(path)
     path = Path(path)
@@ -133,7 +133,7 @@ def open_prepared(path: str | Path, split: str) -> Prepared:
     listed = sum(video.frames for video in table.videos)
     if count != listed:
         raise UnisalError(
-            f"{path / SIDECAR}: lists {listed} frames in split {split!r}, the records are {count}; "
+            f"{path / SIDECAR}: lists {listed} frames in split {split!r}, which has {count} records; "
             "prepare the dataset again"
         )
     return Prepared(
@@ -151,7 +151,7 @@ def split_names(path: str | Path) -> tuple[str, ...]:
 
 
 def frame_rate(path: str | Path) -> float | None:
-    """Frames a second of a prepared dataset's videos; None where it is not known.
+    """Frames per second of a prepared dataset's videos; None if unknown.
 
     Raises:
       UnisalError: its table of videos is missing or damaged.
@@ -161,27 +161,27 @@ def frame_rate(path: str | Path) -> float | None:
 
 
 def divided(path: str | Path) -> Path | None:
-    """The dataset that this folder divides into other splits; None if it holds records of its own.
+    """The dataset that this folder divides into other splits; None if it contains records itself.
 
     Raises:
       UnisalError: its table of videos is damaged.
     """
     file = Path(path) / SIDECAR
-    if not file.exists():  # told by what reads it
+    if not file.exists():  # reported when it is read
         return None
     source = _read_splits(file).get(_DIVISION)
     if source is not None and not isinstance(source, str):
-        raise UnisalError(f"{file}: damaged ({_DIVISION} is no folder)")
+        raise UnisalError(f"{file}: damaged ({_DIVISION} is not a folder)")
     return None if source is None else Path(source)
 
 
 def write_division(folder: Path, source: Path, splits: Mapping[str, tuple[str, Sequence[str]]]) -> None:
-    """Divides a prepared dataset into other splits, without a copy of its records.
+    """Divides a prepared dataset into other splits, without copying its records.
 
     Args:
-      folder: is made; `open_prepared` takes it.
-      source: the prepared dataset.
-      splits: by name of the new split, (split of the dataset, ids of its videos).
+      folder: the folder of the division, to be created; `open_prepared` can open it.
+      source: the folder of the prepared dataset.
+      splits: name of the new split -> (split of the dataset, ids of its videos).
 
     Raises:
       UnisalError: the file cannot be written.
@@ -200,7 +200,7 @@ def cross_validation(prepared: Prepared, fold: int) -> tuple[Prepared, Prepared]
     """
     if not 0 <= fold < len(prepared.cross_validation_folds):
         raise UnisalError(
-            f"{prepared.path}: no fold {fold}, there are {len(prepared.cross_validation_folds)} from 0 on"
+            f"{prepared.path}: no fold {fold}, only {len(prepared.cross_validation_folds)} folds from 0"
         )
     held_out = frozenset(prepared.cross_validation_folds[fold])
     training = tuple(video for video in prepared.videos if video.id not in held_out)
@@ -218,7 +218,7 @@ def read_frames(prepared: Prepared, numbers: Iterable[int]) -> list[Frame]:
 
 
 def iterate_frames(prepared: Prepared, numbers: Iterable[int]) -> Iterator[Frame]:
-    """As `read_frames`, with one decoded frame at a time: frames may be large.
+    """As `read_frames`, but decodes one frame at a time, to save memory.
 
     Raises:
       UnisalError: as `read_frames`.
@@ -227,7 +227,7 @@ def iterate_frames(prepared: Prepared, numbers: Iterable[int]) -> Iterator[Frame
     try:
         records = prepared.records.__getitems__(numbers)  # type: ignore[attr-defined]
     except Exception as error:
-        # The C++ reader raises RuntimeError, the parser of records a dozen others.
+        # The C++ reader raises RuntimeError, the parser of records many others.
         shown = f"records {numbers[0]} to {numbers[-1]} of split {prepared.split!r}"
         raise UnisalError(f"{prepared.path}: {shown} cannot be read ({one_line(error)})") from error
     for number, record in zip(numbers, records, strict=True):
@@ -241,17 +241,17 @@ def iterate_frames(prepared: Prepared, numbers: Iterable[int]) -> Iterator[Frame
 
 
 def check_size(prepared: Prepared, frame: Frame, video: Video, input_size: Size) -> None:
-    """Refuses a frame that was not prepared for `input_size`: it would be resized twice, unseen.
+    """Checks that a frame was not prepared for another input size, as it would be resized twice.
 
     Raises:
-      UnisalError: the frame is neither as released nor, at resolution "input", of `input_size`.
+      UnisalError: the frame has neither the released size nor, at resolution "input", `input_size`.
     """
     height, width = frame.pixels.shape[:2]
     if (height, width) == video.size or (prepared.resolution == "input" and (height, width) == input_size):
         return
     raise UnisalError(
-        f"{frame.id}: is stored at {height}x{width}, where {input_size[0]}x{input_size[1]} or the released "
-        f"{video.size[0]}x{video.size[1]} can be used; prepare the dataset at full resolution"
+        f"{frame.id}: is stored at {height}x{width}, not at {input_size[0]}x{input_size[1]} or the released "
+        f"{video.size[0]}x{video.size[1]}; prepare the dataset at full resolution"
     )
 
 
@@ -261,7 +261,7 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
         points, observers = np.asarray(record["fixations"]), np.asarray(record["observers"])
         height, width = (int(side) for side in record["fixation_size"])
         if points.ndim != 2 or observers.shape != points.shape[:1] or len(record["fixation_size"]) != 2:
-            raise ValueError("fixations and observers of other shapes")
+            raise ValueError("fixations and observers have wrong shapes")
         if min(height, width) < 1 or height * width > MAX_PIXELS:
             raise ValueError(f"fixations in an image of {height}x{width}")
     except (KeyError, ValueError, TypeError) as error:
@@ -269,7 +269,7 @@ def _frame(name: str, record: dict[str, Any]) -> Frame:
     if not has_truth:
         return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), None)
     if len(points) and not ((points >= 0) & (points < (height, width))).all():
-        raise UnisalError(f"{name}: a fixation lies outside its {height}x{width} image")
+        raise UnisalError(f"{name}: a fixation is outside its {height}x{width} image")
     truth = Truth(_decode(encoded_map, "L", f"{name}: map"), points, observers, (height, width))
     return Frame(name, _decode(encoded, "RGB", f"{name}: frame"), truth)
 
@@ -286,7 +286,7 @@ def _decode(encoded: bytes, mode: str, name: str) -> np.ndarray:
 
 
 class _Table(NamedTuple):
-    """What `videos.json` says of a split."""
+    """The content of `videos.json` for one split."""
 
     resolution: Resolution
     videos: tuple[Video, ...]
@@ -294,7 +294,7 @@ class _Table(NamedTuple):
 
 
 def check_id(name: str) -> None:
-    """Refuses an id that is no plain file name: predictions are looked up under it, and reports show it.
+    """Checks that an id is a plain file name, as predictions are named after it, and reports show it.
 
     Raises:
       ValueError: it is empty, too long, "." or "..", or has a slash, a control character or a lone surrogate.
@@ -305,9 +305,9 @@ def check_id(name: str) -> None:
 
 
 def _read_splits(path: Path) -> dict[str, Any]:
-    """The table of videos, of which only the outermost is checked."""
+    """Reads the table of videos, and checks only its top level."""
     if not path.exists():
-        raise UnisalError(f"{path}: missing; the preparation did not end, run it again")
+        raise UnisalError(f"{path}: missing; the preparation did not finish, run it again")
     try:
         content = read_json(path, "a table of videos")
         if not isinstance(content["splits"], dict):
@@ -318,7 +318,7 @@ def _read_splits(path: Path) -> dict[str, Any]:
 
 
 def _open_part(path: Path, source: Path, split: str) -> Prepared:
-    """A split of the division that the sidecar `path` tells; its `path` is that of the records."""
+    """Opens a split of the division with the sidecar `path`; the result's `path` is that of the records."""
     parts = _read_splits(path)["splits"]
     if split not in parts:
         raise UnisalError(f"{path}: no split {split!r}, only {', '.join(parts)}")
@@ -329,7 +329,7 @@ def _open_part(path: Path, source: Path, split: str) -> Prepared:
     except (ValueError, TypeError, KeyError) as error:
         raise UnisalError(f"{path}: damaged ({one_line(error)})") from error
     if not source.is_dir():
-        raise UnisalError(f"{path}: divides the dataset in {source}, which is not there")
+        raise UnisalError(f"{path}: divides the dataset in {source}, which does not exist")
     if divided(source) is not None:
         raise UnisalError(f"{path}: divides {source}, which is a division itself")
     whole = open_prepared(source, old)
@@ -357,12 +357,14 @@ def _read_table(path: Path, split: str) -> _Table:
     for video in videos:
         if video.start != start:
             raise UnisalError(
-                f"{path}: video {video.id!r} has {video.frames} frames from record {video.start} on, "
-                f"where record {start} comes next; prepare the dataset again"
+                f"{path}: video {video.id!r} starts at record {video.start} instead of {start}; "
+                "prepare the dataset again"
             )
         start += video.frames
     if len({video.id for video in videos}) < len(videos):
-        raise UnisalError(f"{path}: split {split!r} has two videos of one id; prepare the dataset again")
+        raise UnisalError(
+            f"{path}: split {split!r} has two videos with the same id; prepare the dataset again"
+        )
     return _Table(resolution, videos, folds)
 
 

@@ -1,9 +1,8 @@
-"""A prepared dataset's files: which there are, and the records in them.
+"""Reads the files and records of a prepared dataset.
 
-The folder is one that tensorflow-datasets reads, but here it is read without asking that library what
-the folder is: from `features.json` it would import whatever Python class the file names, and from
-`dataset_info.json` it would open whatever file the text leads to. The features are those below,
-and the files lie in the folder under the names that `unisal prepare` gives them.
+tensorflow-datasets could read the folder too, but not safely: it would import any Python class that
+`features.json` names, and open any file that `dataset_info.json` points to. This module accepts only the
+features below, and only files in the folder with the names that `unisal prepare` gives them.
 """
 
 import bisect
@@ -16,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from unisal_jax.data.chunks import check_chunks
 from unisal_jax.documents import read_json
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.packages import check_array_record
 
 FEATURES = tfds.features.FeaturesDict(
     {
@@ -34,23 +33,23 @@ FEATURES = tfds.features.FeaturesDict(
         "index": tfds.features.Scalar(dtype=np.int32, doc="the frame's number in its video, from 0"),
     }
 )
-"""What a record holds, one a frame."""
+"""The features of a record. There is one record per frame."""
 
 _INFO, _FEATURES = "dataset_info.json", "features.json"
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
-# A record is at least the header of its chunk.
+# Minimum size of a record: the header of its chunk.
 _LEAST_RECORD_BYTES = 40
 
-# The images are decoded by our own reader: with another decoder installed the library would take that one,
-# and a cut-off PNG would go through.
+# Images are decoded by `media.images`. tensorflow-datasets would use any installed decoder, and accept a
+# truncated PNG.
 _ENCODED = {"frame": tfds.decode.SkipDecoding(), "map": tfds.decode.SkipDecoding()}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shard:
-    """A file of records, as `ArrayRecordDataSource` takes it."""
+    """A file of records, with the interface that `ArrayRecordDataSource` expects."""
 
     filename: str
     examples_in_shard: int
@@ -63,12 +62,12 @@ class _Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a folder holds.
+    """The files of a prepared dataset.
 
     Attributes:
-      name: the dataset's, such as `dhf1k`.
-      path: the folder.
-      lengths: how many records each file of a split claims to hold.
+      name: name of the dataset, such as `dhf1k`.
+      path: its folder.
+      lengths: split -> declared number of records of each file.
     """
 
     name: str
@@ -79,8 +78,10 @@ class Stored:
         """Random access to a split's records.
 
         Raises:
-          UnisalError: there is no such split, or a file is missing or too small for what it is said to hold.
+          UnisalError: there is no such split, a file is missing or too small for its number of records, or
+            array_record is not installed.
         """
+        check_array_record(f"{self.path}: reading a prepared dataset")
         if split not in self.lengths:
             raise UnisalError(f"{self.path}: no split {split!r}, only {', '.join(self.lengths)}")
         shards = [_Shard(str(path), count) for path, count in self._files(split)]
@@ -102,9 +103,12 @@ class Stored:
 
 
 class Records(Sequence[dict[str, Any]]):
-    """Records by their number, parsed; `frame` and `map` stay encoded. Can be sent to another process."""
+    """Parsed records by their numbers, with `frame` and `map` still encoded. Can be pickled."""
 
     def __init__(self, shards: Sequence[_Shard]):
+        # Here, as Windows does not have it.
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
         self._shards = shards
         self._ends = list(itertools.accumulate(shard.take for shard in shards))
         self._source = ArrayRecordDataSource(shards) if shards else ()
@@ -117,7 +121,7 @@ class Records(Sequence[dict[str, Any]]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
-        """Several at once, in this order."""
+        """Reads several records, in this order."""
         numbers = list(numbers)
         for place in {bisect.bisect_right(self._ends, number) for number in numbers} - self._checked:
             if place < len(self._shards):
@@ -131,10 +135,10 @@ def _parse(record: bytes) -> dict[str, Any]:
 
 
 def open_stored(path: Path) -> Stored:
-    """Reads what a folder says that it holds; opens no records.
+    """Reads the metadata of a prepared dataset, without opening its records.
 
     Raises:
-      UnisalError: it holds no prepared dataset, or one that our builders do not write.
+      UnisalError: the folder contains no prepared dataset, or one that `unisal prepare` does not write.
     """
     try:
         _check_features(read_json(path / _FEATURES, "JSON"))
@@ -159,24 +163,24 @@ def _lengths(split: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _checked_name(name: Any) -> str:
-    """Names become part of a file's name."""
+    """Checks a name that becomes part of a file name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{_INFO}: the name {str(name)[:100]!r}")
     return name
 
 
 def _check_features(content: Any) -> None:
-    """Compares with what our builders write. Nothing is made from the content: it names Python classes."""
+    """Compares the features with those that `unisal prepare` writes, without importing their classes."""
     found = {name: _signature(feature) for name, feature in content["featuresDict"]["features"].items()}
     if content.get("pythonClassName") != _class_name(FEATURES):
         raise ValueError(f"{_FEATURES}: not a dict of features")
     for name in sorted(found.keys() | _SIGNATURES.keys()):
         if found.get(name) != _SIGNATURES.get(name):
-            raise ValueError(f"{_FEATURES}: {name[:100]!r} is not a feature as `unisal prepare` writes it")
+            raise ValueError(f"{_FEATURES}: {name[:100]!r} is not a feature that `unisal prepare` writes")
 
 
 def _signature(feature: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """(class, dtype, sides of the shape) of a feature in the file; other entries decide nothing."""
+    """(class, dtype, dimensions) of a feature in the file; other entries are ignored."""
     array = feature.get("tensor", feature.get("image", {}))
     return feature.get("pythonClassName"), array.get("dtype"), array.get("shape", {}).get("dimensions", [])
 
@@ -186,7 +190,7 @@ def _class_name(feature: Any) -> str:
 
 
 def _written(feature: Any) -> tuple[str, str | None, list[str]]:
-    """`_signature` of a feature as the library writes it: sides are strings, a text has no dtype."""
+    """The `_signature` of a feature as written by the library: dimensions are strings, text has no dtype."""
     dtype = None if isinstance(feature, tfds.features.Text) else np.dtype(feature.np_dtype).name
     return _class_name(feature), dtype, [str(-1 if side is None else side) for side in feature.shape]
 

@@ -1,6 +1,6 @@
-"""Tiny synthetic datasets in the layouts of the six releases: for tests, examples and benchmarks.
+"""Small synthetic datasets in the layouts of the six releases, for tests, examples and benchmarks.
 
-A disc moves over a gradient, and people look near it. Everything is a function of the seed.
+A disc moves over a gradient, and fixations are near it. Everything is determined by the seed.
 """
 
 import zlib
@@ -24,14 +24,14 @@ _GAZE_FIELDS = ("location", "timestamp", "fixations")
 
 @dataclass(frozen=True)
 class Amount:
-    """How much to make.
+    """The amount of data to make.
 
     Attributes:
-        train, validation, test: videos or images of each split. Hollywood-2, UCF Sports and MIT1003 have
-            no validation split of their own: the first two numbers add up.
-        frames: of each video.
+        train, validation, test: number of videos or images of each split. Hollywood-2, UCF Sports and MIT1003
+            have no validation split of their own: their training split has the sum of the first two.
+        frames: frames per video.
         size: (height, width) of frames and maps.
-        observers: who each look at two places in a frame.
+        observers: number of observers, each with two fixations per frame.
     """
 
     train: int = 2
@@ -58,7 +58,7 @@ class Drawn:
 
     @property
     def marks(self) -> np.ndarray:
-        """The fixations as a map: uint8 [H, W], 255 where somebody looked."""
+        """The fixations as a map, uint8 [H, W], 255 at fixated pixels."""
         marks = np.zeros(self.map.shape, np.uint8)
         for points in self.fixations:
             marks[points[:, 0], points[:, 1]] = 255
@@ -69,7 +69,7 @@ def draw(seed: int, clip: str, index: int, amount: Amount) -> Drawn:
     """Frame number `index` of the clip with this name."""
     height, width = amount.size
     motion = np.random.default_rng([seed, zlib.crc32(clip.encode())])
-    # The disc goes round an ellipse; where it starts and which way the colours run is the clip's own.
+    # The disc moves on an ellipse. Each clip has its own start and colours.
     turn = motion.uniform(0, 2 * np.pi) + index * motion.uniform(0.1, 0.4)
     colours = motion.integers(40, 216, (3, 3))
     row, column = height * (0.5 + 0.25 * np.sin(turn)), width * (0.5 + 0.25 * np.cos(turn))
@@ -90,13 +90,15 @@ def make(dataset: str, root: Path, seed: int = 0, amount: Amount | None = None) 
     Args:
         dataset: one of `LAYOUTS`; "dhf1k-videos" is DHF1K without extracted frames, "salicon-png" SALICON
             with fixations as images.
-        amount: the default takes a second.
+        root: the folder.
+        seed: the seed.
+        amount: the amount of data; the default takes a second.
 
     Raises:
         UnisalError: unknown dataset.
     """
     if dataset not in LAYOUTS:
-        raise UnisalError(f"no synthetic dataset {dataset!r}; there are {', '.join(LAYOUTS)}")
+        raise UnisalError(f"no synthetic dataset {dataset!r}; known: {', '.join(LAYOUTS)}")
     LAYOUTS[dataset](Path(root), seed, amount or Amount())
 
 
@@ -127,7 +129,7 @@ def _hollywood2(root: Path, seed: int, amount: Amount) -> None:
     for folder, phase, count in parts:
         for number in range(1, count + 1):
             first = 1
-            # Two shots, of which the second goes on counting frames.
+            # Two shots; the second continues the numbers of the frames.
             for shot in (1, 2):
                 video = f"actionclip{phase}{number:05d}"
                 names = [f"{video}_{first + i:05d}.png" for i in range(amount.frames)]
@@ -163,7 +165,7 @@ def _salicon_png(root: Path, seed: int, amount: Amount) -> None:
 
 
 def _salicon_images(root: Path, seed: int, amount: Amount) -> list[tuple[Drawn, str, str]]:
-    """Writes images and maps; returns those that have fixations to write."""
+    """Writes images and maps; returns those whose fixations are to be written."""
     annotated = []
     for part, count in (("train", amount.train), ("val", amount.validation), ("test", amount.test)):
         for number in range(1, count + 1):
@@ -180,7 +182,7 @@ def _mit1003(root: Path, seed: int, amount: Amount) -> None:
     truth = root / "ALLFIXATIONMAPS" / "ALLFIXATIONMAPS"
     for number in range(1, amount.train + amount.validation + 1):
         stem = f"i{number:010d}"
-        # Its images lie and stand.
+        # Landscape and portrait images.
         turned = amount if number % 2 else Amount(size=amount.size[::-1], observers=amount.observers)
         drawn = draw(seed, stem, 0, turned)
         _write_image(root / "ALLSTIMULI" / "ALLSTIMULI" / f"{stem}.jpeg", drawn.frame)
@@ -205,7 +207,7 @@ LAYOUTS: MappingProxyType[str, Callable[[Path, int, Amount], None]] = MappingPro
         "mit300": _mit300,
     }
 )
-"""What writes each layout."""
+"""Layout -> the function that writes it."""
 
 
 def _write_clip(
@@ -231,7 +233,7 @@ def _write_image(path: Path, pixels: np.ndarray) -> None:
 
 
 def _write_avi(path: Path, frames: Sequence[np.ndarray]) -> None:
-    """An AVI file without loss, so that what is read can be compared with what was drawn."""
+    """Writes a lossless AVI file, so that decoded frames equal the drawn ones."""
     with av.open(f"file:{_made(path)}", "w", format="avi") as container:
         stream = container.add_stream("ffv1", rate=30)
         stream.height, stream.width = frames[0].shape[:2]

@@ -1,1 +1,1 @@
-"""The page of `unisal demo`: `desk.py` does the work and knows no Gradio, `page.py` lays it out."""
+"""The server of `unisal demo`: the page of `unisal export --format web`, on this machine."""

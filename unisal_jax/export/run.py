@@ -12,7 +12,7 @@ import jax
 from unisal_jax.backend import start_jax
 from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
-from unisal_jax.export import check, onnx_model, stablehlo
+from unisal_jax.export import check, onnx_model, stablehlo, tflite
 from unisal_jax.export.signature import Signature
 from unisal_jax.files import atomic_path, keep_inputs, text_file, write_errors
 from unisal_jax.inference.fold import fold
@@ -23,11 +23,12 @@ from unisal_jax.weights.packs import Pack
 from unisal_jax.weights.sources import files_of, resolve
 from unisal_jax.weights.store import Weights, load_weights
 
-Format = Literal["onnx", "stablehlo"]
-FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo}
+Format = Literal["onnx", "stablehlo", "tflite"]
+FORMATS = {"onnx": onnx_model, "stablehlo": stablehlo, "tflite": tflite}
 _VERSIONS = {
     "onnx": ("jax", "numpy", "onnx", "onnxruntime"),
     "stablehlo": ("flatbuffers", "jax", "jaxlib", "numpy"),
+    "tflite": ("ai-edge-litert", "jax", "jaxlib", "litert-converter", "numpy"),
 }
 
 

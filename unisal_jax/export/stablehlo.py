@@ -6,8 +6,8 @@ Batch and sizes may be symbolic. The artifact holds the fastest form of the laye
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from unisal_jax.inference.jax_operations import forms_of
 from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import normalize
 from unisal_jax.packages import install_command
+
+if TYPE_CHECKING:
+    from jax.export import Exported
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FACTS: dict[str, Any] = {"platforms": list(PLATFORMS)}
@@ -47,6 +50,11 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         raise UnisalError(
             f"--format stablehlo requires flatbuffers; install it with: {install_command('export')}"
         ) from error
+    return bytes(lowered(folded, signature, PLATFORMS).serialize())
+
+
+def lowered(folded: Folded, signature: Signature, platforms: Sequence[str]) -> "Exported":
+    """The network lowered for platforms of JAX, with their forms of the layers; not serialized yet."""
     from jax import export
 
     # Those of a fixed size are computed here, as constants of the artifact.
@@ -60,8 +68,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         for shape, dtype in zip(shapes, types, strict=False)
     ]
     with _locations():
-        exported = export.export(function, platforms=PLATFORMS)(*arguments)
-    return bytes(exported.serialize())
+        return export.export(function, platforms=platforms)(*arguments)
 
 
 def loaded(artifact: bytes) -> Call:

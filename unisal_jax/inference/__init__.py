@@ -1,1 +1,1 @@
-"""The network folded for prediction: defined once, run by JAX or by ONNX Runtime."""
+"""The network folded for prediction: defined once, run by JAX or ONNX Runtime."""

@@ -1,13 +1,13 @@
-"""The network's weights folded for prediction in one domain: the same maps from fewer operations.
+"""Folds the network's weights for prediction in one domain: the same maps from fewer operations.
 
-- Every batch norm's scale is in the convolution before it, and its bias is all that is left of it.
-- The prior maps, which are constants of the size, have gone through Post-CNN: what they add to its
-  output is part of its last bias, [height, width, channels].
-- The cGRU's scales and biases are in its convolutions.
-- The smoothing kernel is the 7x7 one with 64 outputs (`maps.cell_kernel`).
-- A 1x1 convolution of several maps lies in one matrix a map.
+- The scale of each batch norm is multiplied into the convolution before it; only a bias remains.
+- The prior maps are constant for an input size. Their contribution to Post-CNN's output is added to its last
+  bias, which becomes [height, width, channels].
+- The cGRU's scales and biases are folded into its convolutions.
+- The smoothing kernel becomes a 7x7 kernel with 64 outputs (`maps.cell_kernel`).
+- A 1x1 convolution of several maps is split into one matrix per map.
 
-All is exact up to rounding, and needs NumPy alone.
+Folding is exact up to rounding, and requires only NumPy.
 """
 
 import dataclasses
@@ -30,19 +30,20 @@ from unisal_jax.models.maps import cell_kernel, gaussian_maps
 from unisal_jax.trees import flatten, unflatten
 
 Params = dict[str, Any]
-"""Folded parameters: nested dicts of arrays, [in, out] of a 1x1 convolution, else [row, column, in, out]."""
+"""Folded parameters: nested dicts of arrays. Kernels are [in, out] for 1x1, else [row, column, in, out]."""
 _Path = tuple[str, ...]
 _Flat = dict[_Path, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """The weights of one domain.
+    """The folded weights of one domain.
 
     Attributes:
-      config: of the network that they come from.
-      params: float64, for the engines to cast; Post-CNN's last bias, [256], is without the prior maps.
-      priors: what the prior maps go through, float64, by name; empty without prior maps.
+      config: the config of the original model.
+      params: float64; engines cast them. Post-CNN's last bias, [256], does not include the prior maps.
+      priors: the parameters that compute the prior maps' contribution, float64, by name; empty without
+        prior maps.
     """
 
     config: UnisalConfig
@@ -54,7 +55,7 @@ class Folded:
 
         Args:
           input_size: (height, width) in pixels.
-          params: a copy of the attribute on a device, for sizes to share; None for the attribute.
+          params: a copy of `self.params` on a device, which several sizes share; None for `self.params`.
         """
         params = self.params if params is None else params
         if not self.priors:
@@ -65,19 +66,19 @@ class Folded:
 
 
 def with_prior_share(params: Params, bias: Any) -> Params:
-    """The parameters with another last bias of Post-CNN, [height, width, 256]."""
+    """The parameters with Post-CNN's last bias replaced by `bias`, [height, width, 256]."""
     return {**params, "post_cnn": {**params["post_cnn"], "project_norm": {"bias": bias}}}
 
 
 def prior_share(priors: Mapping[str, Any], size: Size) -> Any:
-    """What the prior maps add to Post-CNN's output.
+    """The prior maps' contribution to Post-CNN's output.
 
     Args:
-      priors: those of `Folded`, arrays of NumPy or of JAX.
+      priors: `Folded.priors`, as NumPy or JAX arrays.
       size: (height, width) of the maps, 1/32 of the image's; may be symbolic.
 
     Returns:
-      [height, width, 256], of the same kind and type.
+      [height, width, 256], of the same kind and dtype.
     """
     xp = priors["gaussians"].__array_namespace__()
     height, width = size
@@ -91,14 +92,14 @@ def fold(variables: Mapping[str, Any], config: UnisalConfig, domain: Domain) -> 
     """Folds the weights for one domain.
 
     Args:
-      variables: of a network with `config`, all collections.
-      config: of that network.
+      variables: all collections of a model with `config`.
+      config: the model's config.
       domain: one of its domains.
     """
     own: _Flat = {}
     for collection in ("params", "batch_stats", domain.name, domain.stats):
         for path, leaf in flatten(variables.get(collection, {})).items():
-            # A copy in float64, so that folding adds no rounding of its own.
+            # A float64 copy, so that folding adds no rounding error of its own.
             own[tuple(path.split("/"))] = np.array(leaf, np.float64)
     if not config.has_rnn:
         own = {path: leaf for path, leaf in own.items() if path[0] not in RNN_MODULES}
@@ -121,7 +122,7 @@ def _fold_norms(own: _Flat) -> None:
 
 
 def _convolution_before(own: _Flat, parent: _Path, norm: str) -> _Path:
-    """Norms are called after their convolution; a gate's last one, `norm`, comes after its last one."""
+    """The convolution before a norm: `X_norm` follows `X`; a gate's `norm` follows its last convolution."""
     names = [norm.removesuffix("_norm")] if norm != "norm" else ["project", "spatial"]
     return next((*parent, name) for name in names if (*parent, name, "kernel") in own)
 
@@ -137,7 +138,7 @@ def _fold_gates(own: _Flat) -> None:
 
 
 def _split_maps(own: _Flat, skips: bool) -> None:
-    """The decoder's blocks read the maps from below first, then those of the skip connection, if any."""
+    """Splits the decoder's first 1x1 kernels: channels of the lower level first, then of the skip, if any."""
     for level, beside in (("16", SKIP_16_FEATURES), ("8", SKIP_8_FEATURES)):
         kernel = own.pop((f"upsampling_{level}", "expand", "kernel"))
         ends = [len(kernel) - beside] if skips else []
@@ -146,7 +147,7 @@ def _split_maps(own: _Flat, skips: bool) -> None:
 
 
 def _take_priors(own: _Flat) -> dict[str, np.ndarray]:
-    """Cuts the prior maps' channels, the last ones, out of Post-CNN."""
+    """Removes the prior maps' channels, the last ones, from Post-CNN and returns their parameters."""
     taken = {"gaussians": own.pop(("prior_maps", "gaussians"))}
     spatial, bias, project = (
         ("post_cnn", "spatial", "kernel"),

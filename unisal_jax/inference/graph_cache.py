@@ -1,4 +1,4 @@
-"""ONNX graphs kept in the cache folder, so that one is built once and not in every process."""
+"""Caches ONNX graphs on disk, so that a graph is not rebuilt in every process."""
 
 import contextlib
 import hashlib
@@ -22,18 +22,18 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def graphs_dir() -> Path:
-    """The folder of the graphs. May not exist."""
+    """The cache folder of the graphs. It may not exist."""
     return cache_dir() / "graphs"
 
 
 def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
-    """The graph that is kept for these facts, or, if there is none that is whole, a new one, which is kept.
+    """The cached graph for these facts; builds and caches one if there is none, or if it is damaged.
 
-    Where the cache folder cannot be written, the graph is built each time.
+    If the cache folder cannot be written, the graph is built each time.
 
     Args:
-      facts: all that decides the graph but this package's version; of JSON's types.
-      build: makes the graph.
+      facts: everything that determines the graph except this package's version, as JSON types.
+      build: builds the graph.
     """
     key = json.dumps({**facts, "version": __version__}, sort_keys=True).encode()
     path = graphs_dir() / f"{hashlib.sha256(key).hexdigest()[:32]}.onnx"
@@ -41,10 +41,10 @@ def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
         content = path.read_bytes()
         graph = content[_DIGEST_BYTES:]
         if content[:_DIGEST_BYTES] == _digest(key, graph):
-            with contextlib.suppress(OSError):  # a cache that another user owns can be read all the same
+            with contextlib.suppress(OSError):  # another user's cache can be read even if it is read-only
                 os.utime(path)
             return graph
-        logger.info("%s: damaged, or not of this package: made anew", path)
+        logger.info("%s: damaged, or not written by this package; rebuilding it", path)
     except OSError:
         pass
     graph = build()
@@ -54,17 +54,17 @@ def kept(facts: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
             temporary.write_bytes(_digest(key, graph) + graph)
         _drop_oldest(path.parent)
     except (OSError, UnisalError) as error:
-        logger.info("%s: cannot be kept: %s", path, error)
+        logger.info("%s: cannot be cached: %s", path, error)
     return graph
 
 
 def _digest(key: bytes, graph: bytes) -> bytes:
-    # Over the key too: a whole graph under another's name is found out as well.
+    # Includes the key, to detect an undamaged graph under the wrong name.
     return hashlib.sha256(key + b"\0" + graph).digest()
 
 
 def _drop_oldest(folder: Path) -> None:
-    """Deletes the graphs that were not used for longest."""
+    """Deletes the least recently used graphs."""
 
     def used(path: Path) -> float:
         try:

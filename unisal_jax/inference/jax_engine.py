@@ -20,13 +20,13 @@ from unisal_jax.weights.contents import Weights
 
 
 class JaxEngine:
-    """See `engines.Engine`. There is one compiled program a shape, and one copy of the weights a device.
+    """See `engines.Engine`. Keeps one compiled program per shape, and one copy of the weights per device.
 
     Args:
-      weights: in any memory.
-      dtype: of the computation, "float32" or "bfloat16"; parameters, log-densities and their softmax are
-        float32 in any case.
-      devices: images are shared out over these; None for all local ones. Video is for the first.
+      weights: the model's weights, in any memory.
+      dtype: dtype of the computation, "float32" or "bfloat16"; parameters, log-densities and their softmax
+        are always float32.
+      devices: devices to distribute images over; None for all local ones. Video runs on the first.
     """
 
     name = "jax"
@@ -41,11 +41,11 @@ class JaxEngine:
         self._sized = functools.cache(self._params_of)
 
     def on(self, device: jax.Device) -> "JaxEngine":
-        """The same on one of the devices alone."""
+        """A copy of this engine on one of the devices."""
         return JaxEngine(self._weights, self.dtype, (device,))
 
     def of(self, weights: Weights) -> "JaxEngine":
-        """The same for other weights, on the same devices."""
+        """A copy of this engine with other weights, on the same devices."""
         return JaxEngine(weights, self.dtype, self.devices)
 
     def _fold(self, domain: Domain) -> Folded:
@@ -63,7 +63,7 @@ class JaxEngine:
     def _program(
         self, domain: Domain, frames: np.ndarray | jax.Array, devices: int = 1
     ) -> tuple["Program", Params, np.ndarray | jax.Array]:
-        """What decides the compiled program, the parameters, and the frames, on so many devices."""
+        """The program's static arguments, the parameters, and the frames on their devices."""
         used = self.devices[:devices]
         program = Program(self.config, self.dtype, forms_of(used[0].platform))
         params = self._sized(domain, frames.shape[1:3], used)
@@ -79,8 +79,8 @@ class JaxEngine:
     def images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.Array | np.ndarray:
         """Log-density [batch, height, width] of images.
 
-        A batch that is no power of two is filled up to one, so that few programs are compiled. A batch that
-        the devices divide is shared out over them.
+        The batch is padded to a power of two, so that few programs are compiled. It is distributed over the
+        devices if its size is a multiple of their number.
         """
         count, devices = len(frames), len(self.devices)
         full = 1 << (count - 1).bit_length()
@@ -92,28 +92,28 @@ class JaxEngine:
     def frames(
         self, frames: np.ndarray | jax.Array, domain: Domain, state: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """One frame of each of several sequences; the state is given up to the call."""
+        """Predicts one frame of each of several sequences; the state is donated to the call."""
         program, params, placed = self._program(domain, frames)
         maps, state = _frames(program, params, state, placed)
         return maps, state
 
     def features(self, frames: np.ndarray | jax.Array, domain: Domain) -> dict[str, jax.Array]:
-        """Inner maps [batch, height, width, channels] of images."""
+        """Feature maps [batch, height, width, channels] of images."""
         maps: dict[str, jax.Array] = _features(*self._program(domain, frames))
         return maps
 
     def lower_images(self, frames: np.ndarray | jax.Array, domain: Domain) -> jax.stages.Lowered:
-        """The program of `images`, on one device, not compiled yet."""
+        """The lowered program of `images` on one device, not compiled."""
         return _images.lower(*self._program(domain, frames))
 
     def lower_frames(self, frames: np.ndarray, domain: Domain, state: jax.Array | None) -> jax.stages.Lowered:
-        """The program of `frames`, not compiled yet."""
+        """The lowered program of `frames`, not compiled."""
         program, params, placed = self._program(domain, frames)
         return _frames.lower(program, params, state, placed)
 
 
 def _over(devices: tuple[jax.Device, ...], split: bool = False) -> jax.sharding.Sharding:
-    """Whole on each of the devices, or with the first axis shared out over them."""
+    """A sharding that replicates over the devices, or with `split` divides the first axis among them."""
     if len(devices) == 1:
         return jax.sharding.SingleDeviceSharding(devices[0])
     mesh = jax.sharding.Mesh(np.asarray(devices), ("batch",))
@@ -121,7 +121,7 @@ def _over(devices: tuple[jax.Device, ...], split: bool = False) -> jax.sharding.
 
 
 class Program(NamedTuple):
-    """What decides a compiled program, besides shapes. Networks of one config share theirs."""
+    """The static arguments of a compiled program. Models with the same config share programs."""
 
     config: UnisalConfig
     dtype: str
@@ -129,12 +129,12 @@ class Program(NamedTuple):
 
     def __call__(self, params: Params, x: jax.Array, state: jax.Array | None) -> Maps[jax.Array]:
         """Runs the folded network on normalised RGB [batch, height, width, 3] of the dtype."""
-        # Products of float32 in float32: by default GPUs and TPUs round what goes in.
+        # Full float32 precision: by default GPUs and TPUs round the inputs of products.
         with jax.default_matmul_precision("highest"):
             return network(JaxOperations(self.forms), self.config, params, x, state)
 
     def of_images(self, params: Params, frames: jax.Array) -> Maps[jax.Array]:
-        """Runs it on images, uint8 RGB, which are static in any domain."""
+        """Runs it on images, uint8 RGB, which are static in every domain."""
         x = normalize(frames, jnp.dtype(self.dtype))
         state = None
         if self.config.has_recurrence(static=True):

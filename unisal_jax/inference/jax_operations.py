@@ -1,7 +1,7 @@
 """The operations of the folded network in JAX, on maps [batch, height, width, channels].
 
-Which form of a layer is the fastest on which backend is a table of measurements: `python -m benchmarks.forms`
-measures every form side by side and prints its rows. All forms give the same sums, in another order.
+A table lists the fastest form of each layer for each backend. `python -m benchmarks.forms` measures all forms
+and prints the table's rows. All forms compute the same sums, in different orders.
 """
 
 import functools
@@ -13,38 +13,38 @@ import jax
 import jax.numpy as jnp
 
 DepthwiseForm = Literal["shifted", "rows", "grouped"]
-"""Of a 3x3 depthwise convolution: nine shifted multiply-adds in one pass ("shifted"); the three rows of
-the kernel each in a pass ("rows"); XLA's grouped convolution ("grouped")."""
+"""Forms of a 3x3 depthwise convolution: nine shifted multiply-adds in one pass ("shifted"), one pass for each
+of the kernel's three rows ("rows"), or XLA's grouped convolution ("grouped")."""
 
 StemForm = Literal["convolution", "shifted"]
-"""Of the encoder's first convolution, 3 to 32 channels: XLA's own, or 27 shifted multiply-adds."""
+"""Forms of the encoder's first convolution, 3 to 32 channels: XLA's own, or 27 shifted multiply-adds."""
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 class Forms(NamedTuple):
-    """The forms of one network's layers."""
+    """The forms of a network's layers."""
 
     depthwise: DepthwiseForm
     stem: StemForm
 
 
-# CPU: benchmarks/results/forms_cpu.json. GPU, on an H200 in bfloat16: all of them take about the same time,
-# but XLA compiles the network with the shifted ones twice as fast. TPU: not measured yet; XLA's native forms.
+# CPU: benchmarks/results/forms_cpu.json. GPU, on an H200 in bfloat16: all forms take about the same time, but
+# XLA compiles the network with the shifted ones twice as fast. TPU: not measured; XLA's native forms.
 _NATIVE = Forms("grouped", "convolution")
 FORMS = {"cpu": Forms("rows", "shifted"), "gpu": Forms("shifted", "shifted")}
 
 
 def forms_of(backend: str | None = None) -> Forms:
-    """The table's row for a backend, "cpu", "gpu" or "tpu"; None for the default one."""
+    """The fastest forms for a backend, "cpu", "gpu" or "tpu"; None for the default backend."""
     return FORMS.get(backend or jax.default_backend(), _NATIVE)
 
 
 class JaxOperations:
-    """See `network.Operations`. Parameters are cast to the type of the maps.
+    """See `network.Operations`. Parameters are cast to the dtype of the maps.
 
     Args:
-      forms: of the layers.
+      forms: the forms of the layers.
     """
 
     def __init__(self, forms: Forms):
@@ -72,11 +72,11 @@ class JaxOperations:
         return out if bias is None else out + bias.astype(x.dtype)
 
     def depthwise(self, x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int = 1) -> jax.Array:
-        """A 3x3 convolution of each channel alone."""
+        """A 3x3 depthwise convolution."""
         return depthwise_conv(x, kernel.astype(x.dtype), stride, self._forms.depthwise) + bias.astype(x.dtype)
 
     def transposed(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Twice the size by a 4x4 transposed convolution."""
+        """A 4x4 transposed convolution to twice the size."""
         return jax.lax.conv_transpose(x, kernel.astype(x.dtype), (2, 2), "SAME", dimension_numbers=_NHWC)
 
     def relu6(self, x: jax.Array) -> jax.Array:
@@ -94,7 +94,7 @@ class JaxOperations:
         return x[:, ::stride, ::stride]
 
     def upsampled(self, x: jax.Array) -> jax.Array:
-        """Twice the size, bilinear with half-pixel centres, from two shifted copies an axis."""
+        """Bilinear upsampling to twice the size with half-pixel centres, from two shifted copies per axis."""
         for axis in (1, 2):
             length = x.shape[axis]
             before, after = (
@@ -105,21 +105,21 @@ class JaxOperations:
         return x
 
     def repeated(self, x: jax.Array, factor: int) -> jax.Array:
-        """Each pixel `factor` times in both directions."""
+        """Nearest-neighbour upsampling by `factor`."""
         return jnp.repeat(jnp.repeat(x, factor, 1), factor, 2)
 
     def edge_padded(self, x: jax.Array, reach: int) -> jax.Array:
-        """With the outermost pixels repeated."""
+        """Padding by repetition of the outermost pixels."""
         return jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
 
     def cells_to_pixels(self, x: jax.Array, side: int) -> jax.Array:
-        """Channels become cells."""
+        """Rearranges channels into cells of pixels."""
         batch, height, width, _ = x.shape
         cells = x.reshape(batch, height, width, side, side).swapaxes(2, 3)
         return cells.reshape(batch, side * height, side * width, 1)
 
     def exact(self, x: jax.Array) -> jax.Array:
-        """In at least float32."""
+        """Casts to at least float32."""
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -128,9 +128,9 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, form: Depthwise
 
     Args:
       x: [batch, height, width, channels].
-      kernel: [3, 3, 1, channels], of the same type.
-      stride: in both directions; output pixel i is centred on input pixel stride * i.
-      form: how.
+      kernel: [3, 3, 1, channels], of the same dtype.
+      stride: stride in both directions; output pixel i is centred on input pixel stride * i.
+      form: how to compute it.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), channels].
@@ -152,19 +152,19 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, form: Depthwise
             for i in range(3)
             for j in range(3)
         )
-    # Three passes of three taps: a pass of nine has more to hold than there are registers.
+    # Three passes of three weights: a pass of nine needs more registers than there are.
     rows = [_sum(kernel[i, j, 0] * padded[:, :, j : j + width : stride] for j in range(3)) for i in range(3)]
-    rows = jax.lax.optimization_barrier(rows)  # or the three would be fused into one again
+    rows = jax.lax.optimization_barrier(rows)  # prevents XLA from fusing the three passes into one
     return _sum(row[:, i : i + height : stride] for i, row in enumerate(rows))
 
 
 def shifted_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """3x3 convolution of few channels, with one pixel of zero padding, as shifted multiply-adds.
+    """3x3 convolution of few channels as shifted multiply-adds, with one pixel of zero padding.
 
     Args:
       x: [batch, height, width, channels].
-      kernel: [3, 3, channels, features], of the same type.
-      stride: in both directions.
+      kernel: [3, 3, channels, features], of the same dtype.
+      stride: stride in both directions.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), features].
@@ -184,5 +184,5 @@ def _zero_padded(x: jax.Array) -> jax.Array:
 
 
 def _sum(terms: Iterable[jax.Array]) -> jax.Array:
-    """From left to right."""
+    """The sum, from left to right."""
     return functools.reduce(operator.add, terms)

@@ -1,8 +1,7 @@
-"""The folded network (`fold`), written once; what carries out its operations is exchangeable.
+"""The folded network (`fold`), written once in terms of `Operations`, which JAX and ONNX implement.
 
-The structure is the paper's (section 3.2, Figure 3). What a value is, and in which order its axes lie, is the
-operations' own business: an array for JAX, the name of a tensor for an ONNX graph. A value here is a batch of
-maps with channels.
+The structure is the paper's (section 3.2, Figure 3). A value is a batch of maps with channels. Its type and
+axis order depend on the implementation: an array for JAX, the name of a tensor for an ONNX graph.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ _Params = Mapping[str, Any]
 
 
 class Operations(Protocol[Value]):
-    """What the folded network is made of."""
+    """The operations that the folded network consists of."""
 
     def conv(
         self, x: Value, kernel: Any, bias: Any = None, stride: int = 1, padding: int | None = None
@@ -26,17 +25,17 @@ class Operations(Protocol[Value]):
 
         Args:
           x: maps.
-          kernel: [in, out] of a 1x1 convolution, else [rows, columns, in, out].
-          bias: [out], or [height, width, out] where constant maps are in it; None for none.
-          stride: in both directions.
+          kernel: [in, out] for a 1x1 convolution, else [rows, columns, in, out].
+          bias: [out], or [height, width, out] if it includes constant maps; None for no bias.
+          stride: stride in both directions.
           padding: pixels on each side; None for half the kernel's side.
         """
 
     def depthwise(self, x: Value, kernel: Any, bias: Any, stride: int = 1) -> Value:
-        """A 3x3 convolution of each channel by its own kernel, [3, 3, 1, channels], and zero padding."""
+        """A 3x3 depthwise convolution with zero padding; the kernel is [3, 3, 1, channels]."""
 
     def transposed(self, x: Value, kernel: Any) -> Value:
-        """Twice the size by a 4x4 transposed convolution, [4, 4, in, out], as Flax's `ConvTranspose`."""
+        """A 4x4 transposed convolution to twice the size, as in Flax; the kernel is [4, 4, in, out]."""
 
     def relu6(self, x: Value) -> Value:
         """min(max(x, 0), 6)."""
@@ -48,7 +47,7 @@ class Operations(Protocol[Value]):
         """Hyperbolic tangent."""
 
     def add(self, a: Value, b: Value) -> Value:
-        """Sum; of a batch and of one that all of the batch share, too."""
+        """Sum; a batch of one is broadcast."""
 
     def subtract(self, a: Value, b: Value) -> Value:
         """Difference."""
@@ -60,28 +59,28 @@ class Operations(Protocol[Value]):
         """Every `stride`-th row and column."""
 
     def upsampled(self, x: Value) -> Value:
-        """Twice the size, bilinear with half-pixel centres."""
+        """Bilinear upsampling to twice the size with half-pixel centres."""
 
     def repeated(self, x: Value, factor: int) -> Value:
-        """Each pixel `factor` times in both directions."""
+        """Nearest-neighbour upsampling by `factor`."""
 
     def edge_padded(self, x: Value, reach: int) -> Value:
-        """With the outermost pixels repeated `reach` times on each side."""
+        """Padding by repetition of the outermost pixels, `reach` times on each side."""
 
     def cells_to_pixels(self, x: Value, side: int) -> Value:
-        """Channels [side * side] become a cell of side x side pixels of one channel."""
+        """Rearranges side * side channels into a cell of side x side pixels of one channel."""
 
     def exact(self, x: Value) -> Value:
-        """In at least float32."""
+        """Casts to at least float32."""
 
 
 class Maps(NamedTuple, Generic[Value]):
-    """What the network computes.
+    """The outputs of the network.
 
     Attributes:
-      logits: the log-density but for a constant, one channel, at the input size.
+      logits: the log-density up to a constant, one channel, at the input size.
       state: the next hidden state, 256 channels at 1/32; None if the recurrence was bypassed.
-      features: inner maps by name, see `FEATURES`.
+      features: feature maps by name, see `FEATURES`.
     """
 
     logits: Value
@@ -99,19 +98,19 @@ FEATURES = (
     "decoder_8",
     "fused",
 )
-"""Names of inner maps, the number is the reduction; `recurrent` is there only where the recurrence runs."""
+"""Names of the feature maps. The number is the downsampling factor; `recurrent` requires the recurrence."""
 
 
 def network(
     ops: Operations[Value], config: UnisalConfig, params: _Params, x: Value, state: Value | None
 ) -> Maps[Value]:
-    """Runs the folded network, or builds it.
+    """Runs the folded network, or builds its graph.
 
     Args:
-      ops: carries out the operations.
-      config: of the network that was folded.
-      params: of `Folded.sized`.
-      x: normalised RGB, height and width multiples of 32.
+      ops: the operations.
+      config: the config of the folded model.
+      params: the parameters from `Folded.sized`.
+      x: normalised RGB; height and width are multiples of 32.
       state: hidden state, 256 channels at 1/32; None bypasses the recurrence.
     """
     at_8, at_16, at_32 = _encoder(ops, params["encoder"], x)
@@ -124,20 +123,20 @@ def network(
         found["recurrent"] = features
     x = found["decoder_16"] = _up(ops, config, params, "16", features, at_16)
     x = found["decoder_8"] = _up(ops, config, params, "8", x, at_8)
-    # From here on x is a log-density but for a constant, of size 30 and more: half precision's three
-    # digits would leave steps in it.
+    # From here on x is a log-density up to a constant, with values of 30 and more: the three digits of half
+    # precision would make visible steps.
     fusion = params["fusion"]
     fused = found["fused"] = ops.conv(ops.exact(x), fusion["kernel"], fusion["bias"])
     return Maps(_smoothed(ops, config, params, fused), state, found)
 
 
 def _conv(ops: Operations[Value], params: _Params, name: str, x: Value, stride: int = 1) -> Value:
-    """The convolution of that name, with what is left of its norm."""
+    """The convolution of that name, with the bias of its folded batch norm."""
     return ops.conv(x, params[name]["kernel"], params[f"{name}_norm"]["bias"], stride)
 
 
 def _filtered(ops: Operations[Value], params: _Params, x: Value, last: str, stride: int = 1) -> Value:
-    """3x3, ReLU6 and 1x1; a dense 3x3 in a cGRU stands alone."""
+    """Depthwise 3x3, ReLU6 and 1x1; or, in a cGRU with dense convolutions, one dense 3x3."""
     kernel, depthwise = params["spatial"]["kernel"], params["spatial"]["kernel"].shape[2] == 1
     if "project" not in params:
         return ops.conv(x, kernel, params[last]["bias"], stride)
@@ -147,7 +146,7 @@ def _filtered(ops: Operations[Value], params: _Params, x: Value, last: str, stri
 
 
 def _block(ops: Operations[Value], params: _Params, x: Value, stride: int = 1) -> Value:
-    """An inverted residual block of one map, without the sum at its end."""
+    """An inverted residual block of one map, without the residual sum."""
     if "expand" in params:
         x = ops.relu6(_conv(ops, params, "expand", x))
     return _filtered(ops, params, x, "project_norm", stride)
@@ -168,7 +167,7 @@ def _encoder(ops: Operations[Value], params: _Params, x: Value) -> tuple[Value, 
 
 
 def _gru(ops: Operations[Value], params: _Params, x: Value, state: Value) -> Value:
-    """One step of the cGRU (reference.md, "cGRU")."""
+    """One step of the cGRU (docs/network.md)."""
 
     def shares(of: str, source: Value) -> list[Value]:
         return [_filtered(ops, params[f"{gate}_{of}"], source, "norm") for gate in GATES]
@@ -182,7 +181,7 @@ def _gru(ops: Operations[Value], params: _Params, x: Value, state: Value) -> Val
 def _up(
     ops: Operations[Value], config: UnisalConfig, params: _Params, level: str, below: Value, tap: Value
 ) -> Value:
-    """A block of the decoder. Its first 1x1 commutes with bilinear upsampling, and comes before it."""
+    """A block of the decoder. Its first 1x1 commutes with bilinear upsampling, so it runs before it."""
     block = params[f"upsampling_{level}"]
     kernel, bias = block["expand"]["kernel_0"], block["expand_norm"]["bias"]
     if config.bilinear:
@@ -198,7 +197,7 @@ def _up(
 
 
 def _smoothed(ops: Operations[Value], config: UnisalConfig, params: _Params, x: Value) -> Value:
-    """The map at eight times the size, with the blur of `maps.cell_kernel` where there is one."""
+    """The map at eight times the size, smoothed with `maps.cell_kernel` if the config has smoothing."""
     if not config.smoothing:
         return ops.repeated(x, SMOOTHING_FACTOR)
     kernel = params["smoothing"]["kernel"]

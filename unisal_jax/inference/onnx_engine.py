@@ -1,4 +1,4 @@
-"""The folded network in ONNX Runtime, on the CPU. Nothing here imports JAX."""
+"""The folded network in ONNX Runtime, on the CPU. Does not import JAX."""
 
 import functools
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _MAX_SESSIONS = 12
 
 
 class OnnxEngine:
-    """See `engines.Engine`. There is one session a domain, input size and kind of call.
+    """See `engines.Engine`. Keeps one session per domain, input size and method.
 
     Args:
-      weights: the network's.
+      weights: the model's weights.
     """
 
     name = "onnxruntime"
@@ -36,11 +36,11 @@ class OnnxEngine:
         self._session = functools.lru_cache(_MAX_SESSIONS)(self._open)
 
     def on(self, device: str) -> "OnnxEngine":
-        """The same: there is one device."""
+        """This engine: there is only one device."""
         return self
 
     def of(self, weights: Weights) -> "OnnxEngine":
-        """The same for other weights."""
+        """An engine with other weights."""
         return OnnxEngine(weights)
 
     def zero_state(self, domain: Domain, sequences: int, input_size: Size) -> np.ndarray | None:
@@ -58,20 +58,20 @@ class OnnxEngine:
     def frames(
         self, frames: np.ndarray, domain: Domain, state: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """One frame of each of several sequences."""
+        """Predicts one frame of each of several sequences."""
         if state is None:
             return self.images(frames, domain), None
         maps, state = self._run(domain, "frames", frames=frames, state=state)
         return maps, state
 
     def features(self, frames: np.ndarray, domain: Domain) -> dict[str, np.ndarray]:
-        """Inner maps [batch, height, width, channels] of images."""
+        """Feature maps [batch, height, width, channels] of images."""
         _, *maps = self._run(domain, "features", frames=frames)
         return dict(zip(_features(self.config), (each.transpose(0, 2, 3, 1) for each in maps), strict=True))
 
     def _run(self, domain: Domain, kind: str, **inputs: np.ndarray) -> Sequence[np.ndarray]:
         batch, *size = inputs["frames"].shape[:3]
-        # A session of one batch is 5 to 12% faster than one of any. A video's batches are alike.
+        # A session for a fixed batch size is 5 to 12% faster. A video's batches all have the same size.
         fixed = batch if kind == "frames" or batch == 1 else None
         session = self._session(domain, kind, (size[0], size[1]), fixed)
         maps: Sequence[np.ndarray] = session.run(
@@ -88,7 +88,7 @@ class OnnxEngine:
 
     def _graph(self, domain: Domain, kind: str, size: Size) -> bytes:
         def build() -> bytes:
-            from unisal_jax.inference import onnx_graph  # late: a graph that is kept needs no onnx
+            from unisal_jax.inference import onnx_graph  # imported late: a cached graph does not require onnx
 
             plan = Plan(
                 size,
@@ -112,10 +112,10 @@ class OnnxEngine:
 
 
 def session_options() -> onnxruntime.SessionOptions:
-    """Threads on every core that the process may use, which spin for their next work for 0.1 ms at most.
+    """Session options: a thread per core that the process may use; idle threads spin for at most 0.1 ms.
 
-    By default they spin for 0.1 s: in a pipeline of 25 frames a second that doubles its CPU time, and takes a
-    core from what stands around the network. Not to spin at all makes the network 15% slower.
+    By default, idle threads spin for 0.1 s. In a pipeline of 25 frames per second this doubles the CPU time
+    and occupies a core that the pipeline's other stages need. Without spinning, the network is 15% slower.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
@@ -127,5 +127,5 @@ def session_options() -> onnxruntime.SessionOptions:
 
 
 def _features(config: UnisalConfig) -> tuple[str, ...]:
-    """Those that an image has."""
+    """Names of the feature maps that an image has."""
     return tuple(name for name in FEATURES if name != "recurrent" or config.has_recurrence(static=True))

@@ -1,4 +1,4 @@
-"""The folded network as an ONNX model, for one input size or any: pixels in, maps out."""
+"""Builds the folded network as an ONNX model, for one input size or any, from pixels to maps."""
 
 import numpy as np
 import onnx
@@ -24,12 +24,12 @@ from unisal_jax.normalization import RGB_MEAN, RGB_STD
 
 
 def build(folded: Folded, plan: Plan, metadata: dict[str, str]) -> bytes:
-    """The bytes of the .onnx file.
+    """Builds the model and returns the bytes of its .onnx file.
 
     Args:
       folded: the weights.
-      plan: what it computes.
-      metadata: text by name.
+      plan: the model's inputs and outputs.
+      metadata: the model's metadata, text by name.
     """
     ops, size, batch = OnnxOperations(), plan.input_size, plan.batch or BATCH_AXIS
     x = _normalized(ops, FRAMES) if plan.uint8 else FRAMES

@@ -1,8 +1,7 @@
 """The operations of the folded network as nodes of an ONNX graph, on maps [batch, channels, height, width].
 
-Only `onnx`'s own helpers are needed to write one, so what is exported does not hang on a converter's
-coverage, and the graph holds what runtimes have fused kernels for: convolutions with their bias, clips,
-resizes.
+The graph is written with the helpers of `onnx`, not by a converter. It uses operations that runtimes have
+fused kernels for: convolutions with bias, clips and resizes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +13,18 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from unisal_jax.version import __version__
 
-# The oldest versions that have every operation used here in its present meaning, for old runtimes.
+# The oldest versions in which every operation used here has its current meaning, to support old runtimes.
 OPSET, _IR_VERSION = 13, 8
 
 Value = str
-"""A tensor of the graph is known by its name."""
+"""The name of a tensor of the graph."""
 
 Types = Mapping[str, tuple[str, Sequence[int | str]]]
-"""By a tensor's name: its type, as numpy calls it, and its axes; those without a number take any."""
+"""Name of a tensor -> (NumPy dtype, axes); an axis given as a name may have any length."""
 
 
 class OnnxOperations:
-    """See `network.Operations`. Nodes and constants come in the order in which they are asked for."""
+    """See `network.Operations`. Nodes and constants are stored in the order of the calls."""
 
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
@@ -33,13 +32,13 @@ class OnnxOperations:
         self._shared: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
 
     def node(self, operation: str, *inputs: Value, name: str = "", **attributes: Any) -> Value:
-        """Adds an operation with one output, which is called `name` or after the operation."""
+        """Adds an operation with one output, named `name` or after the operation."""
         output = name or f"{operation.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operation, list(inputs), [output], output, **attributes))
         return output
 
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Value:
-        """Adds a constant; equal ones are one."""
+        """Adds a constant; equal constants are stored once."""
         array = np.array(values, dtype, order="C")
         key = array.dtype.str, array.shape, array.tobytes()
         if key not in self._shared:
@@ -60,7 +59,7 @@ class OnnxOperations:
         return self._conv(x, kernel, bias, stride, kernel.shape[0] // 2 if padding is None else padding, 1)
 
     def depthwise(self, x: Value, kernel: np.ndarray, bias: np.ndarray, stride: int = 1) -> Value:
-        """A 3x3 convolution of each channel alone."""
+        """A 3x3 depthwise convolution."""
         return self._conv(x, kernel, bias, stride, 1, kernel.shape[-1])
 
     def _conv(
@@ -88,7 +87,7 @@ class OnnxOperations:
         return self.add(out, bias if isinstance(bias, str) else self.constant(bias.transpose(2, 0, 1)[None]))
 
     def transposed(self, x: Value, kernel: np.ndarray) -> Value:
-        """Twice the size by a 4x4 transposed convolution, whose kernel ONNX turns by 180 degrees."""
+        """A 4x4 transposed convolution to twice the size. ONNX rotates its kernel by 180 degrees."""
         turned = self.constant(kernel[::-1, ::-1].transpose(2, 3, 0, 1))
         return self.node("ConvTranspose", x, turned, kernel_shape=[4, 4], pads=[1] * 4, strides=[2, 2])
 
@@ -117,37 +116,37 @@ class OnnxOperations:
         return self.node("Mul", a, b)
 
     def subsampled(self, x: Value, stride: int) -> Value:
-        """Every `stride`-th row and column; as a pooling of single pixels, which stays in any layout."""
+        """Every `stride`-th row and column, as a pooling of single pixels, which suits any memory layout."""
         return self.node("MaxPool", x, kernel_shape=[1, 1], strides=[stride, stride])
 
     def upsampled(self, x: Value) -> Value:
-        """Twice the size, bilinear with half-pixel centres."""
+        """Bilinear upsampling to twice the size with half-pixel centres."""
         return self._resized(x, 2, "linear")
 
     def repeated(self, x: Value, factor: int) -> Value:
-        """Each pixel `factor` times in both directions."""
+        """Nearest-neighbour upsampling by `factor`."""
         return self._resized(x, factor, "nearest")
 
     def _resized(self, x: Value, factor: int, mode: str) -> Value:
         scales = self.constant([1, 1, factor, factor])
-        # With centres at half a pixel, rounding to the nearest is the same for any tie rule: there is no tie.
+        # With half-pixel centres there are no ties, so the rounding rule does not matter.
         return self.node("Resize", x, "", scales, mode=mode, coordinate_transformation_mode="half_pixel")
 
     def edge_padded(self, x: Value, reach: int) -> Value:
-        """With the outermost pixels repeated."""
+        """Padding by repetition of the outermost pixels."""
         pads = self.constant([0, 0, reach, reach, 0, 0, reach, reach], np.int64)
         return self.node("Pad", x, pads, mode="edge")
 
     def cells_to_pixels(self, x: Value, side: int) -> Value:
-        """Channels become cells."""
+        """Rearranges channels into cells of pixels."""
         return self.node("DepthToSpace", x, blocksize=side)
 
     def exact(self, x: Value) -> Value:
-        """Everything is float32."""
+        """The value itself: everything is float32."""
         return x
 
     def reshape(self, x: Value, shape: tuple[int, ...], name: str = "") -> Value:
-        """A reshape; -1 takes what is left."""
+        """A reshape; -1 stands for the remaining length."""
         return self.node("Reshape", x, self.constant(shape, np.int64), name=name)
 
     def model(self, inputs: Types, outputs: Types, metadata: Mapping[str, str]) -> ModelProto:
@@ -156,7 +155,7 @@ class OnnxOperations:
         Args:
           inputs: the graph's inputs.
           outputs: the graph's outputs.
-          metadata: text by name.
+          metadata: the model's metadata, text by name.
         """
         graph = helper.make_graph(self._nodes, "unisal", _infos(inputs), _infos(outputs), self._constants)
         model = helper.make_model(

@@ -1,4 +1,4 @@
-"""What goes into an ONNX model of the network and what comes out of it. Needs no onnx."""
+"""The inputs and outputs of an ONNX model of the network. Does not import onnx."""
 
 import dataclasses
 
@@ -7,27 +7,27 @@ from unisal_jax.domains import Size
 FRAMES, STATE, NEXT_STATE = "frames", "state", "next_state"
 LOG_DENSITY, DENSITY = "log_density", "density"
 BATCH_AXIS = "n"
-"""Name of an axis that takes any batch."""
+"""Name of an axis that accepts any batch size."""
 SIZE_AXES, STATE_SIZE_AXES = ("height", "width"), ("rows", "columns")
-"""Names of axes that take any size: of images and their maps, and of the state, at 1/32."""
+"""Names of axes that accept any size: of images and their maps, and of the state, at 1/32."""
 HEIGHT_AXIS, WIDTH_AXIS = "height", "width"
 ROWS_AXIS, COLUMNS_AXIS = "rows", "columns"
-"""Names of the axes of any size: of images and their maps, and of the state, at 1/32."""
+"""Names of the axes that accept any size: of images and their maps, and of the state, at 1/32."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What goes into a model and what comes out of it.
+    """The inputs and outputs of a model.
 
     Attributes:
       input_size: (height, width) of the images; None for any multiples of 32.
-      batch: how many images, or sequences, a call takes; None for any number.
-      streaming: one frame of each sequence and the hidden state in, map and next state out; else images,
-        which bypass the recurrence where the config has a bypass.
-      uint8: images are uint8 RGB [batch, height, width, 3]; else normalised float32 [batch, 3, height,
-        width].
-      log: maps are log-densities, `log_density`; else densities, `density`. [batch, height, width].
-      features: names of inner maps (`network.FEATURES`) that come out too, [batch, channels, ...].
+      batch: number of images, or sequences, per call; None for any number.
+      streaming: True for a model from one frame of each sequence and the hidden state to the maps and the
+        next state. False for images, which bypass the recurrence if the config has a bypass.
+      uint8: True if images are uint8 RGB [batch, height, width, 3]; False if they are normalised float32
+        [batch, 3, height, width].
+      log: True for the output `log_density`, False for `density`; both are [batch, height, width].
+      features: names of feature maps (`network.FEATURES`) to output too, [batch, channels, ...].
     """
 
     input_size: Size | None

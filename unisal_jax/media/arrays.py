@@ -1,33 +1,74 @@
-"""What counts as an image and as a density where a program hands one over: whatever NumPy can view."""
+"""What counts as an image and as a density where a program hands one over; the one place that decides."""
 
-from typing import Any
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
 
 from unisal_jax.errors import UnisalError, one_line
+from unisal_jax.media.images import read_image, row_strips, to_rgb
+
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | ArrayLike
+"""A path, a Pillow image or an array, see `as_image`."""
+
+# A drive of Windows has one letter.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 
 
-def as_frames(array: Any, rank: int, what: str) -> np.ndarray:
-    """An image, or several of one size, as a NumPy array; of memory that NumPy can view no copy is made.
+def as_image(given: Any, what: str = "image") -> np.ndarray:
+    """An image as uint8 RGB [height, width, 3]; a view of memory that has it so already, else a new array.
 
     Args:
-        array: uint8 RGB [height, width, 3], or [N, height, width, 3], in any container that NumPy can view
-            or copy: an array of NumPy, JAX or PyTorch, a memory map, a Pillow image, a list of arrays.
-        rank: 3 for one image, 4 for several.
+        given: one of
+
+            - the path of an image file, read by `read_image`;
+            - a Pillow image, of any mode that `read_image` reads, turned upright by its EXIF orientation;
+            - an array of uint8 in 0 to 255 or of floats in 0 to 1, [height, width], or [height, width, 1, 3
+              or 4 channels]: grey, RGB or RGBA, whose alpha is dropped and the color below it kept. The array
+              is NumPy's, JAX's, PyTorch's on the CPU, or in any other container that NumPy can view or copy.
         what: the argument, for the error's message.
 
     Raises:
-        UnisalError: it is nothing of that kind.
+        UnisalError: it is nothing of that kind; the file cannot be read; floats are NaN or leave 0 to 1;
+            channels come first; or it is a URL.
     """
-    found = _as_array(array, what)
-    if found.dtype != np.uint8 or found.ndim != rank or found.shape[-1] != 3 or 0 in found.shape[-3:]:
-        axes = "[height, width, 3]" if rank == 3 else "[N, height, width, 3]"
-        raise UnisalError(f"{what}: {_shown(array, found)}, but uint8 RGB {axes} is needed")
-    return found
+    if isinstance(given, (str, os.PathLike)):
+        return read_image(_local(given, what))
+    if isinstance(given, Image.Image):
+        return to_rgb(given, what)
+    return _rgb(given, 3, what)
+
+
+def as_images(given: Any, what: str = "images") -> np.ndarray:
+    """Images of one size as uint8 RGB [N, height, width, 3].
+
+    Args:
+        given: a list or tuple of what `as_image` takes; or an array [N, height, width, 1, 3 or 4 channels] of
+            the types and containers that it takes.
+        what: the argument, for the error's message.
+
+    Raises:
+        UnisalError: it is nothing of that kind, the list is empty, or the sizes differ.
+    """
+    if not isinstance(given, (list, tuple)):
+        return _rgb(given, 4, what)
+    images = [as_image(each, f"{what}[{number}]") for number, each in enumerate(given)]
+    sizes = {f"{image.shape[0]}x{image.shape[1]}": None for image in images}
+    if len(sizes) != 1:
+        raise UnisalError(
+            f"{what}: sizes {', '.join(sizes)}, but images of one size are required"
+            if sizes
+            else f"{what}: an empty list"
+        )
+    return np.stack(images)
 
 
 def as_density(array: Any, what: str = "density") -> np.ndarray:
-    """A density as a NumPy array, float32 or float64 [height, width]; containers as for `as_frames`.
+    """A density as a NumPy array, float32 or float64 [height, width]; containers as arrays of `as_image`.
 
     Raises:
         UnisalError: it is not floats of two axes.
@@ -37,6 +78,62 @@ def as_density(array: Any, what: str = "density") -> np.ndarray:
         raise UnisalError(f"{what}: {_shown(array, found)}, but floats [height, width] are needed")
     # Of native byte order, since OpenCV takes no other.
     return np.ascontiguousarray(found, np.float32 if found.dtype.itemsize <= 4 else np.float64)
+
+
+def _local(path: str | os.PathLike[str], what: str) -> Path:
+    if _URL.match(os.fspath(path)) and not os.path.exists(path):
+        # Without the URL, which may hold a password.
+        raise UnisalError(f"{what}: is a URL, which is not read; download it, then pass the file's path")
+    return Path(path)
+
+
+def _rgb(array: Any, rank: int, what: str) -> np.ndarray:
+    """Any array of images as uint8 RGB, of the rank 3 for one image and 4 for several."""
+    found = _as_array(array, what)
+    shown = f"{what}: {_shown(array, found)}"
+    if found.dtype != np.uint8 and found.dtype.kind != "f":
+        raise UnisalError(f"{shown}, but uint8 (0 to 255) or floats (0 to 1) are required")
+    pixels = found[..., None] if found.ndim == 2 and rank == 3 else found
+    if pixels.ndim != rank:
+        axes = (
+            "[height, width], or [height, width, channels]" if rank == 3 else "[N, height, width, channels]"
+        )
+        raise UnisalError(f"{shown}, but {axes} is required")
+    if 0 in pixels.shape[-3:]:
+        raise UnisalError(f"{shown}, which holds no pixels")
+    channels = pixels.shape[-1]
+    if channels not in (1, 3, 4):
+        if pixels.shape[-3] in (1, 3, 4):
+            raise UnisalError(
+                f"{shown}, whose channels come first; move them with numpy.moveaxis(image, -3, -1)"
+            )
+        raise UnisalError(
+            f"{shown}, but 1 (grey), 3 (RGB) or 4 (RGBA) channels are required, on the last axis"
+        )
+    pixels = pixels[..., :3]
+    if pixels.dtype != np.uint8:
+        pixels = _to_uint8(pixels, shown)
+    if channels == 1:
+        return np.repeat(pixels, 3, axis=-1)
+    return np.ascontiguousarray(pixels) if channels == 4 else pixels
+
+
+def _to_uint8(pixels: np.ndarray, shown: str) -> np.ndarray:
+    """Floats in 0 to 1 [..., height, width, channels] as the nearest of 256 levels."""
+    found = np.empty(pixels.shape, np.uint8)
+    for index in np.ndindex(pixels.shape[:-3]):
+        for rows in row_strips(*pixels.shape[-3:-1]):
+            with np.errstate(over="ignore"):
+                levels = pixels[index][rows].astype(np.float32) * 255
+            low, high = levels.min(), levels.max()
+            # So that rounding errors around 0 and 1 pass, and NaN does not.
+            if not (low >= -0.5 and high < 255.5):
+                held = "NaN" if np.isnan(low) else f"{low / 255:.4g} to {high / 255:.4g}"
+                raise UnisalError(
+                    f"{shown} with values of {held}, but floats from 0 to 1 are required (or uint8, 0 to 255)"
+                )
+            found[index][rows] = np.rint(levels, out=levels)
+    return found
 
 
 def _as_array(array: Any, what: str) -> np.ndarray:

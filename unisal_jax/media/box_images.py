@@ -90,8 +90,14 @@ def _decode(data: bytes, form: str, most: int) -> Image.Image:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as child:
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            child.kill()
+
         # For systems without a limit on processor time, and for a decoder that deadlocks.
-        timer = threading.Timer(MAX_BOX_SECONDS, child.kill)
+        timer = threading.Timer(MAX_BOX_SECONDS, stop)
         timer.start()
         try:
             pixels = _received(child, data, most)
@@ -102,7 +108,7 @@ def _decode(data: bytes, form: str, most: int) -> Image.Image:
             timer.cancel()
     if pixels is not None:
         return pixels
-    if child.returncode in _STOPPED:
+    if late.is_set() or child.returncode in _STOPPED:
         raise Excess(f"decoding takes more than {MAX_READ_SECONDS:g} seconds, or too much memory")
     raise ValueError("the decoder ended early")
 
@@ -110,7 +116,8 @@ def _decode(data: bytes, form: str, most: int) -> Image.Image:
 def _received(child: subprocess.Popen[bytes], data: bytes, most: int) -> Image.Image | None:
     """Returns the decoded image; None if the decoder ended early."""
     assert child.stdin is not None and child.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # its output or exit status says why
+    # BrokenPipeError, and on Windows also EINVAL. The output or the exit status says why.
+    with contextlib.suppress(OSError):
         child.stdin.write(data)
         child.stdin.close()
     line = child.stdout.readline(_LINE_BYTES)

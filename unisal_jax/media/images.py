@@ -36,6 +36,7 @@ __all__ = [
     "read_profile",
     "resize_frame",
     "row_strips",
+    "to_rgb",
     "turn_upright",
     "write_map_png",
     "write_npy",
@@ -95,7 +96,22 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             known range (floats, 32-bit integers).
     """
     with open_image(path, max_pixels) as image:
-        return _to_rgb(path, image)
+        return _decoded(path, image)
+
+
+def to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """What `read_image` makes of a file, of an image that a program has opened, or made, with Pillow.
+
+    Of an animation the frame that it is at is taken. The limits of size are for files alone.
+
+    Args:
+        name: what errors call it.
+
+    Raises:
+        UnisalError: damaged, or samples without a known range.
+    """
+    with _faults(name):
+        return _decoded(name, image)
 
 
 def read_profile(path: str | Path) -> bytes:
@@ -166,7 +182,7 @@ def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) ->
 def _opened(
     name: str | Path, file: BinaryIO, max_pixels: int, kinds: Sequence[str] = formats.READ
 ) -> Iterator[Image.Image]:
-    try:
+    with _faults(name):
         start = file.read(64)
         if not start:
             raise UnisalError(f"{name}: the file is empty")
@@ -181,6 +197,13 @@ def _opened(
             image = _open(name, file, max_pixels, kinds)
         with image:
             yield image
+
+
+@contextlib.contextmanager
+def _faults(name: str | Path) -> Iterator[None]:
+    """Makes a UnisalError of whatever decoding raises."""
+    try:
+        yield
     except UnisalError:
         raise
     except screening.Excess as error:
@@ -289,7 +312,7 @@ def turn_upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
+def _decoded(path: str | Path, image: Image.Image) -> np.ndarray:
     """Decodes to uint8 RGB [H, W, 3], upright."""
     image.load()
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):

@@ -13,6 +13,12 @@ from unisal_jax.media.addresses import Address
 _FRAME_FOLDERS = ("frames", "images")
 _DIGEST_LETTERS = 8
 
+# Windows treats these as devices, whatever the suffix.
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+)
+_HAS_DEVICES = os.name == "nt"
+
 
 def frames_name(folder: Path) -> str:
     """Returns the name of a folder of frames, or its parent's name if it is called `images` or `frames`."""
@@ -67,8 +73,9 @@ def shorten(name: str, limit: int) -> str:
 
 
 def _harmless(name: str) -> str:
-    """Prefixes names that would denote a folder: the stems of "..mp4" and "...mp4", and the root's name."""
-    return f"_{name}" if name in ("", ".", "..") else name
+    """Prefixes names of a folder or a device: ".", "..", the root's empty name, and Windows' devices."""
+    is_device = _HAS_DEVICES and name.partition(".")[0].lower() in _DEVICES
+    return f"_{name}" if is_device or name in ("", ".", "..") else name
 
 
 def _candidates(path: str | Path) -> list[str]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from unisal_jax.errors import UnisalError
-from unisal_jax.media.arrays import as_density, as_frames
+from unisal_jax.media.arrays import ImageLike, as_density, as_image
 from unisal_jax.media.colours import Colours, yuv_of_rgb
 from unisal_jax.media.frames import Planes
 from unisal_jax.media.images import row_strips
@@ -35,12 +35,12 @@ def heat_colours(density: np.ndarray) -> np.ndarray:
     return _look_up(density_levels(as_density(density)), _HEAT)
 
 
-def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.ndarray:
     """Overlays a density as heat colours; the image is unchanged where the density is zero.
 
     Args:
-        image: uint8 RGB [H, W, 3].
-        density: float [H, W] >= 0, of any scale.
+        image: a path, a Pillow image or an array, see `as_image`.
+        density: float [H, W] >= 0, of any scale, or its `density_levels`.
         opacity: weight of the heat at the density's peak, 0 to 1.
 
     Returns:
@@ -49,7 +49,7 @@ def overlay(image: np.ndarray, density: np.ndarray, opacity: float = 0.7) -> np.
     Raises:
         UnisalError: wrong types or shapes, or the sizes differ.
     """
-    image, density = as_frames(image, 3, "image"), as_density(density)
+    image, density = as_image(image), as_density(density)
     if image.shape != (*density.shape, 3):
         raise UnisalError(f"image of shape {image.shape} and density of shape {density.shape} do not match")
     return lay_heat(image, density_levels(density), opacity)
@@ -160,9 +160,9 @@ def _reach(seen: np.ndarray, length: int) -> _Reach:
     return _Reach(range(start * places, stop * places), range(start * pixels, stop * pixels))
 
 
-def density_panel(image: np.ndarray, density: np.ndarray) -> np.ndarray:
+def density_panel(image: ImageLike, density: np.ndarray) -> np.ndarray:
     """Places image, grey density and overlay side by side: uint8 RGB [H, 3 W, 3]. Inputs as in `overlay`."""
-    image, density = as_frames(image, 3, "image"), as_density(density)
+    image, density = as_image(image), as_density(density)
     grey = np.repeat(density_levels(density)[..., None], 3, axis=2)
     return np.concatenate([image, grey, overlay(image, density)], axis=1)
 

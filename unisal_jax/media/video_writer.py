@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from unisal_jax.errors import OutputError, UnisalError
 from unisal_jax.files import atomic_path
 from unisal_jax.limits import MAX_FPS, MIN_FPS
-from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.arrays import ImageLike, as_image
 from unisal_jax.media.companions import Companions
 from unisal_jax.media.decoded import frame_of_planes, planes_of_rgb
 from unisal_jax.media.film_options import DEFAULT_ENCODING, REAL_TIME, Encoding
@@ -95,10 +95,10 @@ class VideoWriter:
             raise error
         return self._context.__exit__(kind, error, trace)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Appends one frame, uint8 RGB [H, W, 3] of the writer's size."""
+    def write(self, frame: ImageLike) -> None:
+        """Appends one frame of the writer's size: a path, a Pillow image or an array, see `as_image`."""
         height, width = self._size
-        frame = as_frames(frame, 3, "frame")
+        frame = as_image(frame, "frame")
         if frame.shape != (height, width, 3):
             raise UnisalError(f"frame of shape {frame.shape} for a video of {height}x{width}")
         self.write_planes(planes_of_rgb(frame))

@@ -1,4 +1,4 @@
-"""The network in numbers (paper, Table 1; reference.md, "Network"), for all who build it. Needs no JAX."""
+"""The network's constants (paper, Table 1; docs/network.md). Does not import JAX."""
 
 import itertools
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 1e-5
-"""Of every batch norm."""
+"""Epsilon of every batch norm."""
 
 
 class Block(NamedTuple):
@@ -41,24 +41,24 @@ STEM_FEATURES, ENCODER_FEATURES = 32, 1280
 TAP_8, TAP_16 = 7, 14
 
 HIDDEN_FEATURES = 256
-"""Channels of Post-CNN, of the recurrence's state and of what follows it."""
+"""Channels of Post-CNN, the hidden state and Post-RNN."""
 GATES = ("reset", "update", "candidate")
 SKIP_16_FEATURES, SKIP_8_FEATURES = 128, 64
 RNN_MODULES = frozenset({"rnn", "post_rnn", "post_rnn_norm"})
-"""The modules that a bypassed recurrence leaves unused."""
+"""Modules that are unused when the recurrence is bypassed."""
 
 PRIORS = 16
-"""How many prior maps a domain has."""
+"""Prior maps per domain."""
 PRIOR_SCALE = 6.0
-"""Their largest value: they stand beside ReLU6 activations."""
+"""Maximum of a prior map, the same as that of the ReLU6 activations it is concatenated with."""
 
 SMOOTHING_SIZE = 41
 SMOOTHING_FACTOR = 8
-"""By how much the smoothing layer upsamples."""
+"""Upsampling factor of the smoothing layer."""
 
 
 def initial_gaussians() -> np.ndarray:
-    """The sixteen starting points, [map, (y, x), (mean, log std)] (reference.md, "Gaussian maps")."""
+    """Initial Gaussians, [map, (y, x), (mean, log std)], of the sixteen prior maps."""
     grid = (0.25, 0.5, 0.75)
     round_ones = [((y, -1.5), (x, -1.5)) for y, x in itertools.product(grid, grid)]
     wide_in_y = [((0.5, 0.0), (x, -1.5)) for x in grid]

@@ -1,4 +1,4 @@
-"""Batch norm as the paper trains it: a set for each domain, statistics of each time step apart."""
+"""Batch norm as in the paper: separate parameters for each domain, separate statistics for each time step."""
 
 import functools
 
@@ -16,19 +16,19 @@ from unisal_jax.models.gradients import along_channels, normalized
 class BatchNorm(nn.Module):
     """(Domain-adaptive) batch norm of a convolution's output.
 
-    With the running statistics it is a factor and an offset for each channel. The factor then goes into
-    the convolution's kernel: the same values without a pass over the feature map.
+    With running statistics, batch norm is a factor and an offset for each channel. The factor is multiplied
+    into the convolution's kernel, which saves a pass over the feature map.
 
-    In training mode the statistics are those of each time step over batch, height and width, and the
-    running averages take up one step after the other, with the unbiased variance (reference.md,
-    "Network"). PyTorch's momentum: running = (1 - m) * running + m * step. Statistics and the
-    running averages are in at least float32, whatever the input.
+    In training mode, each time step is normalised by its own statistics over batch, height and width. The
+    running statistics are updated with one time step after the other, with the unbiased variance
+    (docs/network.md) and PyTorch's momentum: running = (1 - m) * running + m * step. Statistics are
+    computed and stored in at least float32, whatever the input.
 
     Attributes:
-      conv: the convolution: has `features`, and takes a factor of its output as `scale`.
-      domains: the domains with a set each (paper, section 3.1, DABN); empty for one shared set.
-      momentum: of the shared set; a domain's set has the domain's own.
-      axis_name: take the statistics over this mapped axis (devices) too.
+      conv: the convolution. It has `features` and accepts `scale`, a factor of its output.
+      domains: the domains with parameters of their own (paper, section 3.1, DABN); empty to share one set.
+      momentum: momentum of the shared set; a domain's own set uses `Domain.bn_momentum`.
+      axis_name: mapped axis (devices) to compute the statistics over as well.
     """
 
     conv: nn.Module
@@ -38,12 +38,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
-        """What the convolution makes of the maps, normalised; with `train`, by its own statistics.
+        """Applies the convolution and normalises its output.
 
         Args:
           maps: the convolution's input, [batch, time, height, width, channels].
-          domain: whose set to use.
-          train: False for the running statistics.
+          domain: the domain whose parameters to use.
+          train: True normalises by the statistics of each time step, False by the running statistics.
         """
         size = self.conv.features
         scale = variables.param(self, self.domains, domain, "scale", nn.initializers.ones, (size,))
@@ -76,7 +76,7 @@ class BatchNorm(nn.Module):
 def _scale_and_offset(
     scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The factor and the offset that a batch norm with these statistics is."""
+    """The factor and the offset that are equivalent to a batch norm with these statistics."""
     factor = scale * jax.lax.rsqrt(var + EPSILON)
     return factor, bias - mean * factor
 
@@ -90,7 +90,10 @@ def _averaged(
     momentum: float,
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Takes statistics [time, channels] of `count` values into the running ones [channels], step by step."""
+    """Updates the running statistics [channels] with those of each time step [time, channels].
+
+    `count` is the number of values that each statistic is computed from.
+    """
     age = np.arange(mean.shape[0])[::-1]
     kept, weights = (1 - momentum) ** mean.shape[0], momentum * (1 - momentum) ** age
 

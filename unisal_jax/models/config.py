@@ -1,4 +1,4 @@
-"""What a network is made of: the parts that can be left out, shared or exchanged. Needs no JAX."""
+"""The model's config: which parts it has and which of them the domains share. Does not import JAX."""
 
 import dataclasses
 import json
@@ -11,32 +11,34 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_CONFIG_BYTES, MAX_DOMAINS
 
 DepthwiseForm = Literal["auto", "shifted", "grouped"]
-"""Of a 3x3 depthwise convolution: nine shifted multiply-adds ("shifted"), XLA's grouped convolution
-("grouped"), or the faster of the two on JAX's backend ("auto"). Both give the same sums."""
+"""How to compute a 3x3 depthwise convolution: by nine shifted multiply-adds ("shifted"), by XLA's grouped
+convolution ("grouped"), or by the faster of the two on JAX's backend ("auto"). Both compute the same sums."""
 
 
 @dataclasses.dataclass(frozen=True)
 class UnisalConfig:
-    """What the network is made of. The defaults are the released network.
+    """The model's config. The defaults are those of the released weights.
 
     Attributes:
-      domains: Those that the network has parameters for.
-      prior_maps: Add Gaussian prior maps to the encoder's output (paper, Table 5, as the next four).
-      rnn: False leaves the recurrence out: every input takes the bypass.
+      domains: Domains that the model has parameters for.
+      prior_maps: Concatenate Gaussian prior maps with the encoder's output (paper, Table 5, as for the next
+        four).
+      rnn: Use the recurrence; False makes every input bypass it.
       rnn_residual: Add the RNN's output to its input; False replaces the input.
-      rnn_bypass: Static inputs bypass the RNN; needs the residual.
-      skips: Skip-2x and Skip-4x from the encoder to the decoder.
+      rnn_bypass: Static inputs bypass the RNN; requires `rnn_residual`.
+      skips: Use Skip-2x and Skip-4x from the encoder to the decoder.
       smoothing: Smooth the map by a learned kernel.
-      domain_norm: Batch norms of each domain's own; False: one set for all.
-      domain_priors: Prior maps of each domain's own; False: one set for all.
-      domain_fusion: Fusion of each domain's own; False: one for all.
-      domain_smoothing: Smoothing kernel of each domain's own; False: one for all.
-      separable: False puts dense 3x3 convolutions in the place of depthwise ones in cGRU and decoder
+      domain_norm: Each domain has its own batch norms; False shares them.
+      domain_priors: Each domain has its own prior maps; False shares them.
+      domain_fusion: Each domain has its own fusion layer; False shares it.
+      domain_smoothing: Each domain has its own smoothing kernel; False shares it.
+      separable: Use depthwise-separable convolutions in the cGRU and the decoder; False uses dense 3x3 ones
         (paper, section 4.6).
-      bilinear: False upsamples the decoder's features by learned 4x4 transposed convolutions (section 4.6).
-      skip_dropout: Probability of dropout in the skips, in training.
-      rnn_dropout: Probability of dropout around the RNN, in training.
-      depthwise: Form of the depthwise convolutions: shifted, grouped, or auto: the faster one here.
+      bilinear: Upsample the decoder's features bilinearly; False uses learned 4x4 transposed convolutions
+        (section 4.6).
+      skip_dropout: Dropout probability in the skips, in training.
+      rnn_dropout: Dropout probability around the RNN, in training.
+      depthwise: How to compute depthwise convolutions: shifted, grouped, or auto, the faster one here.
     """
 
     domains: tuple[Domain, ...] = RELEASED_DOMAINS
@@ -60,26 +62,24 @@ class UnisalConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _KINDS[type(field.default)](value):
-                raise UnisalError(f"{field.name} of a network cannot be {str(value)[:40]!r}")
+                raise UnisalError(f"model config: {field.name} cannot be {str(value)[:40]!r}")
         if not self.domains:
-            raise UnisalError("a network needs at least one domain")
+            raise UnisalError("model config: at least one domain is required")
         if len(self.domains) > MAX_DOMAINS:
-            raise UnisalError(f"a network of {len(self.domains)} domains; at most {MAX_DOMAINS} are possible")
+            raise UnisalError(f"model config: {len(self.domains)} domains, more than {MAX_DOMAINS}")
         names = [domain.name for domain in self.domains]
         if len(set(names)) != len(names):
-            raise UnisalError(f"domains with the same name: {', '.join(names)}")
+            raise UnisalError(f"model config: two domains have the same name: {', '.join(names)}")
         if self.rnn_bypass and not self.rnn_residual:
-            raise UnisalError(
-                "rnn_bypass needs rnn_residual: without the residual nothing is left when it is bypassed"
-            )
+            raise UnisalError("model config: rnn_bypass requires rnn_residual")
 
     @property
     def has_rnn(self) -> bool:
-        """False where every input bypasses the RNN, so that it has no weights."""
+        """Whether the model has an RNN; False if every input bypasses it."""
         return self.rnn and not (self.rnn_bypass and all(domain.static for domain in self.domains))
 
     def has_recurrence(self, static: bool) -> bool:
-        """False where input of that kind, images or video, bypasses the RNN."""
+        """Whether the RNN runs on images (`static`) or on video."""
         return self.has_rnn and not (static and self.rnn_bypass)
 
     def to_json(self) -> str:
@@ -94,16 +94,16 @@ class UnisalConfig:
           UnisalError: the text is not such a config.
         """
         if len(text) > MAX_CONFIG_BYTES:
-            raise UnisalError(f"not a network config: longer than {MAX_CONFIG_BYTES} bytes")
+            raise UnisalError(f"not a model config: longer than {MAX_CONFIG_BYTES} bytes")
         try:
             fields = json.loads(text)
             domains = tuple(_domain_from_json(each) for each in fields.pop("domains"))
             return cls(domains=domains, **fields)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UnisalError(f"not a network config: {str(error)[:200]}") from error
+            raise UnisalError(f"not a model config: {str(error)[:200]}") from error
 
 
-# A file's config may hold anything. By the type of a field's default: what its value must be.
+# A config read from a file may hold anything. Type of a field's default -> check of its value.
 _KINDS: dict[type, Callable[[Any], bool]] = {
     tuple: lambda v: isinstance(v, tuple) and all(isinstance(each, Domain) for each in v),
     bool: lambda v: isinstance(v, bool),

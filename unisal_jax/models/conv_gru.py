@@ -1,4 +1,4 @@
-"""The convolutional GRU of the Bypass-RNN (paper, section 3.2; reference.md, "cGRU").
+"""The convolutional GRU of the Bypass-RNN (paper, section 3.2; docs/network.md).
 
 r, z = sigmoid(a_x * N(w x) + a_h * N(u h) + b); the candidate is tanh(a_x * N(w x) + r * a_h * N(u h) + b);
 h = (1 - z) h + z candidate, with N a domain's batch norm and w, u depthwise-separable convolutions.
@@ -17,9 +17,9 @@ from unisal_jax.models.gradients import relu6
 
 
 class GateConv(nn.Module):
-    """A gate's share of one source: convolution, batch norm, learned scale.
+    """The contribution of the input or the hidden state to a gate: convolution, batch norm, learned scale.
 
-    The convolution is depthwise 3x3, batch norm, ReLU6, 1x1; or one dense 3x3.
+    The convolution is depthwise 3x3, batch norm, ReLU6 and 1x1, or one dense 3x3.
     """
 
     features: int
@@ -30,7 +30,7 @@ class GateConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain, train: bool) -> jax.Array:
-        """[batch, time, height, width, features], source and share alike."""
+        """[batch, time, height, width, features] -> the same shape."""
 
         def normed(conv: nn.Module, x: jax.Array, name: str) -> jax.Array:
             norm = BatchNorm(conv, self.domains, axis_name=self.axis_name, name=name)
@@ -47,12 +47,12 @@ class GateConv(nn.Module):
 class ConvGRU(nn.Module):
     """Runs the recurrence over time under `lax.scan`.
 
-    The three convolutions of the input do not wait for the recurrence: they take all time steps at once.
+    The convolutions of the input do not depend on the hidden state: they run on all time steps at once.
 
     Attributes:
       features: channels of the hidden state, and of the input.
-      dropout: probability of dropping a channel of the hidden state on its way to a gate: one mask
-        a gate, drawn once a sequence and shared by the batch (paper: recurrent dropout, 0.2).
+      dropout: probability of dropping a channel of the hidden state at the input of a gate. There is one mask
+        per gate, drawn once per sequence and shared by the batch (paper: recurrent dropout, 0.2).
     """
 
     features: int
@@ -79,9 +79,9 @@ class ConvGRU(nn.Module):
 
         Args:
           x: [batch, time, height, width, features].
-          domain: whose batch norms to use.
-          hidden: [batch, height, width, features] state before the first step; None for zeros.
-          train: statistics of each step, and dropout, for which the key "dropout" is needed.
+          domain: the domain whose batch norms to use.
+          hidden: [batch, height, width, features], state before the first step; None for zeros.
+          train: normalise by each step's statistics and apply dropout; requires the RNG "dropout".
 
         Returns:
           (all hidden states [batch, time, height, width, features], the last one).
@@ -122,7 +122,7 @@ class ConvGRU(nn.Module):
         domain: Domain,
         train: bool,
     ) -> jax.Array:
-        """The next hidden state [batch, height, width, features], from each gate's share of the input."""
+        """The next hidden state [batch, height, width, features], given the input's part of each gate."""
         recurrent = []
         for gate, conv in enumerate(self.hidden_convs):
             source = hidden if masks is None else hidden * masks[gate]
@@ -133,7 +133,7 @@ class ConvGRU(nn.Module):
         return (1 - update) * hidden + update * candidate
 
     def _masks(self, dtype: jnp.dtype) -> jax.Array:
-        """Channel masks [gate, features], scaled so that the expectation stays."""
+        """Channel masks [gate, features], scaled to keep the expectation."""
         keep = 1 - self.dropout
         kept = jax.random.bernoulli(self.make_rng("dropout"), keep, (len(GATES), self.features))
         return kept.astype(dtype) / keep

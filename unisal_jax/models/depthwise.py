@@ -1,15 +1,16 @@
-"""3x3 depthwise convolution, value and gradients, in the forms that are fast where they run.
+"""3x3 depthwise convolution and its gradients, in the form that is fastest on each platform.
 
-Two forms of the same sums: XLA's grouped convolution, and nine shifted multiply-adds with written-out
-gradients (reverse mode only). "auto" leaves the choice to the platform that a program is lowered for:
+There are two forms of the same sums: XLA's grouped convolution, and nine shifted multiply-adds with a custom
+gradient (reverse mode only). "auto" selects one by the platform that a program is lowered for:
 
 - CPU: shifted. The grouped form is 11 to 37 times slower (benchmarks/results/forms_cpu.json).
 - GPU: grouped. The gradient of the shifted form is 14 to 54 times slower (forms_h200.json).
-- TPU, by its compiler's count (tpu_layers.json): shifted at stride 1, with which a block compiles in half the
-  time and moves less, the first block a quarter; grouped at stride 2, where the other moves twice as much.
+- TPU, by the compiler's estimate (tpu_layers.json): shifted at stride 1, where a block compiles in half the
+  time and moves fewer bytes, the first block a quarter; grouped at stride 2, where the shifted form moves
+  twice as many.
 
-What the network calls many times with the same shapes is under `jax.jit`, which makes it one function of the
-program instead of a copy a call.
+Functions that the network calls many times with the same shapes are under `jax.jit`: the program then holds
+one copy of each instead of one per call.
 """
 
 import functools
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from unisal_jax.models.config import DepthwiseForm
 
 TAPS = [(i, j) for i in range(3) for j in range(3)]
-"""Row and column of each of a 3x3 kernel's weights."""
+"""Row and column of each weight of a 3x3 kernel."""
 
 
 def depthwise_conv(
@@ -32,7 +33,7 @@ def depthwise_conv(
     Args:
       x: [..., height, width, channels].
       kernel: [3, 3, 1, channels].
-      stride: of the output, in both directions; output pixel i is centred on input pixel stride * i.
+      stride: stride in both directions; output pixel i is centred on input pixel stride * i.
       form: see `config.DepthwiseForm`.
 
     Returns:
@@ -45,7 +46,7 @@ def depthwise_conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, form: DepthwiseForm) -> jax.Array:
-    """As `depthwise_conv`, of x [batch, height, width, channels] and a kernel of the same type."""
+    """As `depthwise_conv`, for x [batch, height, width, channels] and a kernel of the same dtype."""
     if form == "shifted":
         out: jax.Array = _shifted(x, kernel, stride)
         return out
@@ -97,7 +98,7 @@ def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         ((1, 1), (1, 1)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
-        # Said here: gradients are not made within the network's call, which asks for it.
+        # Set explicitly: the backward pass runs outside the precision context.
         precision="highest",
     )
 
@@ -110,21 +111,21 @@ def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _taps(x: jax.Array, stride: int) -> list[jax.Array]:
-    """For each tap of the kernel, the pixels that it reads, in the output's size."""
+    """For each weight of the kernel, the pixels that it reads, at the output's size."""
     height, width = x.shape[1:3]
     around = padded(x)
     return [around[:, i : i + height : stride, j : j + width : stride] for i, j in TAPS]
 
 
 def padded(x: jax.Array) -> jax.Array:
-    """[batch, height, width, channels] with one pixel of zeros around."""
+    """[batch, height, width, channels], padded by one pixel of zeros on each side."""
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
 def _input_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
     if stride == 2:
         return _input_gradient_of_stride_2(kernel, gradient)[:, : x.shape[1], : x.shape[2]]
-    # Derived, it is nine paddings, and XLA's CPU backend asks of every pixel of each whether it lies inside.
+    # Autodiff emits nine pads, each with per-pixel bounds checks on XLA's CPU backend.
     out: jax.Array = _shifted(gradient, kernel[::-1, ::-1], 1)
     return out
 
@@ -132,12 +133,12 @@ def _input_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride
 def _input_gradient_of_stride_2(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
     """[batch, 2 h, 2 w, channels] from [batch, h, w, channels].
 
-    An even row was read by one output row, an odd one by two, and columns likewise: nine products of the
-    small size. Derived, they are nine of the large size, mostly zeros.
+    One output row reads each even input row, two read each odd one, and likewise for columns: that makes nine
+    products of the small size. Autodiff emits nine products of the large size, mostly of zeros.
     """
     height, width = gradient.shape[1:3]
     after = jnp.pad(gradient, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    taps = {0: ((1, 0),), 1: ((2, 0), (0, 1))}  # parity -> (tap, by how many output rows further)
+    taps = {0: ((1, 0),), 1: ((2, 0), (0, 1))}  # parity -> (kernel row, offset in output rows)
 
     def pixels(down: int, right: int) -> jax.Array:
         return functools.reduce(
@@ -155,12 +156,12 @@ def _input_gradient_of_stride_2(kernel: jax.Array, gradient: jax.Array) -> jax.A
 
 
 def _wide(x: jax.Array) -> jnp.dtype:
-    # A bfloat16 sum of so many pixels would lose most of them.
+    # A bfloat16 accumulator would lose most of the sum over so many pixels.
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _kernel_gradient_by_taps(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
-    """Nine sums of products, which XLA makes in one pass over x and the gradient."""
+    """Nine sums of products, which XLA fuses into one pass over x and the gradient."""
     wide = _wide(x)
     gradient = gradient.astype(wide)
     sums = [jnp.sum(part.astype(wide) * gradient, (0, 1, 2)) for part in _taps(x, stride)]
@@ -168,7 +169,7 @@ def _kernel_gradient_by_taps(x: jax.Array, gradient: jax.Array, stride: int) -> 
 
 
 def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
-    """Sums over rows, one after the other: by taps, the CPU holds eight products as large as x."""
+    """Accumulates over rows: on a CPU, `_kernel_gradient_by_taps` allocates eight products as large as x."""
     width, channels = x.shape[2:]
     batch, out_height, out_width = gradient.shape[:3]
     around = padded(x)

@@ -1,8 +1,8 @@
-"""Layers whose gradient is written out, because what JAX derives is slow on XLA's CPU backend, or long.
+"""Layers with custom gradients, where autodiff is slow on XLA's CPU backend or emits a long program.
 
-Values are those of the plain form, and gradients too, up to the order of the sums; reverse mode only.
-What the network calls many times with the same shapes is under `jax.jit`, which makes it one function of the
-program instead of a copy a call.
+Values and gradients equal those of the plain form up to the order of the sums. Reverse mode only. Functions
+that the network calls many times with the same shapes are under `jax.jit`: the program then holds one copy of
+each instead of one per call.
 """
 
 import functools
@@ -17,11 +17,11 @@ from unisal_jax.models.depthwise import TAPS, padded
 
 @jax.custom_vjp
 def stem_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 convolution of stride 2 with one pixel of zero padding, of images with few channels.
+    """3x3 convolution of stride 2 with one pixel of zero padding, for images with few channels.
 
     Args:
       x: [batch, height, width, channels], even sizes.
-      kernel: [3, 3, channels, features], of the same type.
+      kernel: [3, 3, channels, features], of the same dtype.
 
     Returns:
       [batch, height / 2, width / 2, features].
@@ -46,16 +46,16 @@ def _stem_by_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stem_by_planes(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """With pixels in the lanes, which three channels would leave empty.
+    """The convolution with pixels, not the three channels, along a TPU's lanes.
 
-    The stem and the block after it take a sixth of the time by the TPU compiler's estimate.
+    By the TPU compiler's estimate the stem and the block after it take a sixth of the time.
     """
     flat = kernel.reshape(-1, kernel.shape[-1])
     return jnp.einsum("kbhw,kf->bhwf", _planes(x), flat, precision="highest")
 
 
 def _planes(x: jax.Array) -> jax.Array:
-    """What each of the kernel's weights reads, [9 * channels, batch, height / 2, width / 2]."""
+    """The pixels that each weight of the kernel reads, [9 * channels, batch, height / 2, width / 2]."""
     height, width = x.shape[1:3]
     planes = jnp.moveaxis(padded(x), -1, 0)
     return jnp.concatenate([planes[:, :, i : i + height : 2, j : j + width : 2] for i, j in TAPS])
@@ -71,11 +71,11 @@ def _stem_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> t
 
 
 def _stem_kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    # One matrix product, 0.04 s of a DHF1K step on two cores: the convolution that JAX derives took 0.28 s.
+    # One matrix product: 0.04 s of a DHF1K step on two cores. Autodiff's convolution takes 0.28 s.
     height, width = x.shape[1:3]
     around = padded(x)
     patches = jnp.concatenate([around[:, i : i + height : 2, j : j + width : 2] for i, j in TAPS], axis=-1)
-    # Said here: the gradient is not made within the network's call, which asks for it.
+    # Set explicitly: the backward pass runs outside the precision context.
     return jnp.matmul(
         patches.reshape(-1, patches.shape[-1]).T,
         gradient.reshape(-1, gradient.shape[-1]),
@@ -92,7 +92,7 @@ stem_conv.defvjp(lambda x, kernel: (stem_conv(x, kernel), (x, kernel)), _stem_ba
 
 @jax.custom_vjp
 def relu6(x: jax.Array) -> jax.Array:
-    """min(max(x, 0), 6); its gradient at 0 and at 6 is 0, as PyTorch's."""
+    """min(max(x, 0), 6). The gradient at 0 and at 6 is 0, as in PyTorch."""
     clamped: jax.Array = _clamped(x)
     return clamped
 
@@ -103,14 +103,14 @@ def _clamped(x: jax.Array) -> jax.Array:
 
 
 def _relu6_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # The result tells where the gradient passes, and the next layer keeps it anyway: x can go.
+    # Saves y instead of x: y determines the gradient, and the next layer keeps it anyway.
     y = relu6(x)
     return y, y
 
 
 @jax.jit
 def _relu6_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    # One comparison: y is from 0 to 6. Two are two masks, which a TPU stores apart.
+    # One comparison suffices, as y is in 0 to 6. With two, a TPU stores two masks.
     return (jnp.where(y * (6 - y) > 0, gradient, 0),)
 
 
@@ -118,7 +118,7 @@ relu6.defvjp(_relu6_forward, _relu6_backward)
 
 
 def along_channels(values: jax.Array, x: jax.Array) -> jax.Array:
-    """[channels] for every pixel of x [..., channels], by one operation; `+` and `*` take two to do so."""
+    """Broadcasts [channels] to the shape of x [..., channels] by one operation; `+` and `*` emit two."""
     return jax.lax.broadcast_in_dim(values, x.shape, (x.ndim - 1,))
 
 
@@ -126,13 +126,15 @@ def along_channels(values: jax.Array, x: jax.Array) -> jax.Array:
 def normalized(
     x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Batch norm with the statistics of each time step over batch, height and width; these have no gradient.
+    """Batch norm with the statistics of each time step over batch, height and width.
+
+    The returned statistics have no gradient.
 
     Args:
       x: [batch, time, height, width, channels].
       scale: [channels].
       bias: [channels].
-      axis_name: take the statistics over this mapped axis (devices) too.
+      axis_name: mapped axis (devices) to compute the statistics over as well.
 
     Returns:
       (normalised x; mean and biased variance [time, channels] in at least float32).
@@ -145,7 +147,7 @@ _OVER = (0, 2, 3)
 
 
 def _over_time(values: jax.Array, x: jax.Array) -> jax.Array:
-    """[time, channels] for every pixel of x."""
+    """Broadcasts [time, channels] to the shape of x."""
     return jax.lax.broadcast_in_dim(values, x.shape, (1, 4))
 
 
@@ -176,7 +178,7 @@ def _normalize_backward(
     gradient = gradients[0].astype(mean.dtype)
     unit = (x.astype(mean.dtype) - _over_time(mean, x)) * _over_time(inverse, x)
     of_scale, of_bias = jnp.sum(gradient * unit, _OVER), jnp.sum(gradient, _OVER)
-    # What moves the statistics: all pixels that they were taken over share it.
+    # The gradient through the statistics, the same for all pixels that they were computed from.
     shares = 1 / (x.size // mean.size) * jnp.stack([of_scale, of_bias])
     if axis_name is not None:
         shares = jax.lax.pmean(shares, axis_name)
@@ -192,8 +194,8 @@ normalized.defvjp(_normalize_forward, _normalize_backward)
 def upsample2x(x: jax.Array) -> jax.Array:
     """Bilinear upsampling by two with half-pixel centres, [..., h, w, c] -> [..., 2h, 2w, c].
 
-    The same as `layers.resize_bilinear`: on a CPU from two shifted copies an axis, elsewhere by one product
-    with a constant matrix an axis, because a TPU interleaves rows and columns slowly.
+    Equals `layers.resize_bilinear`. A CPU adds two shifted copies per axis. Other platforms multiply by a
+    constant matrix per axis, because a TPU interleaves rows and columns slowly.
     """
     upsampled: jax.Array = jax.lax.platform_dependent(
         x, cpu=_upsampled_by_shifts, default=_upsampled_by_products
@@ -244,8 +246,8 @@ def _downsampled_by_shifts(gradient: jax.Array) -> jax.Array:
         shape = gradient.shape
         pair = gradient.reshape(*shape[:axis], shape[axis] // 2, 2, *shape[axis + 1 :])
         even, odd = (jax.lax.index_in_dim(pair, number, axis + 1, keepdims=False) for number in (0, 1))
-        # A pixel is in its own pair, in the next pair's even pixel and in the odd one of the pair before;
-        # at the ends, where there is none, its own takes that share.
+        # A pixel contributes to its own pair, to the next pair's even pixel and to the previous pair's odd
+        # one. At the ends, its own pair takes the weight of the missing neighbour.
         after = _joined(_part(even, axis, 1, None), _part(odd, axis, -1, None), axis)
         before = _joined(_part(even, axis, 0, 1), _part(odd, axis, 0, -1), axis)
         gradient = 0.75 * (even + odd) + 0.25 * (after + before)

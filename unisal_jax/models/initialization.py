@@ -1,4 +1,4 @@
-"""Fresh variables of a network, and those of one more domain."""
+"""Initial variables of a model, and those of an additional domain."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from unisal_jax.models.unisal import Unisal
 
 
 def init_variables(config: UnisalConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh variables of every collection: `params`, `batch_stats`, and two for each domain.
+    """Randomly initialised variables of every collection: `params`, `batch_stats`, and two for each domain.
 
-    The encoder is random too; `weights.store.imagenet_encoder` puts the pretrained one in.
+    The encoder is random too; `weights.store.imagenet_encoder` replaces it by the pretrained one.
     """
     return _init(config, key, lambda name: name != "intermediates")
 
@@ -24,7 +24,7 @@ def init_variables(config: UnisalConfig, key: jax.Array) -> dict[str, Any]:
 def _init(config: UnisalConfig, key: jax.Array, wanted: Callable[[str], bool]) -> dict[str, Any]:
     smallest = jnp.zeros((1, 1, 32, 32, 3))
 
-    @jax.jit  # what is not wanted is not compiled either
+    @jax.jit  # compiles only the collections that it returns
     def init(key: jax.Array) -> dict[str, Any]:
         made = Unisal(config).init({"params": key}, smallest, config.domains[0])
         return {name: tree for name, tree in made.items() if wanted(name)}
@@ -41,12 +41,14 @@ def add_domain(
     like: Domain | None = None,
     key: jax.Array | None = None,
 ) -> tuple[dict[str, Any], UnisalConfig]:
-    """Gives existing weights one more domain, and changes nothing else.
+    """Adds a domain to existing variables, and changes nothing else.
 
     Args:
-      variables: of a network with `config`.
-      domain: the new one.
-      like: start from a copy of this domain's collections; None starts from fresh ones made with `key`.
+      variables: variables of a model with `config`.
+      config: the model's config.
+      domain: the domain to add.
+      like: domain whose collections to copy; None initialises new ones with `key`.
+      key: random key.
 
     Returns:
       (variables with the domain's two collections added, the config with the domain added).
@@ -56,7 +58,7 @@ def add_domain(
         mine = {domain.name: variables[like.name], domain.stats: variables[like.stats]}
     else:
         if key is None:
-            raise UnisalError("add_domain needs `like`, a domain to copy, or `key`, a random key")
+            raise UnisalError("add_domain: pass `like`, a domain to copy, or `key`, a random key")
         mine = _init(grown, key, lambda name: name in (domain.name, domain.stats))
     # A copy: the two domains must not share buffers, or donating one would delete the other.
     return {**variables, **jax.tree.map(jnp.array, mine)}, grown

@@ -1,7 +1,7 @@
-"""Convolutions, resizing and the inverted residual block that encoder and decoder are made of.
+"""Convolutions, resizing and the inverted residual block of the encoder and decoder.
 
-Feature maps are [batch, time, height, width, channels]; every layer here takes any leading axes. A
-convolution can be called with a `scale` [features], which multiplies its output by way of its kernel.
+Feature maps are [batch, time, height, width, channels]; the layers here accept any leading axes. A
+convolution accepts `scale` [features], a factor of its output that it multiplies into its kernel.
 """
 
 import functools
@@ -37,7 +37,7 @@ def bias_init(fan_in: int) -> Callable[..., jax.Array]:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _scaled(weights: jax.Array, scale: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
-    """Weights [..., features] of the computation's type, times the scale."""
+    """Weights [..., features], cast to the dtype of the computation and multiplied by the scale."""
     return (weights if scale is None else weights * along_channels(scale, weights)).astype(dtype)
 
 
@@ -58,7 +58,8 @@ class Stem(nn.Module):
 class Conv3x3(nn.Module):
     """3x3 convolution with zero padding and no bias: depthwise, or dense for the ablation.
 
-    The kernel is [3, 3, 1, features] depthwise, of as many channels in, and [3, 3, channels, features] dense.
+    The kernel is [3, 3, 1, features] if depthwise, for `features` input channels, and
+    [3, 3, channels, features] if dense.
     """
 
     features: int
@@ -86,11 +87,10 @@ class Conv3x3(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution, as a matrix product, of one map or of several of different size.
+    """1x1 convolution of one map, or of several that are upsampled and concatenated, as matrix products.
 
-    A 1x1 convolution commutes with bilinear upsampling. So where the maps to be concatenated have
-    half the size of the last one, each is multiplied at its own size, upsampled and added: the same
-    sum on a quarter of the pixels.
+    A 1x1 convolution commutes with bilinear upsampling. So a map of half the last one's size is multiplied
+    at its own size, upsampled and added: the same sum from a quarter of the pixels.
     """
 
     features: int
@@ -99,13 +99,13 @@ class Pointwise(nn.Module):
 
     @nn.compact
     def __call__(self, *maps: jax.Array, scale: jax.Array | None = None) -> jax.Array:
-        """Maps [..., height, width, channels] of the full or half size -> [..., height, width, features]."""
+        """Maps [..., height, width, channels] of full or half size -> [..., height, width, features]."""
         fan_in = sum(x.shape[-1] for x in maps)
         kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
         kernel = _scaled(kernel, scale, maps[0].dtype)
         parts = []
         for x, end in zip(maps, np.cumsum([x.shape[-1] for x in maps]), strict=True):
-            # As a matrix: the kernel's gradient is then one product, and not one for each row.
+            # Reshaped to a matrix, so that the kernel's gradient is one product instead of one per row.
             flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[end - x.shape[-1] : end])
             part = flat.reshape(*x.shape[:-1], self.features)
             parts.append(part if x.shape[-3] == maps[-1].shape[-3] else upsample2x(part))
@@ -120,15 +120,15 @@ class InvertedResidual(nn.Module):
     """MobileNetV2's block: 1x1 up, 3x3 depthwise, 1x1 down, each with a batch norm (paper, Table 1).
 
     Attributes:
-      features: channels out.
-      expansion: channels between, as a multiple of those in; 1 leaves out the first 1x1.
+      features: output channels.
+      expansion: ratio of hidden to input channels; 1 omits the first 1x1 convolution.
       norm: makes the batch norm of a convolution, called as norm(conv, name=...).
-      stride: of the 3x3 convolution.
-      residual: add the input.
-      dense: a dense 3x3 convolution in place of the depthwise one.
-      form: of the depthwise convolution.
-      kernel_init: of the kernels.
-      recompute: keep only the maps for the backward pass, which computes the values between them anew.
+      stride: stride of the 3x3 convolution.
+      residual: add the input to the output.
+      dense: use a dense 3x3 convolution instead of the depthwise one.
+      form: how to compute the depthwise convolution.
+      kernel_init: initializer of the kernels.
+      recompute: keep only the block's inputs for the backward pass, which recomputes the values inside.
     """
 
     features: int
@@ -143,7 +143,7 @@ class InvertedResidual(nn.Module):
 
     @nn.compact
     def __call__(self, *maps: jax.Array, domain: Domain, train: bool) -> jax.Array:
-        """Maps as for `Pointwise` (one only if expansion is 1) -> [..., height, width, features]."""
+        """Maps as for `Pointwise`, one if the expansion is 1 -> [..., height, width, features]."""
 
         def block(self: InvertedResidual, *maps: jax.Array) -> jax.Array:
             def normed(conv: nn.Module, *maps: jax.Array) -> jax.Array:
@@ -165,12 +165,12 @@ class InvertedResidual(nn.Module):
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Bilinear resize with half-pixel centres and no antialiasing, as PyTorch's `interpolate`.
 
-    On a TPU by one product with a constant matrix an axis: there the gradient of a gather, a scatter, moves
-    several times as many bytes.
+    A TPU multiplies by a constant matrix per axis: the gradient of a gather, a scatter, would move several
+    times as many bytes.
 
     Args:
       x: [..., height, width].
-      size: (height, width) out.
+      size: output (height, width).
     """
     by_products = functools.partial(_resized_by_products, size=size)
     resized: jax.Array = jax.lax.platform_dependent(
@@ -204,7 +204,7 @@ def _resized_by_products(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def _neighbours(length: int, out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `out` pixels the one before and the one after, of `length`, and the latter's share."""
+    """For each of `out` pixels, its two neighbours among `length` pixels, and the weight of the second."""
     at = np.clip((np.arange(out) + 0.5) * (length / out) - 0.5, 0, length - 1)
     low = np.floor(at).astype(np.int32)
     return low, np.minimum(low + 1, length - 1), at - low

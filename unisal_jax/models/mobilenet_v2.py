@@ -1,8 +1,8 @@
-"""The encoder: MobileNetV2 (width 1) with taps at 1/8 and 1/16 of the input size.
+"""The encoder: MobileNetV2 (width 1) with additional outputs at 1/8 and 1/16 of the input size.
 
-Its batch norms always use the running statistics, also in training (paper, section 4.1). The two
-tapped blocks run at stride 1 and are subsampled afterwards, so that the taps have the larger size
-(reference.md, "Network"); the other blocks stride, which is exactly the same as subsampling them.
+Its batch norms always use the running statistics, also in training (paper, section 4.1). The two blocks
+with an additional output run at stride 1 and are subsampled afterwards, so that this output has the larger
+size (docs/network.md). The other blocks use their stride, which gives exactly the same result.
 """
 
 from typing import NamedTuple
@@ -30,8 +30,8 @@ class MobileNetV2(nn.Module):
     """Encoder of [..., height, width, 3] normalised RGB, height and width multiples of 32.
 
     Attributes:
-      form: of the depthwise convolutions.
-      recompute: as of `layers.InvertedResidual`.
+      form: how to compute the depthwise convolutions.
+      recompute: see `layers.InvertedResidual`.
     """
 
     form: DepthwiseForm = "auto"
@@ -39,7 +39,7 @@ class MobileNetV2(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, domain: Domain) -> Features:
-        """The three feature maps; `domain` matters to no weight here."""
+        """The three feature maps. All domains share these weights; `domain` has no effect."""
         taps = {}
         stem = layers.Stem(STEM_FEATURES, name="stem")
         x = relu6(BatchNorm(stem, name="stem_norm")(x, domain=domain, train=False))

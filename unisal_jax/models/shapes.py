@@ -1,4 +1,4 @@
-"""Every variable of a network and its shape, without building it (paper, Table 1). Needs no JAX.
+"""The shape of every variable of a model, without building it (paper, Table 1). Does not import JAX.
 
 A variable's path is its collection, its modules and its name: "params/encoder/stem/kernel".
 """
@@ -28,21 +28,21 @@ Domains = tuple[Domain, ...]
 
 
 def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
-    """The shape of every variable of a network, all float32: by collection, nested dicts of tuples."""
+    """The shape of every variable of a model, all float32: nested dicts of tuples, by collection."""
     return unflatten(dict(_network(config, config.has_rnn)))
 
 
 def encoder_shapes() -> dict[str, Any]:
-    """The encoder's part of `params` and `batch_stats`, the same in every network."""
+    """The encoder's part of `params` and `batch_stats`, the same for every config."""
     return unflatten(dict(_encoder()))
 
 
 def domain_shapes(config: UnisalConfig, recurrence: bool) -> dict[str, Any]:
-    """The same of the variables that the config's first domain has for itself, in its two collections.
+    """As `variable_shapes`, for the two collections of the config's first domain.
 
     Args:
-      config: of the network, with that domain alone.
-      recurrence: whether the network has the RNN; other domains may need it where this one does not.
+      config: the model's config, with that domain alone.
+      recurrence: whether the model has the RNN; other domains may use it where this one does not.
     """
     domain = config.domains[0]
     shapes = unflatten(dict(_network(config, recurrence)))
@@ -108,7 +108,7 @@ def _inverted_residual(
 
 
 def _gate(module: str, norms: Domains, dense: bool) -> Shapes:
-    """A gate's share of one source: depthwise 3x3, batch norm and 1x1, or a dense 3x3; batch norm, scale."""
+    """One `conv_gru.GateConv`: depthwise 3x3, batch norm, 1x1, or a dense 3x3; then batch norm and scale."""
     features = HIDDEN_FEATURES
     yield from _spatial(f"{module}/spatial", features, dense)
     if not dense:
@@ -136,7 +136,7 @@ def _spatial(module: str, features: int, dense: bool) -> Shapes:
 
 
 def _norm(module: str, features: int, norms: Domains = ()) -> Shapes:
-    """A batch norm: a set for each of the domains, or one that all share."""
+    """A batch norm: one set of variables for each of the domains, or a shared one."""
     for trained, stats in [(each.name, each.stats) for each in norms] or [("params", "batch_stats")]:
         yield f"{trained}/{module}/scale", (features,)
         yield f"{trained}/{module}/bias", (features,)
@@ -145,6 +145,6 @@ def _norm(module: str, features: int, norms: Domains = ()) -> Shapes:
 
 
 def _variable(owners: Domains, path: str, shape: tuple[int, ...]) -> Shapes:
-    """A variable that each owner has, or that all domains share."""
+    """A variable for each owner, or a shared one."""
     for collection in [each.name for each in owners] or ["params"]:
         yield f"{collection}/{path}", shape

@@ -1,9 +1,7 @@
 """The smoothing layer: nearest-neighbour upsampling by eight, then a learned 41x41 blur.
 
-An 8x upsampled map has only 28x48 different values, say, so the 41x41 kernel reads each of them up
-to 64 times. The same sums are taken once: a 7x7 convolution on the small map whose 64 outputs are
-the 64 pixels of each 8x8 cell. That is 35 times fewer operations, and the kernel stays learnable
-as it is (reference.md, "Measured cost").
+Both are computed as one 7x7 convolution of the small map, with 35 times fewer operations: see
+`maps.cell_kernel`. The parameter stays the 41x41 kernel.
 """
 
 import flax.linen as nn
@@ -24,7 +22,7 @@ def initial_kernel(_key: jax.Array) -> jax.Array:
 
 
 def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Nearest-upsamples by eight, pads by replication, correlates with the kernel.
+    """Upsamples by eight (nearest neighbour), pads by replication and correlates with the kernel.
 
     Args:
       x: [..., height, width].
@@ -36,8 +34,8 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
     height, width = x.shape[-2:]
     reach = (SMOOTHING_REACH, SMOOTHING_REACH)
     padded = jnp.pad(x.reshape(-1, height, width), ((0, 0), reach, reach), mode="edge")
-    # The kernel's rows as channels, so that it is a convolution along the width alone: with one channel it
-    # takes a fifth longer to train on a CPU, and nearly three times as long to compile for a TPU.
+    # The kernel's rows become channels of a convolution along the width. With one channel, a training step
+    # takes a fifth longer on a CPU, and compiling for a TPU nearly three times as long.
     rows = jnp.stack([padded[:, row : row + height] for row in range(2 * SMOOTHING_REACH + 1)], -1)
     cells = jax.lax.conv_general_dilated(
         rows,
@@ -51,7 +49,7 @@ def upsample_and_smooth(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Smoothing(nn.Module):
-    """Upsampling to the input size and a domain's blur (paper, section 3.2, "Smoothing")."""
+    """Upsamples to the input size and blurs with the domain's kernel (paper, section 3.2, "Smoothing")."""
 
     domains: tuple[Domain, ...] = ()
 

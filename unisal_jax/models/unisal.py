@@ -36,11 +36,11 @@ class Unisal(nn.Module):
     """The network.
 
     Attributes:
-      config: what it is made of.
-      axis_name: mapped axis (devices) over which batch norms take their statistics in training.
-      recompute: the backward pass computes the values inside the encoder's blocks anew. Variables and
-        results are the same. The decoder's blocks keep theirs: by the TPU compiler's estimate computing them
-        anew takes longer.
+      config: its config.
+      axis_name: mapped axis (devices) over which batch norms compute their statistics in training.
+      recompute: recompute the values inside the encoder's blocks in the backward pass; variables and results
+        do not change. The decoder's blocks keep theirs: by the TPU compiler's estimate, recomputing them
+        takes longer.
     """
 
     config: UnisalConfig = UnisalConfig()
@@ -63,25 +63,25 @@ class Unisal(nn.Module):
         """Predicts the log-density of fixations of each frame.
 
         Args:
-          x: [batch, time, height, width, 3] normalised RGB; height and width multiples of 32. Its
-            dtype is that of the computation.
-          domain: one of the config's.
-          static: True bypasses the RNN; None does as the domain says.
-          hidden: [batch, height / 32, width / 32, 256] state before the first frame; None for zeros.
-          target_size: (height, width) out; None for the input's.
-          train: batch statistics and dropout (keys "dropout"); the domain's `_stats` collection, and
-            `batch_stats`, should then be mutable.
-          train_shared_norm: False keeps the running statistics in use in the batch norm that all domains
-            share, as training of one domain's own parameters alone must.
+          x: [batch, time, height, width, 3], normalised RGB; height and width are multiples of 32. Its dtype
+            is that of the computation.
+          domain: one of the config's domains.
+          static: True bypasses the RNN; None uses `domain.static`.
+          hidden: [batch, height / 32, width / 32, 256], the state before the first frame; None for zeros.
+          target_size: (height, width) of the output; None for the input's.
+          train: use batch statistics and dropout (RNG "dropout"). The collections `<domain>_stats` and
+            `batch_stats` should then be mutable.
+          train_shared_norm: False makes the batch norm that all domains share use its running statistics, as
+            required to train one domain's own parameters alone.
 
         Returns:
-          (log-density [batch, time, *target_size] in at least float32, whose exponential sums to one
-          over each frame; the state after the last frame, or None if the RNN was bypassed).
+          (log-density [batch, time, *target_size] in at least float32, whose exponential sums to one over
+          each frame; the state after the last frame, or None if the RNN was bypassed).
         """
         config = self.config
         if domain not in config.domains:
             raise UnisalError(
-                f"the network has no domain {domain.name!r}, only {', '.join(d.name for d in config.domains)}"
+                f"the model has no domain {domain.name!r}, only {', '.join(d.name for d in config.domains)}"
             )
         static = domain.static if static is None else static
 
@@ -95,7 +95,7 @@ class Unisal(nn.Module):
         features = layers.InvertedResidual(
             HIDDEN_FEATURES,
             1,
-            # Shared by all domains (reference.md, "Post-CNN").
+            # Shared by all domains (docs/network.md).
             functools.partial(BatchNorm, momentum=0.01, axis_name=self.axis_name),
             form=config.depthwise,
             kernel_init=layers.default_init,
@@ -115,12 +115,12 @@ class Unisal(nn.Module):
         return logits - jax.nn.logsumexp(logits, (-2, -1), keepdims=True), hidden
 
     def _owners(self, adaptive: bool) -> tuple[Domain, ...]:
-        """The domains that have a part of their own; none if all share it."""
+        """The domains that have parameters of their own; empty if all share them."""
         return self.config.domains if adaptive else ()
 
     @property
     def _norm(self) -> Callable[..., BatchNorm]:
-        # A partial, not a method: the norm must belong to the block that calls it.
+        # A partial, not a method: the norm must become a submodule of the block that calls it.
         owners = self._owners(self.config.domain_norm)
         return functools.partial(BatchNorm, domains=owners, axis_name=self.axis_name)
 
@@ -130,7 +130,7 @@ class Unisal(nn.Module):
     def _recurrence(
         self, features: jax.Array, domain: Domain, hidden: jax.Array | None, train: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """cGRU and Post-RNN with the residual around them: (features, the last hidden state)."""
+        """cGRU and Post-RNN with the residual: (features, the last hidden state)."""
         config = self.config
         states, hidden = ConvGRU(
             HIDDEN_FEATURES,
@@ -175,7 +175,7 @@ class Unisal(nn.Module):
         return jnp.repeat(jnp.repeat(x, SMOOTHING_FACTOR, -2), SMOOTHING_FACTOR, -1)
 
     def _upsampled(self, x: jax.Array, beside: list[jax.Array], name: str) -> jax.Array:
-        """Features at twice the size; as they are where the 1x1 that also reads `beside` upsamples them."""
+        """Features at twice the size; unchanged if the 1x1 that also reads `beside` upsamples them."""
         if self.config.bilinear:
             return x if beside else upsample2x(x)
         return nn.ConvTranspose(

@@ -1,8 +1,8 @@
-"""Variables that each domain has of its own, in collections named after the domains.
+"""Variables that belong to a single domain, in collections named after it.
 
-What all domains share lies in `params` and, for running statistics, `batch_stats`. What a domain
-has for itself lies in the collections `<domain>` (trainable) and `<domain>_stats`. So a train step
-can take the shared collection and one domain's, and cannot touch another's.
+Shared parameters are in `params`, shared running statistics in `batch_stats`. A domain's own variables are in
+the collections `<domain>` (trainable) and `<domain>_stats`. So a train step takes the shared collections and
+one domain's, and cannot touch another's.
 """
 
 from collections.abc import Callable
@@ -21,15 +21,15 @@ Init = Callable[..., jax.Array]
 def param(
     module: nn.Module, domains: Domains, domain: Domain, name: str, init: Init, *args: Any
 ) -> jax.Array:
-    """A trainable array, of `domain` alone if `domains` lists any, else shared by all.
+    """A parameter, of `domain` alone if `domains` is not empty, else shared.
 
-    Initialising makes the array of every listed domain at once, each from a key of its own, so
-    that one `init` call makes all collections.
+    Initialisation creates the parameter of every listed domain, each from its own key, so that one `init`
+    call creates all collections.
 
     Args:
       module: the (compact) module that owns the array.
-      domains: the domains that have one each; empty for an array in `params`.
-      domain: the one whose array is returned.
+      domains: the domains that have their own; empty for an array in `params`.
+      domain: the domain whose array is returned.
       name: the array's name in the module.
       init: called as init(key, *args).
     """
@@ -45,7 +45,7 @@ def param(
 def running(
     module: nn.Module, domains: Domains, domain: Domain, name: str, value: float, size: int
 ) -> nn.Variable[jax.Array]:
-    """A running statistic [size], of `domain` alone if `domains` lists any, else shared by all."""
+    """A running statistic [size], of `domain` alone if `domains` is not empty, else shared."""
 
     def make(stats: str) -> nn.Variable[jax.Array]:
         return module.variable(stats, name, lambda: jnp.full((size,), value, jnp.float32))
@@ -57,5 +57,5 @@ def running(
 
 
 def stats_collection(domains: Domains, domain: Domain) -> str:
-    """The collection that `running` keeps its variable in."""
+    """The collection of `running`'s variable."""
     return domain.stats if domains else "batch_stats"

@@ -3,12 +3,11 @@
 import copy
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from unisal_jax.domains import (
     Domain,
@@ -19,15 +18,17 @@ from unisal_jax.domains import (
 )
 from unisal_jax.errors import UnisalError
 from unisal_jax.inference.engines import Dtype, Engine, EngineName, open_engine
-from unisal_jax.media.arrays import as_frames
+from unisal_jax.media.arrays import ImageLike, as_image, as_images
 from unisal_jax.media.cuts import CutDetector
 from unisal_jax.media.densities import resize_log_density
 from unisal_jax.media.frames import Frame, RgbFrame, resize_rgb
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.film import Predicted, predicted
+from unisal_jax.weights import publish
+from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.installed import default_weights, domains_for, with_domain
-from unisal_jax.weights.store import Weights, load_weights
+from unisal_jax.weights.store import load_weights
 
 # Images of one size go to the device together, at most so many.
 MAX_BATCH = 8
@@ -42,22 +43,23 @@ def load(
     """Loads a network for prediction.
 
     Args:
-      weights: a release, `unisal` or `unisal-mit1003`, which is fetched once and then read from the
+      weights: a release, `unisal` or `unisal-mit1003`, which is downloaded once and then read from the
         cache folder; an address on the Hugging Face Hub, `hf://owner/name[@revision][/file]`; or the path
-        of a .safetensors, .pth or checkpoint folder. None for `unisal`, or the release that the domain's pack
-        belongs to (`weights.installed.default_weights`).
+        of a .safetensors or .pth file, a checkpoint folder, or a folder of `save_pretrained`. None for
+        `unisal`, or the release that the domain's pack belongs to (`weights.installed.default_weights`).
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
-      engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where JAX's
-        device would be the CPU, else JAX. Their results are the same but for the rounding of float32.
-      domain: that is used where a call names none; None for the usual ones, see `domains.default_domain`.
+      engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where
+        JAX's device would be the CPU, else JAX. Their results are the same but for the rounding of
+        float32.
+      domain: that is used where a call names none; None for the usual ones, see
+        `domains.default_domain`.
 
     Raises:
-      UnisalError: the weights are not there, damaged, or of another network; they lack the domain, and no
-        pack has it for them; the engine cannot do the dtype; or JAX has no device of the platform that
-        `JAX_PLATFORMS` names.
+      UnisalError: the weights do not exist, are damaged, or belong to another network; they lack the
+        domain, and no pack has it for them; the engine cannot do the dtype; or JAX has no device of the
+        platform that `JAX_PLATFORMS` names.
     """
-    found = load_weights(default_weights(domain) if weights is None else weights)
-    return SaliencyModel(found, dtype, engine, domain)
+    return SaliencyModel.from_pretrained(weights, dtype, engine, domain)
 
 
 class SaliencyModel:
@@ -89,6 +91,57 @@ class SaliencyModel:
         self.metadata = self._weights.metadata
         self.engine: Engine = open_engine(self._weights, engine, dtype)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path | None = None,
+        dtype: Dtype = "float32",
+        engine: EngineName = "auto",
+        domain: str | Domain | None = None,
+    ) -> "SaliencyModel":
+        """Loads a model: `unisal_jax.load`, with the same arguments and errors."""
+        found = load_weights(default_weights(domain) if weights is None else weights)
+        return cls(found, dtype, engine, domain)
+
+    def save_pretrained(self, folder: str | Path, licence: str = "apache-2.0") -> None:
+        """Writes the weights to a folder that `from_pretrained` reads, see `weights.publish.save_folder`.
+
+        The domains of packs that the model has used by then are part of them.
+
+        Args:
+          folder: created if needed. A model card that it has is kept.
+          licence: for the card, by the Hub's names.
+
+        Raises:
+          UnisalError: a file cannot be written.
+        """
+        publish.save_folder(folder, self._weights, licence)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        licence: str = "apache-2.0",
+        private: bool = False,
+        revision: str | None = None,
+        message: str = "Weights of unisal-jax",
+    ) -> str:
+        """Uploads what `save_pretrained` writes to the Hugging Face Hub, see `weights.publish.push`.
+
+        Args:
+          repository: owner/name, created if needed. A model card that it has is kept.
+          licence: for the card, by the Hub's names.
+          private: whether a repository that is created is private.
+          revision: an existing branch; None for the main one.
+          message: of the commit.
+
+        Returns:
+          The commit's address. Others load the model with `from_pretrained("hf://owner/name")`.
+
+        Raises:
+          UnisalError: the Hub refuses or cannot be reached, or huggingface_hub is not installed.
+        """
+        return publish.push(repository, self._weights, licence, private, revision, message)
+
     def on(self, device: Any) -> "SaliencyModel":
         """The same model on one of the engine's devices alone."""
         other = copy.copy(self)
@@ -119,7 +172,7 @@ class SaliencyModel:
 
     def predict(
         self,
-        image: ArrayLike,
+        image: ImageLike,
         domain: str | Domain | None = None,
         input_size: Size | None = None,
         log: bool = False,
@@ -127,35 +180,39 @@ class SaliencyModel:
         """The density of one image.
 
         Args:
-          image: uint8 RGB [height, width, 3], of any size: an array of NumPy, JAX or PyTorch, a Pillow
-            image, or anything else that NumPy can view.
+          image: of any size: the path of an image file, read as `unisal predict` reads it; a Pillow image,
+            which is turned upright by its EXIF orientation; or an array of NumPy, JAX or PyTorch (on the CPU)
+            of uint8 in 0 to 255 or floats in 0 to 1: RGB [height, width, 3], RGBA, whose alpha is dropped, or
+            grey [height, width] or [height, width, 1]. See `media.arrays.as_image`.
           domain: whose parameters to use, or its name; None for the default one, see `SaliencyModel.domain`.
           input_size: (height, width) that the network sees, multiples of 32; None for the one by
             aspect ratio.
           log: return the log-density.
 
         Returns:
-          float32 [height, width].
+          float32 [height, width], of the upright image.
 
         Raises:
-          UnisalError: the array is not such an image, the domain unknown, or the size impossible.
+          UnisalError: it is no such image, its file cannot be read, the domain is unknown, or the size
+            impossible.
         """
-        frames = as_frames(image, 3, "image")[None]
+        frames = as_image(image)[None]
         density: np.ndarray = self.predict_batch(frames, domain, input_size, log)[0]
         return density
 
     def predict_batch(
         self,
-        images: ArrayLike,
+        images: ImageLike | Sequence[ImageLike],
         domain: str | Domain | None = None,
         input_size: Size | None = None,
         log: bool = False,
     ) -> np.ndarray:
-        """The densities float32 [N, height, width] of images of one size, uint8 RGB [N, height, width, 3].
+        """The densities float32 [N, height, width] of images of one size.
 
-        Arguments and errors as for `predict`; `images` may be a list of images of one size, too.
+        Arguments and errors as for `predict`; `images` is a list of images, or an array
+        [N, height, width, 1, 3 or 4 channels].
         """
-        images = as_frames(images, 4, "images")
+        images = as_images(images)
         chosen = self.domain(domain, video=False)
         size = images.shape[1:3]
         input_size = checked_size(input_size) or size_by_aspect(size)
@@ -172,7 +229,7 @@ class SaliencyModel:
 
     def predict_video(
         self,
-        video: str | os.PathLike[str] | Iterable[ArrayLike],
+        video: str | os.PathLike[str] | Iterable[ImageLike],
         domain: str | Domain | None = None,
         input_size: Size | None = None,
         stride: int | None = None,
@@ -189,9 +246,9 @@ class SaliencyModel:
         groups, one by one at the least; the results are the same up to the rounding of float32.
 
         Args:
-          video: a video file, a folder of frames, `camera:N`, or frames uint8 RGB [height, width, 3], of any
-            kind that `predict` takes. Each is copied as it comes, so that an iterator may fill one array
-            again and again. A `VideoReader` (`open_video`) knows when its frames are shown.
+          video: a video file, a folder of frames, `camera:N`, or frames, each an image as `predict` takes it.
+            Each is copied as it comes, so that an iterator may fill one array again and again. A
+            `VideoReader` (`open_video`) knows when its frames are shown.
           domain: whose parameters to use; None for the default one.
           input_size: (height, width) that the network sees; None for the domain's rule.
           stride: frames from one to the next of a recurrence; None for `Domain.video_stride` of the file's
@@ -259,14 +316,14 @@ class SaliencyModel:
         )
 
     def features(
-        self, image: ArrayLike, domain: str | Domain | None = None, input_size: Size | None = None
+        self, image: ImageLike, domain: str | Domain | None = None, input_size: Size | None = None
     ) -> dict[str, np.ndarray]:
-        """The network's inner maps for an image, float32 [h, w, channels] by name.
+        """The network's inner maps for an image, as `predict` takes it, float32 [h, w, channels] by name.
 
         `encoder_8`, `encoder_16`, `encoder_32` (the number is the reduction), `bottleneck`,
         `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.
         """
-        image = as_frames(image, 3, "image")
+        image = as_image(image)
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
         small = resize_frame(image, input_size)[None]
         chosen = self.domain(domain, video=False)
@@ -291,15 +348,15 @@ class Stream:
         ]
         self._next = 0
 
-    def __call__(self, frame: ArrayLike) -> np.ndarray:
-        """The density float32 [height, width] of the next frame, uint8 RGB [height, width, 3].
+    def __call__(self, frame: ImageLike) -> np.ndarray:
+        """The density float32 [height, width] of the next frame.
 
-        The frame may be of any kind that `SaliencyModel.predict` takes, and is not kept.
+        The frame is an image as `SaliencyModel.predict` takes it, and is not kept.
 
         Raises:
-          UnisalError: the frame is no such array, or not of the stream's size.
+          UnisalError: the frame is no such image, or not of the stream's size.
         """
-        frame = as_frames(frame, 3, "frame")
+        frame = as_image(frame, "frame")
         if frame.shape[:2] != self._size:
             raise UnisalError(
                 f"frame: size {_shown(frame.shape[:2])}, but the stream was opened for {_shown(self._size)}"
@@ -333,20 +390,20 @@ def _as_it_is(made: Predicted) -> Predicted:
     return made
 
 
-def _own_frames(video: VideoReader | Iterable[ArrayLike]) -> Iterator[Frame]:
+def _own_frames(video: VideoReader | Iterable[ImageLike]) -> Iterator[Frame]:
     """Frames of a reader, or of a program, checked, each an array of its own."""
     if isinstance(video, VideoReader):
         yield from video.frames()
         return
     if getattr(video, "ndim", None) == 4:
         # At once, not by as many transfers from a device as there are frames.
-        video = as_frames(video, 4, "video")
+        video = as_images(video, "video")
     try:
         frames = iter(video)
     except TypeError:
         raise UnisalError(f"video: {type(video).__name__}, but a path or frames are needed") from None
     for each in frames:
-        yield RgbFrame(as_frames(each, 3, "frame").copy())
+        yield RgbFrame(as_image(each, "frame").copy())
 
 
 def _finished(log_density: np.ndarray, size: Size, log: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A training's checkpoints, each a folder of weights too: `--weights WORKDIR/checkpoints/STEP` takes it."""
+"""Checkpoints of a training run. `--weights WORKDIR/checkpoints/STEP` loads one for prediction."""
 
 import logging
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from unisal_jax.data.loader import State
 from unisal_jax.errors import UnisalError
-from unisal_jax.files import write_errors
+from unisal_jax.files import write_errors, write_text
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train.state import TrainState, Tree
 from unisal_jax.weights import claims
@@ -19,17 +19,17 @@ from unisal_jax.weights.contents import TRAINED, Weights, check_shapes
 
 TRAINING, PROGRESS = "training", "progress"
 DAMAGED = "damaged"
-"""Folder beside the checkpoints."""
+"""Folder for damaged checkpoints, next to the folder of checkpoints."""
 
 logger = logging.getLogger(__name__)
 
 
 def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """The checkpoints in a folder that is there. What a killed run left unfinished is removed.
+    """Opens the checkpoints in an existing folder, and removes what an interrupted run left unfinished.
 
-    Of several processes one alone opens them: it holds the whole state.
+    Of several processes, only one may open them: each process holds the whole state.
     """
-    # None is ever removed by orbax: which ones stay also depends on the best epoch (see `prune`).
+    # Orbax removes no checkpoints: which ones to keep also depends on the best epoch (see `prune`).
     options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True, create=False)
     if jax.process_count() > 1:
         me = jax.process_index()
@@ -47,21 +47,22 @@ def save(
     loader: State,
     skipped: int,
 ) -> None:
-    """Copies the state to the host and writes it in the background, under the number of its step.
+    """Copies the state to the host and writes it in the background, in a folder named after its step.
 
-    The folder appears when it is whole. A step that is there already is not written again.
+    The folder appears once it is complete. An existing step is not written again.
 
     Args:
-      state: after the step; its weights are the ones to predict with (see `TrainState.weights`).
-      model_config: what the variables fit.
-      trained: names of the domains that the training moves, the metadata's TRAINED.
-      loader: the position after the step's batch.
-      skipped: how many steps were left out because they were not finite.
+      manager: the checkpoints, from `open_checkpoints`.
+      state: the state after the step; `state.weights` are the weights to predict with.
+      model_config: the config of the model.
+      trained: names of the trained domains, stored in the metadata as TRAINED.
+      loader: position of the data loader after the step's batch.
+      skipped: number of steps skipped because they were not finite.
     """
     step = int(state.step)
     if step in manager.all_steps():
         return
-    # A copy: the next step uses up the arrays on the device.
+    # A copy: the next step deletes the arrays on the device (donation).
     host = jax.tree.map(lambda leaf: np.array(leaf), state)
     metadata = {"source": f"step {step}", TRAINED: ",".join(sorted(trained))}
     weights = Weights(host.weights, model_config, metadata)
@@ -72,20 +73,21 @@ def save(
 def restore(
     manager: ocp.CheckpointManager, like: TrainState, model_config: UnisalConfig
 ) -> tuple[TrainState, State, int] | None:
-    """The latest checkpoint that is whole, bit for bit, or None if there is none at all.
+    """Restores the latest undamaged checkpoint, bit for bit; None if there are no checkpoints.
 
-    Damaged ones that are newer are moved to the folder DAMAGED, so that their steps can be saved again; that
-    is logged.
+    Newer, damaged checkpoints are moved to the folder DAMAGED, so that their steps can be saved again, with a
+    warning.
 
     Args:
+      manager: the checkpoints, from `open_checkpoints`.
       like: a state of the same structure.
-      model_config: what the variables must fit.
+      model_config: the config that the variables must fit.
 
     Returns:
-      (state on the host, for any number of devices; position of the data; steps left out).
+      (state on the host, for any number of devices; position of the data loader; number of skipped steps).
 
     Raises:
-      UnisalError: no checkpoint is whole and of this network.
+      UnisalError: all checkpoints are damaged or of another model config.
     """
     failures: dict[int, UnisalError] = {}
     for step in sorted(manager.all_steps(), reverse=True):
@@ -98,13 +100,13 @@ def restore(
             logger.warning("%s; continuing from step %d", set_aside(manager, failed, reason), step)
         return restored
     if failures:
-        more = "; no other checkpoint is whole" if len(failures) > 1 else ""
-        raise UnisalError(f"{failures[max(failures)]}{more}; to start anew, name another --workdir")
+        more = "; all other checkpoints are damaged too" if len(failures) > 1 else ""
+        raise UnisalError(f"{failures[max(failures)]}{more}; to start again, choose another --workdir")
     return None
 
 
 def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> str:
-    """Moves a damaged checkpoint to the folder DAMAGED; returns a line that says so."""
+    """Moves a damaged checkpoint to the folder DAMAGED; returns a message about it."""
     folder = Path(str(manager.directory))
     target = folder.with_name(DAMAGED) / str(step)
     with write_errors(target):
@@ -113,7 +115,7 @@ def set_aside(manager: ocp.CheckpointManager, step: int, error: UnisalError) -> 
             target = target.with_name(f"{target.name}_again")
         (folder / str(step)).rename(target)
     manager.reload()
-    return f"{error}; it is kept as {target}"
+    return f"{error}; moved to {target}"
 
 
 def failure(
@@ -161,16 +163,23 @@ def prune(manager: ocp.CheckpointManager, keep: int, best: int | None) -> None:
 
 
 def link_best(manager: ocp.CheckpointManager, step: int, link: Path) -> None:
-    """Makes `link` point to a step's checkpoint, once that is written."""
+    """Makes `link` point to a step's checkpoint, after waiting until it is written.
+
+    On a disk without links, `link` is a text file with the target, which `--weights` follows too.
+    """
     manager.wait_until_finished()
-    target = Path(Path(str(manager.directory)).name) / str(step)
+    target = f"{Path(str(manager.directory)).name}/{step}"
     temporary = link.with_name(f".{link.name}.tmp")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)
+    try:
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        write_text(link, f"{target}\n")
 
 
 def _training(state: TrainState) -> Tree:
-    """What a training needs beside the weights to predict with."""
+    """The part of the state that only training requires, in addition to the weights."""
     own = {} if state.average is None else {"variables": state.variables}
     return {"momentum": state.momentum, "step": state.step, **own}

@@ -1,9 +1,10 @@
-"""A workdir in the cloud, at any address that `etils.epath` knows, such as gs://bucket/folder.
+"""A workdir in cloud storage, at any address that `etils.epath` supports, such as gs://bucket/folder.
 
-The training works in a temporary local folder, which is fetched at its start and sent after each checkpoint
-and validation: TensorBoard's writer, the lock and the checks of a checkpoint know local files only, and orbax
-knows no cloud but Google's. An object appears when it is whole; a checkpoint counts once its COMMITTED is
-there, which is sent last and removed first. `best`, locally a link, is a text file with the link's target.
+Training runs in a temporary local folder. It is downloaded at the start and uploaded after each checkpoint
+and validation, because TensorBoard's writer, the lock and the checks of a checkpoint require local files, and
+Orbax supports only Google's storage. Objects are uploaded atomically. A checkpoint is complete once its file
+COMMITTED exists, which is uploaded last and removed first. `best`, a link locally, is a text file with the
+link's target.
 """
 
 import logging
@@ -26,11 +27,11 @@ from unisal_jax.packages import install_command
 
 CHECKPOINTS, BEST, LOCK = "checkpoints", "best", ".lock"
 COMMITTED = "commit_success.txt"
-"""Orbax's name for it."""
+"""Orbax's name of the file that marks a complete checkpoint."""
 
 BEAT, PATIENCE, SETTLE = 10.0, 45.0, 2.0
-"""Seconds: between two changes of the lock; without one, until its owner counts as dead; for two that start
-at the same moment to see each other."""
+"""Seconds: between two updates of the lock; without an update until its owner is considered dead; for two
+processes that start at the same moment to notice each other."""
 
 _THREADS = 16
 
@@ -38,11 +39,11 @@ logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """Where a training works.
+    """Where training runs.
 
     Attributes:
-      folder: on a local disk.
-      send: makes the workdir as the folder is; None where they are the same.
+      folder: a folder on a local disk.
+      send: uploads the folder to the workdir; None if they are the same.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class Place(NamedTuple):
 
 
 def open_address(address: str) -> epath.Path:
-    """The address as a path that can be read, whether there is anything yet or not.
+    """Opens an address as a path, after checking that it can be read. It need not exist.
 
     Raises:
       UnisalError: its scheme is unknown, its package is not installed, or it cannot be reached.
@@ -60,10 +61,10 @@ def open_address(address: str) -> epath.Path:
         path.exists()
     except KeyError as error:
         scheme = address.partition("://")[0]
-        raise UnisalError(f"{address}: no storage is known by {scheme}://; gs:// is") from error
+        raise UnisalError(f"{address}: unknown storage {scheme}://; use gs://") from error
     except ImportError as error:
         cure = f"; install it with: {install_command('gcs')}" if address.startswith("gs://") else ""
-        raise UnisalError(f"{address}: needs a package more ({one_line(error)}){cure}") from error
+        raise UnisalError(f"{address}: a package is missing ({one_line(error)}){cure}") from error
     except Exception as error:
         raise UnisalError(f"{address}: cannot be read ({one_line(error)})") from error
     return path
@@ -75,13 +76,13 @@ def working_folder(workdir: str | Path, writes: bool, keep_local: Iterable[str] 
 
     Args:
       workdir: a folder, or an address (`files.is_address`).
-      writes: whether this process is the one that reads and writes the workdir; the others' folders are
-        empty and are not sent.
-      keep_local: names in the folder that are not sent.
+      writes: whether this process reads and writes the workdir. The folders of the other processes start
+        empty and are not uploaded.
+      keep_local: names in the folder that are not uploaded.
 
     Raises:
-      UnisalError: the address cannot be used, or another training works there. Messages of the block that
-        name the local folder name the address instead.
+      UnisalError: the address cannot be used, or another process is training there. Errors raised in the
+        block name the address instead of the local folder.
     """
     if not is_address(workdir):
         yield Place(Path(workdir), None)
@@ -104,7 +105,7 @@ def working_folder(workdir: str | Path, writes: bool, keep_local: Iterable[str] 
 
 
 class _Mirror:
-    """What was sent of a folder, and what is to be sent."""
+    """Synchronises a local folder with the workdir, and remembers which files it uploaded."""
 
     def __init__(self, remote: epath.Path, folder: Path, keep_local: frozenset[str], lost: threading.Event):
         self._remote, self._folder, self._keep_local, self._lost = remote, folder, keep_local, lost
@@ -112,7 +113,7 @@ class _Mirror:
         self._best = ""
 
     def fetch(self) -> None:
-        """Copies the workdir to the folder; of a checkpoint that is not whole it removes the rest."""
+        """Copies the workdir to the folder, and removes incomplete checkpoints from the workdir."""
         with _errors(self._remote, "read"), ThreadPoolExecutor(_THREADS) as pool:
             names = list(self._list(self._remote, ""))
             whole = {_step(name) for name in names if name.endswith(f"/{COMMITTED}")}
@@ -125,25 +126,25 @@ class _Mirror:
         self._sent = self._local()
 
     def send(self) -> None:
-        """Sends what is new or changed, removes what is gone; whenever it stops, the workdir can be resumed.
+        """Uploads new and changed files and removes deleted ones; if interrupted, the workdir can be resumed.
 
         Raises:
-          UnisalError: the cloud takes it not, or another training has taken over.
+          UnisalError: the upload fails, or another process has taken over the workdir.
         """
         if self._lost.is_set():
-            raise UnisalError(f"{self._remote}: another process is training in it now")
+            raise UnisalError(f"{self._remote}: another process has taken over and is training in it")
         with _errors(self._remote, "written"), ThreadPoolExecutor(_THREADS) as pool:
             local = self._local()
             changed = [name for name, state in local.items() if self._sent.get(name) != state]
             gone = self._sent.keys() - local.keys()
             steps = {step for step in map(_step, local) if step}
-            # Logs and lists first: a resume drops what they say of steps after its checkpoint.
+            # Logs and lists first: on resume, their entries after the checkpoint's step are dropped.
             self._put(pool, (name for name in changed if not _step(name)))
             for step in sorted({_step(name) for name in (*changed, *gone)} & steps):
                 (self._remote / step / COMMITTED).unlink(missing_ok=True)
                 self._put(pool, (name for name in changed if _step(name) == step))
                 self._remove(name for name in gone if _step(name) == step)
-                (self._remote / step / COMMITTED).write_text(f"{step} is whole\n")
+                (self._remote / step / COMMITTED).write_text(f"{step} is complete\n")
             best = self._folder / BEST
             if best.is_symlink() and (target := os.readlink(best)) != self._best:
                 (self._remote / best.name).write_text(f"{target}\n")
@@ -175,13 +176,13 @@ class _Mirror:
             (self._remote / name).unlink(missing_ok=True)
 
     def _local(self) -> dict[str, tuple[int, int]]:
-        """The folder's files by their name in it, with size and time."""
+        """File name relative to the folder -> (size, modification time)."""
         found = {}
         for path in self._folder.rglob("*"):
             name = path.relative_to(self._folder)
             if path.is_symlink() or path.is_dir() or name.parts[0] in self._keep_local:
                 continue
-            # Nor what orbax has not finished: its folders' names are no numbers.
+            # Skips checkpoints that Orbax has not finished: their folders' names are not numbers.
             if not any(is_hidden(part) for part in name.parts) and (
                 name.parts[0] != CHECKPOINTS or name.parts[1].isdigit()
             ):
@@ -190,12 +191,12 @@ class _Mirror:
         return found
 
     def _list(self, folder: epath.Path, prefix: str) -> Iterator[str]:
-        """The names of the workdir's files, but for the lock and the best one's, which are made anew."""
+        """The names of the workdir's files, without the lock and `best`, which are created again."""
         if not folder.is_dir():
             return
         for entry in folder.iterdir():
             name = f"{prefix}{entry.name}"
-            # A folder may list itself, as an object without a name; and objects may be called "..".
+            # A folder may list itself as an object without a name, and an object may be named "..".
             if entry.name in ("", ".", "..") or entry == folder or name in (LOCK, BEST):
                 continue
             if entry.is_dir():
@@ -205,14 +206,14 @@ class _Mirror:
 
 
 def _step(name: str) -> str:
-    """`checkpoints/STEP`, if the file is in one; else an empty text."""
+    """`checkpoints/STEP` if the file is in one, else ""."""
     parts = name.split("/")
     return "/".join(parts[:2]) if parts[0] == CHECKPOINTS and len(parts) > 2 else ""
 
 
 @contextmanager
 def _errors(remote: epath.Path, what: str) -> Iterator[None]:
-    """Each storage has errors of its own."""
+    """Converts the exceptions of any storage to OutputError."""
     try:
         yield
     except UnisalError:
@@ -223,12 +224,12 @@ def _errors(remote: epath.Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _hold(file: epath.Path) -> Iterator[threading.Event]:
-    """Keeps a lock file that no system gives up for a process that dies: so its owner changes it steadily.
+    """Holds a lock file. Its owner updates it regularly, as nothing removes it if the owner dies.
 
-    Who finds one looks whether it still changes. Nothing depends on clocks that agree.
+    A process that finds the file waits to see whether it still changes. So clocks need not agree.
 
     Yields:
-      what is set once another process has taken the lock.
+      an event that is set once another process has taken the lock.
 
     Raises:
       UnisalError: another process holds it.
@@ -237,7 +238,7 @@ def _hold(file: epath.Path) -> Iterator[threading.Event]:
     with _errors(file.parent, "written"):
         before = _read(file)
         if before is not None:
-            logger.warning("%s: is there; waiting %d s to see whether its owner still runs", file, PATIENCE)
+            logger.warning("%s: exists; waiting %d s to see whether its owner still runs", file, PATIENCE)
             time.sleep(PATIENCE)
             if _read(file) not in (before, None):
                 raise taken
@@ -253,7 +254,7 @@ def _hold(file: epath.Path) -> Iterator[threading.Event]:
         number = 0
         while not ended.wait(BEAT):
             number += 1
-            # The connection may be back at the next beat.
+            # The connection may be back at the next update.
             with suppress(Exception):
                 if not _is(token, _read(file)):
                     lost.set()
@@ -273,7 +274,7 @@ def _hold(file: epath.Path) -> Iterator[threading.Event]:
 
 
 def _beat(token: str, number: int) -> str:
-    # Always as long: a storage may remember a file's length for a while.
+    # Of constant length: a storage may cache a file's length.
     return f"{token} {number:012}\n"
 
 

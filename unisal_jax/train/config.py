@@ -1,8 +1,7 @@
-"""An experiment: what `get_config()` of a `configs/*.py` file returns, and the checks of it. Needs no JAX.
+"""The config of an experiment, which `get_config()` in `configs/*.py` returns. Does not import JAX.
 
-A config names only what differs from the defaults, which are the paper's. How files are found and run,
-and how `--config.NAME=VALUE` changes what they return, is in `experiments.py`; `unisal train --config FILE
---help` prints the fields with what the docstrings here say of them.
+The defaults are the paper's. `experiments.py` finds and runs config files and applies `--config.NAME=VALUE`.
+`unisal train --config FILE --help` prints the fields with their descriptions from the docstrings here.
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from unisal_jax.train.fields import Field, describe, flat, typed
 
 SYNTHETIC = "synthetic"
 
-# A resumed training may have other values of these; any other change would make it another training.
+# Fields that may change when a run is resumed. A change of any other field makes it a different training.
 _FREE = ("epochs", "checkpoints", "patience", "log_every", "skip_nonfinite", "workers", "threads")
 
 
@@ -32,31 +31,32 @@ class DomainConfig:
     """One domain and its data.
 
     Attributes:
-      data: Folder of a prepared dataset, or `synthetic`: made in the workdir, released domains only.
-      batch_size: Clips, or images, in a batch of all devices together.
-      train_split: Name of the dataset's split to train on.
-      validation_split: Name of the split to validate on.
-      cross_validation_fold: Number, from 0, of the fold of a cross-validated dataset (MIT1003) to hold out of
-        the training split for validation; `validation_split` is not used then.
+      data: Folder of a prepared dataset; or `synthetic` to generate data in the workdir, for released domains
+        only.
+      batch_size: Clips, or images, per batch, over all devices.
+      train_split: Split to train on.
+      validation_split: Split to validate on.
+      cross_validation_fold: Fold, from 0, of a cross-validated dataset (MIT1003) to hold out of the training
+        split for validation, instead of `validation_split`.
       hold_out: Fraction of the training videos, drawn with the seed, to hold out in the same way.
-      clips_per_video: Clips drawn of each training video in an epoch.
-      validation_clips: Clips, at fixed places, of each validation video; one of an image.
-      flip: Mirror each training example with probability one half.
-      crop: Cut a random part out of each training example, whose sides are at least this fraction of the
-        frame's; 1 cuts nothing.
+      clips_per_video: Clips drawn from each training video per epoch.
+      validation_clips: Clips, at fixed positions, of each validation video; an image has one.
+      flip: Mirror each training example with probability 0.5.
+      crop: Crop each training example at random, to sides of at least this fraction of the frame's; 1
+        disables cropping.
       jitter: Multiply brightness, contrast and saturation of each training example by random factors from
         1 - jitter to 1 + jitter.
-      map_sigma: Standard deviation of the Gaussian that the maps were made with, over the frame's height: the
-        maps of crops are drawn anew with it. None cuts them out of the frame's map, which enlarges the blur.
-      input_size: (height, width) of the network's input, multiples of 32. None: a released domain's own,
-        or by the aspect ratio of a new one's images.
-      target_size: (height, width) of loss and scores. None: a released domain's own, or the input size.
-      stride: Frame stride: the interval between frames of one recurrence. None: a released domain's own,
-        or 1.
-      static: Images rather than videos. None: a released domain's own, or whether all videos of a new one
-        have one frame.
-      bn_momentum: Momentum of the batch norms' running statistics. None: a released domain's own, or 0.01.
-      like: Domain of the weights in `init` that a new one starts as a copy of; None starts it fresh.
+      map_sigma: Standard deviation of the Gaussian that the maps were made with, as a fraction of the frame's
+        height. It is used to recompute the maps of crops. None crops the frame's map, which enlarges the
+        blur.
+      input_size: (height, width) of the network's input, multiples of 32. None: the released domain's, or for
+        a new domain by the aspect ratio of its images.
+      target_size: (height, width) for loss and scores. None: the released domain's, or the input size.
+      stride: Frame stride: the interval between frames of one recurrence. None: the released domain's, or 1.
+      static: Images rather than videos. None: the released domain's, or for a new domain whether all its
+        videos have one frame.
+      bn_momentum: Momentum of the batch norms' running statistics. None: the released domain's, or 0.01.
+      like: For a new domain, domain of the weights in `init` to copy; None initialises it at random.
     """
 
     data: str
@@ -81,28 +81,28 @@ class DomainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the weights are moved. The defaults are the paper's (section 4.1), but for `idle`.
+    """The optimizer. The defaults are the paper's (section 4.1), except `idle`.
 
     Attributes:
-      name: `sgd`, the paper's, or `adamw` (Loshchilov and Hutter 2019), whose mean squares decay by 0.999.
+      name: `sgd`, as in the paper, or `adamw` (Loshchilov and Hutter 2019) with beta2 = 0.999.
       lr: Learning rate of the first epoch, before `batch_scale`.
-      schedule: How the learning rate falls: `epochs`, by `epoch_decay` after each epoch, or `cosine`, to zero
+      schedule: Decay of the learning rate: `epochs`, by `epoch_decay` after each epoch, or `cosine`, to zero
         at the last step.
-      warmup_steps: Steps in which the learning rate first rises linearly. None: 0, or those of the first
-        epoch with a `batch_scale` above 1.
-      momentum: Momentum of the gradient, decay included; adamw's decay of the mean gradient.
-      weight_decay: Factor of the parameter that is added to its gradient; adamw adds it to the direction.
-      encoder_weight_decay: The same of the encoder's parameters.
-      encoder_lr_scale: The encoder's learning rate over the others'.
+      warmup_steps: Steps of linear learning rate warm-up. None: the first epoch if `batch_scale` is above 1,
+        else 0.
+      momentum: Momentum of SGD, which includes the weight decay; beta1 of AdamW.
+      weight_decay: L2 penalty, added to the gradient; for AdamW, decoupled weight decay.
+      encoder_weight_decay: Weight decay of the encoder's parameters.
+      encoder_lr_scale: Factor on the learning rate of the encoder.
       epoch_decay: Factor on the learning rate after each epoch.
-      clip_norm: Limit of the joint gradient's norm; None clips nothing.
-      frozen_encoder_epochs: Epochs in which the encoder stays as it is.
-      domain_only: Move each domain's own parameters alone; what domains share stays bit for bit, running
-        statistics included.
-      domain_lr_scale: Domain name -> factor on the learning rate of its batches; 1 if not named.
-      idle: What parameters do that a batch does not use (other domains' own, the bypassed RNN): `still`, they
-        stay bit for bit; `momentum`, once trained, momentum and weight decay keep moving them in every step,
-        as PyTorch 1.0 did in the authors' training.
+      clip_norm: Maximum norm of the gradient over all parameters; None disables clipping.
+      frozen_encoder_epochs: Number of first epochs in which the encoder is frozen.
+      domain_only: Train only each domain's own parameters; everything shared stays unchanged, including
+        running statistics.
+      domain_lr_scale: Domain name -> factor on the learning rate of its batches; default 1.
+      idle: Treatment of parameters that a batch does not use (those of other domains, the bypassed RNN):
+        `still` leaves them unchanged; `momentum` lets momentum and weight decay keep changing them in every
+        step once they have been trained, as PyTorch 1.0 did in the authors' training.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -119,7 +119,7 @@ class OptimizerConfig:
     domain_only: bool = False
     domain_lr_scale: Mapping[str, float] = dataclasses.field(
         default_factory=lambda: {"salicon": 0.5},
-        hash=False,  # a dict has no hash; equal configs still have equal hashes
+        hash=False,  # a dict is not hashable; equal configs still have equal hashes
     )
     idle: Literal["momentum", "still"] = "still"
 
@@ -130,19 +130,21 @@ class OptimizerConfig:
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise UnisalError(f"optimizer: warmup_steps {self.warmup_steps} is negative")
         if not 0 <= self.momentum < 1:
-            raise UnisalError(f"optimizer: momentum {self.momentum:g} is not in 0 to 1")
+            raise UnisalError(f"optimizer: momentum {self.momentum:g} is not from 0 to below 1")
         if self.clip_norm is not None and self.clip_norm <= 0:
-            raise UnisalError(f"optimizer: clip_norm {self.clip_norm:g} is not positive; None clips nothing")
-        # Asked here too: a step can be made without a config file, whose values are checked by type.
+            raise UnisalError(
+                f"optimizer: clip_norm {self.clip_norm:g} is not above 0; use None for no limit"
+            )
+        # Checked here too: without a config file, nothing checks the types of the values.
         if self.idle not in ("momentum", "still"):
             raise UnisalError(f"optimizer: idle {self.idle!r} is not one of momentum, still")
         if self.name == "adamw" and self.idle == "momentum":
-            raise UnisalError("optimizer: idle momentum is of sgd; with adamw --config.optimizer.idle=still")
+            raise UnisalError("optimizer: idle=momentum requires sgd; use --config.optimizer.idle=still")
 
 
 @dataclasses.dataclass(frozen=True)
 class LossWeights:
-    """What each term counts in the loss. The defaults are the paper's.
+    """Weights of the loss terms. The defaults are the paper's.
 
     Attributes:
       kld: Weight of the Kullback-Leibler divergence, in nats (lower is better).
@@ -157,11 +159,11 @@ class LossWeights:
 
 @dataclasses.dataclass(frozen=True)
 class InitConfig:
-    """What the training starts from; with neither, from random weights.
+    """The initial weights; random if neither is set.
 
     Attributes:
-      weights: A release's name or a path, as `load_weights` takes it.
-      encoder: `mobilenet_v2` or a .pth file: the encoder alone.
+      weights: Name of a release or a path, as for `load_weights`.
+      encoder: Weights of the encoder alone: `mobilenet_v2` or a .pth file.
     """
 
     weights: str | None = None
@@ -170,11 +172,11 @@ class InitConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BestConfig:
-    """Which epoch is the best: the one with the lowest loss or kld, or the highest cc or nss.
+    """How to select the best epoch: by the lowest loss or kld, or the highest cc or nss.
 
     Attributes:
-      domain: Domain whose validation clips decide; None takes the first by name.
-      metric: Score that decides.
+      domain: Domain to select by; None for the first by name.
+      metric: Validation score to select by.
     """
 
     domain: str | None = None
@@ -183,11 +185,11 @@ class BestConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are written, and which stay.
+    """When to write checkpoints, and which to keep.
 
     Attributes:
       keep: Recent checkpoints to keep, plus the best.
-      every_steps: Write one every N steps too, not only at the end of an epoch.
+      every_steps: Also write a checkpoint every N steps, not only at the end of an epoch.
     """
 
     keep: int = 2
@@ -196,12 +198,12 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig:
-    """How much synthetic data is made for each domain that asks for it: see `unisal_jax.data.synthetic`.
+    """Amount of synthetic data for each domain that uses it: see `unisal_jax.data.synthetic`.
 
     Attributes:
-      train: Training videos.
-      validation: Validation videos.
-      frames: Frames of a video.
+      train: Number of training videos.
+      validation: Number of validation videos.
+      frames: Frames per video.
       size: (height, width) of the frames.
     """
 
@@ -213,32 +215,33 @@ class SyntheticConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A whole experiment.
+    """The config of a training.
 
     Attributes:
-      domains: By name.
-      seed: Seed of the weights, the data's order and dropout.
-      epochs: Epochs to train.
-      order: Order of the domains' batches in an epoch: `random`, or `alternating`, one of each in turn.
-      clip_frames: Frames of a clip.
-      batch_scale: Multiply every domain's batch by this; the learning rate too, or by its root for adamw.
-      dtype: Precision of the computation; parameters stay float32.
-      sync_norm: Take batch norm statistics over the batch of all devices, not each device's part.
-      average_decay: Decay a step of a moving average of the weights, which is then validated and saved;
-        None keeps none.
-      optimizer: How the weights are moved.
-      loss: What each term counts.
-      model: Fields of `UnisalConfig` that differ from its defaults, or from those of the weights in `init`.
-      init: What the training starts from.
-      best: Which epoch is the best.
-      checkpoints: When checkpoints are written.
-      synthetic: How much synthetic data is made.
-      patience: Stop after N epochs without a better one; None never does.
+      domains: Domain name -> its config.
+      seed: Seed of the weights, the order of the data and dropout.
+      epochs: Number of epochs.
+      order: Order of the domains' batches in an epoch: `random` or `alternating`.
+      clip_frames: Frames per clip.
+      batch_scale: Factor on the batch size of every domain, and on the learning rate (adamw: its square
+        root).
+      dtype: Dtype of the computation; parameters stay float32.
+      sync_norm: Compute batch norm statistics over the batch of all devices, not of each device.
+      average_decay: Decay per step of a moving average of the weights, which is validated and saved instead
+        of them; None disables it.
+      optimizer: The optimizer.
+      loss: Weights of the loss terms.
+      model: Overrides of fields of `UnisalConfig`: of its defaults, or of the config of the weights in
+        `init`.
+      init: The initial weights.
+      best: How to select the best epoch.
+      checkpoints: When to write checkpoints, and which to keep.
+      synthetic: Amount of synthetic data.
+      patience: Stop after N epochs without improvement; None disables early stopping.
       log_every: Log scalars every N steps.
-      skip_nonfinite: Steps that may have a loss or gradient that is not finite, and change nothing; one
-        more stops the training.
-      workers: Reading processes; 0 reads in this one.
-      threads: Batches that each process reads at once.
+      skip_nonfinite: Tolerate up to N steps with a non-finite loss or gradient; they change nothing.
+      workers: Number of processes that read data; 0 reads in the main process.
+      threads: Batches that each process reads at the same time.
     """
 
     domains: Mapping[str, DomainConfig]
@@ -281,12 +284,14 @@ class TrainConfig:
                 domain.cross_validation_fold is None and 0 < domain.hold_out < 1
             ):
                 raise UnisalError(
-                    f"config.domains.{name}.hold_out: wants a fraction between 0 and 1, and no fold"
+                    f"config.domains.{name}.hold_out: must be between 0 and 1, without cross_validation_fold"
                 )
             if not 0 < domain.crop <= 1:
                 raise UnisalError(f"config.domains.{name}.crop: {domain.crop:g} is not above 0 and at most 1")
             if domain.map_sigma is not None and not 0 < domain.map_sigma < 1:
-                raise UnisalError(f"config.domains.{name}.map_sigma: {domain.map_sigma:g} is not in 0 to 1")
+                raise UnisalError(
+                    f"config.domains.{name}.map_sigma: {domain.map_sigma:g} is not between 0 and 1"
+                )
             if not 0 <= domain.jitter < 1:
                 raise UnisalError(f"config.domains.{name}.jitter: {domain.jitter:g} is not from 0 to below 1")
         for name, count in counts.items():
@@ -302,7 +307,7 @@ class TrainConfig:
 
     @property
     def best_domain(self) -> str:
-        """The domain by whose validation the best epoch is told."""
+        """The domain to select the best epoch by."""
         return self.best.domain or min(self.domains)
 
     def to_json(self) -> str:
@@ -311,21 +316,21 @@ class TrainConfig:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Runs a config file and changes what the overrides name.
+    """Runs a config file and applies overrides.
 
     Args:
-      path: as `experiments.find_config` takes it.
-      overrides: such as `optimizer.lr=0.01`; `config.` or `--config.` before the name is allowed.
+      path: as for `experiments.find_config`.
+      overrides: such as `optimizer.lr=0.01`; the name may start with `config.` or `--config.`.
 
     Raises:
-      UnisalError: no such file, an unknown key or a value of another type; names it.
+      UnisalError: no such file, an unknown field or a value of the wrong type.
     """
     config: TrainConfig = typed(TrainConfig, experiments.read_config(path, overrides), "config")
     return config
 
 
 def config_fields() -> list[Field]:
-    """Every field that `--config.NAME=VALUE` can set, in the order of the classes here."""
+    """All fields that `--config.NAME=VALUE` can set, in the order of the classes here."""
     rows = []
     for row in describe(TrainConfig):
         if row.name == "model":
@@ -337,13 +342,16 @@ def config_fields() -> list[Field]:
 
 
 def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> Domain:
-    """The network's domain: the released one of this name with what the config changes, or a new one.
+    """The model's domain: the released domain of this name with the config's changes, or a new one.
 
     Args:
-      videos: of its training data, for what a new domain leaves out; empty to check the rest.
+      name: the domain's name.
+      config: its config.
+      videos: its training videos, from which a new domain's missing values are derived. Pass none to only
+        check the config.
 
     Raises:
-      UnisalError: a value is out of range, or a new domain's images differ in shape.
+      UnisalError: a value is out of range, or a new domain's images differ in aspect ratio.
     """
     fields = ("input_size", "target_size", "stride", "static", "bn_momentum")
     given: dict[str, Any] = {f: getattr(config, f) for f in fields if getattr(config, f) is not None}
@@ -353,7 +361,8 @@ def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
     fitting = {size_by_aspect(video.size) for video in videos} or {(SIZE_UNIT, SIZE_UNIT)}
     if "input_size" not in given and len(fitting) > 1:
         raise UnisalError(
-            f"config.domains.{name}.input_size: not set, and the images' shapes want {len(fitting)} sizes"
+            f"config.domains.{name}.input_size: not set, and the images' aspect ratios fit "
+            f"{len(fitting)} different sizes"
         )
     given.setdefault("input_size", fitting.pop())
     given.setdefault("static", all(video.frames == 1 for video in videos))
@@ -361,24 +370,24 @@ def resolve_domain(name: str, config: DomainConfig, videos: Sequence[Video]) -> 
 
 
 def check_same(config: TrainConfig, stored: str, path: Path) -> None:
-    """Refuses to go on with another experiment than the stored one (as `to_json` wrote it).
+    """Checks that a run resumes with the stored config (written by `to_json`).
 
     Raises:
-      UnisalError: names the first field that differs.
+      UnisalError: the configs differ; names the first field that does.
     """
     try:
-        # Typed, so that a field that came later has its default, which is what was done before.
+        # `typed` fills in fields that are missing in older files; their defaults are the former behaviour.
         old = flat(json.loads(typed(TrainConfig, json.loads(stored), "config").to_json()))
     except (ValueError, UnisalError) as error:
         raise UnisalError(f"{path}: damaged ({error})") from error
     new = flat(json.loads(config.to_json()))
-    # A cosine ends with the last epoch: with more of them every step's learning rate is another.
+    # A cosine schedule depends on the number of epochs.
     free = set(_FREE) - ({"epochs"} if config.optimizer.schedule == "cosine" else set())
     for name in sorted(old.keys() | new.keys()):
         if name.split(".")[0] not in free and old.get(name) != new.get(name):
             raise UnisalError(
-                f"{path}: holds a training with {name} {old.get(name)}, not {new.get(name)}; "
-                "name another --workdir"
+                f"{path}: the training in this folder has {name} {old.get(name)}, not {new.get(name)}; "
+                "choose another --workdir"
             )
 
 

@@ -1,4 +1,4 @@
-"""Dataclasses as configs: values checked by type hints, fields with defaults and meanings. Needs no JAX."""
+"""Dataclasses as configs: checks values against type hints, and describes fields. Does not import JAX."""
 
 import dataclasses
 import inspect
@@ -15,9 +15,9 @@ class Field(NamedTuple):
     """A field that an override can set.
 
     Attributes:
-      name: as in `--config.NAME=VALUE`; `*` stands for the key of a mapping.
-      default: its value where a config does not set it; `dataclasses.MISSING` if it must.
-      meaning: what the docstring says of it, in one line.
+      name: the NAME in `--config.NAME=VALUE`; `*` stands for the key of a mapping.
+      default: its default value; `dataclasses.MISSING` if it is required.
+      meaning: its description from the docstring, in one line.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Field(NamedTuple):
 
 
 def typed(hint: Any, value: Any, name: str) -> Any:
-    """The value as the type hint says: dicts become dataclasses, ints become floats.
+    """Checks a value against a type hint, and converts dicts to dataclasses and ints to floats.
 
     Args:
-      hint: a dataclass, or the type of a field of one.
-      value: of any type.
-      name: what errors call the value.
+      hint: a dataclass, or the type of a field.
+      value: the value.
+      name: name of the value, for errors.
 
     Raises:
-      UnisalError: an unknown or missing field, or a value of another type; names it.
+      UnisalError: an unknown or missing field, or a value of the wrong type.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
@@ -59,7 +59,7 @@ def typed(hint: Any, value: Any, name: str) -> Any:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping leaves nothing."""
+    """{"a": {"b": 1}} -> {"a.b": 1}; omits empty mappings."""
     leaves: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -68,7 +68,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def describe(cls: type, prefix: str = "") -> Iterator[Field]:
-    """Every field of a dataclass, those of the dataclasses in it included, in their order."""
+    """All fields of a dataclass and of the dataclasses in it, in order."""
     hints, meanings = typing.get_type_hints(cls), _meanings(cls)
     for field in dataclasses.fields(cls):
         name, hint = f"{prefix}{field.name}", hints[field.name]
@@ -84,10 +84,10 @@ def describe(cls: type, prefix: str = "") -> Iterator[Field]:
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """Field -> what the section `Attributes:` of the class's docstring says of it."""
+    """Field -> its description in the section `Attributes:` of the class's docstring."""
     section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     found: dict[str, str] = {}
-    # An entry begins at two blanks, and goes on at four.
+    # An entry is indented by two spaces, its continuation lines by four.
     for entry in re.split(r"\n(?=  \S)", section):
         names, _, meaning = entry.partition(":")
         found |= dict.fromkeys(re.split(r",\s+", names.strip()), " ".join(meaning.split()))

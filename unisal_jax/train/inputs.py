@@ -1,4 +1,4 @@
-"""What a training starts from: each domain's data, the network and its first weights."""
+"""The inputs of a training: each domain's data, the model config and the initial weights."""
 
 import dataclasses
 import math
@@ -25,22 +25,23 @@ from unisal_jax.weights.contents import check_shapes
 from unisal_jax.weights.store import imagenet_encoder, load_weights
 
 PrepareSynthetic = Callable[[str, Path, Amount, int], Path]
-"""(a released dataset's name, folder, how much, seed) -> the prepared dataset, made in the folder unless it
-is there: `data_prep.prepare.prepare_synthetic`."""
+"""(name of a released dataset, folder, amount, seed) -> folder of the prepared dataset, which is made unless
+it exists: `data_prep.prepare.prepare_synthetic`."""
 
 
 def open_sources(
     config: TrainConfig, workdir: Path, prepare_synthetic: PrepareSynthetic | None = None
 ) -> tuple[list[DomainSource], list[DomainSource]]:
-    """Each domain's training data, and its validation data.
+    """Opens the training data and the validation data of each domain.
 
     Args:
-      workdir: synthetic data are made in it.
-      prepare_synthetic: makes them.
+      config: the experiment's config.
+      workdir: folder to make synthetic data in.
+      prepare_synthetic: makes synthetic data.
 
     Raises:
-      UnisalError: a dataset is missing, damaged or lacks a split or fold; or a batch cannot be shared
-        by the devices.
+      UnisalError: a dataset is missing, damaged or lacks a split or fold; or a batch cannot be divided among
+        the devices.
     """
     training, validation = [], []
     devices = jax.device_count()
@@ -60,7 +61,7 @@ def open_sources(
             augmentation=Augmentation(domain.flip, domain.crop, domain.jitter, domain.map_sigma),
         )
         training.append(shared)
-        # Each place once: an image, or a video as short as a clip, has only one.
+        # No position twice: an image, or a video as short as a clip, has only one.
         span = clip_shape(shared.domain, config.clip_frames).span
         places = max((video.frames - span + 1 for video in unseen.videos), default=1)
         clips = max(1, min(domain.validation_clips, places))
@@ -70,10 +71,10 @@ def open_sources(
 
 
 def check_batches(config: TrainConfig, devices: int) -> None:
-    """Checks that every domain's batch is a multiple of the devices.
+    """Checks that every domain's batch size is a multiple of the number of devices.
 
     Raises:
-      UnisalError: one is not; names it, and the smallest `batch_scale` with which all are.
+      UnisalError: it is not; the message gives the smallest `batch_scale` that makes it so for all domains.
     """
     sizes = {name: config.domains[name].batch_size for name in sorted(config.domains)}
     uneven = [name for name, size in sizes.items() if size * config.batch_scale % devices]
@@ -82,18 +83,18 @@ def check_batches(config: TrainConfig, devices: int) -> None:
         would_do = ", ".join(f"{name} {size * needed}" for name, size in sizes.items())
         raise UnisalError(
             f"config.domains.{uneven[0]}.batch_size: a batch of {sizes[uneven[0]] * config.batch_scale} "
-            f"cannot be shared by {devices} devices; --config.batch_scale={needed}, or a multiple of that, "
-            f"would do: batches of {would_do}"
+            f"cannot be divided among {devices} devices; use --config.batch_scale={needed}, or a multiple, "
+            f"for batches of {would_do}"
         )
 
 
 def data_folder(
     name: str, config: TrainConfig, workdir: Path, prepare_synthetic: PrepareSynthetic | None = None
 ) -> Path:
-    """Where a domain's prepared dataset is; a synthetic one is made in the workdir, unless it is there.
+    """The folder of a domain's prepared dataset; makes synthetic data in the workdir unless they exist.
 
     Raises:
-      UnisalError: synthetic data are asked for a domain that is not released, or nothing makes them.
+      UnisalError: synthetic data are requested for a new domain, or without `prepare_synthetic`.
     """
     if config.domains[name].data != SYNTHETIC:
         check_on_disk(config.domains[name].data)
@@ -102,26 +103,26 @@ def data_folder(
         raise UnisalError(f"config.domains.{name}.data: only a released domain has synthetic data")
     if prepare_synthetic is None:
         raise UnisalError(
-            f"config.domains.{name}.data: synthetic data need "
+            f"config.domains.{name}.data: synthetic data require "
             "prepare_synthetic=data_prep.prepare.prepare_synthetic"
         )
     wanted = config.synthetic
     amount = Amount(wanted.train, wanted.validation, 1, wanted.frames, wanted.size)
     made: list[Path] = []
-    # Whether the processes share the disk or not.
+    # One process after the other, as they may share the disk.
     processes.in_turn(lambda: made.append(prepare_synthetic(name, workdir / SYNTHETIC, amount, config.seed)))
     return made[0]
 
 
 def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfig, dict[str, Any]]:
-    """The network, and its variables before the first step.
+    """The model config, and the variables before the first step.
 
     Args:
-      config: the experiment's.
-      domains: those that are trained.
+      config: the experiment's config.
+      domains: the domains to train.
 
     Raises:
-      UnisalError: the weights named in `config.init` are not to be had, or do not fit the network.
+      UnisalError: the weights in `config.init` are unavailable, or do not fit the model config.
     """
     key = jax.random.key(config.seed)
     switches: Mapping[str, Any] = config.model
@@ -140,7 +141,7 @@ def initial(config: TrainConfig, domains: Sequence[Domain]) -> tuple[UnisalConfi
 
 
 def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Prepared, Prepared]:
-    """What to train and what to validate with."""
+    """The data to train on and the data to validate on."""
     train = open_prepared(path, domain.train_split)
     if domain.hold_out is not None:
         count = max(1, round(domain.hold_out * len(train.videos)))
@@ -158,20 +159,21 @@ def _splits(name: str, path: Path, domain: DomainConfig, seed: int) -> tuple[Pre
 
 
 def _validation_batch(source: DomainSource, most: int) -> int:
-    """Batch size for a source whose batches hold one example a device: which leaves out the fewest.
+    """The batch size for validation that leaves out the fewest examples.
 
-    It is at most that of training, and above the half of it where there are so many examples.
+    It is at most `most`, the batch size of training, and above half of that if there are enough examples.
+    `source.batch_size` is the number of devices.
     """
     counts = [len(group) for group in find_examples(source).groups]
     devices = source.batch_size
-    # No batch may be larger than every group; at least one holds an example for each device.
+    # A batch must not be larger than all groups; `find_examples` ensures one example for each device.
     most = min(most, max(counts) // devices * devices)
     sizes = range(most, most // 2, -devices)
     return min(sizes, key=lambda size: sum(count % size for count in counts))
 
 
 def _without_unused(variables: dict[str, Any], model_config: UnisalConfig) -> dict[str, Any]:
-    """The variables without the modules that the network has switched off."""
+    """The variables without those of modules that the config disables."""
     wanted = variable_shapes(model_config)
     return {
         collection: {name: leaves for name, leaves in modules.items() if name in wanted[collection]}
@@ -187,8 +189,8 @@ def _with_domains(
     config: TrainConfig,
     key: jax.Array,
 ) -> tuple[dict[str, Any], UnisalConfig]:
-    """The weights with the training's domains: theirs at its sizes, and those that they lack."""
-    # Sizes are no part of the variables, so a domain may be trained at others.
+    """The weights with the training's domains: existing ones take its sizes, missing ones are added."""
+    # Variables do not depend on the sizes, so a domain may be trained at others.
     trained = {domain.name: domain for domain in domains}
     known = tuple(trained.get(domain.name, domain) for domain in model_config.domains)
     model_config = dataclasses.replace(model_config, domains=known)

@@ -1,4 +1,4 @@
-"""What a training writes down besides its checkpoints: scalars, images, lists, what it ran on."""
+"""Logs of a training: scalars, images, lists, and the environment that it ran in."""
 
 import json
 import os
@@ -22,17 +22,17 @@ _PACKAGES = ("unisal-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint",
 
 
 class Logs:
-    """Scalars, to `metrics.jsonl` and for TensorBoard alike."""
+    """Writes scalars to `metrics.jsonl` and for TensorBoard."""
 
     def __init__(self, workdir: Path, step: int):
-        """Goes on after `step`: what a killed run wrote of later steps is removed, as they come again."""
+        """Continues after `step`, and removes what an interrupted run logged of later steps."""
         path = workdir / SCALARS
         kept = [line for line in _lines(path) if _step_of(line) <= step]
         write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         folder = workdir / "tensorboard"
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
-        # Its files are named after the computer, which is nobody's business and no help.
+        # TensorBoard's file names contain the computer's name, which should stay private.
         number = len(list(folder.glob("events.*.run")))
         for path in folder.glob("*.tfevents.*"):
             if not path.name.endswith(".run"):
@@ -40,7 +40,7 @@ class Logs:
                 path.rename(folder / f"events.out.tfevents.{start}.{number}.run")
 
     def write(self, kind: str, step: int, scalars: Mapping[str, float], **about: Any) -> None:
-        """Writes the scalars of one step, under `kind/NAME`, or `kind/DOMAIN/NAME` if `domain` is given."""
+        """Writes the scalars of one step as `kind/NAME`, or as `kind/DOMAIN/NAME` if `domain` is given."""
         entry = {"kind": kind, "step": step, **about, **scalars}
         self._file.write(json.dumps(entry, sort_keys=True) + "\n")
         self._file.flush()
@@ -49,21 +49,21 @@ class Logs:
             self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
     def show(self, name: str, step: int, image: np.ndarray) -> None:
-        """Gives TensorBoard an image, uint8 RGB [H, W, 3]."""
+        """Writes an image, uint8 RGB [H, W, 3], for TensorBoard."""
         self._writer.add_image(name, image, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Writes what TensorBoard's file still waits for."""
+        """Flushes the buffer of TensorBoard's file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends both files."""
+        """Closes both files."""
         self._file.close()
         self._writer.close()
 
 
 def read_list(path: Path) -> list[dict[str, Any]]:
-    """A JSON list of objects; an empty one if there is no such file.
+    """Reads a JSON list of objects; an empty list if there is no such file.
 
     Raises:
       UnisalError: the file is damaged.
@@ -80,11 +80,11 @@ def read_list(path: Path) -> list[dict[str, Any]]:
 
 
 def surroundings(seed: int, step: int) -> dict[str, Any]:
-    """What decides on a run's numbers and speed besides its config; no names of people or computers.
+    """What affects a run's results and speed besides its config; contains no names of users or computers.
 
     Args:
-      seed: of the run.
-      step: how many steps were taken before this start.
+      seed: the run's seed.
+      step: number of steps before this start.
     """
     devices = jax.devices()
     return {
@@ -103,13 +103,13 @@ def surroundings(seed: int, step: int) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package is imported from, `+` for changed files; None elsewhere."""
+    """The commit of the checkout that the package is imported from, with `+` for changes; None if unknown."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
     try:
         run = ["git", "-C", str(checkout)]
-        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        commit = subprocess.check_output([*run, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL).decode()
         changed = subprocess.check_output([*run, "status", "--porcelain"], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -124,4 +124,4 @@ def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # cut off by a kill: drop it
+        return float("inf")  # an incomplete line of an interrupted run, to be dropped

@@ -1,13 +1,11 @@
-"""The training loop: steps, validation, checkpoints; it can be stopped at any moment and goes on.
+"""The training loop: steps, validation and checkpoints. It can be interrupted at any time and resumed.
 
-Everything that a later step depends on is in the checkpoint or follows from the config, so that a run
-that was killed ends with the same bits as one that was not.
+Everything that later steps depend on is in the checkpoint or determined by the config. So an interrupted and
+resumed run gives the same bits as an uninterrupted one.
 """
 
 import dataclasses
 import functools
-import resource
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,6 +21,7 @@ from unisal_jax.data.examples import Arrays, DomainSource
 from unisal_jax.data.loader import Batch, Loader
 from unisal_jax.domains import Domain
 from unisal_jax.errors import UnisalError
+from unisal_jax.machine import peak_bytes
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.train import inputs, processes
 from unisal_jax.train.cloud import working_folder
@@ -41,10 +40,10 @@ class Outcome(NamedTuple):
     """How a call of `train` ended.
 
     Attributes:
-      step: how many steps were taken in all.
-      finished: False if it was told to stop (SIGTERM) and can go on.
-      best_step: whose checkpoint had the best validation; None before the first.
-      validations: of each epoch: `epoch`, `step`, and `scores` by domain and name.
+      step: total number of steps.
+      finished: False if it was stopped (SIGTERM) and can be resumed.
+      best_step: step of the checkpoint with the best validation; None before the first validation.
+      validations: for each epoch, `epoch`, `step`, and `scores` by domain and name.
     """
 
     step: int
@@ -58,8 +57,8 @@ class Programs:
     """The compiled steps.
 
     Attributes:
-      train: (domain, whether the encoder is frozen) -> its step.
-      evaluate: domain -> its evaluation step.
+      train: (domain, whether the encoder is frozen) -> train step.
+      evaluate: domain -> evaluation step.
     """
 
     train: Callable[[Domain, bool], TrainStep]
@@ -67,7 +66,7 @@ class Programs:
 
 
 class _Dispatched(NamedTuple):
-    """A step whose metrics were not fetched yet; `step` counts from 1."""
+    """A step whose metrics have not been fetched yet; `step` counts from 1."""
 
     step: int
     batch: Batch
@@ -81,20 +80,21 @@ def train(
     prepare_synthetic: inputs.PrepareSynthetic | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Trains until the last epoch, or goes on where the workdir's training stopped.
+    """Trains until the last epoch, resuming the training in the workdir if there is one.
 
-    Of several processes each calls it with the same arguments, after `processes.start`. What the
-    workdir gets is told in `workdir.py`.
+    With several processes, each calls it with the same arguments, after `processes.start`. `workdir.py`
+    describes the files in the workdir.
 
     Args:
+      config: the experiment's config.
       workdir: a folder, or an address such as gs://bucket/folder (`cloud.working_folder`).
-      prepare_synthetic: makes the data of a config that asks for synthetic ones:
+      prepare_synthetic: makes synthetic data, if the config uses them:
         `data_prep.prepare.prepare_synthetic`.
-      on_step: is called with each finished step's number, from 1.
+      on_step: called with the number of each finished step, from 1.
 
     Raises:
-      UnisalError: data or weights cannot be used, the workdir holds another training, or more steps
-        than allowed had a loss or gradient that is not finite; names step, domain and examples.
+      UnisalError: data or weights cannot be used, the workdir holds another training, or too many steps had a
+        non-finite loss or gradient; the message names step, domain and examples.
     """
     with (
         working_folder(workdir, processes.is_first(), [SYNTHETIC]) as place,
@@ -126,7 +126,7 @@ def train(
 
 
 class _Run:
-    """One call's loop: what it holds besides the state is open files and counters."""
+    """The loop of one call of `train`. Besides the state, it holds only open files and counters."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Run:
         self.since, self.frames = time.perf_counter(), 0
 
     def until_done(self, state: TrainState, validations: Validations) -> Outcome:
-        """Takes steps until the epochs or the patience are over, or until it is told to stop."""
+        """Trains until the last epoch, until `patience` is exhausted, or until it is told to stop."""
         config, per_epoch = self.config, self.loader.steps_per_epoch
         every = config.checkpoints.every_steps
         step = int(state.step)
@@ -175,7 +175,7 @@ class _Run:
                 if epoch_ended and (not validations or validations[-1]["step"] != step):
                     scores = self.validate(state, step, step // per_epoch)
                     if scores is None:
-                        continue  # told to stop
+                        continue  # it was told to stop
                     validations.append({"epoch": step // per_epoch, "step": step, "scores": scores})
                     self.folder.note(validations)
                     shown = ", ".join(f"{name} {each['loss']:.4f}" for name, each in scores.items())
@@ -189,12 +189,12 @@ class _Run:
                 program = self.programs.train(batch.domain, frozen)
                 state, metrics = program(state, jnp.float32(lr), place(batch.arrays), dropout_key)
                 step += 1
-                # The device has this step to work on while the last one's metrics are fetched.
+                # The device runs this step while the previous one's metrics are fetched.
                 self.settle(bar)
                 self.pending = _Dispatched(step, batch, lr, metrics)
 
     def introduce(self, state: TrainState, bar: tqdm) -> None:
-        """Says what there is to train with, and how much of the network it moves."""
+        """Prints each domain's data, and the number of parameters to train."""
         for examples in self.loader.examples.values():
             domain, domain_only = examples.source.domain, self.config.optimizer.domain_only
             moves = moving(state.variables, self.model_config, domain, False, domain_only)
@@ -202,7 +202,7 @@ class _Run:
             say(bar, f"{examples.summary}; {count:,} parameters to train")
 
     def settle(self, bar: tqdm) -> None:
-        """Fetches the metrics of the step that was dispatched last, checks and logs them."""
+        """Fetches, checks and logs the metrics of the last dispatched step."""
         if self.pending is None:
             return
         step, batch, lr, fetched = self.pending
@@ -223,7 +223,7 @@ class _Run:
             self.on_step(step)
 
     def skip(self, step: int, batch: Batch, metrics: dict[str, float]) -> None:
-        """Counts a step that changed nothing because it was not finite; too many stop the training."""
+        """Counts a step that was skipped because it was not finite; raises UnisalError after too many."""
         self.skipped += 1
         if self.skipped > self.config.skip_nonfinite:
             raise UnisalError(
@@ -233,7 +233,7 @@ class _Run:
         self.folder.write("skipped", step, {}, domain=batch.domain.name, ids=list(batch.ids))
 
     def validation_loader(self, source: DomainSource) -> Loader:
-        """A domain's validation clips, each at its place."""
+        """A loader of a domain's validation clips."""
         return Loader(
             [source],
             seed=0,
@@ -247,7 +247,7 @@ class _Run:
         self.folder.save(state, self.model_config, self.loader.get_state(), self.skipped, validations)
 
     def validate(self, state: TrainState, step: int, epoch: int) -> Scores | None:
-        """Mean scores of each domain's validation clips; None if it was told to stop."""
+        """The mean scores over each domain's validation clips; None if it was told to stop."""
         scores = {}
         for source in self.held_out:
             name = source.domain.name
@@ -258,7 +258,7 @@ class _Run:
                     if self.stop():
                         return None
                     if rows:
-                        # Unfetched, a long queue of steps would hold all of their batches.
+                        # Without this, a long queue of steps would keep all their batches in memory.
                         jax.block_until_ready(rows[-1])
                     row, log_density = program(state.weights, place(batch.arrays))
                     if not rows and processes.is_first():
@@ -272,13 +272,13 @@ class _Run:
 
 
 def say(bar: tqdm, line: str) -> None:
-    """Prints a line above the bar; of several processes the first one alone."""
+    """Prints a line above the progress bar, in the first process only."""
     if processes.is_first():
         bar.write(line)
 
 
 def make_programs(config: TrainConfig, model_config: UnisalConfig) -> Programs:
-    """One compiled step for each domain and phase, made when it is first asked for."""
+    """The compiled steps for each domain and phase, each made on first use."""
     dtype = jnp.dtype(config.dtype)
 
     @functools.cache
@@ -307,16 +307,19 @@ def make_programs(config: TrainConfig, model_config: UnisalConfig) -> Programs:
 
 
 def place(arrays: Arrays) -> Arrays:
-    """[batch, ...] -> [devices, batch / devices, ...], as the compiled steps take it."""
+    """[batch, ...] -> [devices, batch / devices, ...], for the compiled steps."""
     devices = jax.local_device_count()
     return Arrays(*(array.reshape(devices, -1, *array.shape[1:]) for array in arrays))
 
 
 def _memory() -> dict[str, float]:
-    """Peak memory: the first device's, or the process's where the device does not say it (a CPU)."""
+    """Peak memory of the first device, or of the process if the device does not report it (a CPU).
+
+    Empty on systems that report neither.
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
     if peak is not None:
         return {"peak_device_bytes": float(peak)}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_process_bytes": float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}
+    peak = peak_bytes()
+    return {} if peak is None else {"peak_process_bytes": float(peak)}

@@ -1,4 +1,4 @@
-"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; reference.md, "Training")."""
+"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; docs/network.md)."""
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +19,17 @@ def saliency_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Loss of a batch: the weighted sum of the terms' means over batch and time.
 
-    Each mean is taken over the frames that have the score: no NSS without fixations, no CC with a
-    constant map. A constant prediction scores 0 in both. If no frame has a score, its mean is 0.
+    Each mean is over the frames that have the score: there is no NSS without fixations, and no CC for a
+    constant map. A constant prediction has a CC and an NSS of 0. If no frame has a score, its mean is 0.
     Gradients are finite in all these cases.
 
     Args:
       log_density: [batch, time, height, width], in the dtype of the computation.
       maps: ground truth densities, the same shape; each sums to one.
       fixations: bool, the same shape: whether a pixel was fixated.
-      weights: of the terms.
-      axis_name: mapped axis (devices) over which the means are taken too. The loss is then the same
-        on each device, and the mean of the devices' gradients is that of the whole batch.
+      weights: weights of the terms.
+      axis_name: mapped axis (devices) to compute the means over as well. The loss is then the same on each
+        device, and the mean of the devices' gradients is that of the whole batch.
 
     Returns:
       (loss, {"kld", "cc", "nss"}), scalars in the log-density's dtype.
@@ -55,7 +55,7 @@ def _kld(log_density: jax.Array, maps: jax.Array) -> jax.Array:
 def _cc(log_density: jax.Array, maps: jax.Array) -> jax.Array:
     """Pearson's correlation of density and map; [batch, time]."""
     prediction, truth = _standardized(_scaled(jnp.exp(log_density))), _standardized(_scaled(maps))
-    # Both were divided by the unbiased deviation, so the unbiased covariance belongs to it.
+    # Both are divided by the unbiased deviation, so the covariance is unbiased too.
     return (prediction * truth).sum(_PIXELS) / (_size(maps) - 1)
 
 
@@ -66,17 +66,17 @@ def _nss(log_density: jax.Array, fixations: jax.Array) -> jax.Array:
 
 
 def _scaled(density: jax.Array) -> jax.Array:
-    # A mean of one: a pixel of a density is about 1e-6, and the gradient of a deviation has its third
-    # power in the denominator, which float32 cannot hold for a flat map. CC and NSS do not change.
+    # Scales to a mean of 1. Pixels of a density are about 1e-6, and the gradient of a deviation divides by
+    # its third power, which underflows in float32 for a flat map. CC and NSS do not change.
     return density * _size(density)
 
 
 def _standardized(maps: jax.Array) -> jax.Array:
-    """Maps minus their means, over their unbiased standard deviations; zeros for a constant one."""
+    """Maps minus their means, divided by their unbiased standard deviations; zeros for a constant map."""
     varies = _varies(maps)[..., None, None]
     centred = maps - maps.mean(_PIXELS, keepdims=True)
     variance = jnp.square(centred).sum(_PIXELS, keepdims=True) / (_size(maps) - 1)
-    # Chosen before the root as well as after it: the gradient of a root at 0 is infinite.
+    # Selects before the square root as well as after it: its gradient at 0 is infinite.
     return jnp.where(varies, centred / jnp.sqrt(jnp.where(varies, variance, 1)), 0)
 
 

@@ -1,6 +1,6 @@
-"""SGD with momentum as PyTorch defines it, and AdamW, in two groups: the encoder, and everything else.
+"""SGD with momentum as in PyTorch, and AdamW, with two parameter groups: the encoder and everything else.
 
-SGD: v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md, "Training").
+SGD: v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (docs/network.md).
 """
 
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from unisal_jax.domains import Domain
 from unisal_jax.train.config import OptimizerConfig
 from unisal_jax.train.state import ENCODER, MEAN, SQUARE, UPDATES, Vectors, part_of
 
-# Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does: optax's clipping
-# has nothing there, which is a difference of 5e-7 in each clipped step.
+# Added to the norm before dividing by it, as in `torch.nn.utils.clip_grad_norm_`. optax adds no epsilon,
+# which changes each clipped step by 5e-7.
 _NORM_EPSILON = 1e-6
 
 _SQUARE_DECAY = 0.999
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, domain: Domain) -> float:
-    """Learning rate of a domain's batches in an epoch (from 0), as the paper's schedule has it.
+    """Learning rate of a domain's batches in an epoch (from 0) by the paper's schedule.
 
-    The encoder's is `encoder_lr_scale` times it. `schedule.learning_rates` adds warm-up and larger batches.
+    The encoder's is `encoder_lr_scale` times it. `schedule.learning_rates` adds warm-up and `batch_scale`.
 
-    Given to the step as an array, so that a new epoch compiles nothing.
+    The step takes it as an array, so that a new epoch does not recompile it.
     """
     return config.lr * config.epoch_decay**epoch * config.domain_lr_scale.get(domain.name, 1.0)
 
 
 def encoder_frozen(config: OptimizerConfig, epoch: int) -> bool:
-    """Whether the encoder stays as it is in an epoch (from 0)."""
+    """Whether the encoder is frozen in an epoch (from 0)."""
     return config.domain_only or epoch < config.frozen_encoder_epochs
 
 
@@ -41,16 +41,16 @@ def updated(
     """One step of SGD.
 
     Args:
-      config: the optimizer's.
-      lr: scalar, see `learning_rate`.
-      gradients: of what the batch uses, as `state.vectors` makes them of its parts; the clipping
-        norm is over all of it.
-      parameters: any parts; those that have a momentum move.
-      momentum: of the same parts as the gradients, and of idle ones. An idle part without any momentum was
-        never trained, and stays.
+      config: the optimizer's config.
+      lr: learning rate, a scalar array, so that a new value does not recompile the step.
+      gradients: gradients of the parts that the batch uses, from `state.vectors`; clipping uses the norm over
+        all of them.
+      parameters: parameters of any parts; those with a momentum are updated.
+      momentum: momentum of the same parts as the gradients, and of idle ones. An idle part whose momentum is
+        all zero was never trained, and does not change.
 
     Returns:
-      (parameters, momentum, norm of the gradients before clipping), of the momentum's parts.
+      (parameters, momentum, norm of the gradients before clipping), for the parts of `momentum`.
     """
     norm, factor = clipping(config, gradients)
     moved, traced = {}, {}
@@ -62,7 +62,8 @@ def updated(
             direction += factor * gradients[part]
         new = config.momentum * velocity + direction
         if part not in gradients:
-            # PyTorch leaves out what never had a gradient. After the first one, momentum is not all zero.
+            # PyTorch skips parameters that never had a gradient. After the first one, momentum is not all
+            # zero.
             new = jnp.where(jnp.any(velocity != 0), new, velocity)
         traced[part] = new
         moved[part] = parameter - lr * scale * new
@@ -76,15 +77,15 @@ def updated_by_adamw(
     parameters: Vectors,
     moments: Mapping[str, Vectors],
 ) -> tuple[Vectors, dict[str, Vectors], jax.Array]:
-    """One step of AdamW: optax's Adam on the clipped gradient, and decay beside it.
+    """One step of AdamW: optax's Adam on the clipped gradient, with decoupled weight decay.
 
     Args:
       config: as for `updated`.
       lr: as for `updated`.
       gradients: as for `updated`.
       parameters: as for `updated`.
-      moments: state.MEAN, SQUARE and UPDATES -> of the same parts as the gradients. Each part counts its own
-        updates, as a domain's parameters get fewer than the shared ones.
+      moments: state.MEAN, SQUARE and UPDATES, each of the same parts as the gradients. Each part counts its
+        own updates, as a domain's parameters are updated less often than the shared ones.
 
     Returns:
       (parameters, moments, norm of the gradients before clipping).
@@ -95,7 +96,7 @@ def updated_by_adamw(
     new: dict[str, Vectors] = {name: {} for name in moments}
     for part, gradient in gradients.items():
         mean, square = moments[MEAN][part], moments[SQUARE][part]
-        # One for each array, and so all of a part in its vector.
+        # The count is stored once per array; all counts of a part are equal.
         updates = moments[UPDATES][part_of(part)]
         direction, after = adam.update(factor * gradient, optax.ScaleByAdamState(updates[0], mean, square))
         new[MEAN][part], new[SQUARE][part] = after.mu, after.nu
@@ -106,7 +107,7 @@ def updated_by_adamw(
 
 
 def clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, jax.Array | float]:
-    """The norm of all gradients, and what to multiply them by."""
+    """The norm of all gradients, and the factor that clips them."""
     norm = jnp.sqrt(sum(map(square_sum, gradients.values())))
     return norm, 1.0 if config.clip_norm is None else jnp.minimum(
         1, config.clip_norm / (norm + _NORM_EPSILON)
@@ -115,12 +116,12 @@ def clipping(config: OptimizerConfig, gradients: Vectors) -> tuple[jax.Array, ja
 
 @jax.jit
 def square_sum(values: jax.Array) -> jax.Array:
-    """Sum of squares; one function of the program for all arrays of a shape."""
+    """Sum of squares; jitted, so that the program has one function for all arrays of the same shape."""
     return jnp.sum(jnp.square(values))
 
 
 def _decay_and_scale(config: OptimizerConfig, part: str) -> tuple[float, float]:
-    """Weight decay of a part, and its factor on the learning rate."""
+    """The weight decay of a part, and its factor on the learning rate."""
     if part_of(part) == ENCODER:
         return config.encoder_weight_decay, config.encoder_lr_scale
     return config.weight_decay, 1.0

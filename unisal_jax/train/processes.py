@@ -1,7 +1,7 @@
-"""Training by several processes: how they find each other, and what they agree on.
+"""Training with several processes: how they connect and synchronise.
 
-Each process reads its share of the data and steps the same state. The first one alone writes, and what
-is read from the workdir comes from the first, so that the processes need not share a disk.
+Each process reads its part of the data and updates the same state. Only the first process accesses the
+workdir and sends the others what it reads, so that they need not share a disk.
 """
 
 import os
@@ -18,24 +18,23 @@ from unisal_jax.errors import UnisalError
 
 
 def start(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
-    """Joins the other processes; before anything else is asked of JAX.
+    """Connects to the other processes. Call it before any other use of JAX.
 
-    With no arguments it joins those of the cluster that the process was started in, as JAX finds them
-    (Cloud TPU pods, Slurm, Open MPI, Kubernetes); there is nobody to join elsewhere, nor in a program
-    that has used JAX already.
+    Without arguments, it connects to the processes of the cluster that JAX detects (Cloud TPU pods, Slurm,
+    Open MPI, Kubernetes). It does nothing outside a cluster, or if the program has already used JAX.
 
     Args:
       coordinator: HOST:PORT of the first process.
-      count: how many processes there are.
-      index: this one's number, from 0.
+      count: number of processes.
+      index: number of this process, from 0.
 
     Raises:
-      UnisalError: some arguments are given and others are not, or the others cannot be reached.
+      UnisalError: only some of the arguments are given, or the other processes cannot be reached.
     """
     given = (coordinator, count, index)
     alone = given == (None, None, None)
     if not alone and (coordinator is None or count is None or index is None):
-        raise UnisalError("--coordinator, --processes and --process: give all three, or none in a cluster")
+        raise UnisalError("--coordinator, --processes and --process: pass all three, or none in a cluster")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
         raise UnisalError(f"--coordinator: {coordinator} is not HOST:PORT")
     if count is not None and index is not None and not 0 <= index < count:
@@ -44,24 +43,24 @@ def start(coordinator: str | None = None, count: int | None = None, index: int |
         jax.distributed.initialize(coordinator, count, index)
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise UnisalError(f"cannot join the other processes ({reason})") from error
+        raise UnisalError(f"cannot connect to the other processes ({reason})") from error
     except (ValueError, RuntimeError) as error:
-        # JAX's ways to say that it found no cluster, or was used before.
+        # JAX's errors if it detects no cluster or has already been used.
         if not alone or "JAX_COORDINATOR_ADDRESS" in os.environ:
-            raise UnisalError(f"cannot join the other processes ({error})") from error
+            raise UnisalError(f"cannot connect to the other processes ({error})") from error
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this is the first process, which writes the workdir."""
     return jax.process_index() == 0
 
 
 def share(content: bytes) -> bytes:
-    """The first process's content, in every process. All of them must call it."""
+    """Broadcasts the first process's content to all. All processes must call it."""
     if jax.process_count() == 1:
         return content
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
-    # As bytes: a sum over processes, which this is, loses the sign of a floating-point zero.
+    # As bytes: JAX broadcasts by a sum, which loses the sign of a floating-point zero.
     buffer = np.zeros(length, np.uint8)
     if is_first():
         buffer[:] = np.frombuffer(content, np.uint8)
@@ -78,9 +77,9 @@ def in_turn(action: Callable[[], None]) -> None:
 
 
 class StopSignal:
-    """Whether to save and end: SIGTERM, or a pod's preemption notice.
+    """Whether to save and stop, after SIGTERM or a pod's preemption notice.
 
-    All processes must ask equally often, at the same places; they get the same answer.
+    All processes must call it equally often, at the same places. They get the same answer.
     """
 
     def __init__(self) -> None:
@@ -89,19 +88,19 @@ class StopSignal:
         self._event = threading.Event()
 
     def __call__(self) -> bool:
-        """Whether to stop; once true it stays so."""
+        """Whether to stop; once True, it stays True."""
         self._asked += 1
         if jax.process_count() == 1:
             return self._event.is_set()
-        # JAX tells the notice that one process gets to the others, and they agree on when.
+        # JAX forwards the notice that one process gets to the others, and they agree on the step.
         self._stopped = self._stopped or multihost_utils.reached_preemption_sync_point(self._asked)
         return self._stopped
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes SIGTERM for a notice while the block runs."""
+        """Handles SIGTERM while the block runs."""
         mine = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
-        if not mine:  # with several processes JAX listens itself; only the main thread may have handlers
+        if not mine:  # with several processes JAX handles it; only the main thread may install handlers
             yield
             return
         before = signal.signal(signal.SIGTERM, lambda *_: self._event.set())

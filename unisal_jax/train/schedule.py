@@ -1,4 +1,4 @@
-"""The learning rate of each step, and what a larger batch changes of it."""
+"""The learning rate of each step, with warm-up and scaling to larger batches."""
 
 import math
 
@@ -11,17 +11,17 @@ from unisal_jax.train.optimizer import learning_rate
 
 
 def learning_rates(config: TrainConfig, domain: Domain, steps_per_epoch: int) -> np.ndarray:
-    """The learning rate that each step of a training has if its batch is of this domain.
+    """The learning rate of each step of a training, for batches of this domain.
 
-    With `batch_scale` N it is N times `optimizer.lr` (Goyal et al. 2017, "Accurate, Large Minibatch SGD",
-    section 2), which it reaches in a linear warm-up from `optimizer.lr`, by default in the first epoch: one
-    of 16, as theirs in 5 of 90. A warm-up without a `batch_scale` starts from zero. For adamw it is the root
-    of N times (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms").
+    With `batch_scale` N, it is N times `optimizer.lr` (Goyal et al. 2017, "Accurate, Large Minibatch SGD",
+    section 2), after a linear warm-up from `optimizer.lr`, by default over the first epoch: 1 of 16 (5 of 90
+    in that paper). A warm-up without `batch_scale` starts from zero. For AdamW, it is sqrt(N) times
+    `optimizer.lr` (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms").
 
     Args:
-      config: the experiment.
-      domain: one that it trains.
-      steps_per_epoch: of all domains together.
+      config: the experiment's config.
+      domain: one of its domains.
+      steps_per_epoch: steps per epoch, of all domains together.
 
     Returns:
       float64 [epochs * steps_per_epoch].

@@ -1,4 +1,4 @@
-"""What a training step takes and returns, and which part of it one domain's step may change."""
+"""The state of a training, and which part of it a step of one domain may change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from unisal_jax.models.architecture import RNN_MODULES
 from unisal_jax.models.config import UnisalConfig
 
 Tree = dict[str, Any]
-# Part of the state -> its arrays as one vector; or a large array apart, see `vectors`.
+# Part of the state -> its arrays as one vector. Large arrays may be separate, see `vectors`.
 Vectors = dict[str, jax.Array]
 
-# Arrays of so many values may stand apart: of the network's parameters nine tenths, in 27 arrays.
+# Number of values from which an array may be separate: 27 arrays with nine tenths of the parameters.
 _LARGE = 1 << 15
 
 # The mapped axis of training over several devices.
@@ -27,19 +27,19 @@ ENCODER = "encoder"
 """Name of the encoder's part, see `parts`."""
 
 MEAN, SQUARE, UPDATES = "mean", "square", "updates"
-"""AdamW's trees in the place of the momentum: mean gradient, its mean square, updates of each array."""
+"""AdamW's trees: mean of the gradient, mean of its square, number of updates of each array."""
 
 
 @flax.struct.dataclass
 class TrainState:
-    """A training's arrays.
+    """The state of a training.
 
     Attributes:
-      variables: the network's, all collections.
-      momentum: of the trainable collections (`params` and each domain's), in the same structure; of AdamW a
-        dict of three such trees, MEAN, SQUARE and UPDATES (int32 scalars).
-      step: int32 scalar, how many steps were taken, of all domains together.
-      average: moving average of the variables over the steps, or None if none is kept.
+      variables: all collections of the model's variables.
+      momentum: momentum of the trainable collections (`params` and each domain's), with the same structure;
+        for AdamW a dict of three such trees, MEAN, SQUARE and UPDATES (int32 scalars).
+      step: int32 scalar, number of steps, of all domains together.
+      average: moving average of the variables over the steps, or None if disabled.
     """
 
     variables: Tree
@@ -49,16 +49,16 @@ class TrainState:
 
     @property
     def weights(self) -> Tree:
-        """What is validated and used to predict: the average, if one is kept."""
+        """The variables to validate and predict with: the average if there is one."""
         return self.variables if self.average is None else self.average
 
 
 def create(
     config: UnisalConfig, variables: Mapping[str, Any], averaged: bool = False, adamw: bool = False
 ) -> TrainState:
-    """The state before the first step: a copy of the variables, and momentum of zeros.
+    """The state before the first step: a copy of the variables, and zero momentum.
 
-    A copy, so that donating the state to a step does not delete the caller's arrays.
+    It is a copy because donating the state to a step deletes its arrays.
     """
 
     def copy() -> Tree:
@@ -75,10 +75,10 @@ def create(
 
 
 def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) -> TrainState:
-    """The state on each of this process's devices (None: all), as `step.pmapped` wants it.
+    """Replicates the state to this process's devices (None: all), for `step.pmapped`.
 
-    Placed once: without this a pmapped step would copy the whole state at each call, and donation
-    over processes would delete arrays that are still in use.
+    Without this, a pmapped step would copy the whole state in each call, and donation with several processes
+    would delete arrays that are still in use.
     """
     mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), (AXIS,))
     placed: TrainState = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
@@ -86,17 +86,17 @@ def replicate(state: TrainState, devices: Sequence[jax.Device] | None = None) ->
 
 
 def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domain_only: bool = False) -> Tree:
-    """The part of a tree that a step of `domain` differentiates by; only momentum may move more (see `idle`).
+    """The part of a tree that a step of `domain` differentiates with respect to.
 
-    Left out are other domains' collections, the RNN and Post-RNN if the domain bypasses them, and
-    the frozen encoder (reference.md, "Training").
+    It excludes other domains' collections, the RNN and Post-RNN if the domain bypasses them, and a frozen
+    encoder (docs/network.md). Only momentum may change more than that (see `idle`).
 
     Args:
       tree: variables, or momentum, by collection and module.
-      config: of the network.
-      domain: whose step it is.
-      frozen: whether the encoder is.
-      domain_only: leave out all that the domains share.
+      config: the model's config.
+      domain: the domain of the step.
+      frozen: whether the encoder is frozen.
+      domain_only: exclude everything that the domains share.
 
     Returns:
       Collection -> module -> its arrays (not copied).
@@ -104,7 +104,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
     unused = {ENCODER} if frozen else set()
     if domain.static and config.rnn_bypass:
         unused |= RNN_MODULES
-    # With every part shared (an ablation) a domain has no collection of its own.
+    # If every part is shared (an ablation), a domain has no collection of its own.
     return {
         collection: {module: leaves for module, leaves in tree[collection].items() if module not in unused}
         for collection in ((domain.name,) if domain_only else ("params", domain.name))
@@ -113,13 +113,14 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
 
 
 def parts(tree: Tree, domain: Domain) -> dict[str, Tree]:
-    """What a domain's step handles as one: `encoder`, `shared`, `domain`, and the latter two's `_recurrence`.
+    """Splits a tree into `encoder`, `shared`, `shared_recurrence`, `domain` and `domain_recurrence`.
 
     Args:
-      tree: variables, momentum or gradients, by collection and module, with any modules missing.
+      tree: variables, momentum or gradients, by collection and module; modules may be missing.
+      domain: the domain of the step.
 
     Returns:
-      Part -> its piece of the tree; parts without a module are left out.
+      Part -> its piece of the tree, without empty parts.
     """
     found: dict[str, Tree] = {}
     for collection, group in (("params", "shared"), (domain.name, "domain")):
@@ -130,12 +131,13 @@ def parts(tree: Tree, domain: Domain) -> dict[str, Tree]:
 
 
 def idle(tree: Tree, config: UnisalConfig, domain: Domain, domain_only: bool = False) -> dict[str, Tree]:
-    """What a step of `domain` does not use, and another one may have trained; arguments as for `moving`.
+    """What a step of `domain` does not use but other steps may have trained; arguments as for `moving`.
 
-    The encoder is none of it: frozen, it was not trained yet.
+    It excludes the encoder: while frozen, it has never been trained.
 
     Returns:
-      Part -> its piece of the tree: the shared recurrence named as in `parts`, and one for each other domain.
+      Part -> its piece of the tree: the shared recurrence, named as in `parts`, and one for each other
+      domain.
     """
     others = {
         f"idle_{other.name}": moving(tree, config, other, True, domain_only=True)
@@ -149,9 +151,9 @@ def idle(tree: Tree, config: UnisalConfig, domain: Domain, domain_only: bool = F
 
 
 def vectors(pieces: Mapping[str, Tree], large_apart: bool = False) -> Vectors:
-    """Each piece's arrays, in the order of its leaves, as one vector: hundreds of operations become one.
+    """Concatenates each piece's arrays, in the order of its leaves, into one vector, to save operations.
 
-    With `large_apart` the large ones among them are left as they are, each under a name of its own.
+    With `large_apart`, large arrays stay separate, each under its own name.
     """
     found: Vectors = {}
     for name, piece in pieces.items():
@@ -167,7 +169,7 @@ def vectors(pieces: Mapping[str, Tree], large_apart: bool = False) -> Vectors:
 
 
 def replaced(tree: Tree, pieces: Mapping[str, Tree], values: Vectors) -> Tree:
-    """The tree with the arrays of its `pieces` taken from `values`; the inverse of `vectors`."""
+    """The tree with the arrays of `pieces` replaced by those in `values`; the inverse of `vectors`."""
     for name in dict.fromkeys(map(part_of, values)):
         leaves, structure = jax.tree.flatten(pieces[name])
         joined = [n for n in range(len(leaves)) if _apart(name, n) not in values]
@@ -186,12 +188,12 @@ def part_of(name: str) -> str:
 
 
 def _apart(part: str, number: int) -> str:
-    """The name of a part's leaf of that number, if it is not in the part's vector."""
+    """The name of a part's leaf with this number, if it is not in the part's vector."""
     return f"{part}/{number}"
 
 
 def merged(tree: Tree, part: Tree) -> Tree:
-    """The tree with the modules of `part` in the place of its own; the inverse of `moving`."""
+    """The tree with the modules of `part` replaced; the inverse of `moving`."""
     return {**tree, **{collection: {**tree[collection], **modules} for collection, modules in part.items()}}
 
 

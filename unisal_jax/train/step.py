@@ -1,4 +1,4 @@
-"""One step of one domain: pure, for one device or, with `axis_name`, for one of several."""
+"""Train and evaluation steps of one domain: pure functions, for one device or, with `axis_name`, several."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ EvalStep = Callable[[Tree, Arrays | DeviceBatch], tuple[Metrics, jax.Array]]
 
 
 class TrainStep(Protocol):
-    """What `train_step` makes."""
+    """The type of the functions that `train_step` returns."""
 
     def __call__(
         self,
@@ -45,16 +45,15 @@ class TrainStep(Protocol):
         *,
         for_tpu: bool = False,
     ) -> tuple[TrainState, Metrics]:
-        """The state after the step, and its metrics."""
+        """Returns the state after the step, and the metrics."""
 
 
-# The moving average follows at once at first: a long memory would keep the start in it for ever in a
-# short training. After so many times ten steps the given decay alone decides.
+# Warm up the moving average: cap its decay at (1 + t) / (10 + t), so that a short training forgets the start.
 _AVERAGE_WARMUP = 10
 
 _STATISTICS, _MOMENTUM = "statistics", "momentum"
 
-# Weights, momentum by kind, and averages if kept: before a step and after.
+# What a step changes: variables, momentum by kind, and averages if there are any.
 _Changing = tuple[Vectors, dict[str, Vectors], Vectors | None]
 
 
@@ -70,36 +69,36 @@ def train_step(
     sync_norm: bool = True,
     average_decay: float = 0.0,
 ) -> TrainStep:
-    """Makes the step of one domain's batches; to be compiled once by `jax.jit` or `pmapped`.
+    """Makes the train step for batches of one domain, to be compiled by `jax.jit` or `pmapped`.
 
-    The step differentiates with respect to what the batch uses (`state.moving`) and changes nothing else,
-    unless `optimizer.idle` is "momentum": then it also moves what earlier steps trained (`state.idle`). If
-    loss or gradient is not finite, it changes nothing but the step count.
+    The step differentiates with respect to the variables that the batch uses (`state.moving`) and changes
+    nothing else, unless `optimizer.idle` is "momentum": then it also changes what earlier steps trained
+    (`state.idle`). If the loss or gradient is not finite, it changes only the step count.
 
     Args:
-      config: of the network.
-      domain: of the batches.
-      optimizer: its config; its learning rates come in through the step's `lr`.
-      frozen: leave the encoder as it is. A program of its own, because that one need not go back
-        through the encoder, half of the network's arithmetic.
-      weights: of the loss terms.
-      dtype: of the computation, if the batch holds uint8; parameters keep theirs.
-      axis_name: mapped axis (devices) that the batch is spread over. Batch norm statistics, loss and
-        gradients are then those of the whole batch; dropout is drawn on each device apart.
-      sync_norm: False lets each device normalise by its own part of the batch; running statistics
-        then take up the mean over devices.
-      average_decay: of the state's moving average, if it keeps one: average += (1 - decay) * (variable -
-        average), of what the step changes; at step t at most (1 + t) / (10 + t).
+      config: the model's config.
+      domain: the domain of the batches.
+      optimizer: the optimizer's config; the learning rate is the step's argument `lr`.
+      frozen: do not train the encoder. This is a separate program, which omits the backward pass through the
+        encoder, half of the network's arithmetic.
+      weights: weights of the loss terms.
+      dtype: dtype of the computation, if the batch is uint8; parameters keep theirs.
+      axis_name: mapped axis (devices) that the batch is divided over. Batch norm statistics, loss and
+        gradients are then those of the whole batch; dropout is drawn on each device separately.
+      sync_norm: False makes each device normalise by its own part of the batch; running statistics are then
+        updated with the mean over devices.
+      average_decay: decay of the state's moving average, if it has one: average += (1 - decay) * (variable -
+        average), for what the step changes. At step t, it is at most (1 + t) / (10 + t).
 
     Returns:
-      step(state, lr, batch, dropout_key, for_tpu=False) -> (state, metrics), where lr is a scalar, the
-      batch is [batch, time, ...] (uint8 `Arrays`, or floats) and dropout_key is the run's: the step's own
-      is made of it and the step count. The metrics are scalars: `loss`, `kld`, `cc`, `nss`,
-      `gradient_norm` (before clipping, of what moves), `gradient_norm_encoder`, `_shared` and `_domain`
-      (0 for what does not move), `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and
-      the bool `finite`. With for_tpu, which `pmapped` sets, results are the same and a TPU moves fewer bytes:
-      the backward pass computes the encoder's blocks anew, and large arrays are updated one by one. On a CPU
-      the former only adds arithmetic; on GPUs it has not been measured.
+      step(state, lr, batch, dropout_key, for_tpu=False) -> (state, metrics). lr is a scalar, the batch is
+      [batch, time, ...] (uint8 `Arrays`, or floats), and dropout_key is the run's key, which is combined with
+      the step count. The metrics are scalars: `loss`, `kld`, `cc`, `nss`, `gradient_norm` (before clipping,
+      of what is trained), `gradient_norm_encoder`, `_shared` and `_domain` (0 for what is not trained),
+      `parameter_norm_encoder`, `_shared` and `_domain` (before the step), and the bool `finite`. for_tpu,
+      which `pmapped` sets, does not change results but moves fewer bytes on a TPU: the backward pass
+      recomputes the encoder's blocks, and large arrays are updated one by one. On a CPU recomputation only
+      adds arithmetic; on GPUs it has not been measured.
     """
     domain_only = optimizer.domain_only
     moves = (config, domain, frozen, domain_only)
@@ -134,7 +133,7 @@ def train_step(
             return loss, (terms, _moving_statistics(statistics))
 
         (loss, (terms, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-        # From here on each part of the state is one long vector; for a TPU large arrays stand apart from it.
+        # From here on each part of the state is one vector; for a TPU, large arrays are separate.
         differentiated = parts(gradients, domain)
         gradient = vectors(differentiated, for_tpu)
         measured = vectors({_STATISTICS: statistics})
@@ -143,7 +142,7 @@ def train_step(
             if not sync_norm:
                 measured = jax.lax.pmean(measured, axis_name)
         mine = parts(state.variables, domain)
-        # SGD holds one tree of the parameters' structure, AdamW three.
+        # SGD has one tree with the parameters' structure, AdamW three.
         held = state.momentum if optimizer.name == "adamw" else {_MOMENTUM: state.momentum}
         kinds = {kind: parts(moving(tree, *moves), domain) for kind, tree in held.items()}
         others: dict[str, Tree] = {}
@@ -178,19 +177,21 @@ def train_step(
             new = moved | measured
             if averaged is not None:
                 decay = jnp.minimum(average_decay, (1 + state.step) / (_AVERAGE_WARMUP + state.step))
-                # As a step towards the variable, so that what did not change stays as it is to the bit.
+                # Written as a step towards the variable, so that the average of a constant stays
+                # bit-identical.
                 averaged = {name: mean + (1 - decay) * (new[name] - mean) for name, mean in averaged.items()}
-            # Of the state's types, whatever the learning rate's.
+            # Keep the state's dtypes, whatever the learning rate's.
             result: _Changing = jax.tree.map(
                 lambda new, old: new.astype(old.dtype), (new, moments, averaged), before
             )
             return result
 
-        # Chosen in the step: the old state is donated to it, so nobody could go back later. By a branch, into
-        # which XLA cannot fuse: it would compile the whole update anew for each array that is cut out of it.
+        # Selects inside the step, because the old state is donated to it. Uses a branch, into which XLA
+        # cannot fuse: with `where`, it would compile the whole update again for each array that is sliced
+        # from it.
         after = jax.lax.cond(finite, update, lambda before: before, before)
         if for_tpu:
-            # Its compiler would move what follows, the cutting of each vector, into the branches.
+            # Prevents the TPU compiler from moving the slicing of the vectors into the branches.
             after = jax.lax.optimization_barrier(after)
         changed, moments, averages = after
         variables = replaced(state.variables, pieces, changed)
@@ -230,8 +231,8 @@ def eval_step(
       axis_name: as for `train_step`.
 
     Returns:
-      step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalars: means over the batch; the
-      log-density [batch, time, H, W] of each frame).
+      step(variables, batch) -> ({"loss", "kld", "cc", "nss"}, scalar means over the batch; log-density
+      [batch, time, H, W] of each frame).
     """
     module = Unisal(config)
 
@@ -245,11 +246,11 @@ def eval_step(
 
 
 def pmapped(step: TrainStep, devices: Sequence[jax.Device] | None = None) -> Any:
-    """A train step (made with `axis_name=state.AXIS`) over `devices`, by default all of all processes.
+    """Maps a train step (made with `axis_name=state.AXIS`) over `devices`, by default those of all processes.
 
-    It takes a state placed by `state.replicate`, which it uses up, and a batch [local devices, batch
-    / devices, time, ...]; state and metrics come back without a device axis. The devices, which need not be
-    there, decide whether the step is the one for TPUs.
+    It takes a state from `state.replicate`, which it donates, and a batch [local devices, batch / devices,
+    time, ...], and returns state and metrics without a device axis. The platform of `devices`, which may be
+    abstract, sets `for_tpu`.
     """
     platform = jax.default_backend() if devices is None else devices[0].platform
     step = functools.partial(step, for_tpu=platform == "tpu")
@@ -259,7 +260,7 @@ def pmapped(step: TrainStep, devices: Sequence[jax.Device] | None = None) -> Any
 
 
 def pmapped_eval(step: EvalStep, devices: Sequence[jax.Device] | None = None) -> Any:
-    """As `pmapped`, for an evaluation step; the variables, replicated, are not used up.
+    """As `pmapped`, for an evaluation step. The variables must be replicated; they are not donated.
 
     The log-density keeps the device axis, [devices, batch / devices, time, H, W].
     """
@@ -276,7 +277,7 @@ def _target_size(examples: DeviceBatch) -> tuple[int, int]:
 
 
 def _moving_statistics(statistics: Mapping[str, Mapping[str, Any]]) -> Tree:
-    """The mutable collections without the encoder, whose statistics never change."""
+    """The mutable collections without the encoder's statistics, which never change."""
     return {
         collection: {module: leaves for module, leaves in modules.items() if module != "encoder"}
         for collection, modules in statistics.items()
@@ -284,7 +285,7 @@ def _moving_statistics(statistics: Mapping[str, Mapping[str, Any]]) -> Tree:
 
 
 def _norms(name: str, values: Vectors) -> Metrics:
-    """Norms of the encoder's, the other shared and the domain's vectors (`state.parts`); 0 without one."""
+    """Norms of the encoder's, the other shared and the domain's vectors (`state.parts`); 0 if none."""
     squares = {"encoder": jnp.zeros(()), "shared": jnp.zeros(()), "domain": jnp.zeros(())}
     for part, vector in values.items():
         squares[part_of(part).removesuffix("_recurrence")] += square_sum(vector)

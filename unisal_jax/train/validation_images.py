@@ -1,4 +1,4 @@
-"""What a training shows of its validation: input, truth and prediction side by side."""
+"""Validation images: input, ground truth and prediction side by side."""
 
 import cv2
 import numpy as np
@@ -6,17 +6,17 @@ import numpy as np
 from unisal_jax.data.examples import Arrays
 from unisal_jax.media.overlay import overlay
 
-# Height of a row; its three images have the width of the target's aspect ratio.
+# Height of a row in pixels. The width of its three images follows from the target's aspect ratio.
 _ROW_HEIGHT = 180
 _ROWS = 4
 
 
 def validation_sheet(arrays: Arrays, log_density: np.ndarray) -> np.ndarray:
-    """One row an example, four at most: the middle frame, with the truth's heat, with the prediction's.
+    """One row per example, four at most: the middle frame, and the ground truth and the prediction over it.
 
     Args:
       arrays: a validation batch.
-      log_density: [B, T, H, W], predicted for it.
+      log_density: [B, T, H, W], the prediction for it.
 
     Returns:
       uint8 RGB [rows * 180, 3 * width, 3].

@@ -1,8 +1,9 @@
-"""A training's folder: what it holds, who writes it, and how a later start finds its way back.
+"""The workdir of a training: its files, and how a run resumes from them.
 
-`checkpoints/STEP` are folders of weights, `best` a link to one of them; what is found damaged is kept in
-`damaged/`. Beside them lie `config.json`, `surroundings.json` (one entry a start), `validations.json`,
-`metrics.jsonl`, `tensorboard/` and `images/`. Of several processes the first one alone touches the folder.
+`checkpoints/STEP` are folders of weights, and `best` is a link to one of them. Damaged checkpoints are moved
+to `damaged/`. The other files are `config.json`, `surroundings.json` (one entry per start),
+`validations.json`, `metrics.jsonl`, `tensorboard/` and `images/`. Of several processes, only the first
+accesses the folder.
 """
 
 import json
@@ -36,20 +37,20 @@ Validations = list[dict[str, Any]]
 
 logger = logging.getLogger(__name__)
 
-# Scores of which more is better.
+# Scores for which higher is better.
 _RISING = ("cc", "nss")
 
 
 class Workdir:
-    """The folder of a training that is running; use it in a `with` block."""
+    """The workdir of a running training, a context manager."""
 
     def __init__(self, path: Path, config: TrainConfig, send: Callable[[], None] | None = None):
-        """Makes the folder and writes what is known before the first step, or checks what is there.
+        """Creates the folder and writes the config, or checks the config of an existing folder.
 
         Args:
           path: the folder.
-          config: of the training.
-          send: carries a folder to where it belongs (`cloud.Place`), after each checkpoint and validation.
+          config: the training's config.
+          send: uploads the folder (`cloud.Place.send`) after each checkpoint and validation.
 
         Raises:
           UnisalError: the folder cannot be written, holds another training, or is in use.
@@ -61,7 +62,7 @@ class Workdir:
             return
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            # A process that dies gives it up, however it dies.
+            # The system releases this lock when the process ends, even if it is killed.
             self._lock = FileLock(path / LOCK, timeout=0)
             self._lock.acquire()
         except Timeout as error:
@@ -77,7 +78,7 @@ class Workdir:
         self._manager = checkpoints.open_checkpoints(path / CHECKPOINTS)
 
     def _take_config(self) -> None:
-        """Checks the config against the stored one, and stores it; a training that never started is no other.
+        """Checks the config against the stored one, unless there are no checkpoints yet, and stores it.
 
         Raises:
           UnisalError: the folder holds another training.
@@ -89,13 +90,13 @@ class Workdir:
             except UnisalError:
                 if self._has_begun():
                     raise
-                logger.warning("%s: holds no checkpoint yet, so it takes the new config", self.path)
-                # Made after the old one.
+                logger.warning("%s: has no checkpoint yet; replacing its config", self.path)
+                # The synthetic data follow the old config.
                 shutil.rmtree(self.path / SYNTHETIC, ignore_errors=True)
         write_text(stored, self.config.to_json())
 
     def _has_begun(self) -> bool:
-        """Whether there is a checkpoint, be it damaged."""
+        """Whether there is a checkpoint, damaged or not."""
         folders = (self.path / CHECKPOINTS, self.path / checkpoints.DAMAGED)
         entries = [entry.name for folder in folders if folder.exists() for entry in folder.iterdir()]
         return any(name.partition("_")[0].isdigit() for name in entries)
@@ -113,24 +114,25 @@ class Workdir:
                 self._clear()
 
     def _clear(self) -> None:
-        """Removes what was made for a training that was refused before its first step."""
+        """Removes the files of a training that failed before its first step."""
         for name in (CONFIG, LOCK):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.path / CHECKPOINTS, self.path):
             with suppress(OSError):
-                folder.rmdir()  # refuses a folder that is not empty
+                folder.rmdir()  # fails if the folder is not empty
 
     def restore(
         self, start: TrainState, model_config: UnisalConfig
     ) -> tuple[TrainState, State | None, int, Validations]:
-        """The latest checkpoint, or the start if there is none; the same bits in all processes.
+        """Restores the latest checkpoint, bit-identical in all processes; returns `start` if there is none.
 
         Args:
           start: the state before the first step.
-          model_config: what the variables must fit.
+          model_config: the config that the variables must fit.
 
         Returns:
-          (state; position of the data, None at the start; steps left out; the validations so far).
+          (state; position of the data loader, None at the start; number of skipped steps; validations so
+          far).
 
         Raises:
           UnisalError: the checkpoint or the list of validations is damaged.
@@ -175,7 +177,7 @@ class Workdir:
             self._logs.write(kind, step, scalars, **about)
 
     def show(self, domain: str, epoch: int, step: int, sheet: np.ndarray) -> None:
-        """Writes an image of a domain's validation, uint8 RGB [H, W, 3]: as a file and for TensorBoard."""
+        """Writes an image of a domain's validation, uint8 RGB [H, W, 3], as a file and for TensorBoard."""
         if self._logs is not None:
             folder = self.path / IMAGES / domain
             with write_errors(folder):
@@ -184,7 +186,7 @@ class Workdir:
             self._logs.show(f"validation/{domain}", step, sheet)
 
     def note(self, validations: Validations) -> None:
-        """Writes down the last validation, and gives the best epoch's checkpoint its name."""
+        """Writes the last validation, and updates `best`."""
         if self._logs is None:
             return
         last = validations[-1]
@@ -196,7 +198,7 @@ class Workdir:
         self._publish()
 
     def best(self, validations: Validations) -> int | None:
-        """The best validation's step, of those whose checkpoints are there: all, unless one was damaged."""
+        """The step of the best validation whose checkpoint exists; only damaged checkpoints are missing."""
         if self._manager is None:
             return best_step(self.config, validations)
         there = set(self._manager.all_steps())
@@ -205,15 +207,15 @@ class Workdir:
     def _check_best(
         self, validations: Validations, start: TrainState, model_config: UnisalConfig, latest: int
     ) -> None:
-        """Takes damaged best checkpoints out of the way, so that `best` never points to one."""
+        """Moves damaged best checkpoints away, so that `best` never points to one."""
         while (best := self.best(validations)) not in (None, latest):
             error = checkpoints.failure(self._manager, best, start, model_config)
             if error is None:
                 break
             line = checkpoints.set_aside(self._manager, best, error)
-            logger.warning("%s; %s is the next best one now", line, BEST)
+            logger.warning("%s; %s is now the next best checkpoint", line, BEST)
         link = self.path / BEST
-        if link.is_symlink() and not link.exists():
+        if link.is_file() or (link.is_symlink() and not link.exists()):
             link.unlink()
 
     def _keep_best(self, validations: Validations) -> None:
@@ -222,7 +224,7 @@ class Workdir:
             checkpoints.link_best(self._manager, best, self.path / BEST)
 
     def _publish(self) -> None:
-        """Sends the folder, as it is once the last checkpoint is written."""
+        """Uploads the folder, after waiting until the last checkpoint is written."""
         if self._send is not None and self._manager is not None and self._logs is not None:
             self._manager.wait_until_finished()
             self._logs.flush()
@@ -233,20 +235,20 @@ class Workdir:
 
 
 def best_step(config: TrainConfig, validations: Validations) -> int | None:
-    """The step after which the score that decides was best; the first of equals."""
+    """The step with the best score (`config.best`); the first of equals."""
     scores = [entry["scores"][config.best_domain] for entry in validations]
     best = min(range(len(scores)), key=lambda place: cost(config, scores[place]), default=None)
     return None if best is None else int(validations[best]["step"])
 
 
 def impatient(config: TrainConfig, validations: Validations) -> bool:
-    """Whether more validations than `patience` allows have passed since the best one."""
+    """Whether the last `patience` validations brought no improvement."""
     steps = [entry["step"] for entry in validations]
     best = best_step(config, validations)
     return config.patience is not None and len(steps) - 1 - steps.index(best) >= config.patience
 
 
 def cost(config: TrainConfig, scores: Mapping[str, float]) -> float:
-    """What is least where the score that decides is best."""
+    """The score to select by, negated if higher is better, so that lower is better."""
     score = scores[config.best.metric]
     return -score if config.best.metric in _RISING else score

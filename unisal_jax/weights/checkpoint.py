@@ -1,6 +1,6 @@
-"""Checkpoint folders, orbax's: the items that hold weights, with a sha256 of each.
+"""Orbax checkpoint folders: the items of weights, and a sha256 of each.
 
-A training's checkpoint has two items more, `training` and `progress`: see `train.checkpoints`.
+A training's checkpoint has two additional items, `training` and `progress`: see `train.checkpoints`.
 """
 
 import contextlib
@@ -44,16 +44,16 @@ _MAX_REASON = 200
 def save_args(
     weights: Weights, trees: Mapping[str, Any] | None = None, texts: Mapping[str, Any] | None = None
 ) -> ocp.args.Composite:
-    """What to give to orbax to save: weights, and a training's items beside them, with their sha256.
+    """The arguments for Orbax to save weights and additional items, with a sha256 of each.
 
     Args:
-      weights: their variables and extras as numpy arrays.
-      trees: more items, nested dicts of numpy arrays.
-      texts: more items, values for JSON.
+      weights: weights whose variables and extras are NumPy arrays.
+      trees: additional items, nested dicts of NumPy arrays.
+      texts: additional items, JSON values.
     """
     trees = {
         VARIABLES: weights.variables,
-        # One array each, like the rest: JSON would not keep their types.
+        # As arrays: JSON would not keep their dtypes.
         EXTRAS: weights.extras or {"none": np.zeros((), np.int8)},
         **(trees or {}),
     }
@@ -69,38 +69,38 @@ def save_args(
 def check_digests(
     path: Path, about: dict[str, Any], trees: Mapping[str, Any], texts: Mapping[str, Any] | None = None
 ) -> None:
-    """Compares what was read with the sha256 that `about` holds, and takes them out of it.
+    """Compares items with their sha256 in `about`, and removes these from it.
 
-    A checkpoint of before they were written is taken as it is, which is logged.
+    A checkpoint without checksums, from an old version, is accepted with a warning.
 
     Args:
-      path: names the checkpoint in messages.
-      about: the item ABOUT as it was read.
-      trees: the other items of arrays that were read, by name.
-      texts: the other items of text that were read, by name.
+      path: path of the checkpoint, for messages.
+      about: the item ABOUT.
+      trees: the other items of arrays, by name.
+      texts: the other items of text, by name.
 
     Raises:
-      UnisalError: an item is damaged; names it.
+      UnisalError: an item is damaged.
     """
     recorded = about.pop(_SHA256, None)
     if recorded is None:
-        logger.warning("%s: written without checksums, so damage to it would not be noticed", path)
+        logger.warning("%s: has no checksums, so damage to it cannot be detected", path)
         return
     if not isinstance(recorded, dict):
-        raise UnisalError(f"{path}: damaged: its checksums are not to be read")
+        raise UnisalError(f"{path}: damaged: its checksums cannot be read")
     for name, digest in _digests(trees, {**(texts or {}), ABOUT: about}).items():
         if recorded.get(name) != digest:
             raise UnisalError(f"{path}: damaged: {name} does not match its checksum")
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Writes a new checkpoint folder, or into one that is empty.
+    """Writes a checkpoint folder.
 
     Raises:
-      UnisalError: the path is there already and not an empty folder.
+      UnisalError: the path exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UnisalError(f"{path}: is there already; name a new checkpoint folder")
+        raise UnisalError(f"{path}: exists already; choose another checkpoint folder")
     if path.exists():
         path.rmdir()
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
@@ -108,10 +108,11 @@ def write(path: Path, weights: Weights) -> None:
 
 
 def read(path: Path) -> Weights:
-    """The weights of a checkpoint folder, with the types that it holds.
+    """Reads the weights of a checkpoint folder, with their stored dtypes.
 
     Raises:
-      UnisalError: it is no checkpoint of ours, damaged, of another network, or claims too much memory.
+      UnisalError: it is not a checkpoint of UNISAL weights, is damaged, does not fit its config, or declares
+        too much memory.
     """
     handler = ocp.CompositeCheckpointHandler(
         variables=ocp.PyTreeCheckpointHandler(),
@@ -119,7 +120,7 @@ def read(path: Path) -> Weights:
         weights=ocp.JsonCheckpointHandler(),
     )
     with reading(path), ocp.Checkpointer(handler) as checkpointer:
-        # Before any array is read: the folder may claim any size.
+        # Before reading any array: the folder may declare any size.
         claims.check_folder(path)
         about_args = ocp.args.Composite(weights=ocp.args.JsonRestore())
         about = dict(checkpointer.restore(path.absolute(), args=about_args).weights)
@@ -129,7 +130,7 @@ def read(path: Path) -> Weights:
         items = checkpointer.metadata(path.absolute()).item_metadata
         check_shapes(items.variables.tree, config, str(path))
         if sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(items.extras.tree)) > _MAX_EXTRAS:
-            raise UnisalError(f"{path}: its extras are larger than any of ours")
+            raise UnisalError(f"{path}: its extras are too large for UNISAL weights")
         args = ocp.args.Composite(
             variables=as_numpy(items.variables.tree), extras=as_numpy(items.extras.tree)
         )
@@ -140,18 +141,17 @@ def read(path: Path) -> Weights:
 
 
 def as_numpy(tree: Any) -> ocp.args.PyTreeRestore:
-    """How to restore an item: NumPy arrays as they were saved, whatever devices there are now."""
+    """The arguments to restore an item as NumPy arrays, whatever devices there are."""
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
     return ocp.args.PyTreeRestore(restore_args=restore_args)
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what goes wrong in orbax into one UnisalError, and keeps it from the screen.
+    """Converts exceptions of Orbax to UnisalError, and suppresses its warnings.
 
-    Orbax warns of the items that a training has beside the weights. And at the first array that is
-    damaged it closes its event loop; pending reads then log spurious errors, or are dropped with a warning
-    before they begin.
+    Orbax warns about the additional items of a training. At the first damaged array it closes its event loop;
+    pending reads then log spurious errors, or are dropped with a warning before they start.
     """
     absl, hook = logging.getLogger("absl"), sys.unraisablehook
     level = absl.level
@@ -161,15 +161,15 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except UnisalError:
         raise
-    # Orbax has no error type of its own: a folder that is something else, or damaged, fails in many ways.
+    # Orbax has no base exception: an unrelated or damaged folder fails in many ways.
     except Exception as error:
-        time.sleep(0.2)  # they are still reading
+        time.sleep(0.2)  # waits for the pending reads
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
-            traceback.clear_frames(error.__traceback__)  # which hold those that never began
+            traceback.clear_frames(error.__traceback__)  # they reference the reads that never started
             gc.collect()
         lines = str(error).splitlines() or [type(error).__name__]
-        raise UnisalError(f"{path}: not a checkpoint folder of ours ({lines[0][:_MAX_REASON]})") from error
+        raise UnisalError(f"{path}: not a checkpoint of UNISAL weights ({lines[0][:_MAX_REASON]})") from error
     finally:
         sys.unraisablehook = hook
         absl.setLevel(level)
@@ -178,7 +178,7 @@ def reading(path: Path) -> Iterator[None]:
 def _metadata(about: Mapping[str, Any], path: Path) -> tuple[dict[str, str], UnisalConfig]:
     metadata = {name: value for name, value in about.items() if name != _SHA256}
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise UnisalError(f"{path}: not a checkpoint folder of ours (its metadata are not texts)")
+        raise UnisalError(f"{path}: not a checkpoint of UNISAL weights (its metadata are not strings)")
     config = take_config(metadata, path)
     return metadata, config
 

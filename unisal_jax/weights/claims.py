@@ -1,8 +1,8 @@
-"""What a checkpoint folder claims of memory, found out before any of its arrays is read.
+"""Bounds the memory that reading a checkpoint folder takes, before any of its arrays is read.
 
-Orbax writes arrays in zarr's format into OCDBT, a tree of key and value files. Chunks and the tree's nodes
-are compressed by zstd, of which a few bytes can unpack to gigabytes, and TensorStore unpacks a chunk as a
-whole before it compares its size. So the compressed frames are walked here, without unpacking them.
+Orbax writes zarr arrays into OCDBT, a tree of key-value files. Chunks and nodes are compressed with zstd,
+where a few bytes can unpack to gigabytes, and TensorStore unpacks a whole chunk before it checks its size.
+This module parses the compressed frames without unpacking them.
 """
 
 import json
@@ -18,12 +18,12 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_KEYS_BYTES, MAX_CHECKPOINT_TEXT_BYTES
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_BLOCK = 128 << 10  # the most that one compressed block unpacks to
+_ZSTD_BLOCK = 128 << 10  # maximum size of an unpacked block, in bytes
 _REPEATED, _COMPRESSED, _RESERVED = 1, 2, 3  # kinds of blocks
-# A chunk in many small blocks has a higher bound than its size; so has data that looks like a frame.
+# The bound exceeds the size of a chunk of many small blocks, and of data that look like a frame.
 _CHUNK_GROWTH, _CHUNK_SLACK = 16, 8 << 20
 _MANIFEST = "manifest.ocdbt"
-# Of a manifest, a node and a list of versions; a length and two numbers follow, then the compressed rest.
+# Magic bytes of a manifest, a node and a list of versions. A length, two numbers and compressed data follow.
 _NODE_MAGICS = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x20\xde", b"\x0c\xdb\x12\x34")
 _NODE_HEADER = 40
 _TREE, _OTHER_ARRAY = "_METADATA", "zarr.json"
@@ -31,26 +31,26 @@ _ARRAY_FIELDS = {"zarr_format", "shape", "chunks", "dtype", "compressor", "filte
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a checkpoint folder whose files claim more memory than any of ours.
+    """Checks that the files of a checkpoint folder do not unpack to more memory than UNISAL weights require.
 
     Raises:
-      UnisalError: names the folder and the file or array.
+      UnisalError: they do; names the folder and the file.
     """
-    # A link to a folder would lead past these checks: `rglob` does not follow it, and TensorStore does.
+    # Includes links to folders, which `rglob` does not follow but TensorStore does.
     files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     for path in files:
         if not path.is_file():
             raise UnisalError(f"{folder}: {path.relative_to(folder)} is not a file")
     if sum(path.stat().st_size for path in files) > MAX_CHECKPOINT_BYTES:
         raise UnisalError(
-            f"{folder}: larger than {MAX_CHECKPOINT_BYTES >> 20} MiB, so not a checkpoint of ours"
+            f"{folder}: larger than {MAX_CHECKPOINT_BYTES >> 20} MiB, so not a checkpoint of UNISAL weights"
         )
     unpacked = nodes = 0
     for path in files:
         size = path.stat().st_size
         if path.name != _MANIFEST and path.parent.name != "d" and size > MAX_CHECKPOINT_TEXT_BYTES:
             raise UnisalError(f"{folder}: {path.relative_to(folder)} is too large")
-        # Every file, also what looks like text: a manifest says itself where its nodes lie.
+        # Every file, even if it looks like text: a manifest may point to nodes in any file.
         if size == 0:
             continue
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -63,23 +63,23 @@ def check_folder(folder: Path) -> None:
 
 
 def check_arrays(folder: Path, item: str) -> None:
-    """Refuses an item of a checkpoint whose arrays, or their chunks, claim more than they can hold.
+    """Checks that the arrays of an item, and their chunks, do not unpack to more than their declared sizes.
 
     Call `check_folder` first: it makes the tree of keys safe to read.
 
     Raises:
-      UnisalError: names the folder and the array.
+      UnisalError: they do; names the folder and the array.
     """
     import tensorstore
 
     place = (folder / item).absolute()
     if not place.is_dir():
-        raise UnisalError(f"{folder}: not a checkpoint folder of ours ({item} is missing)")
-    # `path`, not a URL: a folder's name may hold any character.
-    spec: dict[str, Any] = {"driver": "file", "path": f"{place}/"}
+        raise UnisalError(f"{folder}: not a checkpoint of UNISAL weights ({item} is missing)")
+    # Uses `path`, not a URL: a folder's name may contain any character.
+    spec: dict[str, Any] = {"driver": "file", "path": f"{place.as_posix()}/"}
     if (place / _MANIFEST).is_file():
         spec = {"driver": "ocdbt", "base": spec}
-    # Without a cache a node is read and unpacked again for each of its keys.
+    # Without a cache, a node is read and unpacked again for each of its keys.
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": MAX_CHECKPOINT_KEYS_BYTES}})
     store = tensorstore.KvStore.open(spec, context=context).result()
     sizes = {}
@@ -89,7 +89,7 @@ def check_arrays(folder: Path, item: str) -> None:
             raise UnisalError(f"{folder}: {name} is an array of another version of zarr")
         if about.state != "missing":  # a leaf may be None
             sizes[name] = _array_bytes(about.value, f"{folder}: {name}")
-            # The one chunk, as orbax will look for it.
+            # The key of the only chunk, which Orbax will read.
             chunk = ".".join("0" * max(1, len(json.loads(about.value)["shape"])))
             bound = _frames_bound(store.read(f"{name}/{chunk}").result().value)
             if bound > _CHUNK_GROWTH * sizes[name] + _CHUNK_SLACK:
@@ -98,20 +98,21 @@ def check_arrays(folder: Path, item: str) -> None:
                 )
         if sum(sizes.values()) > MAX_CHECKPOINT_BYTES:
             raise UnisalError(
-                f"{folder}: its arrays claim {sum(sizes.values())} bytes, more than any of ours"
+                f"{folder}: its arrays declare {sum(sizes.values())} bytes, too many for UNISAL weights"
             )
 
 
 def _array_names(place: Path, what: str) -> list[str]:
-    """The names of an item's arrays, as orbax looks them up.
+    """The names of an item's arrays, which Orbax will read.
 
-    The store is not asked for them: keys of 64 KiB that begin alike take a byte each, and are listed in full.
+    They are read from the item's metadata. Listing the store is unsafe: keys of 64 KiB with a common prefix
+    take a byte each, but are listed in full.
     """
     try:
         leaves = read_json(place / _TREE, "a tree of arrays")["tree_metadata"].values()
         names = [".".join(str(key["key"]) for key in leaf["key_metadata"]) for leaf in leaves]
     except (UnisalError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UnisalError(f"{what}: not an item of ours ({str(error)[:100]})") from error
+        raise UnisalError(f"{what}: not an item of UNISAL weights ({str(error)[:100]})") from error
     for name in names:
         if "/" in name or "\0" in name or not name:
             raise UnisalError(f"{what}: {name[:100]!r} is not an array's name")
@@ -119,7 +120,7 @@ def _array_names(place: Path, what: str) -> list[str]:
 
 
 def _array_bytes(text: bytes, what: str) -> int:
-    """The bytes of an array by its zarr metadata; it must be one chunk, as orbax writes it on one host."""
+    """The bytes of an array by its zarr metadata. It must be one chunk, as Orbax writes on one host."""
     try:
         if len(text) > MAX_CHECKPOINT_TEXT_BYTES:
             raise ValueError("too long")
@@ -142,21 +143,21 @@ def _array_bytes(text: bytes, what: str) -> int:
             raise ValueError(f"type {dtype}")
         return max(1, math.prod(shape)) * size
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise UnisalError(f"{what}: not an array of ours ({str(error)[:100]})") from error
+        raise UnisalError(f"{what}: not an array of UNISAL weights ({str(error)[:100]})") from error
 
 
 def _frames_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_BYTES) -> int:
-    """At most how many bytes all zstd frames in the content unpack to; stops a little above `limit`."""
+    """An upper bound, in bytes, of all unpacked zstd frames in the content; stops slightly above `limit`."""
     total, start = 0, content.find(_ZSTD_MAGIC)
     while start >= 0 and total <= limit:
         total += _frame_bound(content, start + len(_ZSTD_MAGIC), limit - total)
-        # What looks like a frame may be another's data, so the search goes on right behind its magic.
+        # What looks like a frame may be part of another's data, so the search continues after its magic.
         start = content.find(_ZSTD_MAGIC, start + 1)
     return total
 
 
 def _nodes_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_KEYS_BYTES) -> int:
-    """The same for the tree's nodes alone, whose many small entries take more memory than their bytes."""
+    """The same for the tree's nodes only: their many small entries take more memory than their bytes."""
     total = 0
     for magic in _NODE_MAGICS:
         start = content.find(magic)
@@ -169,7 +170,7 @@ def _nodes_bound(content: bytes | mmap.mmap, limit: int = MAX_CHECKPOINT_KEYS_BY
 
 
 def _frame_bound(content: bytes | mmap.mmap, at: int, limit: int) -> int:
-    """One frame's bound, from behind its magic (RFC 8878, 3.1.1), up to where the content makes no sense."""
+    """The bound of one frame, parsed from after its magic (RFC 8878, 3.1.1) until the content is invalid."""
     if at + 2 > len(content):
         return 0
     descriptor, window_byte = content[at : at + 2]

@@ -1,4 +1,4 @@
-"""Weights as one value: the network's variables, and what they must be."""
+"""Weights: the model's variables with their config and metadata, and checks of them."""
 
 import dataclasses
 import functools
@@ -21,26 +21,26 @@ from unisal_jax.trees import flatten, unflatten
 
 FORMAT = "unisal-jax"
 PACK_FORMAT = "unisal-jax-pack"
-"""Of a .safetensors file with one domain's own arrays, see `packs`."""
+"""Format in the metadata of a .safetensors file with one domain's own arrays, see `packs`."""
 EXTRAS = "extras"
-"""The part of a .safetensors file's names, and of a checkpoint, that holds the extras."""
+"""Prefix of the extras in a .safetensors file, and their item in a checkpoint."""
 TRAINED = "trained_domains"
-"""Metadata: names of the domains that a training moved, separated by commas."""
+"""Key in the metadata: names of the trained domains, separated by commas."""
 CONVERTED = "converted"
-"""Metadata: what the tensors were before they were made float32."""
+"""Key in the metadata: original dtypes of tensors that were converted to float32."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A network's variables and what is known about them.
+    """The weights of a model.
 
     Attributes:
-      variables: by collection, nested dicts of numpy arrays.
-      config: the network that they fit.
-      metadata: text by name: `source`, `source_sha256`, TRAINED, CONVERTED and what else the maker wrote.
-      extras: tensors of an original file that the network has no use for, by their names there.
+      variables: nested dicts of NumPy arrays, by collection.
+      config: the model's config.
+      metadata: text by name: `source`, `source_sha256`, TRAINED, CONVERTED and entries added by the author.
+      extras: tensors of an original file that the model does not use, by their names in it.
     """
 
     variables: dict[str, Any]
@@ -49,7 +49,7 @@ class Weights:
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
-        """One of the config's domains, or that of the name; None for the one to use by default.
+        """One of the config's domains, by name; None for the default (`domains.default_domain`).
 
         See `domains.default_domain`.
 
@@ -62,20 +62,20 @@ class Weights:
         return default_domain(self.config.domains, video, trained and trained.split(","))
 
     def about(self, domain: Domain) -> dict[str, str]:
-        """What is told of a domain that came from a pack, by name; empty of others."""
+        """The description of a domain that came from a pack, text by name; empty for other domains."""
         return texts_in(self.metadata.get(about_key(domain), "")) or {}
 
     @functools.cached_property
     def sha256(self) -> str:
-        """The checksum of all tensors, extras included, that a .safetensors file of them has; hashed once.
+        """The checksum of all tensors, including extras, as in a .safetensors file; computed once.
 
-        The config is no part of it: networks that differ without a tensor's difference share it.
+        It does not include the config.
         """
         return tensors_sha256(tensors_of(self))
 
     @functools.cached_property
     def shared_sha256(self) -> str:
-        """The checksum of the tensors that all domains share; hashed once. A domain's own belong to these."""
+        """The checksum of the tensors that all domains share; computed once. Domain packs refer to it."""
         shared = {name: self.variables.get(name, {}) for name in ("params", "batch_stats")}
         return tensors_sha256({name: np.asarray(array) for name, array in flatten(shared).items()})
 
@@ -88,19 +88,19 @@ class Weights:
         extras: dict[str, np.ndarray],
         sha256: str,
     ) -> "Weights":
-        """Weights whose `sha256` was just computed, so that it is not again."""
+        """Makes weights with a known `sha256`, so that it is not computed again."""
         weights = cls(variables, config, metadata, extras)
         vars(weights)["sha256"] = sha256
         return weights
 
 
 def about_key(domain: Domain) -> str:
-    """Name in the metadata of what is told of one domain, JSON of texts by name."""
+    """Key in the metadata of the description of a domain, a JSON object of strings."""
     return f"about_{domain.name}"
 
 
 def texts_in(text: str) -> dict[str, str] | None:
-    """JSON of texts by name; None of anything else."""
+    """Parses a JSON object of strings; None if it is anything else."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -110,17 +110,21 @@ def texts_in(text: str) -> dict[str, str] | None:
 
 
 def check_shapes(variables: Mapping[str, Any], config: UnisalConfig, file: str) -> None:
-    """Raises UnisalError, naming `file` and the tensors, unless the variables fit the network.
+    """Checks that variables fit a config.
 
     Args:
-      variables: by collection, nested, or flat by path.
-      config: of the network.
+      variables: nested by collection, or flat by path.
+      config: the model's config.
+      file: name of the source, for messages.
+
+    Raises:
+      UnisalError: tensors are missing, unexpected or of another shape.
     """
     check_names_and_shapes(flatten(variable_shapes(config)), flatten(variables), file)
 
 
 def check_names_and_shapes(want: Mapping[str, tuple[int, ...]], have: Mapping[str, Any], file: str) -> None:
-    """The same for flat tensors, and their shapes by name."""
+    """As `check_shapes`, for flat tensors and their shapes by name."""
     for what, missing in (("lacks", want.keys() - have.keys()), ("has unknown", have.keys() - want.keys())):
         if missing:
             raise UnisalError(f"{file}: {what} tensors, {sorted(missing)[0][:100]} among {len(missing)}")
@@ -130,33 +134,33 @@ def check_names_and_shapes(want: Mapping[str, tuple[int, ...]], have: Mapping[st
 
 
 def as_float32(tree: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
-    """Parameters as the network takes them, whatever type a file stores them in; the one place that decides.
+    """Converts parameters to float32, and logs what was converted.
 
-    Half precision would make a training, an export and folded batch norms half precision as well.
+    With parameters in half precision, training, export and folding would use half precision too.
 
     Args:
       tree: nested dicts of arrays.
-      file: names the source in messages.
+      file: name of the source, for messages.
 
     Returns:
-      (the tree, all float32; what was converted, as "688 tensors of float16", or "", which is also logged).
+      (the tree, all float32; what was converted, such as "688 tensors of float16", or "").
 
     Raises:
-      UnisalError: a tensor is not of numbers, or holds one that is not finite in float32.
+      UnisalError: a tensor is not numeric, or has values that are not finite in float32.
     """
     flat = flatten(tree)
     found: Counter[str] = Counter()
     for name, leaf in flat.items():
         array = np.asarray(leaf)
-        # The kind of bfloat16 is "V", as of no type of numpy's own that holds numbers.
+        # The kind of bfloat16 is "V", unlike that of NumPy's own numeric dtypes.
         if array.dtype.kind not in "fiu" and array.dtype != ml_dtypes.bfloat16:
-            raise UnisalError(f"{file}: tensor {name} is of {array.dtype}, which no parameter is")
+            raise UnisalError(f"{file}: tensor {name} has dtype {array.dtype}, which is not numeric")
         if array.dtype != np.float32:
             found[array.dtype.name] += 1
             with np.errstate(over="ignore"):
                 array = array.astype(np.float32)
         if not np.isfinite(array).all():
-            raise UnisalError(f"{file}: tensor {name} holds numbers that are not finite")
+            raise UnisalError(f"{file}: tensor {name} has values that are not finite")
         flat[name] = array
     counts = ", ".join(
         f"{count} {'tensor' if count == 1 else 'tensors'} of {kind}" for kind, count in found.items()
@@ -167,13 +171,13 @@ def as_float32(tree: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
 
 
 def tensors_of(weights: Weights) -> dict[str, np.ndarray]:
-    """Every tensor by its name in a .safetensors file, the extras under `extras/`."""
+    """All tensors by their names in a .safetensors file, with extras under `extras/`."""
     flat = flatten({**weights.variables, EXTRAS: weights.extras})
     return {name: np.asarray(array) for name, array in sorted(flat.items())}
 
 
 def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
-    """sha256 over names, types, shapes and bytes: a .safetensors file has no checksum of its own."""
+    """sha256 over names, dtypes, shapes and bytes; the .safetensors format has no checksum of its own."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
@@ -183,7 +187,7 @@ def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
 
 
 def take_config(metadata: dict[str, str], path: Path) -> UnisalConfig:
-    """The config that metadata holds; takes it, and what says the same again, out of them."""
+    """Reads the config from metadata, and removes it and redundant entries from them."""
     for key in ("format", "domains"):
         metadata.pop(key, None)
     try:

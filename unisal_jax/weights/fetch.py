@@ -1,8 +1,8 @@
-"""The released weights: where they are, their sha256, and a cache that holds them once fetched.
+"""Downloads the released weights into a cache, and verifies them.
 
-Every file is pinned by size and sha256, so it does not matter which source it came from. The first
-source is the authors' repository; the second a Python package that carries byte-identical copies.
-What only fetching needs is imported late: most calls find the file in the cache.
+Each file's size and sha256 are pinned, so the source does not matter. The first source is the authors'
+repository, the second a Python package with byte-identical copies. Modules that only downloading requires are
+imported late: most calls find the file in the cache.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ class Released:
     """One released file.
 
     Attributes:
-      name: what commands and `unisal.load` call it.
+      name: its name for commands and `unisal.load`.
       filename: its name in the cache.
-      size: in bytes.
-      sha256: in hexadecimal.
-      url: its place in the authors' repository.
-      wheel_member: its place in the wheel of WHEEL_REQUIREMENT.
-      description: one line for people.
-      is_network: a whole network that can predict, not the encoder alone.
-      shared_sha256: of a network, `Weights.shared_sha256`, by which a domain pack names it.
+      size: its size in bytes.
+      sha256: its sha256, in hexadecimal.
+      url: its URL in the authors' repository.
+      wheel_member: its path in the wheel of WHEEL_REQUIREMENT.
+      description: one line about it.
+      is_model: whether it is a whole network that can predict, not only the encoder.
+      shared_sha256: `Weights.shared_sha256` of a network, which domain packs refer to.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Released:
     url: str
     wheel_member: str
     description: str
-    is_network: bool
+    is_model: bool
     shared_sha256: str | None
 
 
@@ -57,8 +57,8 @@ def _released(
     name: str, path: str, size: int, sha256: str, description: str, shared_sha256: str | None = None
 ) -> Released:
     url, member = f"{_REPOSITORY}/{path}", f"{_WHEEL_FOLDER}/{path}"
-    filename, is_network = path.rsplit("/", 1)[-1], shared_sha256 is not None
-    return Released(name, filename, size, sha256, url, member, description, is_network, shared_sha256)
+    filename, is_model = path.rsplit("/", 1)[-1], shared_sha256 is not None
+    return Released(name, filename, size, sha256, url, member, description, is_model, shared_sha256)
 
 
 RELEASED: dict[str, Released] = {
@@ -85,44 +85,44 @@ RELEASED: dict[str, Released] = {
             "unisal/models/weights/mobilenet_v2.pth.tar",
             14205652,
             "ecbe2b568c8602549fa9e1d5833c63848f490a48d92e5d224d1eb2063e152cf8",
-            "the encoder's start for training: MobileNet V2 trained on ImageNet",
+            "initial weights of the encoder for training: MobileNet V2 trained on ImageNet",
         ),
     )
 }
 
 
 class _SourceError(Exception):
-    """One source has failed, for the reason in the message; the next one may do."""
+    """A source failed, for the reason in the message; another one may work."""
 
 
 def cache_dir() -> Path:
-    """The folder of the fetched files: `UNISAL_CACHE`, else the user's cache folder. May not exist."""
+    """The folder of the downloaded files: `UNISAL_CACHE`, else the user's cache folder. It may not exist."""
     chosen = os.environ.get("UNISAL_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("unisal-jax")
 
 
 def programs_dir() -> Path:
-    """The folder of compiled programs, where JAX was not told another. May not exist."""
+    """The folder of compiled programs, unless JAX is configured to use another. It may not exist."""
     return cache_dir() / "xla"
 
 
 def packs_dir() -> Path:
-    """The folder of the domain packs that were added (`installed`). May not exist."""
+    """The folder of the domain packs that a user has added (`installed`). It may not exist."""
     return cache_dir() / "domains"
 
 
 def cached_path(name: str) -> Path:
-    """Where a released file is kept once it is fetched."""
+    """The path of a released file in the cache. It may not exist."""
     return cache_dir() / RELEASED[name].filename
 
 
 def converted_path(name: str) -> Path:
-    """Where a released network is kept in our own form, once it was loaded."""
+    """The path of a released file converted to .safetensors in the cache. It may not exist."""
     return cache_dir() / f"{name}.safetensors"
 
 
 def verify(name: str) -> Literal["missing", "ok", "corrupt"]:
-    """Compare the cached file's size and sha256 with the pinned ones; touches no network.
+    """Compares the cached file's size and sha256 with the pinned ones; works offline.
 
     Raises:
       UnisalError: an unknown name, or a cached file that cannot be read.
@@ -141,18 +141,18 @@ def verify(name: str) -> Literal["missing", "ok", "corrupt"]:
 
 
 def fetch(name: str, offline: bool = False, progress: bool = True) -> Path:
-    """Return the path of a released file, verified, fetching it if the cache lacks a good copy.
+    """Returns the path of a released file, after verifying it, and downloading it if necessary.
 
-    Processes that ask at the same time fetch once. A file is under its name only once it is whole.
+    Concurrent processes download it once. A file has its name only once it is complete.
 
     Args:
       name: one of RELEASED.
-      offline: do not use the network; so does `UNISAL_OFFLINE=1`.
-      progress: show a progress bar on stderr where that is a terminal.
+      offline: do not download; `UNISAL_OFFLINE=1` does the same.
+      progress: show a progress bar on stderr if it is a terminal.
 
     Raises:
-      UnisalError: an unknown name; a cache that cannot be written; or no source that has the file. Then
-        the message tells where to get it and where to put it.
+      UnisalError: the name is unknown, the cache cannot be written, or no source has the file. In the last
+        case the message says where to download it and where to put it.
     """
     released = _by_name(name)
     path = cached_path(name)
@@ -161,7 +161,7 @@ def fetch(name: str, offline: bool = False, progress: bool = True) -> Path:
     if offline or os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"):
         raise UnisalError(_manual_instructions(released, f"{verify(name)} in the cache, and offline"))
     with _cache_lock(path.parent):
-        if verify(name) != "ok":  # another process may have fetched it meanwhile
+        if verify(name) != "ok":  # another process may have downloaded it in the meantime
             _fetch_from_any_source(released, path.parent, progress)
     return path
 
@@ -185,7 +185,7 @@ def _cache_lock(folder: Path) -> Iterator[None]:
 
 def _by_name(name: str) -> Released:
     if name not in RELEASED:
-        raise UnisalError(f"weights {name!r}: not a released file; there are {', '.join(RELEASED)}")
+        raise UnisalError(f"weights {name!r}: not one of {', '.join(RELEASED)}")
     return RELEASED[name]
 
 
@@ -195,11 +195,11 @@ def _fetch_from_any_source(released: Released, folder: Path, progress: bool) -> 
     except _SourceError as error:
         url_reason = str(error)
     if progress:
-        print(f"{url_reason}; fetching {WHEEL_REQUIREMENT}, which has a copy, with pip", file=sys.stderr)
+        print(f"{url_reason}; downloading {WHEEL_REQUIREMENT}, which has a copy, with pip", file=sys.stderr)
     try:
         _fetch_wheel(released, folder)
     except _SourceError as error:
-        reasons = f"cannot be fetched ({url_reason}; pip: {error})"
+        reasons = f"cannot be downloaded ({url_reason}; pip: {error})"
         raise UnisalError(_manual_instructions(released, reasons)) from error
 
 
@@ -207,7 +207,7 @@ def _manual_instructions(released: Released, reason: str) -> str:
     wheel = f"the wheel from `pip download --no-deps {WHEEL_REQUIREMENT}`"
     return (
         f"weights {released.name!r}: {reason}. "
-        f"Get {released.url} (or {released.wheel_member} out of {wheel}), "
+        f"Download {released.url} (or take {released.wheel_member} from {wheel}), "
         f"sha256 {released.sha256}, and put it at {cached_path(released.name)}"
     )
 
@@ -225,7 +225,7 @@ def _fetch_url(released: Released, folder: Path, progress: bool) -> None:
 
 
 def _fetch_wheel(released: Released, folder: Path) -> None:
-    """Take the file out of the package, and the other released files as well: it has them all."""
+    """Stores all released files from the package, including the requested one."""
     import tempfile
     import zipfile
     import zlib
@@ -247,8 +247,8 @@ def _fetch_wheel(released: Released, folder: Path) -> None:
 def _download_wheel(folder: str) -> Path:
     import subprocess
 
-    # -P: else a folder `pip` in the working directory would run. Only a wheel: pip would run the setup
-    # program of a source package.
+    # -P prevents a folder named `pip` in the working directory from being run. Only a wheel is accepted:
+    # pip would run the setup script of a source package.
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
     command = [sys.executable, "-P", "-m", "pip", "download", *options, WHEEL_REQUIREMENT]
     pip = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -265,16 +265,16 @@ def _last_error_line(stderr: str) -> str:
 
 
 def _store(source: IO[bytes], released: Released, folder: Path, progress: bool) -> None:
-    """Copy a source into the cache, under its name only if it is the pinned file, byte for byte."""
+    """Copies a source into the cache; fails unless it is the pinned file, byte for byte."""
     from tqdm import tqdm
 
     partial = folder / f"{released.filename}.part"
     digest, done = hashlib.sha256(), 0
-    hidden = None if progress else True  # None: shown on a terminal only
+    hidden = None if progress else True  # None: shown only on a terminal
     bar = tqdm(total=released.size, desc=released.filename, unit="B", unit_scale=True, disable=hidden)
     try:
         with bar, open(partial, "wb") as file:
-            # One byte past the pinned size is enough to know that it is another file.
+            # Reads at most one chunk past the pinned size, which suffices to reject a larger file.
             while done <= released.size and (chunk := source.read(_CHUNK_BYTES)):
                 file.write(chunk)
                 digest.update(chunk)
@@ -282,7 +282,7 @@ def _store(source: IO[bytes], released: Released, folder: Path, progress: bool) 
                 bar.update(len(chunk))
         if done != released.size or digest.hexdigest() != released.sha256:
             got = f"{done} bytes" if done < released.size else "another file"
-            raise ValueError(f"gave {got}, not the {released.size} bytes with the pinned sha256")
+            raise ValueError(f"returned {got}, not the {released.size} bytes with the pinned sha256")
         os.replace(partial, folder / released.filename)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face Hub, by their address; `publish` puts them there."""
+"""Downloads weights from the Hugging Face Hub; `publish` uploads them."""
 
 import os
 import re
@@ -10,20 +10,26 @@ from unisal_jax.packages import install_command
 
 SCHEME = "hf://"
 WEIGHTS_FILE = "model.safetensors"
-"""What loading reads of a repository, and of a folder of `publish.save_folder`."""
+"""The file with the weights in a repository, and in a folder written by `publish.save_folder`."""
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<file>.+))?")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text has the form of a repository's name, owner/name."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) is not None
+
+
 def download(address: str) -> Path:
-    """The local path of a file on the Hub, fetched once into the Hub's own cache.
+    """The local path of a file on the Hub, downloaded once into the Hub's own cache.
 
     Args:
-      address: `hf://owner/name`, with `@revision` (a branch, tag or commit; a slash in it as %2F) and
-        `/file` where they are not the main branch and `model.safetensors`.
+      address: `hf://owner/name[@revision][/file]`. The revision is a branch, tag or commit, with slashes as
+        %2F (default: the main branch); the default file is `model.safetensors`.
 
     Raises:
-      UnisalError: no such address, repository, revision or file; not in the cache while the Hub cannot be
-        reached, or is not to be (`HF_HUB_OFFLINE=1`, `UNISAL_OFFLINE=1`); or the extra `hub` is missing.
+      UnisalError: no such address, repository, revision or file; it is not in the cache and the Hub is
+        unreachable or offline mode is on (`HF_HUB_OFFLINE=1`, `UNISAL_OFFLINE=1`); or the Hub's client is not
+        installed.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
@@ -39,12 +45,12 @@ def download(address: str) -> Path:
                 local_files_only=os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"),
             )
         )
-    except Exception as error:  # the client's errors, and its transport's, have no base of their own
+    except Exception as error:  # the errors of the client and its transport have no common base class
         raise UnisalError(f"{address}: {reason(error)}") from error
 
 
 def client(what: str) -> ModuleType:
-    """The Hub's client; `what` needs it, for the message where it is not installed."""
+    """Imports the Hub's client; `what` requires it, for the message if it is not installed."""
     try:
         import huggingface_hub
     except ImportError as error:
@@ -55,11 +61,11 @@ def client(what: str) -> ModuleType:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in part of a line; the client's own texts have several."""
+    """A short description of an error; the client's own messages have several lines."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return "not in the local cache, and the Hub cannot be reached or is not to be"
+        return "not in the local cache, and the Hub is unreachable, or offline mode is on"
     for kind, text in (
         (errors.RepositoryNotFoundError, "no such repository on the Hub, or no access to it"),
         (errors.RevisionNotFoundError, "the repository has no such revision"),

@@ -1,7 +1,7 @@
-"""Domain packs at hand: those in this package, and those that a user has added to the cache folder.
+"""Available domain packs: those in this package, and those that a user has added to the cache folder.
 
-A pack is read when its domain is asked for, and not before. The released domains are asked for without a look
-at any. What reads files is imported late, as commands ask here before they do anything.
+A pack is read only when its domain is used; released domains do not require any. Modules that read files are
+imported late, to start commands fast.
 """
 
 import logging
@@ -21,19 +21,18 @@ if TYPE_CHECKING:
     from unisal_jax.weights.packs import Pack
 
 DEFAULT = "unisal"
-"""The release that is used where no weights are named."""
+"""The default release."""
 BUNDLED = Path(__file__).with_name("domains")
-"""The folder of the packs of this package. May not exist."""
+"""The folder of this package's packs. It may not exist."""
 _NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_NAME_LENGTH - 1}}}")
 
 logger = logging.getLogger(__name__)
 
 
 def default_weights(domain: str | Domain | None) -> str:
-    """The release to use where no weights are named.
+    """The release to use for a domain if no weights are given.
 
-    It is `unisal`, but for the domain of a pack that belongs to another release: then it is that one, and a
-    line is logged.
+    It is `unisal`, or for the domain of a pack the release that the pack belongs to, which is logged.
 
     Raises:
       UnisalError: the pack cannot be read.
@@ -45,16 +44,15 @@ def default_weights(domain: str | Domain | None) -> str:
     pack = find(_name(domain))
     release = (pack and release_of(pack.shared_sha256)) or DEFAULT
     if release != DEFAULT:
-        logger.warning("domain %s: with the weights %s, which its pack belongs to", _name(domain), release)
+        logger.warning("domain %s: using the weights %s, which its pack belongs to", _name(domain), release)
     return release
 
 
 def with_domain(weights: "Weights", domain: str | Domain) -> "Weights":
-    """The weights, with the domain of that name from a pack if they lack it.
+    """The weights, with a domain added from its pack if they do not have it.
 
     Raises:
-      UnisalError: there is no such domain, which the message lists; or its pack cannot be read, or belongs to
-        other weights.
+      UnisalError: there is no such domain; or its pack cannot be read, or belongs to other weights.
     """
     if _has(weights.config.domains, domain):
         return weights
@@ -67,7 +65,7 @@ def with_domain(weights: "Weights", domain: str | Domain) -> "Weights":
 
 
 def check_domain(release: str, domain: str) -> None:
-    """Raises the UnisalError of `with_domain` for a released network, without loading it."""
+    """Raises the same errors as `with_domain` for a release, without loading its weights."""
     if _has(RELEASED_DOMAINS, domain):
         return
     from unisal_jax.weights.packs import check_base
@@ -80,7 +78,7 @@ def check_domain(release: str, domain: str) -> None:
 
 
 def find(name: str) -> "Pack | None":
-    """The pack whose domain is called so, in any case; one that was added comes before one of this package.
+    """The pack of a domain, by its name in any case; added packs take precedence over those of this package.
 
     Raises:
       UnisalError: it cannot be read.
@@ -90,9 +88,9 @@ def find(name: str) -> "Pack | None":
 
 
 def pack_path(name: str) -> Path | None:
-    """Where the pack of that name lies, in any case; None of a released domain, and where there is none.
+    """The path of a domain's pack, by its name in any case; None if there is no pack.
 
-    A text that is no name of a domain leads to no file.
+    It is also None for a released domain, and for text that is not a valid name of a domain.
     """
     name = name.lower()
     if _NAME.fullmatch(name) and not _has(RELEASED_DOMAINS, name):
@@ -104,21 +102,21 @@ def pack_path(name: str) -> Path | None:
 
 
 def read(path: Path) -> "Pack":
-    """One of the packs at hand.
+    """Reads an available pack.
 
     Raises:
-      UnisalError: it cannot be read, or is not called after its domain.
+      UnisalError: it cannot be read, or its file is not named after its domain.
     """
     from unisal_jax.weights.packs import load_pack
 
     pack = load_pack(path)
     if path.name != f"{pack.domain.name}{PACK_SUFFIX}":
-        raise UnisalError(f"{path}: holds the domain {pack.domain.name}, which is not its own name")
+        raise UnisalError(f"{path}: is the pack of domain {pack.domain.name}, but not named after it")
     return pack
 
 
 def at_hand() -> dict[str, Path]:
-    """The files of all packs by their names, sorted; none is opened."""
+    """The paths of all available packs by their names, sorted, without reading them."""
     found: dict[str, Path] = {}
     for folder in (BUNDLED, packs_dir()):
         found |= {path.name.removesuffix(PACK_SUFFIX): path for path in folder.glob(f"*{PACK_SUFFIX}")}
@@ -126,29 +124,29 @@ def at_hand() -> dict[str, Path]:
 
 
 def domains_for(shared_sha256: str) -> Iterator[Domain]:
-    """The domains of packs that belong to the weights with this checksum; damaged packs are left out."""
+    """The domains of packs that belong to the weights with this checksum, without damaged packs."""
     for path in at_hand().values():
         try:
             pack = read(path)
         except UnisalError:
-            continue  # told where it is asked for, and by `unisal weights`
+            continue  # reported when the pack is used, and by `unisal weights`
         if pack.shared_sha256 == shared_sha256:
             yield pack.domain
 
 
 def add(path: str | Path, name: str | None = None) -> tuple["Pack", Path]:
-    """Copies a pack into the cache folder, once it is known to be whole.
+    """Checks a pack and copies it into the cache folder.
 
     Args:
-      path: of the pack.
-      name: of the domain from now on; None for its own.
+      path: path of the pack.
+      name: new name of the domain; None to keep its name.
 
     Returns:
-      (the pack, where it lies now). The same one may be added again.
+      (the pack, its new path). Adding the same pack again is not an error.
 
     Raises:
-      UnisalError: it cannot be read, is of another network than the release it belongs to, its name is taken,
-        or the cache folder cannot be written.
+      UnisalError: it cannot be read, does not fit the release that it belongs to, its name is taken, or the
+        cache folder cannot be written.
     """
     from unisal_jax.models.config import UnisalConfig
     from unisal_jax.weights.packs import check_name, check_parts, load_pack, release_of, write_pack
@@ -163,8 +161,7 @@ def add(path: str | Path, name: str | None = None) -> tuple["Pack", Path]:
     if there is not None:
         if not read(there).equals(pack):
             raise UnisalError(
-                f"{path}: there is a domain {pack.domain.name!r} already ({there}); add this under another "
-                "--name"
+                f"{path}: domain {pack.domain.name!r} exists already ({there}); use --name to rename this one"
             )
         return pack, there
     target = packs_dir() / f"{pack.domain.name}{PACK_SUFFIX}"
@@ -173,19 +170,19 @@ def add(path: str | Path, name: str | None = None) -> tuple["Pack", Path]:
 
 
 def remove(name: str) -> Path:
-    """Removes a pack that was added; returns where it was.
+    """Removes a pack from the cache folder; returns its former path.
 
     Raises:
-      UnisalError: none of that name was added, or it cannot be removed.
+      UnisalError: no pack of that name was added, or it cannot be removed.
     """
     path = packs_dir() / f"{name}{PACK_SUFFIX}"
     if not _NAME.fullmatch(name) or not path.is_file():
         packs = at_hand()
         if name in packs:
-            raise UnisalError(f"domain {name!r}: comes with this package ({packs[name]}); it is not removed")
+            raise UnisalError(f"domain {name!r}: part of this package ({packs[name]}), cannot be removed")
         added = [each for each, place in packs.items() if place.parent == packs_dir()]
         raise UnisalError(
-            f"domain {name[:MAX_NAME_LENGTH]!r}: no pack of it was added; added: {', '.join(added) or 'none'}"
+            f"domain {name[:MAX_NAME_LENGTH]!r}: not an added pack; added: {', '.join(added) or 'none'}"
         )
     with write_errors(path):
         path.unlink()

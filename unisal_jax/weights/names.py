@@ -1,8 +1,8 @@
-"""The authors' tensor names and our variables, both ways, tensor for tensor.
+"""Converts between the authors' state dicts and this package's variables, tensor for tensor.
 
-`entries(config)` is the whole table. Kernels are transposed; nothing else changes. What the
-network has no use for (PyTorch's batch counters, a saved dropout mask) is kept aside under its
-own name, so that a file goes through our formats and back without loss.
+`entries(config)` is the complete table. Kernels are transposed; nothing else changes. Tensors that the model
+does not use (PyTorch's batch counters, a saved dropout mask) are kept under their own names as extras, so
+that converting a file and back loses nothing.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ from unisal_jax.models.shapes import encoder_shapes, variable_shapes
 
 NETWORK_ANCHOR = "cnn.features.0.0.weight"
 ENCODER_ANCHOR = "features.0.0.weight"
-"""A name that every state dict of a network, or of an encoder, has, behind whatever wraps it."""
+"""A name in every state dict of a network, or of an encoder, after any prefix of wrappers."""
 
-# What PyTorch's wrappers put into a name: DataParallel, torch.compile, FSDP, checkpointing.
+# Parts that PyTorch's wrappers add to a name: DataParallel, torch.compile, FSDP, checkpointing.
 _WRAPPERS = frozenset(
     {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 )
@@ -29,7 +29,7 @@ _WRAPPERS = frozenset(
 Tree = dict[str, Any]
 State = Mapping[str, np.ndarray]
 
-# The gates of ours and of theirs: input convolution, hidden convolution, and the suffixes of the rest.
+# Our gate -> theirs: input convolution, hidden convolution, and the suffixes of the other names.
 _GATES = {
     "reset": ("w_r", "u_r", "r"),
     "update": ("w_z", "u_z", "z"),
@@ -39,10 +39,10 @@ _GATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One tensor: its name in the authors' files, its place in our tree, and how it is laid out there.
+    """One tensor: its name in the authors' files, its path in our variables, and its layout.
 
     Layouts: "same"; "pointwise", [out, in, 1, 1] -> [in, out]; "spatial", [out, in, h, w] ->
-    [h, w, in, out]; "transposed", [in, out, h, w] -> [h, w, in, out], turned by 180 degrees; "flat",
+    [h, w, in, out]; "transposed", [in, out, h, w] -> [h, w, in, out], rotated by 180 degrees; "flat",
     [n, 1, 1] -> [n]; "plane", [1, 1, h, w] -> [h, w].
     """
 
@@ -51,7 +51,7 @@ class Entry:
     layout: str = "same"
 
     def to_ours(self, array: np.ndarray) -> np.ndarray:
-        """The tensor as our tree holds it."""
+        """Converts the tensor to our layout."""
         match self.layout:
             case "pointwise":
                 array = array[:, :, 0, 0].T
@@ -66,7 +66,7 @@ class Entry:
         return np.ascontiguousarray(array)
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
-        """The tensor as their files hold it."""
+        """Converts the tensor to the authors' layout."""
         match self.layout:
             case "pointwise":
                 array = array.T[:, :, None, None]
@@ -81,12 +81,12 @@ class Entry:
         return np.ascontiguousarray(array)
 
     def rank(self) -> int | None:
-        """Number of axes in their files, where the layout says so."""
+        """Number of axes in the authors' files; None if the layout does not determine it."""
         return {"pointwise": 4, "spatial": 4, "transposed": 4, "flat": 3, "plane": 4}.get(self.layout)
 
 
 def _norm(name: str, path: tuple[str, ...], domains: tuple[Domain, ...] = ()) -> Iterator[Entry]:
-    """A batch norm: one set, or one for each of `domains`."""
+    """A batch norm: a shared one, or one for each of `domains`."""
     sets = [(f"{name}.bn_{d.source_name}", d.name, d.stats) for d in domains] or [
         (name, "params", "batch_stats")
     ]
@@ -100,7 +100,7 @@ def _norm(name: str, path: tuple[str, ...], domains: tuple[Domain, ...] = ()) ->
 def _inverted_residual(
     name: str, path: tuple[str, ...], expansion: int, domains: tuple[Domain, ...] = ()
 ) -> Iterator[Entry]:
-    """The three convolutions of a block, or two if it does not expand, each followed by its norm."""
+    """The three convolutions of a block, or two without an expansion, each followed by its batch norm."""
     index = 0
     for part, layout in (("expand", "pointwise"), ("spatial", "spatial"), ("project", "pointwise")):
         if part == "expand" and expansion == 1:
@@ -111,7 +111,7 @@ def _inverted_residual(
 
 
 def encoder_entries(prefix: str = "cnn.") -> Iterator[Entry]:
-    """MobileNetV2's tensors; the ImageNet file has them without the prefix."""
+    """MobileNetV2's tensors. In the ImageNet file, their names have no prefix."""
     name, path = f"{prefix}features", ("encoder",)
     yield Entry(f"{name}.0.0.weight", ("params", *path, "stem", "kernel"), "spatial")
     yield from _norm(f"{name}.0.1", (*path, "stem_norm"))
@@ -152,7 +152,7 @@ def _skip_entries(theirs: str, ours: str, domains: tuple[Domain, ...]) -> Iterat
 
 
 def _domain_parts(theirs: str, config: UnisalConfig, adaptive: bool) -> Iterator[tuple[str, str]]:
-    """(their name, collection) of a part that each domain has, or that all share."""
+    """(their name, collection) of a part, one for each domain or a shared one."""
     if not adaptive:
         yield theirs, "params"
     else:
@@ -161,7 +161,7 @@ def _domain_parts(theirs: str, config: UnisalConfig, adaptive: bool) -> Iterator
 
 
 def entries(config: UnisalConfig) -> list[Entry]:
-    """Every tensor of a network with this config."""
+    """All tensors of a model with this config."""
     domains = config.domains if config.domain_norm else ()
     table = list(encoder_entries())
     if config.prior_maps:
@@ -191,59 +191,61 @@ def entries(config: UnisalConfig) -> list[Entry]:
 
 
 def plain(state: State, anchor: str, file: str) -> dict[str, np.ndarray]:
-    """A state dict by the authors' own names, without what wrappers and trainers put before or into them.
+    """Removes the prefixes and parts that wrappers and trainers add to the names of a state dict.
 
     Args:
       state: name -> array, such as `module.cnn.features.0.0.weight` or `model._orig_mod.cnn...`.
-      anchor: NETWORK_ANCHOR or ENCODER_ANCHOR; what stands before it stands before all names.
-      file: names the source in error messages.
+      anchor: NETWORK_ANCHOR or ENCODER_ANCHOR. The prefix before it is removed from all names.
+      file: name of the source, for messages.
 
     Raises:
-      UnisalError: two tensors would get one name.
+      UnisalError: two tensors would get the same name.
     """
     bare = {".".join(part for part in name.split(".") if part not in _WRAPPERS): name for name in state}
     ends = [name for name in bare if name == anchor or name.endswith(f".{anchor}")]
     prefix = min(ends, key=len).removesuffix(anchor) if ends else ""
     result = {bare_name.removeprefix(prefix): state[name] for bare_name, name in bare.items()}
     if len(result) < len(state):
-        raise UnisalError(f"{file}: has tensors whose names differ by a wrapper's prefix alone")
+        raise UnisalError(f"{file}: has tensors whose names differ only by a wrapper's prefix")
     return result
 
 
 def is_extra(name: str) -> bool:
-    """True for what the authors' files hold beside the network's tensors."""
+    """Whether a tensor of the authors' files is one that the model does not use."""
     leaf = name.rsplit(".", 1)[-1]
     return leaf == "num_batches_tracked" or leaf.startswith("drop_mask_")
 
 
 def config_of_state(state: State, file: str) -> UnisalConfig:
-    """The config of a state dict in the authors' names: its domains, in the released order.
+    """The config of a state dict with the authors' names: its domains, in the released order.
 
     Raises:
-      UnisalError: it has a domain that we know no sizes of; such weights are kept in our own formats.
+      UnisalError: it has a domain that is not a released one, so its sizes are unknown.
     """
     prefix = "smoothing_"
     sources = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
     known = tuple(domain for domain in RELEASED_DOMAINS if domain.source_name.lower() in sources)
     unknown = sorted(sources - {domain.source_name.lower() for domain in known})
     if unknown:
-        raise UnisalError(f"{file}: has a domain {unknown[0]!r} whose input size a .pth file does not tell")
+        raise UnisalError(
+            f"{file}: has a domain {unknown[0]!r}, whose input size a .pth file does not contain"
+        )
     return UnisalConfig(domains=known) if known else UnisalConfig()
 
 
 def from_state(state: State, config: UnisalConfig, file: str) -> tuple[Tree, dict[str, np.ndarray]]:
-    """Turns a state dict in the authors' names into our variables.
+    """Converts a state dict with the authors' names to our variables.
 
     Args:
       state: name -> array.
-      config: of the network.
-      file: names the source in error messages.
+      config: the model's config.
+      file: name of the source, for messages.
 
     Returns:
-      (variables by collection, the extra tensors by name).
+      (variables by collection, extras by name).
 
     Raises:
-      UnisalError: tensors are missing, too many, or of another shape; they are named.
+      UnisalError: tensors are missing, unexpected or of another shape.
     """
     table = entries(config)
     _refuse_names(file, "lacks", [e.name for e in table if e.name not in state])
@@ -272,7 +274,7 @@ def _fill(table: list[Entry], state: State, shapes: Tree, file: str) -> Tree:
 
 
 def encoder_from_state(state: State, file: str) -> Tree:
-    """The encoder's part of `params` and `batch_stats` from an ImageNet MobileNetV2, classifier dropped.
+    """The encoder's part of `params` and `batch_stats` from an ImageNet MobileNetV2, without its classifier.
 
     Raises:
       UnisalError: as `from_state`.
@@ -293,7 +295,7 @@ def encoder_from_state(state: State, file: str) -> Tree:
 
 
 def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, np.ndarray]:
-    """Our variables in the authors' names; counters and masks from `extras`."""
+    """Converts our variables to a state dict with the authors' names, including the extras."""
     state = {
         entry.name: entry.to_theirs(np.asarray(leaf(variables, entry.path))) for entry in entries(config)
     }
@@ -301,7 +303,7 @@ def to_state(variables: Tree, config: UnisalConfig, extras: State) -> dict[str, 
 
 
 def leaf(tree: Tree, path: tuple[str, ...]) -> Any:
-    """What is at a path of a nested dict."""
+    """The value at a path of a nested dict."""
     for key in path:
         tree = tree[key]
     return tree

@@ -1,9 +1,9 @@
-"""Domain packs: one domain's own arrays in a small file, for weights that are there already.
+"""Domain packs: one domain's parameters in a small file, to be added to existing weights.
 
-A pack is a .safetensors file, `NAME.pack.safetensors`, of about 110 kB. It holds the domain's batch norms,
-prior maps, fusion and smoothing, and says in its metadata what the domain is (the config of a network with
-it alone), which weights it belongs to (their name, and a checksum of the arrays that all domains share), and
-what its maker tells of it.
+A pack is a .safetensors file, `NAME.pack.safetensors`, of about 110 kB. It contains the domain's batch norms,
+prior maps, fusion and smoothing. Its metadata are the config of a model with this domain alone, the weights
+it belongs to (their name, and a checksum of the arrays that all domains share), and a description by its
+author.
 """
 
 import dataclasses
@@ -36,26 +36,26 @@ from unisal_jax.weights.contents import (
 from unisal_jax.weights.fetch import PACK_SUFFIX, RELEASED
 from unisal_jax.weights.store import open_safetensors
 
-# Not the domain's name: a pack can be added under another one.
+# Names of the collections, without the domain's name, as a pack can be added under another one.
 _TRAINED, _STATS = "own", "stats"
 _ABOUT = "about"
 _MAX_BASE = 200  # characters
-# Of a config: what training alone uses, and the form of a computation whose results are the same.
+# Fields of the config that do not affect predictions.
 _FREE = {"skip_dropout", "rnn_dropout", "depthwise"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pack:
-    """One domain's own arrays, and what they belong to.
+    """One domain's parameters, and the weights they belong to.
 
     Attributes:
-      config: of the network, with this domain alone.
-      recurrence: whether the network has the RNN, which a static domain alone would not need.
-      tensors: float32 arrays by name, those of training under `own/`, running statistics under `stats/`.
-      base: name of the weights whose shared arrays it belongs to.
+      config: the model's config, with this domain alone.
+      recurrence: whether the model has the RNN, even if this domain is static and bypasses it.
+      tensors: float32 arrays by name: parameters under `own/`, running statistics under `stats/`.
+      base: name of the weights that it belongs to.
       shared_sha256: `Weights.shared_sha256` of these weights.
-      about: what its maker tells: data, licence, scores, by name.
-      file: names it in messages.
+      about: its description, text by name: data, licence, scores.
+      file: its name, for messages.
     """
 
     config: UnisalConfig
@@ -77,17 +77,17 @@ class Pack:
         return tensors_sha256(self.tensors)
 
     def equals(self, other: "Pack") -> bool:
-        """Whether both files would be the same."""
+        """Whether both packs would be written as the same file."""
         return self._identity() == other._identity()
 
     def _identity(self) -> tuple[Any, ...]:
         return self.config, self.recurrence, self.sha256, self.base, self.shared_sha256, self.about
 
     def renamed(self, name: str) -> "Pack":
-        """The same under another domain's name.
+        """The pack with its domain renamed.
 
         Raises:
-          UnisalError: it is no name of a domain.
+          UnisalError: the name is not valid for a domain.
         """
         domain = dataclasses.replace(self.domain, name=name, source_name="")
         return dataclasses.replace(self, config=dataclasses.replace(self.config, domains=(domain,)))
@@ -100,19 +100,19 @@ def save_pack(
     about: Mapping[str, str] | None = None,
     base: str | None = None,
 ) -> None:
-    """Writes one domain of weights as a pack; the file appears when it is whole.
+    """Writes one domain of weights as a pack, atomically.
 
     Args:
-      path: ends in `.pack.safetensors`; its folder is made.
-      weights: that have the domain.
-      domain: which one; all others, and what they share, stay out of the file.
-      about: what to tell of it, such as data, licence and scores, by name; None for what is known of the
-        domain because it came from a pack.
-      base: name of the weights whose shared arrays these have; None for the release that has them.
+      path: path of the file, with the suffix `.pack.safetensors`; its folder is created.
+      weights: weights that have the domain.
+      domain: the domain to write.
+      about: its description, text by name, such as data, licence and scores; None for the description of the
+        pack that the domain came from.
+      base: name of the weights with the same shared arrays; None for the release that has them.
 
     Raises:
-      UnisalError: the weights have no such domain, or numbers that are not finite; their shared arrays are
-        those of no release and no base is named; or the file cannot be written.
+      UnisalError: the weights have no such domain, or values that are not finite; their shared arrays are not
+        those of a release and `base` is None; or the file cannot be written.
     """
     path = Path(path)
     write_pack(path, pack_of(weights, domain, about, base, str(path)))
@@ -121,14 +121,14 @@ def save_pack(
 def pack_of(
     weights: Weights, domain: str | Domain, about: Mapping[str, str] | None, base: str | None, file: str
 ) -> Pack:
-    """What `save_pack` writes; `file` names it in messages."""
+    """Makes the pack that `save_pack` writes; `file` is its name, for messages."""
     chosen = find_domain(domain, weights.config.domains)
     base = base or release_of(weights.shared_sha256)
     if base is None:
-        names = ", ".join(name for name, each in RELEASED.items() if each.is_network)
+        names = ", ".join(name for name, each in RELEASED.items() if each.is_model)
         raise UnisalError(
-            f"{file}: a pack needs shared weights that are a release's ({names}), and training has moved "
-            "these; give on the whole weights as .safetensors instead"
+            f"{file}: a pack requires the shared parameters of a release ({names}), and training has changed "
+            "them; distribute the whole weights as .safetensors instead"
         )
     own = {
         _TRAINED: weights.variables.get(chosen.name, {}),
@@ -147,7 +147,7 @@ def pack_of(
 
 
 def write_pack(path: Path, pack: Pack) -> None:
-    """Writes a pack; the file appears when it is whole.
+    """Writes a pack, atomically.
 
     Raises:
       UnisalError: the path does not end in `.pack.safetensors`, or cannot be written.
@@ -155,7 +155,7 @@ def write_pack(path: Path, pack: Pack) -> None:
     from safetensors.numpy import save
 
     if not path.name.endswith(PACK_SUFFIX):
-        raise UnisalError(f"{path}: the name of a domain pack ends in {PACK_SUFFIX}")
+        raise UnisalError(f"{path}: the name of a domain pack must end in {PACK_SUFFIX}")
     metadata = {
         "format": PACK_FORMAT,
         "config": pack.config.to_json(),
@@ -168,7 +168,7 @@ def write_pack(path: Path, pack: Pack) -> None:
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        # Not by `save_file`, whose files nobody else may read.
+        # `save_file` would make a file that other users cannot read.
         temporary.write_bytes(save(pack.tensors, metadata))
 
 
@@ -176,16 +176,16 @@ def load_pack(path: str | Path) -> Pack:
     """Reads a pack.
 
     Raises:
-      UnisalError: it is not there, no pack, damaged, or does not hold what a domain of its network has,
-        in float32 and finite.
+      UnisalError: the file does not exist, is not a pack or is damaged, or its tensors are not those of its
+        config, in float32 and finite.
     """
     path = Path(path)
     if not path.is_file():
         raise UnisalError(f"{path}: {'not a file' if path.exists() else 'no such domain pack'}")
     if path.stat().st_size > MAX_PACK_BYTES:
         raise UnisalError(
-            f"{path}: not a domain pack, as it is larger than {MAX_PACK_BYTES >> 20} MiB; of whole weights "
-            "`unisal weights pack` makes one"
+            f"{path}: not a domain pack: larger than {MAX_PACK_BYTES >> 20} MiB; `unisal weights pack` makes "
+            "one from whole weights"
         )
     metadata, tensors = open_safetensors(path, MAX_PACK_BYTES)
     if metadata.get("format") != PACK_FORMAT:
@@ -196,23 +196,23 @@ def load_pack(path: str | Path) -> Pack:
     base, shared, recurrence = (metadata.get(key, "") for key in ("base", "shared_sha256", "recurrence"))
     about = texts_in(metadata.get(_ABOUT, ""))
     if about is None:
-        raise UnisalError(f"{path}: not a domain pack: what it tells of its domain cannot be read")
+        raise UnisalError(f"{path}: not a domain pack: its description cannot be read")
     if len(config.domains) != 1 or recurrence not in ("true", "false"):
         raise UnisalError(f"{path}: not a domain pack: its config is not of one domain")
     if not (base.isprintable() and 0 < len(base) <= _MAX_BASE and re.fullmatch("[0-9a-f]{64}", shared)):
-        raise UnisalError(f"{path}: not a domain pack: it does not say which weights it belongs to")
+        raise UnisalError(f"{path}: not a domain pack: it does not name the weights that it belongs to")
     pack = Pack(config, recurrence == "true", tensors, base, shared, about, str(path))
     _check_tensors(pack)
     return pack
 
 
 def with_pack(weights: Weights, pack: Pack) -> Weights:
-    """Weights that have a pack's domain too; what they had, and their default domain, stay.
+    """Adds a pack's domain to weights, without changing their default domain.
 
-    What the pack tells of itself goes into the metadata, under `about_key`.
+    The pack's description is added to the metadata, under `about_key`.
 
     Raises:
-      UnisalError: the pack belongs to other weights or another network, or its domain's name is taken.
+      UnisalError: the pack belongs to other weights or another config, or its domain's name is taken.
     """
     domain = pack.domain
     check_base(pack, weights.shared_sha256)
@@ -220,7 +220,7 @@ def with_pack(weights: Weights, pack: Pack) -> Weights:
     check_parts(pack, weights.config)
     trees = unflatten(pack.tensors)
     own = {domain.name: trees.get(_TRAINED, {}), domain.stats: trees.get(_STATS, {})}
-    # Said now: by itself the new domain, if it is the only one that is no released one, would be the default.
+    # Keeps the default: otherwise, a new domain would become it if it is the only one that is not released.
     metadata = {
         TRAINED: ",".join(likely_trained(weights.config.domains)),
         **weights.metadata,
@@ -243,29 +243,29 @@ def check_base(pack: Pack, shared_sha256: str) -> None:
 
 
 def check_parts(pack: Pack, config: UnisalConfig) -> None:
-    """Raises UnisalError unless the pack is of a network with the parts of `config`, where it is missing."""
+    """Raises UnisalError unless the pack's config has the same parts as `config`."""
     grown = dataclasses.replace(config, domains=(*config.domains, pack.domain))
     if _switches(pack.config) != _switches(config) or not (
         pack.recurrence == config.has_rnn == grown.has_rnn
     ):
-        raise UnisalError(f"{pack.file}: is of a network with other parts than that of the weights")
+        raise UnisalError(f"{pack.file}: its config has other parts than that of the weights")
 
 
 def check_name(pack: Pack, domains: Iterable[Domain]) -> None:
-    """Raises UnisalError if one of the domains is called like the pack's."""
+    """Raises UnisalError if one of the domains has the name of the pack's."""
     if any(domain.is_called(pack.domain.name) for domain in domains):
         raise UnisalError(
-            f"{pack.file}: the weights have a domain {pack.domain.name!r}; add this under another --name"
+            f"{pack.file}: the weights have a domain {pack.domain.name!r}; rename this one with --name"
         )
 
 
 def release_of(shared_sha256: str) -> str | None:
-    """The release whose shared arrays have this checksum; None if it is none's."""
+    """The release whose shared arrays have this checksum; None if there is none."""
     return next((name for name, each in RELEASED.items() if each.shared_sha256 == shared_sha256), None)
 
 
 def _switches(config: UnisalConfig) -> dict[str, Any]:
-    """What a config says of what is computed, whatever the domains."""
+    """The fields of a config that affect predictions, without the domains."""
     fields = dataclasses.asdict(config)
     return {name: value for name, value in fields.items() if name not in _FREE and name != "domains"}
 
@@ -276,8 +276,8 @@ def _check_tensors(pack: Pack) -> None:
     check_names_and_shapes(want, pack.tensors, pack.file)
     for name, array in pack.tensors.items():
         if array.dtype != np.float32:
-            raise UnisalError(f"{pack.file}: tensor {name} is of {array.dtype}, not of float32")
+            raise UnisalError(f"{pack.file}: tensor {name} has dtype {array.dtype}, not float32")
         if not np.isfinite(array).all():
-            raise UnisalError(f"{pack.file}: tensor {name} holds numbers that are not finite")
+            raise UnisalError(f"{pack.file}: tensor {name} has values that are not finite")
         if name.startswith(f"{_STATS}/") and name.endswith("/var") and (array < 0).any():
-            raise UnisalError(f"{pack.file}: tensor {name} holds variances below 0")
+            raise UnisalError(f"{pack.file}: tensor {name} has negative variances")

@@ -1,9 +1,9 @@
-"""PyTorch's .pth files without PyTorch: read into numpy arrays, and written from them.
+"""Reads and writes PyTorch's .pth files as NumPy arrays, without PyTorch.
 
-A .pth file is a pickle program plus raw storages, in one of two containers: a stream of pickles
-(PyTorch before 1.6, and the released UNISAL weights) or a zip archive. Python's own unpickler would
-run whatever program a file holds, so `restricted_pickle` has a small interpreter of its own. What is
-read here never takes more memory than a small multiple of the file's size.
+A .pth file is a pickle program and raw storages, in one of two containers: a stream of pickles (PyTorch
+before 1.6, and the released UNISAL weights) or a zip archive. Python's unpickler would run any program in a
+file, so `restricted_pickle` implements a small interpreter. Reading takes at most a small multiple of the
+file's size in memory.
 """
 
 import io
@@ -37,16 +37,16 @@ _STORAGE_NAMES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001
 _ZIP_MAGIC = b"PK\x03\x04"
-# Tensors may share storage, so a file may hold less than its tensors add up to, but not much less:
-# beyond this, a few bytes with stride 0 could claim all the memory there is.
+# Tensors may share storage, so they may add up to more than the file, but only up to this factor: otherwise,
+# a few bytes with stride 0 could take all memory.
 _MAX_GROWTH = 8
 _ALWAYS_ALLOWED_BYTES = 64 << 20
 _ALIGNMENT = 64
 _ZIP_HEADER_BYTES = 30  # of a member, before its name
-# Under which names trainers keep a network's state dict, the likeliest first, and how deep.
+# Names under which trainers store a network's state dict, the most likely first, and the maximum depth.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params")
 _MAX_DEPTH = 5
-# Globals of plain values that lie beside tensors, which are no sign of a program.
+# Globals of plain values stored next to tensors. They do not indicate a malicious program.
 _INERT = frozenset(
     {
         "_codecs.encode",
@@ -65,21 +65,21 @@ _INERT = frozenset(
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read a state dict from a .pth file of either format, without running anything in it.
+    """Reads a state dict from a .pth file of either format, without running any code in it.
 
-    The top level is a dict of tensors, or a trainer's checkpoint that holds one, by the names in
-    `_WRAPPERS` or as its largest. Names are kept as they are. CUDA storages and parameters are read as plain
-    tensors. What lies beside the tensors (counters, options, an optimizer, objects of any class) is passed
-    over: nothing of it is imported or called.
+    The top level is a dict of tensors, or a trainer's checkpoint that contains one, under a name in
+    `_WRAPPERS` or as its largest. Names are not changed. CUDA storages and parameters are read as plain
+    tensors. Everything else (counters, options, an optimizer, objects of any class) is ignored, and neither
+    imported nor called.
 
     Args:
       path: the file.
 
     Returns:
-      name -> C-contiguous array of its own memory, in the file's order; bfloat16 as ml_dtypes.bfloat16.
+      name -> C-contiguous array with its own memory, in the file's order; bfloat16 as ml_dtypes.bfloat16.
 
     Raises:
-      UnisalError: the file cannot be read, is damaged, is no state dict, or asks for anything but tensors.
+      UnisalError: the file cannot be read, is damaged, or is not a state dict of tensors.
     """
     path = Path(path)
     data = _file_bytes(path)
@@ -96,22 +96,24 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def write_pth(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a zip-format .pth file, which `torch.load` reads as an OrderedDict of tensors.
+    """Writes arrays as a zip-format .pth file, which `torch.load` reads as an OrderedDict of tensors.
 
-    The same arrays give the same bytes. The file appears under its name only once it is whole.
+    The same arrays give the same bytes. The file is written atomically.
 
     Args:
       path: the file to write; an existing one is replaced.
       tensors: name -> array of a float (bfloat16 too), signed integer, uint8 or bool dtype, any shape.
 
     Raises:
-      UnisalError: a dtype that .pth files lack, or a path that cannot be written.
+      UnisalError: .pth files do not support a dtype, or the path cannot be written.
     """
     path = Path(path)
     arrays = {name: np.asarray(value) for name, value in tensors.items()}
     for name, array in arrays.items():
         if array.dtype not in _STORAGE_NAMES:
-            raise UnisalError(f"{path}: tensor {name!r} has dtype {array.dtype}, which .pth files lack")
+            raise UnisalError(
+                f"{path}: tensor {name!r} has dtype {array.dtype}, which .pth files do not support"
+            )
     with (
         atomic_path(path) as partial,
         open(partial, "xb") as file,
@@ -124,14 +126,14 @@ def write_pth(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> Non
         _write_record(archive, file, "version", b"3\n")
 
 
-# --- the containers: the file's bytes -> the state dict, and what loads a storage's bytes and order ---
+# --- containers: bytes of the file -> (state dict, function that loads a storage and its byte order) ---
 
 _LoadStorage = Callable[[Storage], tuple[bytes | memoryview, str]]
 
 
 def _file_bytes(path: Path) -> bytes:
     try:
-        # A pipe or a device could keep the reader waiting, or never end.
+        # Reading a pipe or a device could block or never end.
         if path.exists() and not path.is_file():
             raise UnisalError(f"{path}: not a file")
         if path.stat().st_size > MAX_WEIGHTS_BYTES:
@@ -142,16 +144,16 @@ def _file_bytes(path: Path) -> bytes:
 
 
 def _open_stream(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
-    """The old format: magic, protocol, system, object and storage keys, each a pickle; then the storages."""
+    """The old format: magic, protocol, system, object and storage keys as pickles, then the storages."""
     file = io.BytesIO(data)
     try:
         header = (run_pickle(file, {}), run_pickle(file, {}))
     except DAMAGE as error:
         raise Refused("not a PyTorch .pth file") from error
-    # Compared with their types, as True == 1 and 1001.0 == 1001 for Python but not for the format.
+    # Checks the types too, as True == 1 and 1001.0 == 1001 in Python.
     if header != (_STREAM_MAGIC, _STREAM_PROTOCOL) or any(type(value) is not int for value in header):
         raise Refused("not a PyTorch .pth file")
-    run_pickle(file, {})  # the writer's system: the storages are little-endian on all of them
+    run_pickle(file, {})  # the system that wrote the file; storages are always little-endian
     storages: dict[str, Storage] = {}
     foreign: set[str] = set()
     tensors = _select_state_dict(run_pickle(file, storages, foreign), foreign)
@@ -164,7 +166,7 @@ def _open_stream(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
     for key in keys:
         storage = storages.get(key)
         if storage is None or key in contents:
-            raise Refused(f"its list of storages names {quoted(key)}, which no tensor uses, or twice")
+            raise Refused(f"its list of storages has {quoted(key)}, which no tensor uses, or has it twice")
         if view[position : position + 8] != struct.pack("<q", storage.numel):
             raise Refused(f"truncated or damaged at storage {quoted(key)} (byte {position})")
         end = position + 8 + storage.numel * storage.dtype.itemsize
@@ -184,15 +186,15 @@ def _open_stream(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
 def _open_zip(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
     archive = zipfile.ZipFile(io.BytesIO(data))
     members = archive.infolist()
-    # PyTorch stores its records as they are. With this, neither a record that inflates nor many
-    # records that lie on the same bytes can be larger than the file.
+    # PyTorch stores records uncompressed. These checks ensure that neither compressed nor overlapping records
+    # are larger than the file.
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise Refused("a zip file with compressed members, which PyTorch does not write")
+        raise Refused("is a zip file with compressed members, which PyTorch does not write")
     if sum(member.file_size for member in members) > len(data):
-        raise Refused("its zip members claim more bytes than the file has")
+        raise Refused("its zip members declare more bytes than the file has")
     roots = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise Refused("a zip file, but not one that PyTorch wrote (it needs exactly one data.pkl)")
+        raise Refused("is a zip file, but not one that PyTorch wrote (it must contain one data.pkl)")
     root = roots[0]
     big_endian = f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") == b"big"
     order = ">" if big_endian else "<"
@@ -221,11 +223,11 @@ def _open_zip(data: bytes) -> tuple[dict[str, Tensor], _LoadStorage]:
 
 
 def _select_state_dict(top: Any, foreign: set[str]) -> dict[str, Tensor]:
-    """A network's state dict: the dict of tensors with the likeliest names before it, else the largest.
+    """Selects the state dict: the dict of tensors with the most likely path, and of these the largest.
 
     Args:
-      top: what the pickle makes.
-      foreign: names of the globals that it asks for in vain, for messages.
+      top: the value of the pickle.
+      foreign: names of unknown globals in it, for messages.
     """
     ranked = [(_rank(path), -_tensors_in(found), found) for path, found in _dicts(top) if _tensors_in(found)]
     if not ranked:
@@ -239,15 +241,15 @@ def _select_state_dict(top: Any, foreign: set[str]) -> dict[str, Tensor]:
             raise Refused(f"no state dict: the name of a tensor is of type {type(name).__name__}")
         elif type(value) is Foreign and value.name in foreign - _INERT:
             raise Refused(
-                f"asks for {quoted(value.name)} among its tensors, which no state dict needs; not loaded"
+                f"uses {quoted(value.name)} among its tensors, which a state dict does not; not loaded"
             )
     return tensors
 
 
 def _dicts(top: Any) -> Iterator[tuple[tuple[str, ...], dict]]:
-    """Every dict that dicts lead to by texts, with the texts; no deeper than trainers nest them."""
+    """All nested dicts with their paths of string keys, up to `_MAX_DEPTH`."""
     level: list[tuple[tuple[str, ...], dict]] = [((), top)] if type(top) is dict else []
-    seen: set[int] = set()  # a dict may hold itself, or be held by many
+    seen: set[int] = set()  # a dict may contain itself, or be contained in several
     for _ in range(_MAX_DEPTH):
         yield from level
         inner = []
@@ -260,7 +262,7 @@ def _dicts(top: Any) -> Iterator[tuple[tuple[str, ...], dict]]:
 
 
 def _rank(path: tuple[str, ...]) -> int:
-    """The lower the likelier: a dict's place among those that hold tensors."""
+    """The rank of a dict of tensors by its path; the lowest is the most likely to be the state dict."""
     if "optimizer" in path or "optim" in path:
         return len(_WRAPPERS) + 1
     places = [_WRAPPERS.index(name) for name in path if name in _WRAPPERS]
@@ -274,9 +276,9 @@ def _tensors_in(found: dict) -> int:
 def _reason_without_tensors(top: Any, foreign: set[str]) -> str:
     unknown = sorted(foreign - _INERT)
     if unknown:
-        return f"asks for {quoted(unknown[0])}, which no state dict needs; not loaded"
+        return f"uses {quoted(unknown[0])}, which a state dict does not; not loaded"
     if type(top) is not dict or not top:
-        return f"holds no dict of tensors (its top level is of type {type(top).__name__})"
+        return f"contains no dict of tensors (its top level is of type {type(top).__name__})"
     name, value = next(iter(top.items()))
     if type(name) is OddKey:
         return f"has a dict key that is a {name.kind}, not a name, and no tensors"
@@ -286,7 +288,7 @@ def _reason_without_tensors(top: Any, foreign: set[str]) -> str:
 def _check_budget(tensors: dict[str, Tensor], file_bytes: int) -> None:
     total = sum(math.prod(tensor.size) * tensor.storage.dtype.itemsize for tensor in tensors.values())
     if total > max(_MAX_GROWTH * file_bytes, _ALWAYS_ALLOWED_BYTES):
-        raise Refused(f"its tensors claim {total} bytes, far more than the {file_bytes} bytes of the file")
+        raise Refused(f"its tensors declare {total} bytes, far more than the {file_bytes} bytes of the file")
 
 
 def _to_array(tensor: Tensor, load_storage: _LoadStorage) -> np.ndarray:
@@ -294,7 +296,7 @@ def _to_array(tensor: Tensor, load_storage: _LoadStorage) -> np.ndarray:
     dtype = tensor.storage.dtype
     if math.prod(tensor.size) == 0:
         return np.empty(tensor.size, dtype)
-    # As unsigned words, since a byte order is not defined for bool and bfloat16.
+    # As unsigned integers, since bool and bfloat16 have no byte order.
     word = f"u{dtype.itemsize}"
     strides = tuple(step * dtype.itemsize for step in tensor.stride)
     offset = tensor.offset * dtype.itemsize
@@ -307,8 +309,8 @@ def _to_array(tensor: Tensor, load_storage: _LoadStorage) -> np.ndarray:
 
 def _write_record(archive: zipfile.ZipFile, file: io.BufferedWriter, name: str, content: bytes) -> None:
     info = zipfile.ZipInfo(f"archive/{name}", date_time=(1980, 1, 1, 0, 0, 0))
-    info.create_system = 3  # else it tells which system wrote the file
-    # PyTorch maps storages where they lie in the file, so pad the header with its own kind of extra field.
+    info.create_system = 3  # constant, so that the file does not depend on the system
+    # PyTorch memory-maps storages, so align them by padding the header with its extra field.
     header = _ZIP_HEADER_BYTES + len(info.filename) + 4
     padding = -(file.tell() + header) % _ALIGNMENT
     info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding

@@ -1,7 +1,7 @@
-"""Weights as the Hugging Face Hub has them: folders to save and to push.
+"""Saves weights in the layout of the Hugging Face Hub, and uploads them.
 
-A repository, and a folder of `save_folder`, holds `model.safetensors`, which is all that loading reads,
-`config.json`, the network's fields for people and for the Hub, and `README.md`, the model card.
+A repository, or a folder written by `save_folder`, contains `model.safetensors`, the only file that loading
+reads; `config.json`, the model's config for readers and the Hub; and `README.md`, the model card.
 """
 
 import json
@@ -18,14 +18,17 @@ from unisal_jax.weights.store import save_weights
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 
 
-def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0") -> None:
-    """Writes a folder as the Hub has it, which `unisal_jax.load` also reads from the disk.
+def save_folder(
+    folder: str | Path, weights: Weights, licence: str = "apache-2.0", repository: str = "OWNER/NAME"
+) -> None:
+    """Writes a folder in the layout of the Hub, which `unisal_jax.load` can also read.
 
     Args:
-      folder: made where it is not there. A model card that lies in it is kept as it is.
-      weights: as `load_weights` returns them.
-      licence: for the card, by the Hub's names; the released weights, and what was trained from them, come
-        under Apache 2.0.
+      folder: the folder, created if necessary. An existing model card is not changed.
+      weights: weights from `load_weights`.
+      licence: licence for the card, by the Hub's names. The released weights, and weights trained from them,
+        are under Apache 2.0.
+      repository: repository on the Hub, for the examples in the card.
 
     Raises:
       UnisalError: a file cannot be written.
@@ -35,7 +38,7 @@ def save_folder(folder: str | Path, weights: Weights, licence: str = "apache-2.0
     config = {"library_name": "unisal-jax", **json.loads(weights.config.to_json())}
     texts = {CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True) + "\n"}
     if not (folder / CARD_FILE).exists():
-        texts[CARD_FILE] = _card(weights, licence)
+        texts[CARD_FILE] = _card(weights, licence, repository)
     for name, text in texts.items():
         write_text(folder / name, text)
 
@@ -48,26 +51,26 @@ def push(
     revision: str | None = None,
     message: str = "Weights of unisal-jax",
 ) -> str:
-    """Uploads weights as one commit to a repository on the Hub, which is made where there is none.
+    """Uploads weights as one commit to a repository on the Hub, created if necessary.
 
-    The Hub's client finds the access token itself (`hf auth login`, or `HF_TOKEN`). A model card that the
-    repository has is kept as it is, unless a folder with one is pushed.
+    The Hub's client finds the access token (`hf auth login`, or `HF_TOKEN`). An existing model card in the
+    repository is not changed, unless a folder with one is uploaded.
 
     Args:
       repository: owner/name.
-      weights: as `load_weights` returns them; or a folder of `save_folder`, whose card may have been written
-        further, and whose other files go along.
-      licence: for the card, see `save_folder`; not used where a folder is pushed.
-      private: of a repository that is made.
+      weights: weights from `load_weights`; or a folder written by `save_folder`, with a card that may have
+        been edited, and with other files to upload.
+      licence: licence for the card, see `save_folder`; ignored for a folder.
+      private: whether a new repository is private.
       revision: an existing branch; None for the main one.
-      message: of the commit.
+      message: the commit message.
 
     Returns:
       The commit's address.
 
     Raises:
-      UnisalError: the folder holds no weights, the Hub refuses or cannot be reached, or the extra `hub` is
-        missing.
+      UnisalError: the folder contains no weights, the Hub is unreachable or rejects the upload, or the Hub's
+        client is not installed.
     """
     hub = client(repository)
     if isinstance(weights, (str, Path)):
@@ -75,7 +78,7 @@ def push(
             raise UnisalError(f"{weights}: not a folder with {WEIGHTS_FILE}")
         return _upload(hub, repository, Path(weights), private, revision, message, keep_card=False)
     with tempfile.TemporaryDirectory(prefix="unisal-") as folder:
-        save_folder(folder, weights, licence)
+        save_folder(folder, weights, licence, repository)
         return _upload(hub, repository, Path(folder), private, revision, message, keep_card=True)
 
 
@@ -100,12 +103,14 @@ def _upload(
             ignore_patterns=[".*", *([CARD_FILE] if has_card else [])],
         )
     except Exception as error:  # as in `hub.download`
-        raise UnisalError(f"{repository}: cannot be pushed ({reason(error)})") from error
+        raise UnisalError(f"{repository}: cannot be uploaded ({reason(error)})") from error
     return str(commit.commit_url)
 
 
-def _card(weights: Weights, licence: str) -> str:
+def _card(weights: Weights, licence: str, repository: str) -> str:
     config = weights.config
+    domain = weights.domain(None, video=False).name
+    datasets = "\n".join(f"- {domain.name}" for domain in config.domains)
     rows = "\n".join(
         f"| `{domain.name}` | {'images' if domain.static else 'video'} | "
         f"{domain.input_size[0]}x{domain.input_size[1]} | {domain.stride} |"
@@ -122,6 +127,9 @@ def _card(weights: Weights, licence: str) -> str:
     return f"""---
 license: {licence}
 library_name: unisal-jax
+pipeline_tag: image-to-image
+datasets:
+{datasets}
 tags:
 - saliency-prediction
 - eye-tracking
@@ -137,13 +145,13 @@ They predict where people look in images and video, as a density over pixels.
 ```python
 import unisal_jax as unisal
 
-model = unisal.load("hf://OWNER/NAME")
-density = model.predict(image, domain="{config.domains[0].name}")  # uint8 RGB [H, W, 3] -> [H, W], sums to 1
+model = unisal.SaliencyModel.from_pretrained("hf://{repository}")  # requires huggingface_hub
+density = model.predict("photo.jpg", domain="{domain}")  # float32 [height, width], sums to 1
 ```
 
 ## Domains
 
-| name | of | input size | stride |
+| name | input | input size | frame stride |
 |---|---|---|---|
 {rows}
 
@@ -153,8 +161,8 @@ density = model.predict(image, domain="{config.domains[0].name}")  # uint8 RGB [
 
 ## Scores
 
-Not stated yet. `unisal evaluate --weights hf://OWNER/NAME --data DIR --domain NAME` prints them, with the
-protocol by name.
+Not stated yet. `unisal evaluate --weights hf://{repository} --data DIR --domain NAME` prints them, with the
+name of the protocol.
 
 ## Licence
 

@@ -1,9 +1,9 @@
-"""A pickle interpreter that can only make tensors: the part of a .pth file that is a program.
+"""A pickle interpreter that can only create tensors, for the pickle program in a .pth file.
 
-Python's own unpickler would run whatever program a file holds. This one imports and calls nothing that a
-file names: it knows the few global names that tensors need, and in the place of every other one, and of
-what a call of it would give, it puts a `Foreign`, which holds no more than the name. So a trainer's
-checkpoint can be read for its tensors, whatever lies beside them.
+Python's unpickler would run any program in a file. This one imports and calls nothing that a file names. It
+knows the few globals that tensors require. For any other global, and for the result of calling it, it creates
+a `Foreign`, which contains only the name. So it can read the tensors of a trainer's checkpoint, whatever else
+is in it.
 """
 
 import io
@@ -36,13 +36,13 @@ STORAGE_DTYPES: dict[str, np.dtype] = {
 _MAX_AXES = 64  # numpy's own limit
 _MAX_INT_BITS = 64
 
-# What the interpreter and the containers raise on bytes that make no sense.
+# What the interpreter and the containers raise on invalid bytes.
 DAMAGE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, ArithmeticError, EOFError)
 DAMAGE += (OSError, RuntimeError, struct.error, zipfile.BadZipFile)
 
 
 class Refused(ValueError):
-    """The file is understood, and is not a state dict that can be read; the message lacks the path."""
+    """The file is not a state dict that can be read. The message does not include the path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage, in elements; nothing is allocated until the array is asked for."""
+    """A view of a storage, in elements. It allocates no memory for the array."""
 
     storage: Storage
     offset: int
@@ -69,16 +69,16 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Foreign:
-    """Stands for an unknown global, for what calling it would give, and for values of no use here."""
+    """Replaces an unknown global, the result of calling one, and values that are not used."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class OddKey:
-    """Stands for a dict key that is not hashed, since hashing it can take too long.
+    """Replaces a dict key that could take very long to hash.
 
-    Such a key is a tuple of nested tuples, or a number or text of megabytes that is a key many times.
+    Such a key is a tuple of nested tuples, or a number or string of megabytes that is used many times.
     """
 
     kind: str
@@ -89,10 +89,10 @@ def _ordered_dict() -> dict:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
-    """Check a view against its storage: its last element must lie inside."""
+    """Makes a tensor after checking that its last element is inside its storage."""
     _expect(storage, Storage)
     _expect(size, tuple)
-    # The number of axes is bounded first: the product of a million sizes would take hours.
+    # Checks the number of axes first: the product of a million sizes would take hours.
     if not len(size) == len(_expect(stride, tuple)) <= _MAX_AXES:
         raise Refused(f"has a tensor with {len(size)} sizes and {len(stride)} strides")
     if not all(_is_count(number) for number in (offset, *size, *stride)):
@@ -100,7 +100,7 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if math.prod(size) > 0 and last >= storage.numel:
         where = f"storage {quoted(storage.key)}, which has {storage.numel}"
-        raise Refused(f"has a tensor reaches element {last} of {where}")
+        raise Refused(f"has a tensor that reaches element {last} of {where}")
     return Tensor(storage, offset, size, stride)
 
 
@@ -126,9 +126,9 @@ _GLOBALS: dict[str, Any] = {
     **{f"torch.cuda {name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
 }
 
-# What PyTorch writes of any values, in the pickle protocols from 2 on and from Python 2, and what a newer
-# protocol has in its place (STACK_GLOBAL, MEMOIZE, ...). None of them calls, imports or builds anything but
-# what _GLOBALS holds.
+# The opcodes that PyTorch writes for any values, in pickle protocols 2 and later and from Python 2, and their
+# equivalents in newer protocols (STACK_GLOBAL, MEMOIZE, ...). Here they call, import and build only what is
+# in _GLOBALS.
 _OPCODE_NAMES = """
     PROTO FRAME STOP MARK POP POP_MARK BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
     BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING
@@ -142,9 +142,9 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 
 
 def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str] | None = None) -> object:
-    """Run one pickle program from the file's position.
+    """Runs one pickle program from the file's position.
 
-    Every storage that it names is added to `storages`, and every global that is not known to `foreign`.
+    Adds every storage that it names to `storages`, and every unknown global to `foreign`.
     """
     foreign = set() if foreign is None else foreign
     stack: list[Any] = []
@@ -169,7 +169,9 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
         code = file.read(1)
         opcode = _OPCODES.get(code)
         if opcode is None:
-            raise Refused(f"uses pickle opcode {code!r}, which no state dict needs" if code else "truncated")
+            raise Refused(
+                f"uses pickle opcode {code!r}, which a state dict does not" if code else "truncated"
+            )
         arg: Any = None
         if opcode.arg and opcode.name not in ("GLOBAL", "INST"):
             arg = opcode.arg.reader(file)
@@ -179,7 +181,7 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
             case "STOP":
                 return stack.pop()
             case "POP":
-                # Between a mark and what is above it POP takes the mark.
+                # Directly after a mark, POP removes the mark.
                 if marks and marks[-1] == len(stack):
                     marks.pop()
                 else:
@@ -217,10 +219,10 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
                 stack.append({})
             case "SETITEM" | "SETITEMS":
                 items = pop_to_mark() if opcode.name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-                # Nothing is kept of a Counter or a dict of another class.
+                # Ignores the items of a Counter or a dict of another class.
                 _set_items({} if isinstance(stack[-1], Foreign) else _expect(stack[-1], dict), items)
             case "GLOBAL" | "INST":
-                # Read here, since pickletools takes backslashes in names for escapes, and warns of odd ones.
+                # Parsed here, since pickletools treats backslashes in names as escapes, and warns about them.
                 module, member = (file.readline().removesuffix(b"\n").decode() for _ in range(2))
                 if opcode.name == "INST":
                     pop_to_mark()
@@ -230,33 +232,33 @@ def run_pickle(file: io.BytesIO, storages: dict[str, Storage], foreign: set[str]
                     stack.append(known(f"{module} {member}"))
             case "STACK_GLOBAL":
                 member, module = (_expect(stack.pop(), str) for _ in range(2))
-                # Sliced: two texts of megabytes can be joined again and again.
+                # Truncated: otherwise, two strings of megabytes could be joined many times.
                 stack.append(known(f"{module[:MAX_PICKLE_NAME]} {member[:MAX_PICKLE_NAME]}"))
             case "BINPERSID":
                 stack.append(_storage(stack.pop(), storages))
             case "REDUCE":
                 args, builder = _expect(stack.pop(), tuple), stack.pop()
                 if isinstance(builder, Foreign):
-                    stack.append(builder)  # no more is known of what it would give
+                    stack.append(builder)  # stands for the unknown result
                 else:
                     stack.append(_expect(builder, FunctionType)(*args))
             case "NEWOBJ" | "NEWOBJ_EX":
                 del stack[-2 if opcode.name == "NEWOBJ_EX" else -1 :]
                 _expect(stack[-1], Foreign)
             case "BUILD":
-                # The state of an OrderedDict: module versions (`_metadata`), which no array depends on.
+                # The state of an OrderedDict: module versions (`_metadata`), which do not affect arrays.
                 stack.pop()
                 if not isinstance(stack[-1], Foreign):
                     _expect(stack[-1], dict)
-            case name:  # a constant, a number or a text
+            case name:  # a constant, a number or a string
                 stack.append(_CONSTANTS.get(name, arg))
-    raise Refused(f"its pickle has more than {MAX_PICKLE_STEPS} steps, far more than a state dict needs")
+    raise Refused(f"its pickle has more than {MAX_PICKLE_STEPS} steps, far more than a state dict")
 
 
 def _expect(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         names = type(value).__name__.lstrip("_"), kind.__name__.lstrip("_")
-        raise Refused("its pickle has a {} where a {} belongs".format(*names))
+        raise Refused("its pickle has a {} instead of a {}".format(*names))
     return value
 
 
@@ -266,7 +268,7 @@ def _set_items(target: dict, items: list) -> None:
 
 
 def _is_simple(key: object) -> bool:
-    """Whether a key takes little time to hash and compare; nested tuples can also exhaust the C stack."""
+    """Whether a key is fast to hash and compare. Nested tuples can also overflow the C stack."""
     if type(key) is str:
         return len(key) <= MAX_PICKLE_NAME
     if type(key) is int:
@@ -276,7 +278,7 @@ def _is_simple(key: object) -> bool:
 
 def _storage(identifier: object, storages: dict[str, Storage]) -> Storage:
     match identifier:
-        # The old format has a sixth field, set for a storage that is a view of another.
+        # The old format has a sixth field, which is set if the storage is a view of another.
         case ("storage", StorageType(dtype=dtype), str(key), str(), int(numel), *rest):
             if len(key) > MAX_PICKLE_NAME:
                 raise Refused(f"names a storage of {len(key)} characters")
@@ -295,6 +297,6 @@ def _is_count(value: object) -> bool:
 
 
 def quoted(name: str | int) -> str:
-    """A name from the file, fit for one line of a message."""
+    """A name from the file, escaped and shortened for a message."""
     text = repr(name)
     return text if len(text) <= 100 else f"{text[:97]}..."

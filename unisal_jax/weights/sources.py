@@ -1,7 +1,8 @@
-"""What a string or path that names weights means: the one place that decides. Nothing is fetched to tell."""
+"""Resolves the name, path or address of weights, without downloading anything."""
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -10,16 +11,19 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_on_disk, files_below
 from unisal_jax.weights import fetch, hub
 
+# A training's `best` where it cannot be a link: on some disks, on Windows, in a bucket.
+_LINK = re.compile(rb"checkpoints/[0-9]{1,18}\n?")
+
 
 @dataclasses.dataclass(frozen=True)
 class WeightsSource:
-    """Where weights come from.
+    """The source of weights.
 
     Attributes:
-      kind: a release's name; an address on the Hugging Face Hub; a file, also that of a folder of
-        `publish.save_folder`; another folder, which is taken for a checkpoint; or nothing that is there.
-      name: as it was given.
-      path: of the file or the checkpoint; else the name as a path, where nothing need be.
+      kind: a release; an address on the Hugging Face Hub; a file, or the file in a folder written by
+        `publish.save_folder`; a checkpoint, which is any other folder; or missing.
+      name: the original name, path or address.
+      path: path of the file or checkpoint; for other kinds, the name as a path, which need not exist.
     """
 
     kind: Literal["release", "hub", "file", "checkpoint", "missing"]
@@ -28,33 +32,35 @@ class WeightsSource:
 
 
 def resolve(source: str | Path) -> WeightsSource:
-    """What a source means; a release's name comes before a file of that name."""
+    """Resolves a source. The name of a release takes precedence over a file of that name."""
     name, path = str(source), Path(source)
     if name in fetch.RELEASED:
         return WeightsSource("release", name, path)
     if name.startswith(hub.SCHEME):
         return WeightsSource("hub", name, path)
-    # By os.path, for which a name that no disk can hold is not there; and an empty one, which Path takes for
-    # the working folder, is not either.
+    # `os.path.exists` is False for invalid file names and for "", which Path treats as the working directory.
     if not os.path.exists(name):
         return WeightsSource("missing", name, path)
     if os.path.isfile(path / hub.WEIGHTS_FILE):
         return WeightsSource("file", name, path / hub.WEIGHTS_FILE)
-    return WeightsSource("checkpoint" if os.path.isdir(name) else "file", name, path)
+    path = _followed(path)
+    kind: Literal["checkpoint", "file"] = "checkpoint" if os.path.isdir(path) else "file"
+    return WeightsSource(kind, name, path)
 
 
 def check_there(source: WeightsSource) -> None:
-    """Raises UnisalError where nothing of that name is there."""
+    """Raises UnisalError if the source does not exist."""
     if source.kind == "missing":
         check_on_disk(source.name)
-        raise UnisalError(f"{source.name}: no such file, nor a release ({', '.join(fetch.RELEASED)})")
+        on_hub = f"; on the Hugging Face Hub: {hub.SCHEME}{source.name}" if hub.is_name(source.name) else ""
+        raise UnisalError(f"{source.name}: no such file or release ({', '.join(fetch.RELEASED)}){on_hub}")
 
 
 def fetched(source: WeightsSource) -> Path:
-    """The file or checkpoint folder on this machine; of a release, the authors' file.
+    """The local file or checkpoint folder, downloaded if necessary; for a release, the authors' file.
 
     Raises:
-      UnisalError: it is not there, or cannot be fetched.
+      UnisalError: it does not exist, or cannot be downloaded.
     """
     check_there(source)
     match source.kind:
@@ -66,9 +72,9 @@ def fetched(source: WeightsSource) -> Path:
 
 
 def files_of(weights: str) -> Iterator[Path]:
-    """The files on this machine that loading weights reads, to be kept from being overwritten.
+    """The local files that loading weights reads, so that they are not overwritten.
 
-    All domain packs that were added are among them. None are known of an address on the Hub.
+    They include all added domain packs. For an address on the Hub, there are no others.
     """
     yield from fetch.packs_dir().glob(f"*{fetch.PACK_SUFFIX}")
     source = resolve(weights)
@@ -76,3 +82,18 @@ def files_of(weights: str) -> Iterator[Path]:
         yield from (fetch.cached_path(source.name), fetch.converted_path(source.name))
     elif source.kind in ("file", "checkpoint"):
         yield from files_below(source.name)
+        if source.kind == "checkpoint" and os.path.isfile(source.name):
+            yield from files_below(source.path)
+
+
+def _followed(path: Path) -> Path:
+    """The checkpoint that a text file names, such as `best` on a disk without links; else the path."""
+    if path.suffix or not os.path.isfile(path):
+        return path
+    try:
+        with path.open("rb") as file:
+            content = file.read(64)
+    except OSError:
+        return path
+    target = path.parent / content.decode().strip() if _LINK.fullmatch(content) else path
+    return target if target.is_dir() else path

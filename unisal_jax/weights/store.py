@@ -1,8 +1,8 @@
-"""The three forms of file that hold weights, read and written.
+"""Reads and writes weights in three formats.
 
-A `.safetensors` file is our own form: tensors named by collection and place, and the metadata to
-rebuild the network. A `.pth` file has the authors' names, and so has a `.safetensors` file that they, or
-others with PyTorch, made of one. A checkpoint folder is orbax's.
+This package's `.safetensors` files name tensors by collection and path, and have the config in their
+metadata. `.pth` files, and `.safetensors` files converted from them with PyTorch, have the authors' names.
+Checkpoint folders are in Orbax's format.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from unisal_jax.weights.contents import FORMAT as _FORMAT
 from unisal_jax.weights.sources import fetched, resolve
 
 PTH_SUFFIXES = (".pth", ".pt", ".tar")
-# By safetensors' names; the types that .pth files have as well.
+# By safetensors' names: the dtypes that .pth files have too.
 _SAFETENSORS_DTYPES: dict[str, Any] = {
     "F64": np.float64,
     "F32": np.float32,
@@ -49,49 +49,46 @@ _SAFETENSORS_DTYPES: dict[str, Any] = {
 
 
 def load_weights(source: str | Path) -> Weights:
-    """Weights by the name of a release (fetched once) or from a file or checkpoint folder.
+    """Loads weights of a release (downloaded once), from the Hugging Face Hub, a file or a checkpoint folder.
 
-    Parameters are float32, whatever type the file stores; what was converted is logged, and noted in the
-    metadata.
+    Parameters are converted to float32. A conversion is logged, and noted in the metadata.
 
     Args:
-      source: `unisal`, `unisal-mit1003`, an address on the Hugging Face Hub (`hub.download`), or a path
-        whose form is told by its suffix: .safetensors, .pth (.pt, .pth.tar), or a folder, either a
-        checkpoint or one of `publish.save_folder`.
+      source: `unisal`, `unisal-mit1003`, an address on the Hugging Face Hub (`hub.download`), or a path with
+        the suffix .safetensors or .pth (.pt, .pth.tar), or of a folder: a checkpoint, or one written by
+        `publish.save_folder`.
 
     Raises:
-      UnisalError: there is no such name or file, or it does not hold a network's weights, all finite.
+      UnisalError: there is no such release or file, or it does not contain a model's weights, all finite.
     """
     weights = _stored(source)
     variables, converted = as_float32(weights.variables, str(source))
     if not converted:
-        return weights  # whose checksum may be known already
+        return weights  # the same object, whose checksum may have been computed already
     return dataclasses.replace(
         weights, variables=variables, metadata={**weights.metadata, CONVERTED: converted}
     )
 
 
 def _stored(source: str | Path) -> Weights:
-    """As `load_weights`, with the types of the file."""
+    """As `load_weights`, with the dtypes of the file."""
     resolved = resolve(source)
     if resolved.kind == "release":
         return released_weights(resolved.name)
     path = fetched(resolved)
     if resolved.kind == "checkpoint":
-        from unisal_jax.weights import checkpoint  # late: orbax takes a second to import
+        from unisal_jax.weights import checkpoint  # imported late: Orbax takes a second
 
         return checkpoint.read(path)
     if path.suffix.lower() in PTH_SUFFIXES:
         return _from_state(path, pth.read_pth(path))
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
-    raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder")
+    raise UnisalError(f"{path}: weights must be .safetensors, .pth or a checkpoint folder")
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
-    """Writes weights in the form that the suffix of `path` names; none names a checkpoint folder.
-
-    The file or folder appears when it is whole.
+    """Writes weights, atomically, in the format of the suffix of `path`; no suffix means a checkpoint folder.
 
     Raises:
       UnisalError: the path cannot be written, or is a folder that is not empty.
@@ -99,7 +96,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in ("", ".safetensors", *PTH_SUFFIXES):
-        raise UnisalError(f"{path}: weights are .safetensors, .pth or a checkpoint folder (no suffix)")
+        raise UnisalError(f"{path}: weights must be .safetensors, .pth or a checkpoint folder (no suffix)")
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in PTH_SUFFIXES:
@@ -113,17 +110,17 @@ def save_weights(path: str | Path, weights: Weights) -> None:
 
 
 def released_weights(name: str) -> Weights:
-    """A released network, fetched and converted once, then read from the cache folder."""
+    """The weights of a release, downloaded and converted once, then read from the cache folder."""
     release = fetch.RELEASED[name]
-    if not release.is_network:
-        raise UnisalError(f"{name}: holds the encoder alone; it starts a training, it cannot predict")
+    if not release.is_model:
+        raise UnisalError(f"{name}: has only the encoder, to start training from; it cannot predict")
     cached = fetch.converted_path(name)
     try:
         weights = _read_safetensors(cached)
         if weights.metadata.get("source_sha256") == release.sha256:
             return weights
     except UnisalError:
-        pass  # not there, or damaged: made again below
+        pass  # missing or damaged: converted again below
     path = fetch.fetch(name)
     weights = _from_state(path, pth.read_pth(path))
     weights = dataclasses.replace(weights, metadata={**weights.metadata, "source": release.filename})
@@ -135,8 +132,8 @@ def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_
     """The variables with the encoder's replaced by MobileNetV2's ImageNet weights.
 
     Args:
-      variables: of any network of ours.
-      source: `mobilenet_v2` (fetched once), or a .pth or .safetensors file with the same tensors.
+      variables: variables of a model.
+      source: `mobilenet_v2` (downloaded once), or a .pth or .safetensors file with the same tensors.
     """
     path = fetched(resolve(source))
     state = names.plain(read_state(path) or pth.read_pth(path), names.ENCODER_ANCHOR, str(path))
@@ -145,9 +142,9 @@ def imagenet_encoder(variables: dict[str, Any], source: str | Path = "mobilenet_
 
 
 def read_state(path: Path) -> dict[str, np.ndarray] | None:
-    """A state dict as a file holds it: its own names, types and order; None where it is not one.
+    """Reads a state dict with its names, dtypes and order unchanged; None if the file is not a state dict.
 
-    A .pth file is one, and a .safetensors file that is not of our own form.
+    A .pth file is one, and so is a .safetensors file that is not in this package's format.
 
     Raises:
       UnisalError: the file cannot be read.
@@ -183,17 +180,17 @@ def _write_safetensors(path: Path, weights: Weights) -> None:
         "tensors_sha256": tensors_sha256(tensors),
     }
     with atomic_path(path) as temporary:
-        # Not by `save_file`, whose files nobody else may read.
+        # `save_file` would make a file that other users cannot read.
         temporary.write_bytes(save(tensors, metadata))
 
 
 def open_safetensors(
     path: Path, limit: int = MAX_WEIGHTS_BYTES
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """(metadata, tensors by name) of any .safetensors file of at most `limit` bytes.
+    """Reads any .safetensors file of at most `limit` bytes: (metadata, tensors by name).
 
     Raises:
-      UnisalError: it cannot be read, or is damaged or larger.
+      UnisalError: it cannot be read, is damaged, or is too large.
     """
     from safetensors import SafetensorError, deserialize, safe_open
 
@@ -202,7 +199,7 @@ def open_safetensors(
             raise UnisalError(f"{path}: larger than {limit >> 20} MiB, so not UNISAL weights")
         with safe_open(path, "numpy") as file:
             metadata = dict(file.metadata() or {})
-        # Not by `safe_open`, which cannot give bfloat16 to numpy.
+        # `safe_open` does not support bfloat16 as NumPy arrays.
         tensors = {name: _tensor(about) for name, about in deserialize(path.read_bytes())}
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise UnisalError(f"{path}: not a readable .safetensors file ({error})") from error
@@ -213,7 +210,7 @@ def _tensor(about: dict[str, Any]) -> np.ndarray:
     if about["dtype"] not in _SAFETENSORS_DTYPES:
         raise TypeError(f"it has a tensor of type {about['dtype']}")
     dtype = np.dtype(_SAFETENSORS_DTYPES[about["dtype"]])
-    # The data are a bytearray of this tensor's own, so the array can be written to.
+    # The data are a bytearray of this tensor alone, so the array is writable.
     return np.frombuffer(about["data"], dtype).reshape(about["shape"])
 
 
@@ -222,14 +219,14 @@ def _read_safetensors(path: Path) -> Weights:
     if metadata.get("format") != _FORMAT:
         if metadata.get("format") == PACK_FORMAT:
             raise UnisalError(
-                f"{path}: a domain pack, which holds one domain alone; `unisal weights add` it, and give its "
+                f"{path}: a domain pack, not whole weights; add it with `unisal weights add`, and use its "
                 "name as the domain"
             )
         if any(name.endswith(names.NETWORK_ANCHOR) for name in tensors):
             return _from_state(path, tensors)
         raise UnisalError(
-            f"{path}: a .safetensors file, but not of our network (metadata format is not {_FORMAT}, and it "
-            f"lacks {names.NETWORK_ANCHOR})"
+            f"{path}: a .safetensors file, but not of UNISAL weights (metadata format is not {_FORMAT}, and "
+            f"{names.NETWORK_ANCHOR} is missing)"
         )
     sha256 = tensors_sha256(tensors)
     if metadata.pop("tensors_sha256", None) != sha256:

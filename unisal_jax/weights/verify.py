@@ -1,4 +1,4 @@
-"""Proof that two files hold the same weights: every tensor of both, by the authors' names."""
+"""Checks that two files contain the same weights, by comparing all tensors by the authors' names."""
 
 import hashlib
 from collections import Counter
@@ -16,12 +16,12 @@ _EQUAL, _AS_FLOAT32 = "equal", "equal as float32"
 def proof(first: str | Path, second: str | Path) -> tuple[list[str], int]:
     """Compares two sets of weights, tensor for tensor.
 
-    A state dict is read as it is, not through our tree, so that the proof covers the conversion. Where the
-    files hold a parameter in different types, `equal as float32` says that float32 of the one is the other.
+    A state dict is compared unconverted, so that the result covers the conversion too. `equal as float32`
+    means that the dtypes differ and the values are equal after conversion to float32.
 
     Returns:
-      (lines to print: one a tensor with its name, shape, type, sha256 and verdict, then a summary,
-      how many tensors differ or are in one file only).
+      (lines to print: one per tensor with verdict, name, shape, dtype and sha256, then a summary;
+      number of tensors that differ or are in only one file).
     """
     ours, theirs = _state(first), _state(second)
     lines: list[str] = []
@@ -43,13 +43,13 @@ def proof(first: str | Path, second: str | Path) -> tuple[list[str], int]:
     count = len(lines)
     summary = f"{verdicts[_EQUAL]} of {count} tensors equal, bit for bit"
     if verdicts[_AS_FLOAT32]:
-        summary += f"; {verdicts[_AS_FLOAT32]} of other types equal once they are float32"
+        summary += f"; {verdicts[_AS_FLOAT32]} of different dtypes equal as float32"
     lines.append(f"{summary}: {first} and {second}")
     return lines, count - verdicts[_EQUAL] - verdicts[_AS_FLOAT32]
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    # As bytes: a NaN equals itself here, and 0.0 is not -0.0.
+    # Compares bytes: a NaN equals itself, and 0.0 differs from -0.0.
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 

@@ -1,5 +1,5 @@
-"""Readers of datasets as they lie on a disk: the releases' own layouts (`datasets`) and own data (`own`).
+"""Readers of datasets on disk: in the layouts of the releases (`datasets`), and of own data (`own`).
 
-From folders to clips with the files of their ground truth (`releases`), whose maps and fixations are read
-one frame at a time (`truth`).
+They find clips and the files of their ground truth (`releases`). Maps and fixations are read one frame at a
+time (`truth`).
 """

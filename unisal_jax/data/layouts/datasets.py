@@ -1,4 +1,4 @@
-"""The released datasets: what is known of each, in one table."""
+"""The table of the released datasets."""
 
 import fnmatch
 from collections.abc import Callable
@@ -18,13 +18,13 @@ class Dataset:
     """A released dataset.
 
     Attributes:
-        name: of the builder and of its folder.
-        title: as its authors write it.
-        mark: pattern of a folder or file that this release has and no other, in any case.
-        scan: reads the release's layout: (root, partial, seed) -> what it holds.
-        seed: of its validation videos or folds; the original's, where it has one.
-        domain: whose input size the frames are stored at, on request; None where they come in many sizes.
-        about: one line for people.
+        name: name of the builder and of its folder.
+        title: its name as its authors write it.
+        mark: pattern of a folder or file that only this release has, ignoring case.
+        scan: reads the release's layout: (root, partial, seed) -> release.
+        seed: default seed of its validation videos or folds; the original's, if it has one.
+        domain: domain whose input size frames can be stored at; None if they have many sizes.
+        about: one line about it.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Dataset:
     about: str
 
     def recognise(self, root: Path) -> bool:
-        """Whether a folder has this release's layout, whole or in part."""
+        """Whether a folder has this release's layout, complete or partial."""
         return _holds(root, self.mark.lower().split("/"))
 
 
 def _holds(folder: Path, mark: list[str]) -> bool:
-    """Whether something in a folder matches these patterns, one a level, in any case."""
+    """Whether a path in a folder matches these patterns, one per level, ignoring case."""
     if not mark:
         return True
     if not folder.is_dir():
@@ -70,7 +70,7 @@ _TABLE = (
         scan_hollywood2,
         42,
         HOLLYWOOD2,
-        "823 training and 884 test videos cut into shots; a seeded tenth of the training videos validates",
+        "823 training and 884 test videos in shots; a seeded tenth of the training videos for validation",
     ),
     Dataset(
         "ucf_sports",
@@ -79,7 +79,7 @@ _TABLE = (
         scan_ucf_sports,
         27,
         UCF_SPORTS,
-        "103 training and 47 test videos; a seeded tenth of the training videos validates",
+        "103 training and 47 test videos; a seeded tenth of the training videos for validation",
     ),
     Dataset(
         "salicon",
@@ -97,7 +97,7 @@ _TABLE = (
         scan_mit1003,
         27,
         None,
-        "1003 images in ten seeded folds",
+        "1003 images in ten seeded cross-validation folds",
     ),
     Dataset("mit300", "MIT300", "BenchmarkIMAGES", scan_mit300, 0, None, "300 images without ground truth"),
 )

@@ -1,4 +1,4 @@
-"""Tables of fixations: read, and matched with the images and videos that they are of."""
+"""Reads tables of fixations, and matches them with their images and videos."""
 
 import math
 import os
@@ -19,17 +19,17 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.limits import MAX_TABLE_NAMES, MAX_TABLE_ROWS
 from unisal_jax.media.video import VIDEO_SUFFIXES, open_video
 
-# Numbers of frames and pixels are stored in 32 bits.
+# Frame numbers and pixel coordinates are stored in 32 bits.
 _LARGEST = 2**31 - 1
 
 
 class Gaze:
-    """Fixations on one stimulus. Not an object each: a table has millions.
+    """The fixations on one stimulus, in arrays, as a table has millions.
 
     Attributes:
-        frames: of each, counted from 0; below 0 where the table numbers it before its first.
-        observers: label of each.
-        xy: x and y of each, one after the other, in pixels from the left and upper edge.
+        frames: frame of each fixation, from 0; negative if the table has it before its first frame.
+        observers: label of the observer of each fixation.
+        xy: x and y of each fixation, interleaved, in pixels from the left and upper edge.
     """
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class Table:
 
     Attributes:
         path: its file, for messages.
-        gaze: the fixations on each stimulus, by the name that the table gives it.
-        first_frame: the number that the table gives to a video's first frame.
+        gaze: name of a stimulus in the table -> the fixations on it.
+        first_frame: the number of a video's first frame in the table.
     """
 
     path: Path
@@ -67,17 +67,20 @@ def read_table(
     stimulus: str = "stimulus",
     observer: str = "observer",
 ) -> Table:
-    """Reads a table of fixations: stimulus, observer, x, y and, of videos, frame (`unisal_jax.tables`).
+    """Reads a table of fixations with columns stimulus, observer, x, y and, for videos, frame.
+
+    See `unisal_jax.tables` for the format.
 
     Args:
-        first_frame: the number that the table gives to a video's first frame.
-        keep: which rows to take, by their columns.
-        stimulus: the name of that column, where it has another.
-        observer: the name of that column, where it has another.
+        path: the table's file.
+        first_frame: the number of a video's first frame in the table.
+        keep: selects rows by their columns.
+        stimulus: name of the column of stimuli.
+        observer: name of the column of observers.
 
     Raises:
-        UnisalError: no such file, a column is missing, a line holds no number where one must be, there are
-            no rows, or more than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
+        UnisalError: no such file, a column is missing, a value is not a number, there are no rows, or more
+            than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
     """
     table = Table(path, defaultdict(Gaze), first_frame)
     labels: dict[str, str] = {}
@@ -102,7 +105,7 @@ def read_table(
             raise UnisalError(f"{path}: line {line.number}: {error}") from error
         table.gaze[name].add(frame - first_frame, labels.setdefault(label, label), x, y)
     if not count:
-        raise UnisalError(f"{path}: no fixations in it")
+        raise UnisalError(f"{path}: contains no fixations")
     return table
 
 
@@ -112,15 +115,17 @@ def clips_with_points(
     """Image and video files with their fixations.
 
     Args:
+        root: the folder of the data.
         splits: the files of each split.
-        table: its stimuli are called as the files are, with or without the suffix and with or without the
-            folder below `root`; case matters where it tells two files apart. A file without any fixations is
-            looked at by nobody.
+        table: the fixations. Its stimuli are file names, with or without the suffix, and with or without the
+            folder below `root`; case matters only if two files differ in nothing else. A file may have no
+            fixations.
         sigma: standard deviation of the Gaussian in pixels.
         notes: see `Release`.
 
     Raises:
-        UnisalError: a stimulus fits no file, or more than one; or an image has fixations on several frames.
+        UnisalError: a stimulus matches no file, or more than one; or an image has fixations on several
+          frames.
     """
     names = _match(root, [path for paths in splits.values() for path in paths], table)
     number = _observer_numbers({label for gaze in table.gaze.values() for label in gaze.observers})
@@ -146,12 +151,12 @@ def clips_with_points(
 
 
 def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict[str, list[Path]]:
-    """The files that each name fits, in natural order: none, one, or more where the name is not whole.
+    """The files that each name matches, in natural order: none, one, or more if the name is incomplete.
 
     Args:
-        root: names may have the folder below it.
+        root: names may include the folder below it.
         paths: image and video files.
-        names: with or without the suffix; case matters where it tells two files apart.
+        names: file names, with or without the suffix; case matters only if two files differ in nothing else.
     """
     full, stems = defaultdict[str, set[Path]](set), defaultdict[str, set[Path]](set)
     for path in paths:
@@ -170,15 +175,15 @@ def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict
 
 
 def _match(root: Path, paths: list[Path], table: Table) -> dict[Path, list[str]]:
-    """The table's names of each file. Each name is of one file; a file may have several."""
+    """The names of each file in the table. Each name matches one file; a file may have several names."""
     matched: dict[Path, list[str]] = {path: [] for path in paths}
     unknown = []
     for name, fits in match_names(root, paths, table.gaze).items():
         if len(fits) > 1:
             first, second = (os.path.relpath(path, root) for path in fits[:2])
             raise UnisalError(
-                f"{table.path}: {len(table.gaze[name])} rows of {name!r}, which fits {first} and {second}; "
-                "write the whole name"
+                f"{table.path}: {len(table.gaze[name])} rows of {name!r}, which matches {first} and {second};"
+                " write the full name"
             )
         if fits:
             matched[fits[0]].append(name)
@@ -197,7 +202,7 @@ def _casefold_names(level: dict[str, set[Path]]) -> dict[str, set[Path]]:
 
 
 def _casefold(name: str) -> str:
-    """Without case, and with accents as one character: macOS writes names of files with two."""
+    """Casefolds a name, with accents as in NFC: macOS writes file names in NFD."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -207,7 +212,7 @@ def _points(gazes: list[Gaze], number: dict[str, int], sigma: float) -> TruthPoi
     xy = np.concatenate([np.array(gaze.xy, np.float64) for gaze in gazes] or [np.zeros(0)]).reshape(-1, 2)
     observers = np.array([number[label] for gaze in gazes for label in gaze.observers], np.int32)
     order = np.argsort(frames, kind="stable")
-    # What lies beyond the numbers of pixels lies outside of every image.
+    # Clips to 32 bits: such points are outside every image.
     xy = np.clip(xy[order], -_LARGEST, _LARGEST)
     return TruthPoints(frames[order], xy, observers[order], sigma)
 
@@ -217,29 +222,29 @@ def _check_start(frames: np.ndarray, path: Path, table: Table) -> None:
     if early:
         raise UnisalError(
             f"{table.path}: {early} of {len(frames)} rows of {path.name} are on frames before the first, "
-            f"{table.first_frame}, such as frame {frames[0] + table.first_frame}; see --first-frame"
+            f"{table.first_frame}, such as frame {frames[0] + table.first_frame}; check --first-frame"
         )
 
 
 def _check_image(frames: np.ndarray, path: Path, table: Table) -> None:
-    """An image's fixations are on one frame, whether the table counts from 0, 1 or its `first_frame`."""
+    """Checks that an image's fixations are all on frame 0, 1 or `first_frame`."""
     numbers = np.unique(frames) + table.first_frame
     if len(numbers) > 1:
         raise UnisalError(
             f"{table.path}: {len(frames)} rows of {path.name} are on {len(numbers)} frames, such as "
-            f"{numbers[0]} and {numbers[-1]}, but it is an image; leave out the column frame, or the rows of "
+            f"{numbers[0]} and {numbers[-1]}, but it is an image; remove the column frame, or the rows of "
             "other frames"
         )
     if len(numbers) and numbers[0] not in (0, 1, table.first_frame):
         raise UnisalError(
             f"{table.path}: {len(frames)} rows of {path.name} are on frame {numbers[0]}, but it is an image; "
-            f"leave out the column frame, or give --first-frame {numbers[0]}"
+            f"remove the column frame, or use --first-frame {numbers[0]}"
         )
 
 
 def _observer_numbers(labels: set[str]) -> dict[str, int]:
-    """Whole numbers of 32 bits stay as they are; other labels are numbered in natural order."""
-    # Of few digits, and not "07" beside "7": two people must not become one.
+    """Observer label -> number: the label itself if all are integers of 32 bits, else numbered naturally."""
+    # Only canonical integers: "07" and "7" must remain different observers.
     if all(
         label.isdecimal() and len(label) < 11 and str(int(label)) == label and int(label) <= _LARGEST
         for label in labels
@@ -251,7 +256,7 @@ def _observer_numbers(labels: set[str]) -> dict[str, int]:
 def _number(text: str) -> float:
     if "," in text:
         raise ValueError(f"{text!r} is not a number with a decimal point")
-    # Python takes 1_0 for 10.
+    # Python parses 1_0 as 10.
     number = float(text.replace("_", "?"))
     if not math.isfinite(number):
         raise ValueError("x or y is not a finite number")
@@ -259,7 +264,7 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str, default: int) -> int:
-    """A frame's number; some programs write 3.0 for 3."""
+    """Parses a frame's number; some programs write 3 as 3.0."""
     if not text:
         return default
     number = float(text.replace("_", "?"))

@@ -1,4 +1,4 @@
-"""SALICON, MIT1003 and MIT300, as they were released."""
+"""The layouts of SALICON, MIT1003 and MIT300."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from unisal_jax.data.layouts.truth import Files, TruthFiles
 from unisal_jax.media.images import IMAGE_SUFFIXES
 from unisal_jax.media.stems import by_stem, subfolder
 
-# Official numbers of images; SALICON's by the name of the split in its files.
+# Official numbers of images; SALICON's by the splits' names in its files.
 SALICON_IMAGES = {"train": 10_000, "val": 5_000, "test": 5_000}
 MIT1003_IMAGES = 1003
 MIT300_IMAGES = 300
@@ -26,17 +26,19 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
-    """10,000 images for training, 5,000 for validation, 5,000 for the test without ground truth.
+    """Reads SALICON: 10,000 images for training, 5,000 for validation and 5,000 for test.
 
-    `images/COCO_train2014_000000000009.jpg`, `maps/train/*.png`, and `fixations/train/*.mat` (which
-    tell the observers apart) or, where there is none, `*.png`.
+    The test images have no ground truth. The files are `images/COCO_train2014_000000000009.jpg`,
+    `maps/train/*.png`, and `fixations/train/*.mat` (with observers), or `*.png` for images without a `.mat`
+    file.
 
     Args:
-        partial: take the images that are there.
-        seed: not used, the split is official.
+        root: the folder of the release.
+        partial: accept a subset of the images.
+        seed: not used, as the split is official.
 
     Raises:
-        UnisalError: something is missing.
+        UnisalError: files are missing.
     """
     missing = Missing(root)
     images = by_stem(subfolder(root, "images"), _JPEG)
@@ -59,7 +61,7 @@ def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
                 Files(subfolder(root, "images"), (images[stem],)),
                 None
                 if part == "test"
-                # What is missing is told of after all clips are known.
+                # Missing files are reported after all clips are listed.
                 else TruthFiles(
                     Files(maps, (drawn.get(stem, stem),)), Files(fixations, (marks.get(stem, stem),)), True
                 ),
@@ -70,9 +72,10 @@ def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
 
 
 def scan_mit1003(root: Path, partial: bool, seed: int) -> Release:
-    """1003 images in one split, and ten folds of them that a seed decides.
+    """Reads MIT1003: 1003 images in one split, and ten cross-validation folds determined by the seed.
 
-    `ALLSTIMULI/ALLSTIMULI/*.jpeg`, `ALLFIXATIONMAPS/ALLFIXATIONMAPS/*_fixMap.jpg` and `*_fixPts.jpg`.
+    The files are `ALLSTIMULI/ALLSTIMULI/*.jpeg`, `ALLFIXATIONMAPS/ALLFIXATIONMAPS/*_fixMap.jpg` and
+    `*_fixPts.jpg`.
     """
     missing = Missing(root)
     stimuli = subfolder(root, "ALLSTIMULI", "ALLSTIMULI")
@@ -101,12 +104,12 @@ def scan_mit1003(root: Path, partial: bool, seed: int) -> Release:
 
 
 def scan_mit300(root: Path, partial: bool, seed: int) -> Release:
-    """300 images without ground truth, `BenchmarkIMAGES/*.jpg`."""
+    """Reads MIT300: 300 images without ground truth, `BenchmarkIMAGES/*.jpg`."""
     missing = Missing(root)
     folder = subfolder(root, "BenchmarkIMAGES")
     images = by_stem(folder, _JPEG)
     if not partial:
         missing.add_count("images", len(images), MIT300_IMAGES)
-    # i2.jpg comes before i10.jpg.
+    # Natural order: i2.jpg precedes i10.jpg.
     clips = [Clip(stem, Files(folder, (images[stem],)), None) for stem in natsorted(images)]
     return whole_release("MIT300", missing, {"test": clips})

@@ -1,4 +1,4 @@
-"""Own data: images or clips in folders with maps and fixations, or with a table of fixations."""
+"""The layouts of own data: images or clips with folders of maps and fixations, or a table of fixations."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,35 +15,36 @@ from unisal_jax.media.stems import by_stem, match_stems, names_in, passed_over_l
 from unisal_jax.media.video import VIDEO_SUFFIXES
 
 SPLITS = ("train", "validation", "test")
-"""Folders of these names are splits; without any of them all data is for training."""
+"""Names of folders that are splits; without any of them, all data is for training."""
 
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
-# How many names a line on what is left out lists.
+# Number of names in a note about files that were left out.
 _NAMES_SHOWN = 5
 
-# Kinds of files that are passed over.
+# Kinds of files that are left out.
 _UNREAD, _UNMATCHED = (
-    "beside the images, in no format that is read",
-    "of maps or fixations that belong to no image",
+    "next to the images, in an unsupported format",
+    "of maps or fixations without an image",
 )
 
 _FIXATION_FOLDERS = ("fixations", "fixation")
 
 
 def scan_folders(root: Path, fps: float | None = None, partial: bool = False) -> Release:
-    """Data in folders: `images/`, `maps/` and `fixations/` with the same stems, or such a set for each clip.
+    """Reads folders `images/`, `maps/` and `fixations/` with the same stems, or such a set for each clip.
 
-    `fixation/` is taken as well; a set without maps and fixations has no ground truth. Clips are
-    folders that hold the frames in `images/`. `train/`, `validation/` and `test/` are splits. Case matters
-    neither in these names nor in the files' endings.
+    `fixation/` is accepted too. A set without maps and fixations has no ground truth. A clip is a folder with
+    frames in `images/`. `train/`, `validation/` and `test/` are splits. These names and the files' suffixes
+    are not case-sensitive.
 
     Args:
-        fps: of the clips.
-        partial: let maps and fixations be missing; what is missing fails when it is read.
+        root: the folder of the data.
+        fps: frames per second of the clips.
+        partial: accept missing maps and fixations; reading them fails.
 
     Raises:
-        UnisalError: something is missing, or two files have the same stem.
+        UnisalError: files are missing, or two files have the same stem.
     """
     missing = Missing(root)
     left: dict[str, list[str]] = {_UNREAD: [], _UNMATCHED: []}
@@ -57,14 +58,16 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
 
 
 def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> Release:
-    """Images or videos in a folder, with a table of fixations (`gaze.read_table`).
+    """Reads images or videos in a folder, with a table of fixations (`fixation_tables.read_table`).
 
-    Every image and video file directly in `root` (or in its splits, see `SPLITS`) is taken; which one a
-    `stimulus` is, see `clips_with_points`. Maps are sums of Gaussians.
+    It reads all image and video files directly in `root` (or in its splits, see `SPLITS`), and matches them
+    with the column `stimulus` as `clips_with_points` does. Maps are sums of Gaussians.
 
     Args:
+        root: the folder of the data.
+        table: the table's file.
         sigma: standard deviation of the Gaussian in pixels.
-        first_frame: the number that the table gives to a video's first frame.
+        first_frame: the number of a video's first frame in the table.
 
     Raises:
         UnisalError: the table cannot be read or does not fit the files, or there are no images or videos.
@@ -73,10 +76,13 @@ def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> R
 
 
 def scan_points(root: Path, rows: Table, sigma: float, sources: Sequence[Path]) -> Release:
-    """`scan_table`, of fixations that were read already.
+    """As `scan_table`, for a table that has been read already.
 
     Args:
-        sources: the files that they are from.
+        root: the folder of the data.
+        rows: the table.
+        sigma: standard deviation of the Gaussian in pixels.
+        sources: the files that the table was read from.
 
     Raises:
         UnisalError: as `scan_table`.
@@ -93,7 +99,7 @@ def stimuli_files(root: Path) -> dict[str, list[Path]]:
     """The image and video files directly in a folder, or in its splits (`SPLITS`), in natural order.
 
     Raises:
-        UnisalError: two in one folder have the same stem, or a folder cannot be read.
+        UnisalError: two files in a folder have the same stem, or a folder cannot be read.
     """
     return {split: _stimuli(folder) for split, folder in _split_folders(root)}
 
@@ -110,15 +116,15 @@ def _stimuli(folder: Path) -> list[Path]:
 
 
 def _left_out(paths: list[Path], root: Path, sources: Sequence[Path]) -> list[str]:
-    """A line for each kind of what was listed and not taken, but for the files of the fixations."""
+    """A note about each kind of files that were left out, without the files of the fixations."""
     read = {path.resolve() for path in sources}
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir() and path.resolve() not in read]
     stimuli = [path for path in files if path.suffix.lower() in _SUFFIXES]
     kinds = {
         ("folder", "folders"): folders,
-        ("image or video beside the splits", "images or videos beside the splits"): stimuli,
-        ("file in no format that is read", "files in no format that is read"): [
+        ("image or video outside the splits", "images or videos outside the splits"): stimuli,
+        ("file in an unsupported format", "files in an unsupported format"): [
             path for path in files if path.suffix.lower() not in _SUFFIXES
         ],
     }
@@ -133,7 +139,7 @@ def _left_out(paths: list[Path], root: Path, sources: Sequence[Path]) -> list[st
 
 def _folder_clips(folder: Path, root: Path, missing: Missing, left: dict[str, list[str]]) -> Iterator[Clip]:
     if subfolder(folder, "images").is_dir():
-        # Images: each is a clip of its own.
+        # Each image is a clip of its own.
         yield from _set_clips(folder, root, missing, left, one_clip=False)
         return
     for path in natsorted(list_folder(folder)):
@@ -166,7 +172,7 @@ def _set_clips(
     for group in groups:
         truth = None
         if map_names is not None and mark_names is not None and fixations is not None:
-            # What is missing is told of after all clips are known.
+            # Missing files are reported after all clips are listed.
             truth = TruthFiles(
                 Files(maps, tuple(map_names.get(stems[i], f"{stems[i]}.png") for i in group)),
                 Files(fixations, tuple(mark_names.get(stems[i], f"{stems[i]}.png") for i in group)),
@@ -176,15 +182,15 @@ def _set_clips(
 
 
 def _truth_names(folder: Path, stems: list[str]) -> dict[str, str]:
-    """The files of maps or fixations by the stem of their image; MATLAB's before images of the same stem.
+    """The files of maps or fixations by the stem of their image. MATLAB files take precedence over images.
 
-    A file that is called by its image's full name, as a.jpg.png is, counts as the image's as well.
+    A file may also be named after the full name of its image, as a.jpg.png.
     """
     return match_stems(by_stem(folder, (".mat",), IMAGE_SUFFIXES), stems)
 
 
 def _others(folder: Path, taken: set[str], root: Path) -> list[str]:
-    """Paths of the files of a folder that are not taken, below `root`."""
+    """Paths, relative to `root`, of the files of a folder that are not in `taken`."""
     entries = list_folder(folder) if folder.is_dir() else []
     return [
         entry.relative_to(root).as_posix() for entry in entries if entry.name not in taken and entry.is_file()

@@ -1,4 +1,4 @@
-"""Where people looked at a frame: saliency maps and fixations, from the releases' files or from points."""
+"""Reads the ground truth of a frame, saliency maps and fixations, from files or from points."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ from unisal_jax.media.maps import looks_blurred, read_map_image, read_marks
 
 UNKNOWN_OBSERVER = -1
 
-# Of an image that was compressed with loss, no pixel is surely 0: there a pixel is fixated above one half
-# of the range, which is the original's rule for MIT1003's JPEG files.
+# Threshold for fixated pixels in an image with lossy compression, where other pixels need not be 0: half of
+# the range, which is the original's rule for MIT1003's JPEG files.
 _LOSSY_MARK = 128
 _MAT = ".mat"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one folder, in order. A release has a million of them: a `Path` each would be too large."""
+    """Files of one folder, in order. A `Path` for each of a release's million files takes too much memory."""
 
     folder: Path
     names: tuple[str, ...]
@@ -36,15 +36,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Fixations:
-    """Fixations of one frame, as a file has them.
+    """The fixations of one frame.
 
     Attributes:
         points: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `size`.
-        observers: int32 [n], who made it; -1 where unknown.
+        observers: int32 [n], the observer of each fixation; -1 if unknown.
         size: (height, width) of the image that the fixations refer to.
-        outside: how many more there were that lie outside of the image; they are left out.
-        faults: what is odd about the file: "lossy_fixations" (compressed with loss, so that only pixels
-            of 128 and more count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
+        outside: number of additional fixations outside the image, which are left out.
+        faults: problems of the file: "lossy_fixations" (lossy compression, so only pixels of 128 and more
+            count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
     """
 
     points: np.ndarray
@@ -56,10 +56,12 @@ class Fixations:
 
 @dataclass(frozen=True)
 class TruthFiles:
-    """A clip's files, one of each a frame: images, or MATLAB's .mat (`read_fixations`, `read_map`).
+    """The files of a clip's ground truth, one map and one file of fixations per frame: images, or .mat files.
 
     Attributes:
-        released: of a release whose files are known, so that no fault is told of.
+        maps: the files of maps.
+        fixations: the files of fixations.
+        released: whether they are from a known release, whose faults are not reported.
     """
 
     maps: Files
@@ -70,10 +72,11 @@ class TruthFiles:
         return len(self.maps)
 
     def read_map(self, index: int, size: Size | None = None) -> np.ndarray:
-        """The map of the frame number `index`, [H, W], in the file's own numbers (`read_map`).
+        """The map of frame number `index`, [H, W], with the values of the file (`read_map`).
 
         Args:
-            size: (height, width) that it must have; None takes any.
+            index: number of the frame, from 0.
+            size: (height, width) that it must have; None accepts any.
 
         Raises:
             UnisalError: the file is missing or damaged, or has another size.
@@ -85,7 +88,7 @@ class TruthFiles:
         return pixels
 
     def read_fixations(self, index: int, size: Size) -> Fixations:
-        """The fixations of the frame number `index`, of `size` (height, width).
+        """The fixations of frame number `index`, which has `size` (height, width).
 
         Raises:
             UnisalError: the file is missing or damaged, or has another size than the frame.
@@ -100,12 +103,12 @@ class TruthFiles:
 
 @dataclass(frozen=True)
 class TruthPoints:
-    """A clip's fixations as numbers; a frame's map is the sum of one Gaussian for each of its fixations.
+    """A clip's fixations as points; a frame's map is the sum of one Gaussian for each of its fixations.
 
     Attributes:
-        frames: int64 [n], the frame's number from 0, ascending.
+        frames: int64 [n], frame of each fixation, from 0, ascending.
         xy: float64 [n, 2], (x, y) in pixels; 0 is the left or upper edge of the image.
-        observers: int32 [n].
+        observers: int32 [n], observer of each fixation.
         sigma: standard deviation of the Gaussian in pixels.
     """
 
@@ -115,11 +118,11 @@ class TruthPoints:
     sigma: float
 
     def read_map(self, index: int, size: Size) -> np.ndarray:
-        """The map of the frame number `index`, uint8 [*size], scaled to its peak."""
+        """The map of frame number `index`, uint8 [*size], scaled to its peak."""
         return map_to_grey(gaussian_map(self.read_fixations(index, size).points, size, self.sigma))
 
     def read_fixations(self, index: int, size: Size) -> Fixations:
-        """The fixations of the frame number `index`, of `size` (height, width)."""
+        """The fixations of frame number `index`, which has `size` (height, width)."""
         first, last = np.searchsorted(self.frames, [index, index + 1])
         points = np.floor(self.xy[first:last, ::-1]).astype(np.int32)
         points, observers, outside = keep_inside(points, self.observers[first:last], size)
@@ -127,7 +130,7 @@ class TruthPoints:
 
 
 def gaussian_map(points: np.ndarray, size: Size, sigma: float) -> np.ndarray:
-    """The sum of one Gaussian for each point, peak 1 each, not cut off anywhere: float32 [*size].
+    """The sum of one untruncated Gaussian with peak 1 for each point, float32 [*size].
 
     Args:
         points: int [n, 2], (row, column).
@@ -138,36 +141,38 @@ def gaussian_map(points: np.ndarray, size: Size, sigma: float) -> np.ndarray:
         distance = (np.arange(length)[:, None] - centres[None, :]) / sigma
         return np.exp(-0.5 * distance**2).astype(np.float32)
 
-    # A Gaussian is a product of one along each side, so the sum over the points is one matrix product.
+    # A Gaussian is separable, so the sum over the points is one matrix product.
     return falloff(points[:, 0], size[0]) @ falloff(points[:, 1], size[1]).T
 
 
 def keep_inside(points: np.ndarray, observers: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray, int]:
-    """The points, int [n, 2], that lie in an image of `size`, their observers, and how many do not."""
+    """The points, int [n, 2], inside an image of `size`, their observers, and how many are outside."""
     inside = ((points >= 0) & (points < np.asarray(size))).all(axis=1)
     return points[inside], observers[inside], int((~inside).sum())
 
 
 def read_map(path: Path) -> np.ndarray:
-    """A saliency map from an image file or a .mat file: [H, W], in the file's own numbers.
+    """Reads a saliency map from an image file or a .mat file: [H, W], with the values of the file.
 
     Raises:
-        UnisalError: it cannot be read, is no map, or holds numbers below zero or that are not finite.
+        UnisalError: it cannot be read, is not a map, or has values that are negative or not finite.
     """
     if path.suffix.lower() == _MAT:
         matrices = _matrices(mat.read_mat(path))
         if len(matrices) != 1:
-            raise UnisalError(f"{path}: {len(matrices)} matrices{_listed(matrices)}; a map is one")
+            raise UnisalError(
+                f"{path}: {len(matrices)} matrices{_listed(matrices)}; a map must be one matrix"
+            )
         (pixels,) = matrices.values()
     else:
         pixels = read_map_image(path)
     if not pixels.size or pixels.size > MAX_MAP_PIXELS:
         raise UnisalError(f"{path}: {list(pixels.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
-    # NaN, which is nowhere in order, is the least and the largest value where there is one.
+    # If there is a NaN, it is both the minimum and the maximum.
     with np.errstate(invalid="ignore"):
         low, high = pixels.min(), pixels.max()
     if not (np.isfinite(high) and low >= 0):
-        raise UnisalError(f"{path}: a map of people's gaze has finite numbers, none below 0")
+        raise UnisalError(f"{path}: not a saliency map: it has values that are negative or not finite")
     return pixels
 
 
@@ -176,7 +181,7 @@ def _image_fixations(path: Path) -> Fixations:
     with np.errstate(invalid="ignore"):
         low, high = samples.min(), samples.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise UnisalError(f"{path}: holds values that are not finite")
+        raise UnisalError(f"{path}: has values that are not finite")
     if lossy:
         return _marked(path, samples >= _LOSSY_MARK, ("lossy_fixations",))
     return _marked(path, samples > 0, ("blurred_fixations",) if looks_blurred(samples) else ())
@@ -185,23 +190,23 @@ def _image_fixations(path: Path) -> Fixations:
 def _marked(path: Path, marks: np.ndarray, faults: tuple[str, ...] = ()) -> Fixations:
     number = int(np.count_nonzero(marks))
     if number > MAX_FIXATIONS:
-        raise UnisalError(f"{path}: {number:,} pixels above 0, not an image of fixations but a map")
+        raise UnisalError(f"{path}: {number:,} pixels above 0: a map, not an image of fixations")
     points = np.argwhere(marks).astype(np.int32)
     observers = np.full(len(points), UNKNOWN_OBSERVER, np.int32)
     return Fixations(points, observers, (marks.shape[0], marks.shape[1]), faults=faults)
 
 
 def read_mat_fixations(path: Path, size: Size) -> Fixations:
-    """Fixations from a .mat file: SALICON's struct (`read_mat`), or a matrix of the image's size.
+    """Reads fixations from a .mat file: SALICON's struct (`read_mat`), or a matrix of the image's size.
 
-    The matrix may have any name; it is logical or numeric, perhaps sparse, and not 0 at each fixation. Of
-    several, the one whose name begins with "fix" is taken.
+    The matrix may have any name. It is logical or numeric, possibly sparse, and nonzero at each fixation. Of
+    several matrices, the one whose name begins with "fix" is used.
 
     Args:
         size: (height, width) of the image.
 
     Raises:
-        UnisalError: it cannot be read, or has neither of the two layouts.
+        UnisalError: it cannot be read, or has neither layout.
     """
     variables = mat.read_mat(path)
     if isinstance(variables.get("gaze"), list):
@@ -218,7 +223,7 @@ def read_mat_fixations(path: Path, size: Size) -> Fixations:
         )
     (matrix,) = chosen.values()
     if np.isnan(matrix).any():
-        raise UnisalError(f"{path}: holds values that are not numbers (NaN)")
+        raise UnisalError(f"{path}: has values that are not numbers (NaN)")
     return _marked(path, matrix > 0)
 
 
@@ -226,7 +231,7 @@ _NOT_SALICON = "not SALICON's layout (a struct `gaze` with `fixations` for each 
 
 
 def _matrices(variables: dict[str, mat.Value]) -> dict[str, np.ndarray]:
-    """The variables that are matrices of more than one row and column."""
+    """The variables that are matrices with more than one row and column."""
     arrays = {name: value for name, value in variables.items() if isinstance(value, np.ndarray)}
     return {name: value for name, value in arrays.items() if value.ndim == 2 and min(value.shape) > 1}
 
@@ -237,14 +242,14 @@ def _listed(matrices: dict[str, np.ndarray]) -> str:
 
 
 def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, Size]:
-    """Reads a SALICON .mat: `gaze` holds a list of (x, y), 1-based, for each observer.
+    """Reads a SALICON .mat file, where `gaze` has a list of (x, y), 1-based, for each observer.
 
     Returns:
         (points int32 [n, 2] as (row, column), 0-based; observers int32 [n], numbered as listed;
         `resolution` as (height, width)).
 
     Raises:
-        UnisalError: not a MATLAB file, or one of another layout.
+        UnisalError: it is not a MATLAB file, or has another layout.
     """
     return _salicon_fixations(path, mat.read_mat(path))
 
@@ -255,7 +260,7 @@ def _salicon_fixations(path: Path, variables: dict[str, mat.Value]) -> tuple[np.
         if not isinstance(gaze, list) or not isinstance(resolution, np.ndarray):
             raise TypeError("no struct and size")
         height, width = (int(side) for side in resolution.ravel())
-        # An observer without fixations has an empty list of any shape.
+        # An observer without fixations may have an empty list of any shape.
         points = [_points(person["fixations"]) for person in gaze]
     except (KeyError, ValueError, OverflowError, TypeError) as error:
         raise UnisalError(f"{path}: {_NOT_SALICON}") from error
@@ -268,11 +273,11 @@ def _salicon_fixations(path: Path, variables: dict[str, mat.Value]) -> tuple[np.
 
 
 def _points(listed: mat.Value) -> np.ndarray:
-    """(x, y), 1-based, [n, 2] or empty of any shape, as int32 (row, column), 0-based."""
+    """Converts (x, y), 1-based, [n, 2] or empty of any shape, to int32 (row, column), 0-based."""
     if not isinstance(listed, np.ndarray):
         raise TypeError("no list of points")
     xy = listed.reshape(-1, 2) if listed.size else np.zeros((0, 2))
-    # What is no number lies outside, as what is too large does.
+    # NaNs and values that are too large become points outside the image.
     with np.errstate(invalid="ignore"):
         inside = np.nan_to_num(np.float64(xy), nan=-1.0).clip(-1e9, 1e9)
     return inside.astype(np.int32)[:, ::-1] - 1
@@ -281,5 +286,5 @@ def _points(listed: mat.Value) -> np.ndarray:
 def _check_size(path: Path, shape: tuple[int, ...], size: Size) -> None:
     if tuple(shape) != tuple(size):
         raise UnisalError(
-            f"{path}: {shape[1]}x{shape[0]}, but its frame is {size[1]}x{size[0]}; they must have one size"
+            f"{path}: {shape[1]}x{shape[0]}, but its frame is {size[1]}x{size[0]}; the sizes must be equal"
         )

@@ -1,4 +1,4 @@
-"""DHF1K, Hollywood-2 and UCF Sports, as they were released."""
+"""The layouts of DHF1K, Hollywood-2 and UCF Sports."""
 
 import re
 from pathlib import Path
@@ -24,25 +24,27 @@ DHF1K_TRAIN, DHF1K_ANNOTATED, DHF1K_ALL = range(1, 601), range(1, 701), range(1,
 HOLLYWOOD2_VIDEOS = {"train": range(1, 824), "test": range(1, 885)}
 UCF_SPORTS_VIDEOS = {"training": 103, "testing": 47}
 
-# Frames a second of the releases, as the original has them.
+# Frames per second of the releases, as in the original.
 DHF1K_FPS, HOLLYWOOD2_FPS, UCF_SPORTS_FPS = 30.0, 24.0, 24.0
 
-# As of the releases; another format is read as well, as people extract the frames themselves.
+# The format of the releases; others are accepted too, as users extract the frames themselves.
 _PNG = ".png"
 
 
 def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
-    """Videos 1-600 for training, 601-700 for validation, 701-1000 for the test, without ground truth.
+    """Reads DHF1K: videos 1-600 for training, 601-700 for validation, 701-1000 for test without ground truth.
 
-    `annotation/0001/{maps,fixation}/0001.png`, and the frames from `annotation/0001/images/0001.png`
-    (or .jpg, any image format) or, where that folder is not there, from `video/001.AVI` (any video format).
+    The files are `annotation/0001/{maps,fixation}/0001.png`, and for the frames
+    `annotation/0001/images/0001.png` (any image format) or, if that folder does not exist, `video/001.AVI`
+    (any video format).
 
     Args:
-        partial: take the videos that are there, instead of all thousand.
-        seed: not used, the split is official.
+        root: the folder of the release.
+        partial: accept a subset of the thousand videos.
+        seed: not used, as the split is official.
 
     Raises:
-        UnisalError: something is missing.
+        UnisalError: files are missing.
     """
     missing = Missing(root)
     video_folder, annotation = subfolder(root, "video"), subfolder(root, "annotation")
@@ -67,17 +69,17 @@ def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
 
 
 def scan_hollywood2(root: Path, partial: bool, seed: int) -> Release:
-    """823 training and 884 test videos, cut into shots; a tenth of the training videos for validation.
+    """Reads Hollywood-2: 823 training and 884 test videos in shots; a tenth of the former for validation.
 
-    `training/actioncliptrain00001_1/{images,maps,fixation}/actioncliptrain00001_00001.png`. A shot is a
-    clip of its own; all shots of a video are in the same split.
+    The files are `training/actioncliptrain00001_1/{images,maps,fixation}/actioncliptrain00001_00001.png`.
+    Each shot is a clip; all shots of a video are in the same split.
     """
     missing = Missing(root)
     shots: dict[str, list[tuple[int, int, Path]]] = {}
     for phase, folder in (("train", subfolder(root, "training")), ("test", subfolder(root, "testing"))):
         pattern = re.compile(rf"actionclip{phase}(\d{{5}})_(\d{{1,2}})")
         found = [(match, path) for path in _folders(folder) if (match := pattern.fullmatch(path.name))]
-        # Shot 10 comes after shot 9, and not after shot 1.
+        # Numeric order: shot 10 follows shot 9.
         shots[phase] = sorted((int(match[1]), int(match[2]), path) for match, path in found)
         if not partial:
             present = {video for video, _, _ in shots[phase]}
@@ -95,9 +97,9 @@ def scan_hollywood2(root: Path, partial: bool, seed: int) -> Release:
 
 
 def scan_ucf_sports(root: Path, partial: bool, seed: int) -> Release:
-    """103 training and 47 test videos; ten of the training videos for validation.
+    """Reads UCF Sports: 103 training and 47 test videos; ten of the training videos for validation.
 
-    `training/Diving-Side-001/{images,maps,fixation}/Diving-Side_001_001.png`.
+    The files are `training/Diving-Side-001/{images,maps,fixation}/Diving-Side_001_001.png`.
     """
     missing = Missing(root)
     folders: dict[str, list[Path]] = {}
@@ -115,10 +117,10 @@ def scan_ucf_sports(root: Path, partial: bool, seed: int) -> Release:
 
 
 def _frames_clip(folder: Path, name: str, annotated: bool, missing: Missing) -> Clip:
-    """A clip of `images/`, `maps/` and `fixation/`, whose files have the same numbers."""
+    """A clip from `images/`, `maps/` and `fixation/`, whose files have the same numbers."""
     parts = {part: _numbered(subfolder(folder, part)) for part in ("images", "maps", "fixation")}
     images = subfolder(folder, "images")
-    # A frame that lacks everywhere, and one that lacks only where the frames are.
+    # Detects frames that are missing everywhere, and frames that have only ground truth.
     known = parts["fixation"] | parts["maps"] | parts["images"]
     if not parts["images"]:
         missing.add("folders of frames", images)
@@ -130,7 +132,7 @@ def _frames_clip(folder: Path, name: str, annotated: bool, missing: Missing) -> 
 
 
 def _video_clip(video: Path, folder: Path, annotated: bool, missing: Missing) -> Clip:
-    """A clip of a video file, whose frames are numbered from 1 in `maps/` and `fixation/`."""
+    """A clip from a video file; its frames are numbered from 1 in `maps/` and `fixation/`."""
     if not annotated:
         return Clip(folder.name, video, None)
     maps, fixations = _numbered(subfolder(folder, "maps")), _numbered(subfolder(folder, "fixation"))
@@ -156,7 +158,7 @@ def _truth_files(
 def _files(
     folder: Path, known: dict[int, str], present: dict[int, str], kind: str, missing: Missing
 ) -> Files:
-    """The files of the `known` numbers; those that are not `present` are noted."""
+    """The files of the `known` numbers; those that are not `present` are added to `missing`."""
     names = []
     for number in sorted(known):
         wanted = present.get(number, f"{Path(known[number]).stem}{_PNG}")
@@ -167,7 +169,7 @@ def _files(
 
 
 def _numbered(folder: Path) -> dict[int, str]:
-    """The images of a folder by the number that their names end in."""
+    """The images of a folder by the number at the end of their names."""
     found: dict[int, str] = {}
     for name in by_stem(folder, IMAGE_SUFFIXES).values():
         number = frame_number(name)

@@ -1,7 +1,7 @@
 // The page: what the controls do, and what is shown when. Also `window.unisal`, for scripts.
 
 import { Boxes } from "./boxes.js";
-import { Engine, ModelError } from "./engine.js";
+import { Engine } from "./engine.js";
 import { Player } from "./player.js";
 import { csvOf, jsonOf, save } from "./save.js";
 import { SourceError, openCamera, openFile, openImage } from "./sources.js";
@@ -10,18 +10,18 @@ import { Heat, View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 
+let source = null, player = null, map = null;
+let opened = 0; // counts, so that what comes late for an older input is dropped
+let backend = "";
+
 startTheme($("theme"));
 $("status").textContent = "Loading the model…";
 
-const site = await (await fetch("site.json")).json();
+const site = await readSite();
 const engine = new Engine(site);
 const [over, alone] = ["over", "alone"].map((id) => $(id).querySelector("canvas"));
 const view = new View(new Heat(site.heat), over, alone);
 const boxes = new Boxes(["over", "alone"].map((id) => $(id).querySelector(".layer")), $("boxes"));
-
-let source = null, player = null, map = null;
-let opened = 0; // counts, so that what comes late for an older input is dropped
-let backend = "";
 
 engine.started.then(
   (name) => {
@@ -30,6 +30,15 @@ engine.started.then(
   },
   (error) => fail(error),
 );
+
+async function readSite() {
+  try {
+    return await (await fetch("site.json")).json();
+  } catch (error) {
+    fail(new SourceError("The page is incomplete: its file site.json cannot be read."));
+    throw error;
+  }
+}
 
 // Opening
 
@@ -89,12 +98,13 @@ function startPlayer(found, number) {
     framesPerSecond: site.frames_per_second,
     look: async (restart) => {
       try {
-        await lookAt(await createImageBitmap(found.pixels), { model: "video", restart });
+        return await lookAt(await createImageBitmap(found.pixels), { model: "video", restart });
       } catch (error) {
         if (number === opened) {
           player?.pause();
           fail(error);
         }
+        return 0;
       }
     },
     changed: showPlayer,
@@ -104,10 +114,11 @@ function startPlayer(found, number) {
 
 // Predicting
 
+/** Predicts and shows; gives the milliseconds that it took. */
 async function lookAt(bitmap, how) {
   const number = opened;
   const found = await engine.predict(bitmap, how);
-  if (number !== opened) return;
+  if (number !== opened) return 0;
   map = { ...found, domain: site.models[how.model].domain };
   $("views").classList.remove("busy");
   view.setMap(map);
@@ -119,6 +130,7 @@ async function lookAt(bitmap, how) {
   // Spoken to a screen reader, so not for each of a film's frames.
   if (how.model === "image" || how.restart) say("Done.");
   showPace();
+  return map.milliseconds;
 }
 
 function showPace() {
@@ -153,7 +165,7 @@ function fail(error) {
   const known = error instanceof SourceError;
   $("error").textContent = known
     ? error.message
-    : `The model ${error instanceof ModelError ? "failed" : "could not be used"}: ${error.message || error}`;
+    : `The model failed: ${String(error.message || error).split("\n")[0]}`;
   $("error").hidden = false;
   $("views").classList.remove("busy");
   say(known && backend ? "Ready." : "");
@@ -209,7 +221,9 @@ for (const radio of document.querySelectorAll("input[name=view]")) {
 }
 $("opacity").addEventListener("input", () => {
   view.opacity = Number($("opacity").value);
-  $("opacity-shown").textContent = `${Math.round(100 * view.opacity)} %`;
+  const shown = `${Math.round(100 * view.opacity)} %`;
+  $("opacity-shown").textContent = shown;
+  $("opacity").setAttribute("aria-valuetext", shown);
   view.draw();
 });
 $("add-box").addEventListener("click", () => boxes.add());

@@ -1,8 +1,5 @@
 // The page's side of the model's thread: asks, and waits for answers.
 
-/** The model failed; the message says at what. */
-export class ModelError extends Error {}
-
 export class Engine {
   #worker;
   #waiting = new Map();
@@ -45,11 +42,11 @@ export class Engine {
     const { resolve, reject } = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (error === undefined) resolve(answer);
-    else reject(new ModelError(error));
+    else reject(new Error(error));
   }
 
   #failAll(reason) {
-    for (const { reject } of this.#waiting.values()) reject(new ModelError(reason));
+    for (const { reject } of this.#waiting.values()) reject(new Error(reason));
     this.#waiting.clear();
   }
 }

@@ -14,7 +14,7 @@ export class Player {
   #changed;
   #wanted = false; // to play
   #running = false;
-  #busy = false;
+  #looking = null; // a promise, while the network is at work
   #closed = false;
   #last = NaN; // film time of the last frame that was looked at
   #took = 0; // seconds that the network takes for a frame, averaged
@@ -25,7 +25,7 @@ export class Player {
    * @param {object} options
    *   live: it is the camera.
    *   framesPerSecond: that the recurrence gets.
-   *   look: (restart) => Promise; predicts the frame that the video shows.
+   *   look: (restart) => Promise of the milliseconds taken; predicts the frame that the video shows.
    *   changed: () => void; called when time or state have changed, and for each frame shown.
    */
   constructor(video, { live, framesPerSecond, look, changed }) {
@@ -59,14 +59,10 @@ export class Player {
   }
 
   /** Goes to a time of the film. What came before is forgotten: it is another place. */
-  async seek(seconds) {
+  seek(seconds) {
     this.#seekTo = seconds;
     this.#changed();
-    if (this.#running) return; // the loop goes there
-    this.#running = true;
-    await this.#goWhereWanted();
-    this.#running = false;
-    if (this.#wanted) this.#run();
+    this.#run();
   }
 
   close() {
@@ -79,16 +75,22 @@ export class Player {
     if (this.#running) return;
     this.#running = true;
     try {
-      if (this.#video.ended) this.#seekTo = 0;
-      while (this.#wanted && !this.#closed) {
+      if (this.#video.ended && this.#seekTo === null) this.#seekTo = 0;
+      while ((this.#wanted || this.#seekTo !== null) && !this.#closed) {
         if (this.#seekTo !== null) await this.#goWhereWanted();
         else if (this.#video.ended) this.pause();
         else if (!this.#live && this.#took > SLOW * this.#interval) await this.#step();
         else await this.#follow();
       }
+      // What is shown when the film rests has a map of its own, not of a frame before.
+      await this.#looking;
+      if (!this.#live && !this.#closed && this.#video.currentTime !== this.#last) await this.#lookNow(false);
+      this.#changed();
     } finally {
       this.#running = false;
     }
+    // Play or a jump may have come in the last moment.
+    if ((this.#wanted || this.#seekTo !== null) && !this.#closed) this.#run();
   }
 
   async #goWhereWanted() {
@@ -118,21 +120,20 @@ export class Player {
     const at = await this.#nextFrame();
     this.#changed();
     const due = !(at >= this.#last && at < this.#last + this.#interval - 1e-3);
-    if (due && !this.#busy && this.#wanted) this.#lookNow(false);
+    if (!due || !this.#wanted) return;
+    if (this.#looking && !this.#live) this.#video.pause(); // so that no frame is left out
+    await this.#looking;
+    if (this.#wanted) this.#lookNow(false);
   }
 
-  async #lookNow(restart) {
-    this.#busy = true;
+  #lookNow(restart) {
     this.#last = this.#video.currentTime;
-    const began = performance.now();
-    try {
-      await this.#look(restart);
-    } finally {
-      this.#busy = false;
-    }
-    const took = (performance.now() - began) / 1000;
-    // The first frame waits for the model to be loaded, which says nothing of the next.
-    this.#took = restart ? this.#took : this.#took ? 0.7 * this.#took + 0.3 * took : took;
+    this.#looking = this.#look(restart).then((milliseconds = 0) => {
+      const took = milliseconds / 1000;
+      this.#took = this.#took ? 0.7 * this.#took + 0.3 * took : took;
+      this.#looking = null;
+    });
+    return this.#looking;
   }
 
   #sought(seconds) {

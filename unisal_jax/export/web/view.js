@@ -88,6 +88,8 @@ export class View {
     for (const canvas of [this.#over, this.#alone]) {
       canvas.width = Math.max(1, Math.round(source.width * scale));
       canvas.height = Math.max(1, Math.round(source.height * scale));
+      canvas.parentElement.style.setProperty("--aspect", source.width / source.height);
+      canvas.parentElement.style.setProperty("--width", `${source.width}px`);
     }
     this.draw();
   }

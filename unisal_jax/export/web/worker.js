@@ -73,7 +73,7 @@ async function isRight() {
       for (let c = 0; c < 3; c++) frames[at++] = (3 * x + 5 * y + 85 * c) % 256;
     }
   }
-  const { density } = await run(site.models.image, frames, [height, width], true);
+  const density = await run(site.models.image, frames, [height, width], true);
   return rows.every((y, i) =>
     columns.every((x, j) => Math.abs(Math.log(density[y * width + x]) - wanted[i][j]) < CHECK_TOLERANCE),
   );
@@ -99,13 +99,14 @@ function sessionOf(model) {
  *   full: the density at the size of the source, not of the input.
  */
 async function predict({ source, model: name, restart, full }) {
-  const began = performance.now();
   const model = site.models[name];
+  await sessionOf(model);
+  const began = performance.now();
   const { data, width, height } = pixelsOf(source);
   const size = inputSize(height, width, site.sizes, model.trained);
   const small = resizeLanczos(data, width, height, size[1], size[0]);
   const found = await run(model, small, size, restart);
-  const density = full ? resizeDensity(found.density, size[1], size[0], width, height) : found.density;
+  const density = full ? resizeDensity(found, size[1], size[0], width, height) : found;
   const milliseconds = performance.now() - began;
   const answer = {
     density,
@@ -113,7 +114,6 @@ async function predict({ source, model: name, restart, full }) {
     width: full ? width : size[1],
     inputSize: size,
     milliseconds,
-    networkMilliseconds: found.milliseconds,
   };
   return { answer, transfer: [density.buffer] };
 }
@@ -130,12 +130,10 @@ async function run(model, frames, [height, width], restart) {
     }
     feeds.state = state.tensor;
   }
-  const began = performance.now();
   const outputs = await session.run(feeds);
-  const milliseconds = performance.now() - began;
   if (model.recurrent) state.tensor = outputs.next_state;
   // A copy: it is handed to the page, and the runtime's memory is its own.
-  return { density: Float32Array.from(outputs.density.data), milliseconds };
+  return Float32Array.from(outputs.density.data);
 }
 
 let canvas = null;

@@ -179,7 +179,7 @@ def test_command_refuses(score, tmp_path):
     Image.new("RGB", (80, 60)).save(tmp_path / "frames" / "1.png")
     for flags, source, says in (
         (("--csv", tmp_path / "c.csv"), "a.png", "--csv: shows attention over time"),
-        ((), "a.png", "gives boxes by frame, which only a video has"),
+        ((), "a.png", "has a column 'frame', which applies only to videos"),
         (("--csv", tmp_path / "same", "--json", tmp_path / "same"), "clip.mp4", "two have one name"),
         (("--plot", tmp_path / "p.jpg"), "clip.mp4", "p.jpg: a plot is a .png or .svg file"),
         (("--csv", tmp_path / "no" / "c.csv"), "clip.mp4", "c.csv: cannot be written"),

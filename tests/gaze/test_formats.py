@@ -96,7 +96,7 @@ def test_gazepoint(tmp_path):
     check(found, dropped={"never valid": 1}, trials=["1", "2"])
     samples = read(write(path, as_text(",", *(row[:5] + row[11:] for row in GAZEPOINT))))
     check(samples, kind="samples", x=[0.5, 0.52, 0.53, NAN, 0.2], start=[0, 16, 32, 48, 4])
-    with pytest.raises(UnisalError, match="no column 'FPOGS'; export the data anew from Gazepoint Analysis"):
+    with pytest.raises(UnisalError, match="no column 'FPOGS'; export the data again from Gazepoint Analysis"):
         read(write(path, as_text(",", *(row[:7] + row[8:] for row in GAZEPOINT))))
 
 
@@ -190,7 +190,7 @@ def test_bids_fixations_of_the_trackers_events(tmp_path):
     # The first lasts over the samples 5 and 6, the second over 15 to 17.
     check(found, kind="fixations", start=[0, 0], duration=[200, 300], x=[55, 160], y=[27.5, 80])
     check(found, stimuli=["images/cat.png", "dog.png"], dropped={"saccades": 1})
-    with pytest.raises(UnisalError, match="holds events; give the _physio file"):
+    with pytest.raises(UnisalError, match="holds events; pass the _physio file"):
         read(events)
 
 
@@ -229,7 +229,7 @@ def test_tables_with_names_of_their_own(tmp_path):
     check(found, x=[10.5], y=[20.25], start=[500], frames=[3], dropped={"not valid": 1}, observers=["A"])
     with pytest.raises(UnisalError, match=r"no column 'Zeile' \(--columns trial=...\) among"):
         read(path, columns=names | {"trial": "Zeile"})
-    with pytest.raises(UnisalError, match="--columns: no name 'screen'; there are stimulus, observer"):
+    with pytest.raises(UnisalError, match="--columns: 'screen' is not one of stimulus, observer"):
         read(path, columns=names | {"screen": "ok"})
     with pytest.raises(UnisalError, match="--columns gives one column two names"):
         read(path, columns=names | {"y": "X-Wert"})
@@ -277,7 +277,7 @@ def test_two_eyes_make_one_list():
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
         ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; if numbers have decimal commas"),
-        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns are called 'x'"),
+        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns have the name 'x'"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
             "image,subject,x,y\na.png,s,oben,links\n",

@@ -88,7 +88,7 @@ def test_tobii_samples_without_fixation_columns(tmp_path):
     check(found, kind="samples", x=[952, 700, 400, 403, NAN, 100, 90], start=[0, 16, 33, 50, 66, 0, 17])
     assert "no column 'Fixation point X'" in found.notes[0] and "Data export" in found.notes[0]
     check(read(path, eye="left"), x=[950, 698, 398, 401, NAN, 98, 88])
-    with pytest.raises(UnisalError, match="no column 'Gaze point right X'; tick it in Pro Lab"):
+    with pytest.raises(UnisalError, match="no column 'Gaze point right X'; select it in Pro Lab"):
         read(path, eye="right")
 
 
@@ -105,7 +105,7 @@ def test_tobii_without_a_column(tmp_path):
         place = TOBII[0].index(name)
         # Without its own fixations.
         rows = [row[:place] + row[place + 1 : -2] for row in TOBII]
-        with pytest.raises(UnisalError, match=f"no column '{name}'; tick it in Pro Lab under Analyze"):
+        with pytest.raises(UnisalError, match=f"no column '{name}'; select it in Pro Lab under Analyze"):
             read(write(tmp_path / "export.tsv", as_text("\t", *rows)))
 
 

@@ -145,7 +145,7 @@ def test_what_can_be_viewed_is_not_copied(image, tmp_path):
         (np.linspace(-1, 1, 16).reshape(4, 4), "float64 [4, 4] with values of -1 to 1, but"),
         (np.where(np.eye(4), np.nan, 0), "with values of NaN"),
         ("no_image.png", "no_image.png: no such file"),
-        ("https://user:secret@example.org/a.png", "image: is a URL, which is not read; download it"),
+        ("https://user:secret@example.org/a.png", "image: URLs cannot be read; download the file"),
         (pathlib.Path("https://example.org/a.png"), "image: is a URL"),
         ("data:image/png;base64,AAAA", "image: is a URL"),
         (Image.new("F", (4, 5)), "floating-point samples have no known range"),

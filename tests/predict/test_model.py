@@ -348,7 +348,7 @@ def test_usual_domains(model):
         (lambda m: m.predict(np.full((4, 4, 3), 9.0)), r"image: float64 \[4, 4, 3\] with values of 9 to 9"),
         (lambda m: m.features(np.zeros((3, 4, 5), np.uint8)), r"image: uint8 \[3, 4, 5\], whose channels"),
         (lambda m: m.predict("no.png"), "no.png: no such file"),
-        (lambda m: m.predict("https://example.org/a.png"), "image: is a URL, which is not read"),
+        (lambda m: m.predict("https://example.org/a.png"), "image: URLs cannot be read"),
         (lambda m: m.predict([1, 2]), "image: list"),
         (lambda m: m.predict(np.zeros((0, 4, 3), np.uint8)), r"image: uint8 \[0, 4, 3\]"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), domain="x"), "unknown domain 'x'"),

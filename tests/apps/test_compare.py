@@ -1,4 +1,4 @@
-"""Two images or films compared: the numbers, the images, the files, and the exit status."""
+"""Comparing two images or videos: numbers, images, files and exit status."""
 
 import json
 
@@ -127,7 +127,7 @@ def test_the_images(rng):
 
 @pytest.fixture
 def place(tmp_path, rng):
-    """A folder with images, films and boxes."""
+    """A folder with images, videos and boxes."""
     a = rng.integers(0, 256, (60, 80, 3), np.uint8)
     b = a.copy()
     b[10:40, 10:40] = 128

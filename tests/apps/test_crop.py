@@ -1,4 +1,4 @@
-"""Crops of images, exact against loops over all places, and what `unisal crop` writes."""
+"""Crops of images, compared with loops over all positions, and the files of `unisal crop`."""
 
 import itertools
 import json
@@ -163,7 +163,7 @@ def test_bad_input_leaves_nothing(crop, inputs, tmp_path):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """Three shots of 9, 6 and 8 frames at 10 a second, and the images they show."""
+    """Three shots of 9, 6 and 8 frames at 10 fps, and the images they show."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     rng = np.random.default_rng(4)
     images = [cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (144, 80)) for _ in range(3)]

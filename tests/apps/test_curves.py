@@ -1,4 +1,4 @@
-"""Boxes along a video: where they are at each frame, what they get, and the files that give and take them."""
+"""Boxes in a video: positions and scores in each frame, input and output files."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What looks wrong in an import: recordings of scenes that are right, and made wrong in one way each."""
+"""Plausibility checks: correct recordings, each changed to be wrong in one way."""
 
 import dataclasses
 from pathlib import Path
@@ -27,7 +27,7 @@ def scenes(tmp_path_factory) -> Path:
 
 
 def looks(where=lambda x, y: (x, y), **facts) -> Recording:
-    """Four people, twelve fixations each on each scene, all on the noise, 10 pixels of the screen for one."""
+    """Four people with twelve fixations on the noise of each scene; 10 screen pixels per image pixel."""
     random = np.random.default_rng(1)
     rows = []
     for number in range(10):

@@ -1,4 +1,4 @@
-"""EyeLink's ASC files and Fixation Reports, read back as the manuals say."""
+"""EyeLink's ASC files and Fixation Reports, as the manuals describe them."""
 
 import pytest
 

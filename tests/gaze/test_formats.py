@@ -1,4 +1,4 @@
-"""Exports of the other eye trackers, read back as the manuals say; and what is refused of all."""
+"""Exports of the other eye trackers, as the manuals describe them, and errors of all readers."""
 
 import gzip
 import json

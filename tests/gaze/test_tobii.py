@@ -1,4 +1,4 @@
-"""Exports of Tobii's programs: small files as the manuals describe them, read back as the manuals say."""
+"""Exports of Tobii's programs: small files as the manuals describe them."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_tobii_stimulus_coordinates_come_first(tmp_path):
 
 
 def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
-    """In the middle of 1920x1080, a.png as 1440x1080 and b.png as 800x600."""
+    """Centred on 1920x1080: a.png as 1440x1080 and b.png as 800x600."""
     told = {"a.png": (240, 0, 1440, 1080), "b.png": (560, 240, 800, 600), "": ("",) * 4}
     names = [f"Presented Media {name}" for name in ("position X", "position Y", "width", "height")]
     names = [f"{name} (DACSpx)" for name in names[:2]] + names[2:]
@@ -39,7 +39,7 @@ def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
 
 
 def test_tobii_glasses(tmp_path):
-    """Only what is mapped to a snapshot is on a stimulus."""
+    """Only gaze mapped to a snapshot is on a stimulus."""
     head = (
         "Recording timestamp [ms]",
         "Sensor",

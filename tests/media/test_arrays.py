@@ -1,4 +1,4 @@
-"""What a program may hand over as an image or a density, and what is said of the rest."""
+"""Images and densities passed by callers: accepted types, and errors for others."""
 
 import io
 import pathlib
@@ -17,7 +17,7 @@ from unisal_jax.media.overlay import overlay
 
 
 class Foreign:
-    """An array of another library, which NumPy views by `__array__` alone."""
+    """An array of another library, which NumPy can view only through `__array__`."""
 
     def __init__(self, array):
         self.array = array
@@ -46,7 +46,7 @@ def read_only(array):
 
 
 def spread_out(array):
-    """The same numbers, not side by side in memory and from the last to the first."""
+    """The same numbers with non-contiguous, reversed strides."""
     wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
     view = wide[..., ::-2]
     view[...] = array
@@ -89,7 +89,7 @@ def test_grey(image):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "I;16", "CMYK", "YCbCr"])
 def test_pillow_images_are_as_their_files(image, tmp_path, mode):
-    """A palette's transparency, 16 bits, inks and alpha are the reader's to decide."""
+    """Palette transparency, 16 bits, CMYK and alpha are handled as in `read_image`."""
     if mode == "I;16":
         made = Image.fromarray(image[..., 0].astype(np.uint16) * 257 - image[..., 1])
     else:

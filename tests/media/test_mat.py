@@ -1,4 +1,4 @@
-"""MATLAB's .mat files: what SciPy writes is read the same, and no claim of a file takes memory."""
+"""MATLAB .mat files: SciPy's files are read back, and false sizes allocate no memory."""
 
 import struct
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Videos from the network: by flag alone, from servers on this machine."""
+"""Videos from the network: only with the flag, from servers on this machine."""
 
 import contextlib
 import http.server
@@ -85,7 +85,7 @@ def site(web):
 
 
 class _Camera(socketserver.StreamRequestHandler):
-    """What a camera says over RTSP, its images in the same connection as MPEG-TS."""
+    """An RTSP camera that sends MPEG-TS in the same connection."""
 
     def handle(self):
         while request := self.rfile.readline():

@@ -1,4 +1,4 @@
-"""From what a user names to images and videos with names."""
+"""Finding inputs: files, folders, globs, cameras; names of outputs, notes and errors."""
 
 import os
 import shlex
@@ -167,7 +167,7 @@ def test_many_named_files_take_no_quadratic_time(tmp_path, monkeypatch):
 
 
 def test_links_that_loop(tmp_path, monkeypatch):
-    """Two links in each folder of a chain: without care, as many paths as 2 to the power of the depth."""
+    """Two links in each folder of a chain: naively, 2 to the power of the depth paths."""
     folder = tmp_path
     for depth in range(8):
         folder = folder / f"d{depth}"

@@ -49,7 +49,7 @@ def psnr(a, b):
 
 
 def refusal(path):
-    """The message that refuses `path` at opening: one line that begins with it."""
+    """Returns the error message when opening `path`, one line that begins with it."""
     with pytest.raises(UnisalError) as caught:
         open_video(path)
     message = str(caught.value)
@@ -59,7 +59,7 @@ def refusal(path):
 
 
 def read_until_error(path):
-    """How many frames come before the error, and the error's message."""
+    """Returns the number of frames before the error, and its message."""
     frames = []
     with pytest.raises(UnisalError) as caught, open_video(path) as reader:
         frames.extend(frame.copy() for frame in reader)
@@ -220,7 +220,7 @@ def test_a_cut_mp4_with_its_index_at_the_end(tmp_path):
 
 
 def test_a_zeroed_tail_is_an_error(tmp_path):
-    """As a download leaves it that took its room on the disk first and then broke off."""
+    """An interrupted download that had allocated the whole file first."""
     path = tmp_path / "clip.mp4"
     encode(path, noise(30), container_options={"movflags": "+faststart"})
     data = path.read_bytes()
@@ -232,7 +232,7 @@ def test_a_zeroed_tail_is_an_error(tmp_path):
 
 
 def test_whole_files_with_fewer_frames_than_declared_pass(tmp_path):
-    """An edit list leaves out frames that the header counts."""
+    """An edit list omits frames that the header counts."""
     path = tmp_path / "clip.mp4"
     encode(path, moving_image(48, 66, 30))
     data = bytearray(path.read_bytes())
@@ -384,7 +384,7 @@ def test_closing_early_closes_the_file(tmp_path):
 
 
 class FakeCamera:
-    """Stands in for cv2.VideoCapture: three BGR frames from camera 0, no other camera."""
+    """A stub of cv2.VideoCapture: camera 0 gives three BGR frames; there is no other camera."""
 
     def __init__(self, number):
         self.left = 3 if number == 0 else 0

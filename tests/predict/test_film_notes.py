@@ -1,4 +1,4 @@
-"""What `unisal predict` and `unisal crop` say of the films that they read and write."""
+"""Notes of `unisal predict` and `unisal crop` on the videos they read and write."""
 
 import json
 
@@ -16,7 +16,7 @@ def add_phone_sound(container):
 
 @pytest.fixture
 def films(tmp_path):
-    """Films of six frames: silent, with sound, uneven, both, sound that MP4 cannot hold, and a folder."""
+    """Videos of six frames: silent, with sound, uneven, both, sound that MP4 does not support, a folder."""
     folder = tmp_path / "in"
     (folder / "folder").mkdir(parents=True)
     write(folder / "plain.mp4", video(images(6)))
@@ -32,7 +32,7 @@ def films(tmp_path):
 
 @pytest.fixture
 def run(command, golden_file, films, tmp_path):
-    """run(name of the command, flags) -> (stdout, notes) over all films."""
+    """run(command, flags) -> (stdout, notes) for all videos."""
 
     def run(name, *flags):
         inputs = [
@@ -88,7 +88,7 @@ def test_crop(run, tmp_path):
 
 
 def test_a_rate_that_is_none(command, golden_file, tmp_path):
-    """A frame in 200 seconds: the overlay shows each at its time."""
+    """One frame per 200 seconds: the overlay shows each at its time."""
     path = tmp_path / "slow.mp4"
     write(path, video(images(3), [0, 200_000, 400_000]))
     network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3")

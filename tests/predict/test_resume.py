@@ -1,4 +1,4 @@
-"""Outputs know their input: what is finished, what is another's, and what is not ours to replace."""
+"""Records of inputs: finished outputs, outputs of other inputs, and files that must not be replaced."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def write_image(path, seed=0):
 
 
 def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacity=0.7, **settings):
-    """As `unisal predict` without a network -> (names of what was predicted, how many were there already)."""
+    """Like `unisal predict` without a network -> (names predicted, number already done)."""
     files = PredictionFiles(out, kinds, Drawing(opacity), {"domain": None, "stride": None, **settings})
     planned = plan(files, expand_inputs([str(each) for each in inputs], video), resume=resume)
     make_folders(out, kinds)
@@ -185,7 +185,7 @@ def test_long_names_are_written(tmp_path):
 
 
 class _Network:
-    """As much of a model as `predict_sources` needs of it."""
+    """The part of a model that `predict_sources` uses."""
 
     def domain(self, name, video):
         return RELEASED_DOMAINS[0]

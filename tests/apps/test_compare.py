@@ -256,7 +256,7 @@ def test_command_refuses(run, place):
     (place / "off.csv").write_text("name,x,y,w,h\nplain,60,10,30,30\n")
     (place / "side_by_side.png").write_bytes((place / "b.png").read_bytes())
     for a, b, flags, says in (
-        ("a.png", "b.mp4", (), "b.mp4: is a video, and "),
+        ("a.png", "b.mp4", (), "b.mp4: is a video, but "),
         ("a.png", "no.png", (), "no.png: no such file"),
         ("a.png", "b.png", ("--max-loss", 2), "--max-loss: requires --boxes"),
         ("a.png", "b.png", (*boxes, "--max-loss", -1), "--max-loss"),

@@ -27,7 +27,7 @@ def test_eyelink_asc_screens_that_contradict_each_other(tmp_path):
     found = read(
         write(tmp_path / "x.asc", ASC.replace("MSG\t2001", "MSG\t2000 GAZE_COORDS 0 0 799 599\nMSG\t2001"))
     )
-    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is taken" in found.notes[0]
+    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is used" in found.notes[0]
 
 
 def test_eyelink_asc_half_recorded(tmp_path):

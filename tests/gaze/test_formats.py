@@ -196,7 +196,7 @@ def test_bids_fixations_of_the_trackers_events(tmp_path):
 
 def test_bids_what_is_not_read(tmp_path):
     for about, message in (
-        ({"x_coordinate": {"Units": "degree"}}, "the unit of 'x_coordinate' is 'degree'; pixels"),
+        ({"x_coordinate": {"Units": "degree"}}, "the unit of 'x_coordinate' is 'degree', not pixels"),
         ({"SampleCoordinateSystem": "gaze-in-world"}, "'gaze-in-world', not 'gaze-on-screen'"),
         ({"SamplingFrequency": None}, "neither Units of 'timestamp' nor a SamplingFrequency"),
     ):

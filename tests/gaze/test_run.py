@@ -118,7 +118,7 @@ def test_exports_are_prepared_directly(command, lab):
     assert status == 0, err
     assert "2 observers, 1 stimulus, 2 viewings, 2 fixations" in out
     assert "dropped: 4 fixations (66.7%): 4 the first of its viewing" in out
-    assert "train: 2 images" in out and "1.0 fixations a frame; 1 of 2 without any" in out
+    assert "train: 2 images" in out and "1.0 fixations per frame; 1 of 2 without any" in out
 
 
 def test_any_table(command, lab):

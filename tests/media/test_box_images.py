@@ -164,7 +164,7 @@ def test_decoding_has_limits(tmp_path, monkeypatch, form):
         monkeypatch.setattr(box_images, "_SLACK_BYTES", (20 << 20) - box_images.MAX_HELD_BYTES)
         assert "damaged" in refusal(path)
     monkeypatch.setattr(box_images, "MAX_BOX_FILE_BYTES", 100)
-    assert "file of more than 0 MiB" in refusal(path)
+    assert "file is larger than 0 MiB" in refusal(path)
 
 
 @each_form

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="unisal-demo-") as folder:
         page = Path(folder) / "page"
+        if sys.stderr.isatty():
+            print("unisal demo: preparing the page", file=sys.stderr)
         export_web(args.weights, page, args.domain, args.runtime)
         with serve(page, args.host, args.port) as address:
             print(f"{address} (Ctrl-C ends it)", flush=True)

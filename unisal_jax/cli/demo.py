@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         page = Path(folder) / "page"
         if sys.stderr.isatty():
             print("unisal demo: preparing the page", file=sys.stderr)
-        export_web(args.weights, page, args.domain, args.runtime)
+        export_web(args.weights, page, args.domain, args.runtime, checked=False)
         with serve(page, args.host, args.port) as address:
             print(f"{address} (press Ctrl-C to stop)", flush=True)
             threading.Event().wait()

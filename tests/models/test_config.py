@@ -35,7 +35,7 @@ def count(shapes):
 def test_the_released_network_has_the_papers_size():
     shapes = variable_shapes(UnisalConfig())
     trainable = sum(count(tree) for name, tree in shapes.items() if not name.endswith("_stats"))
-    assert trainable == 3_714_872  # docs/network.md
+    assert trainable == 3_714_872  # docs/reference.md
     assert {count(shapes[domain.name]) for domain in UnisalConfig().domains} == {14_738}
 
 

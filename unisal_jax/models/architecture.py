@@ -1,4 +1,4 @@
-"""The network's constants (paper, Table 1; docs/network.md). Does not import JAX."""
+"""The network's constants (paper, Table 1; docs/reference.md). Does not import JAX."""
 
 import itertools
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; docs/network.md)."""
+"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; docs/reference.md)."""
 
 import jax
 import jax.numpy as jnp

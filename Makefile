@@ -1,4 +1,4 @@
-# Each target makes its own virtual environment; a new machine needs Python 3.11+, git and make.
+# Each target makes its own virtual environment. Requires Python 3.11 or later, git and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,19 +6,20 @@ DEMO := demo_out
 
 .PHONY: demo test test-slow fuzz test-torch tpu lint docs lock clean
 
-# First target, so that a plain `make` shows something.
+# The first target, which plain `make` runs.
 demo: $(VENV)/.base
 	$(BIN)/python -m unisal_jax.samples $(DEMO)/input
 	$(BIN)/unisal weights unisal --fetch
 	$(BIN)/unisal predict $(DEMO)/input/photograph.jpg $(DEMO)/input/clip.mp4 --out $(DEMO) --save map,overlay,raw,json
 	@echo
-	@echo "Where people look: $(DEMO)/overlay/photograph.png and $(DEMO)/overlay/clip.mp4"
-	@echo "The maps alone:    $(DEMO)/map/photograph.png and $(DEMO)/map/clip/"
-	@echo "Numbers:           $(DEMO)/json/ and, as log-density, $(DEMO)/raw/"
+	@echo "Overlays:      $(DEMO)/overlay/photograph.png and $(DEMO)/overlay/clip.mp4"
+	@echo "Maps:          $(DEMO)/map/photograph.png and $(DEMO)/map/clip/"
+	@echo "Numbers:       $(DEMO)/json/"
+	@echo "Log-densities: $(DEMO)/raw/"
 
-# Two workers, each test file on one of them; compiled programs are shared through .cache/. Compiling
-# them is most of what the suite takes, and nearly half of that LLVM's optimisation, which it goes
-# without: the operations are the same. The other targets compile as users do.
+# Two workers, each test file on one of them, share compiled programs through .cache/. Compilation takes
+# most of the time, and LLVM's optimisation nearly half of that, so it is off here; the operations are the
+# same. The other targets compile with optimisation, as users do.
 test: $(VENV)/.test
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not torch and not fuzz"
@@ -32,7 +33,7 @@ fuzz: $(VENV)/.test
 test-torch: $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch
 
-# Compiles training and prediction for TPUs, without one; hours on two cores. See docs/howto/train_pod.md.
+# Compiles training and prediction for TPUs, on any machine; hours on two cores. See docs/howto/train_pod.md.
 tpu: $(VENV)-tpu/.ready
 	$(VENV)-tpu/bin/python -m benchmarks.tpu_compile --json benchmarks/results/tpu_compile.json
 
@@ -42,11 +43,11 @@ lint: $(VENV)/.test
 	$(BIN)/mypy unisal_jax data_prep configs
 	$(BIN)/lint-imports --no-logo --no-cache
 
-# A warning, such as a link to nowhere, is an error.
+# Warnings, such as broken links, are errors.
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 	@echo
-	@echo "The documentation: site/index.html"
+	@echo "Documentation: site/index.html"
 
 # The versions that the tests ran with, from the environment. Each other target installs the newest releases.
 lock: $(VENV)/.test
@@ -75,7 +76,7 @@ $(VENV)/.docs: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'
 	@touch $@
 
-# An environment of its own: with libtpu installed, JAX looks for a TPU and says that there is none.
+# A separate environment: with libtpu installed, JAX looks for a TPU and warns that there is none.
 $(VENV)-tpu/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-tpu
 	$(VENV)-tpu/bin/python -m pip install --quiet --quiet --editable '.[test,tpu]'

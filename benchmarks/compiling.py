@@ -1,11 +1,11 @@
-"""How long the training steps of the four domains take to compile here, and what XLA says of them.
+"""Compile times of the training steps of the four domains on this machine, and XLA's costs of them.
 
     python -m benchmarks.compiling [--dtype bfloat16] [--clips 4] [--frames 12] [--images 32] [--json OUT]
 
-The encoder moves: without it a program is half as large. For each domain: operations of StableHLO,
-seconds to trace and to compile, FLOPs and bytes moved by XLA's count, memory beside the arguments. The
-file is written anew after each domain. A program that JAX's compilation cache holds is not compiled, so name
-an empty folder in JAX_COMPILATION_CACHE_DIR, or none.
+The encoder is trained; with a frozen encoder a program is half as large. For each domain: StableHLO
+operations, seconds to trace and to compile, FLOPs and bytes moved by XLA's count, and memory in addition to
+the arguments. The file is rewritten after each domain. Programs in JAX's compilation cache are not compiled
+again, so set JAX_COMPILATION_CACHE_DIR to an empty folder, or not at all.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from unisal_jax.train.step import pmapped, train_step
 
 
 def compiled(case: Case, dtype: str) -> dict[str, Any]:
-    """Compiles a domain's step for all local devices; nothing is run."""
+    """Compiles the step of a domain for all local devices, without running it."""
     model_config = with_domain(UnisalConfig(), case.domain)
     state = jax.eval_shape(lambda: create(model_config, init_variables(model_config, jax.random.key(0))))
     step = train_step(model_config, case.domain, OPTIMIZER, False, dtype=jnp.dtype(dtype), axis_name=AXIS)
@@ -42,8 +42,9 @@ def compile_program(lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, d
     """Compiles a program.
 
     Returns:
-      (it; operations of StableHLO, seconds and CPU seconds, and by the compiler's count for one device and
-      one call: GFLOP, gigabytes moved, and gigabytes of temporaries and of all memory at once).
+      (the compiled program; its StableHLO operations, seconds and CPU seconds of compilation, and by the
+      compiler's count for one device and one call: GFLOP, gigabytes moved, and gigabytes of temporaries and
+      of all memory).
     """
     begun, cpu = time.perf_counter(), time.process_time()
     program = lowered.compile()
@@ -68,14 +69,16 @@ def compile_program(lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, d
 
 
 def main() -> None:
-    """Compiles one domain after the other and prints what was seen."""
+    """Compiles one domain after the other and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--clips", type=int, default=4, help="of a video domain's batch")
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")
-    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
+    parser.add_argument("--clips", type=int, default=4, help="clips in a batch of a video domain")
+    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="frames of a clip")
+    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="images in a SALICON batch")
     parser.add_argument("--only", metavar="DOMAIN,DOMAIN", help="these domains (default: all four)")
-    parser.add_argument("--input-size", type=input_size, metavar="HxW", help="and targets (default: theirs)")
+    parser.add_argument(
+        "--input-size", type=input_size, metavar="HxW", help="size of inputs and targets (default: by domain)"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     cases = [Case(resized(SALICON, args.input_size), args.images, 1)]

@@ -1,13 +1,12 @@
-"""Every form of the network's layers side by side, at the shapes of a 224x384 frame.
+"""Compares all forms of the network's layers, at the shapes of a 224x384 frame.
 
     python -m benchmarks.forms [--repeats 30] [--json benchmarks/results/forms_cpu.json]
     python -m benchmarks.forms --batch 48 --dtype bfloat16 --only depthwise,gradient,stem
 
-For each layer the milliseconds of each form (the least and the median of rounds in turn), then sums
-over the layers. The forms with the least sums are those that prediction takes
-(`inference.jax_operations.FORMS`), and that of the depthwise convolution's gradient (with its value) the one
-that training takes (`models.depthwise.depthwise_conv`). The 1x1 convolutions are here to show why they are
-matrix products; no other form of them is in the code.
+Prints the milliseconds of each form for each layer (minimum and median of alternating rounds), then sums over
+layers. Prediction uses the forms with the smallest sums (`inference.jax_operations.FORMS`), and training the
+form of the depthwise convolution with the fastest value and gradient (`models.depthwise.depthwise_conv`). The
+1x1 convolutions show why they are matrix products; the code has no other form of them.
 """
 
 import argparse
@@ -26,8 +25,8 @@ from unisal_jax.inference.jax_operations import DepthwiseForm, Forms, JaxOperati
 from unisal_jax.models import depthwise, layers
 from unisal_jax.models.architecture import STEM_FEATURES
 
-# Layers of the network: (height, width, channels, stride), and (pixels, channels in, channels out),
-# each with how many there are.
+# Layers of the network: (height, width, channels, stride), or (pixels, channels in, channels out), each with
+# the number of such layers.
 DEPTHWISE = {
     (112, 192, 32, 1): 1,
     (112, 192, 96, 2): 1,
@@ -68,7 +67,7 @@ def fastest(forms: dict[str, measure.Step], repeats: int) -> dict[str, dict[str,
 
 
 def step(function, *args: jax.Array) -> measure.Step:
-    """Compiled calls that wait for the last one's result."""
+    """Compiles a function; returns a step that calls it and waits for the result of the last call."""
     compiled = jax.jit(function)
 
     def run() -> None:
@@ -80,12 +79,12 @@ def step(function, *args: jax.Array) -> measure.Step:
 
 
 def calls() -> int:
-    """How many calls are timed as one: to start and await one on a GPU takes longer than it runs."""
+    """Number of calls timed together, as launching and awaiting one on a GPU takes longer than running it."""
     return 1 if jax.default_backend() == "cpu" else 50
 
 
 class Layers:
-    """Makes the forms of each kind of layer, on `batch` frames of `dtype`."""
+    """Makes the forms of each type of layer, on `batch` frames of `dtype`."""
 
     def __init__(self, batch: int, dtype: str):
         self.batch, self.dtype = batch, dtype
@@ -96,7 +95,7 @@ class Layers:
         return jnp.asarray(self.rng.standard_normal(shape, np.float32), self.dtype)
 
     def depthwise(self, shape: tuple[int, int, int, int]) -> dict[str, measure.Step]:
-        """The 3x3 depthwise convolution between its two clips, as it is in a block."""
+        """The 3x3 depthwise convolution between its two clips, as in a block."""
         *size, stride = shape
         x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
 
@@ -107,7 +106,7 @@ class Layers:
         return {form: step(functools.partial(block, form), x, kernel) for form in forms}
 
     def gradient(self, shape: tuple[int, int, int, int]) -> dict[str, measure.Step]:
-        """The same with both its gradients, as a step of training needs it."""
+        """The same with both gradients, as in a training step."""
         *size, stride = shape
         x, kernel = self.noise(self.batch, *size), self.noise(3, 3, 1, size[2])
         after = self.noise(self.batch, -(-size[0] // stride), -(-size[1] // stride), size[2])
@@ -145,7 +144,7 @@ class Layers:
 
 
 def main() -> None:
-    """Prints a line a layer and the sums."""
+    """Prints a line per layer and the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--json", type=Path, help="also write the result to this file")
@@ -155,7 +154,7 @@ def main() -> None:
         "--only", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS)
     )
     args = parser.parse_args()
-    jax.config.update("jax_default_matmul_precision", "highest")  # as the network's
+    jax.config.update("jax_default_matmul_precision", "highest")  # as in the network
     made = Layers(args.batch, args.dtype)
     result: dict = {
         "batch": args.batch,

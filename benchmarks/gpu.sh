@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What to measure first on a machine with a GPU, in at most nine minutes (installing comes before that).
+# Measures the essentials on a machine with a GPU, in at most nine minutes after installation.
 #
-#   benchmarks/gpu.sh           # with JAX for CUDA 12 in a virtual environment of its own, .venv-gpu
-#   PYTHON=python3 benchmarks/gpu.sh         # with a Python that has JAX for the GPU and the package's needs
-#   PYTHON=.venv/bin/python benchmarks/gpu.sh --tiny      # the same on a CPU with tiny sizes: does it run?
+#   benchmarks/gpu.sh                    # with JAX for CUDA 12 in its own virtual environment, .venv-gpu
+#   PYTHON=python3 benchmarks/gpu.sh     # with a Python that has JAX for the GPU and the requirements
+#   PYTHON=.venv/bin/python benchmarks/gpu.sh --tiny    # a test of this script on a CPU with tiny sizes
 #
-# The most wanted comes first, and each result is written when it is there, to $OUT or benchmarks/results/gpu:
-# compile.json, train_step.json, smoke.jsonl, speed.json, layers.json, golden.txt, and log.txt with what was
-# printed and how each part ended. A part that takes longer than its share is ended; the others still run. The
-# released weights are fetched; without a network, name a folder that has them in UNISAL_CACHE.
+# The most important part runs first. Each result is written as soon as it exists, to $OUT or
+# benchmarks/results/gpu: compile.json, train_step.json, smoke.jsonl, speed.json, layers.json, golden.txt, and
+# log.txt with the output and exit status of each part. A part that exceeds its time limit is stopped; the
+# others still run. The released weights are downloaded; offline, set UNISAL_CACHE to a folder with them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,18 +45,18 @@ if [ -z "${PYTHON:-}" ]; then
   fi
 fi
 
-# Compiled anew, so that compile times are those of a first run; later parts may use what an earlier one compiled.
+# An empty cache, so that compile times are those of a first run; later parts reuse programs.
 export JAX_COMPILATION_CACHE_DIR=$work/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
 
 failed=0
-# part NAME SECONDS COMMAND...: runs it for at most so long, and notes how it ended.
+# part NAME SECONDS COMMAND...: runs a command with a time limit, and logs its exit status.
 part() {
   local name=$1 limit=$(($2 * patience)) start=$SECONDS status
   shift 2
   echo "== $name: $*" | tee -a "$out/log.txt"
   timeout --kill-after=5 "$limit" "$@" 2>&1 | tee -a "$out/log.txt"
   status=${PIPESTATUS[0]}
-  echo "== $name: status $status (124: over its $limit s) after $((SECONDS - start)) s" | tee -a "$out/log.txt"
+  echo "== $name: status $status (124: exceeded $limit s) after $((SECONDS - start)) s" | tee -a "$out/log.txt"
   [ "$status" = 0 ] || failed=1
 }
 
@@ -69,7 +69,7 @@ part compile 120 "$PYTHON" -m benchmarks.compiling "${compiling[@]}" "${batch[@]
 part train_step 140 "$PYTHON" -m benchmarks.train_step --no-cpu --devices 1 --dtypes $dtypes \
   --repeats $repeats "${batch[@]}" --json "$out/train_step.json"
 
-# Two epochs of 32 steps. The second run resumes; it moves the encoder, which are programs of their own.
+# Two epochs of 32 steps. The second run resumes and trains the encoder, with other compiled programs.
 train=("$PYTHON" -m unisal_jax train --config smoke --workdir "$work/smoke" "${smoke[@]}")
 part smoke 60 "${train[@]}" --config.epochs=1
 part resume 50 "${train[@]}" --config.epochs=2

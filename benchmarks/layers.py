@@ -1,12 +1,12 @@
-"""Where the time of a streamed frame goes in the JAX engine, layer by layer, from JAX's profiler.
+"""Time of each part of the network for a streamed frame in the JAX engine, from JAX's profiler.
 
     python -m benchmarks.layers [--frames 60] [--json benchmarks/results/layers_cpu.json]
     python -m benchmarks.layers --batch 256 --dtype bfloat16
 
-Milliseconds of each part of the network at 224x384 with recurrence: its matrix products, and the rest
-(depthwise convolutions, clips, padding, upsampling); the least and the median over the frames, summed
-over the part's operations. What has no parameters belongs to the part before it. With `--batch`, of a batch
-of images, which bypass the recurrence, in place of a streamed frame.
+Prints the milliseconds of each part at 224x384 with recurrence: matrix products, and the rest (depthwise
+convolutions, clips, padding, upsampling), as minimum and median over frames, summed over operations.
+Operations without parameters count to the part before. With `--batch`, profiles a batch of images, which
+bypass the recurrence, instead of a streamed frame.
 """
 
 import argparse
@@ -44,7 +44,7 @@ OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*?op_name="([^"]*)"')
 
 
 class Named:
-    """Operations that run under the path of the parameters that were used last."""
+    """Operations that run in a named scope: the path of the last parameters used."""
 
     def __init__(self, operations: JaxOperations, params: dict[str, Any]):
         self._operations = operations
@@ -62,7 +62,7 @@ class Named:
 
 
 def durations(step, frames: int) -> dict[str, list[float]]:
-    """Milliseconds of each run of each operation, by its name in the compiled program."""
+    """Milliseconds of each run of each operation, by name in the compiled program."""
     step()
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -78,11 +78,11 @@ def durations(step, frames: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Prints the parts, the slowest first, and the sums."""
+    """Prints the parts, slowest first, and the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--weights", default="unisal")
-    parser.add_argument("--batch", type=int, help="profile a batch of so many images")
+    parser.add_argument("--batch", type=int, help="profile a batch of this many images")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     args = parser.parse_args()

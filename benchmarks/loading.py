@@ -1,9 +1,9 @@
-"""Frames a second that the loader delivers: read, decoded, cut into clips, resized and batched.
+"""Throughput of the data loader in frames/s: reading, decoding, clip sampling, resizing and batching.
 
-Synthetic DHF1K videos (360x640, photograph-like: about as many bytes a PNG as a real frame) are prepared
-by `unisal prepare`'s code as released and at the input size. Then batches of 4 clips of 12 frames are
-read with 1 and 2 threads, and with 1 and 2 worker processes, and compared with a plain loop over the
-release's own PNG files in one thread.
+Synthetic DHF1K videos (360x640, photograph-like, with PNG files about as large as those of real frames) are
+prepared by the code of `unisal prepare`, at full size and at the input size. Batches of 4 clips of 12 frames
+are read with 1 and 2 threads, and with 1 and 2 worker processes, and compared with a plain loop over the PNG
+files of the release in one thread.
 
     python -m benchmarks.loading [--batches 6] [--repeats 5] [--json OUT]
 """
@@ -48,7 +48,7 @@ def write_release(root: Path) -> None:
     y, x = np.mgrid[:height, :width]
     for number in range(1, VIDEOS + 1):
         rng = np.random.default_rng(number)
-        # A few scales of smooth noise that drift, and the grain of a video frame.
+        # Drifting smooth noise at several scales, and the grain of a video frame.
         layers = [
             np.asarray(
                 Image.fromarray(
@@ -82,7 +82,7 @@ def write_release(root: Path) -> None:
 
 
 def plain_batches(root: Path) -> Generator[int, None, None]:
-    """The same work as a loop over the PNG files; yields how many frames each batch has."""
+    """The same work as a loop over the PNG files; yields the number of frames of each batch."""
     rng = np.random.default_rng(0)
     height, width = DHF1K.input_size
     while True:
@@ -105,7 +105,7 @@ def plain_batches(root: Path) -> Generator[int, None, None]:
 
 
 def loaded_batches(path: Path, workers: int, threads: int) -> Generator[int, None, None]:
-    """The loader's batches; yields how many frames each has."""
+    """Reads batches with the loader; yields the number of frames of each."""
     source = DomainSource(DHF1K, open_prepared(path, "train"), BATCH)
     loader = Loader([source], seed=0, epochs=10_000, workers=workers, threads=threads)
     try:
@@ -116,13 +116,13 @@ def loaded_batches(path: Path, workers: int, threads: int) -> Generator[int, Non
 
 
 def measure(batches: Generator[int, None, None], count: int, repeats: int) -> dict[str, float]:
-    """Frames a second and processor time, after a warm-up.
+    """Measures throughput after a warm-up.
 
     Returns:
-      `median`, `least` and `most` frames a second over `repeats` runs of `count` batches, and `cpu_ms`, this
-      process's processor time a frame, which other programs on the machine disturb less.
+      `median`, `least` and `most` frames/s over `repeats` runs of `count` batches, and `cpu_ms`, the CPU time
+      of this process per frame in ms, which is less sensitive to other programs.
     """
-    # As many as may have been read ahead.
+    # As many batches as the loader may prefetch.
     for _ in range(4):
         next(batches)
     rates, costs = [], []
@@ -142,7 +142,7 @@ def measure(batches: Generator[int, None, None], count: int, repeats: int) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batches", type=int, default=6, help="timed together")
+    parser.add_argument("--batches", type=int, default=6, help="batches per run")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -156,7 +156,7 @@ def main() -> None:
         write_release(root)
         images = sorted(root.glob("annotation/*/images/*.png"))
         result["png_bytes"] = statistics.median(path.stat().st_size for path in images)
-        print(f"{machine}; a frame's PNG has {result['png_bytes'] / 1e3:.0f} kB")
+        print(f"{machine}; median PNG size {result['png_bytes'] / 1e3:.0f} kB")
         runs = [("plain loop over PNG files", plain_batches(root))]
         for resolution in ("full", "input"):
             builder = BUILDERS["dhf1k"](data_dir=scratch, config=resolution, partial=True)
@@ -170,7 +170,7 @@ def main() -> None:
             result["frames_a_second"][name] = rates
             print(
                 f"{name:36} {rates['median']:6.0f} frames/s ({rates['least']:.0f} to {rates['most']:.0f}), "
-                f"{rates['cpu_ms']:.1f} ms of this process a frame"
+                f"{rates['cpu_ms']:.1f} ms of CPU per frame in this process"
             )
     if args.json:
         with atomic_path(args.json) as temporary:

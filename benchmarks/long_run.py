@@ -1,14 +1,14 @@
-"""Ten thousand frames through a stream, two thousand steps of training: memory stays, nothing compiles again.
+"""Checks for constant memory and no recompilation over 10,000 streamed frames and 2,000 training steps.
 
     python -m benchmarks.long_run [--only stream|training] [--json benchmarks/results/long_run.json]
 
-The stream is 360x640 from the bundled clip, in the DHF1K domain with its recurrences; the training is
-`configs/smoke.py` at its own sizes, all four domains, with its checkpoints and validations. Resident
-memory and the number of compiled programs are looked at every second (on Linux). The command fails
-if a program is compiled in the last three quarters of either, or if the resident memory of the last
-quarter is more than 5% above that of the second. A short training comes first, whose programs the
-long one finds in a cache: compiling them could take more than a quarter of its time. With `--only` the
-other's result in the file is kept.
+The stream is 360x640 from the bundled clip, in the DHF1K domain with recurrence. The training is
+`configs/smoke.py` at its own sizes, with all four domains, checkpoints and validations. Resident memory and
+the number of compiled programs are sampled every second (on Linux). The command fails if a program is
+compiled in the last three quarters of either run, or if the resident memory of the last quarter is more than
+5% above that of the second. A short training runs first and fills the compilation cache, as compiling could
+take more than a quarter of the time of the long one. With `--only`, the result of the other run in the file
+is kept.
 """
 
 import argparse
@@ -36,7 +36,7 @@ GROWTH = 1.05
 
 
 class Watch:
-    """Looks at the process every second, in a thread of its own, while a `with` block runs."""
+    """Samples the process every second, in a separate thread, while a `with` block runs."""
 
     def __init__(self) -> None:
         self.compiled: list[tuple[float, str]] = []
@@ -65,7 +65,7 @@ class Watch:
             self.resident.append(4096 * pages)
 
     def result(self) -> dict[str, Any]:
-        """What was seen; fails if memory grew or programs were compiled late."""
+        """Returns the measurements; fails if memory grew or programs were compiled late."""
         quarter = len(self.resident) // 4
         second, last = self.resident[quarter : 2 * quarter], self.resident[-quarter:]
         growth = statistics.median(last) / statistics.median(second)
@@ -85,7 +85,7 @@ class Watch:
 
 
 def stream(count: int, weights: str) -> dict[str, Any]:
-    """Frames one after the other, as a camera gives them."""
+    """Streams frames one after the other, as from a camera."""
     frames = list(moving_clip(60))
     model = load(weights)
     with Watch() as watch:
@@ -96,12 +96,12 @@ def stream(count: int, weights: str) -> dict[str, Any]:
 
 
 def training(steps: int) -> dict[str, Any]:
-    """The smoke config for as many epochs as the steps need."""
+    """Trains the smoke config for enough epochs to reach `steps`."""
     config = load_config("configs/smoke.py")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
-        # Both forms of the steps, with the encoder frozen and without.
+        # Two epochs compile both step programs: encoder frozen and trained.
         short = dataclasses.replace(config, epochs=2)
         epoch = loop.train(short, folder / "short", prepare_synthetic).step // short.epochs
         with Watch() as watch:
@@ -111,7 +111,7 @@ def training(steps: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs both and prints what was seen."""
+    """Runs both and prints the results."""
     restart_with_large_pages()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000)

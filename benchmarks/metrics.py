@@ -1,9 +1,9 @@
-"""How much faster the scores are than plain loops over thresholds and splits.
+"""Speed-up of the scores over plain loops over thresholds and splits.
 
-AUC-Judd, sampled shuffled AUC, NSS, CC, SIM and KLD of the `unisal` protocol on synthetic 360x640
-float32 maps with 100 to 300 fixations: `score_frame` against the plain forms in
-`tests/helpers/reference_metrics.py`, which loop as the original code does. The plain forms run on a subset,
-spread over the maps. They are timed on one core, as the original runs, ours on one and on two (Linux).
+AUC-Judd, sampled shuffled AUC, NSS, CC, SIM and KLD of the `unisal` protocol on synthetic 360x640 float32
+maps with 100 to 300 fixations: `score_frame` is compared with the plain forms in
+`tests/helpers/reference_metrics.py`, which loop like the original code. The plain forms run on an evenly
+spaced subset of the maps, on one core like the original; ours run on one and on two (Linux).
 
     python -m benchmarks.metrics [--maps 1000] [--json OUT]
 """
@@ -29,7 +29,7 @@ SIZE = (360, 640)
 
 
 def example(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A prediction, a ground-truth density, the fixations, and ten other frames' fixations."""
+    """(prediction, ground-truth density, fixations, fixations of ten other frames)."""
     rng = np.random.default_rng(seed)
 
     def fixations() -> np.ndarray:
@@ -72,10 +72,10 @@ def score_plain(seed: int) -> float:
 
 
 def median_ms(score: Callable[[int], float], seeds: list[int], cores: list[int]) -> float:
-    """Median time of a map with one process on each core, over the number of cores."""
+    """Median time per map with one process on each core, divided by the number of cores."""
     with ExitStack() as stack:
         pools = [
-            # Pinned: left to themselves, two short-lived processes may share a core.
+            # Pinned, as two short-lived processes may otherwise share a core.
             stack.enter_context(
                 ProcessPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, {core}))
             )
@@ -89,7 +89,7 @@ def median_ms(score: Callable[[int], float], seeds: list[int], cores: list[int])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--maps", type=int, default=1000)
-    parser.add_argument("--plain-maps", type=int, default=40, help="how many the plain loops run on")
+    parser.add_argument("--plain-maps", type=int, default=40, help="number of maps for the plain loops")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     result = {
@@ -101,14 +101,14 @@ def main() -> None:
     seeds = list(range(args.maps))
     cores = sorted(os.sched_getaffinity(0))
     plain_ms = median_ms(score_plain, seeds[:: max(1, args.maps // args.plain_maps)], cores[:1])
-    print(f"plain loops, one core: {plain_ms:.1f} ms a map, {plain_ms * args.maps / 1e3:.0f} s in all")
+    print(f"plain loops, one core: {plain_ms:.1f} ms per map, {plain_ms * args.maps / 1e3:.0f} s in total")
     result["plain_ms"] = plain_ms
     for used in (cores[:1], cores[:2]):
         ours_ms = median_ms(score_fast, seeds, used)
         ratio = plain_ms / ours_ms
         print(
-            f"ours, {len(used)} core(s): {ours_ms:.2f} ms a map, {ours_ms * args.maps / 1e3:.1f} s in all, "
-            f"{ratio:.1f} times faster"
+            f"ours, {len(used)} core(s): {ours_ms:.2f} ms per map, {ours_ms * args.maps / 1e3:.1f} s in "
+            f"total, {ratio:.1f} times faster"
         )
         result[f"ours_{len(used)}"] = {"ms": ours_ms, "ratio": ratio}
     print(result["machine"])

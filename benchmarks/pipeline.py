@@ -1,12 +1,12 @@
-"""Frames a second of a whole film, from its file to an overlay with sound, and what each stage costs.
+"""Throughput of `unisal predict` on a film, from file to overlay with sound, and the cost of each stage.
 
     python -m benchmarks.pipeline [--size 1080x1920] [--frames 150] [--json benchmarks/results/pipeline.json]
 
-The film: the sample photograph, panned and zoomed, with grain over it, H.264 at 30 frames a second, and a
-sound track. First the stages one after the other in one thread, each frame through all of them (wall clock
-and processor time, in milliseconds a frame; decoders and encoders have threads of their own, whose time falls
-to whoever waits for them). Then `unisal predict FILE --save overlay` as processes of their own, on this film
-and on one ten times as long: frames a second by the command's own count, without its start, and peak memory.
+The film is the sample photograph, panned and zoomed, with grain, as H.264 at 30 fps, with a sound track.
+First, each frame passes through all stages in one thread (wall-clock and CPU time in ms per frame; decoders
+and encoders have their own threads, whose time counts to the stage that waits for them). Then `unisal predict
+FILE --save overlay` runs in separate processes, on this film and on one ten times as long: frames/s as the
+command reports them, without startup, and peak memory.
 """
 
 import argparse
@@ -39,13 +39,13 @@ from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.samples import moving_clip
 
 FPS, SAMPLE_RATE = 30, 48_000
-# Frames of the moving photograph; after them it begins again, as a cut.
+# Frames of the moving photograph, which then restarts with a cut.
 CLIP_FRAMES = 60
 LONGER = 10
 
 
 def write_film(path: Path, size: Size, frames: int) -> None:
-    """The film of the benchmark; the same one each time."""
+    """Writes the film of the benchmark, which is reproducible."""
     rng = np.random.default_rng(0)
     grain = rng.normal(0, 3, (size[0] + 64, size[1] + 64)).astype(np.int16)[..., None]
     with av.open(str(path), "w") as container:
@@ -70,7 +70,7 @@ def write_film(path: Path, size: Size, frames: int) -> None:
 
 
 class Costs:
-    """Adds up what stages cost, in seconds."""
+    """Accumulates the cost of stages, in seconds."""
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = defaultdict(float)
@@ -78,14 +78,14 @@ class Costs:
 
     @contextlib.contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        """Counts what the block costs to a stage."""
+        """Adds the cost of the block to a stage."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self.wall[stage] += time.perf_counter() - wall
         self.cpu[stage] += time.process_time() - cpu
 
     def to_json(self, frames: int) -> dict[str, dict[str, float]]:
-        """Milliseconds a frame."""
+        """Milliseconds per frame."""
         return {
             stage: {
                 "cpu_ms": round(1e3 * self.cpu[stage] / frames, 2),
@@ -96,7 +96,7 @@ class Costs:
 
 
 def stages(model: unisal_jax.SaliencyModel, film: Path, target: Path) -> dict[str, dict[str, float]]:
-    """What each stage costs a frame, without threads between them."""
+    """The cost of each stage per frame, without threads between stages."""
     costs, count = Costs(), 0
     domain, detector = model.domain(None, video=True), CutDetector()
     with open_video(film) as reader, VideoWriter(target, reader.size, FPS, reader.info) as writer:
@@ -128,13 +128,13 @@ def stages(model: unisal_jax.SaliencyModel, film: Path, target: Path) -> dict[st
 
 
 def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
-    """Runs `unisal predict` -> (frames a second, processor milliseconds a frame, peak MB)."""
+    """Runs `unisal predict`; returns (frames/s, CPU milliseconds per frame, peak MB)."""
     command = [sys.executable, "-m", "unisal_jax", "predict", str(film), "--out", str(out)]
     command += ["--weights", weights, "--save", "overlay"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while (status := Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")) and "VmHWM" in status:
-        # What the kernel counts for a finished process has this one's memory in it, which began it.
+        # The peak reported for a finished child includes the memory of this process at the fork.
         peak = max(peak, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
         time.sleep(0.1)
     _, status, usage = os.wait4(process.pid, 0)
@@ -148,12 +148,12 @@ def whole(film: Path, out: Path, weights: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Prints the stages, the whole, and its memory."""
+    """Prints the cost of the stages, and throughput and memory of the whole."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--size", default="1080x1920", metavar="HxW")
-    parser.add_argument("--repeats", type=int, default=3, help="of the whole; the median counts")
-    parser.add_argument("--longer", action="store_true", help="also ten times the length, for its memory")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of the command; the median is reported")
+    parser.add_argument("--longer", action="store_true", help="also measure a film ten times as long")
     parser.add_argument("--weights", default="unisal")
     parser.add_argument("--json", type=Path, help="also write the result to this file, by size")
     args = parser.parse_args()
@@ -182,8 +182,8 @@ def main() -> None:
             long_fps, _, long_peak = whole(long_film, folder / "out", args.weights)
             result |= {"longer_fps": round(long_fps, 1), "longer_peak_mb": round(long_peak)}
     for stage, cost in costs.items():
-        print(f"{stage:10s} {cost['ms']:7.2f} ms a frame, {cost['cpu_ms']:7.2f} of processor time")
-    print(f"whole: {result['fps']} frames a second, {result['cpu_ms_a_frame']} ms of processor time a frame")
+        print(f"{stage:10s} {cost['ms']:7.2f} ms per frame, {cost['cpu_ms']:7.2f} ms of CPU")
+    print(f"whole: {result['fps']} frames/s, {result['cpu_ms_a_frame']} ms of CPU per frame")
     print(f"peak {result['peak_mb']} MB, ten times as long {result.get('longer_peak_mb', '(--longer)')}")
     if args.json:
         known = json.loads(args.json.read_text()) if args.json.exists() else {}

@@ -1,16 +1,16 @@
-"""Estimates what `unisal_jax.predict.scanpath.OSIE` holds, from the sequences of OSIE's 560 training images.
+"""Estimates the parameters in `unisal_jax.predict.scanpath.OSIE` from OSIE's 560 training images.
 
     python -m benchmarks.scanpath_parameters OSIE
 
-OSIE is the folder with `stimuli/` and `fixations.mat`. The parameters of the saccades, of inhibition and of
-the first fixation are those under which the sequences of five of the fifteen people on each image have the
-largest likelihood, with the released weights' density of the image (SALICON domain). The radius of inhibition
-is not fitted: the likelihood grows with it up to about 12 degrees, a third of the image, and is flat from
-there (`--radius`). Durations and the number of fixations are plain statistics of all people.
+OSIE is the folder with `stimuli/` and `fixations.mat`. The parameters of saccades, inhibition and first
+fixation maximise the likelihood of the sequences of five of the fifteen observers of each image, given the
+density that the released weights predict (SALICON domain). The radius of inhibition is not fitted: the
+likelihood increases with it up to about 12 degrees, a third of the image, and is flat beyond (`--radius`).
+Durations and the number of fixations are statistics over all observers.
 
-Then it prints what each part is worth on the 70 test images, which nothing was estimated from: bits per
-fixation above the density alone, of all people. Five minutes on two cores; `--densities FILE.npz` keeps the
-densities between runs, `--test-only` takes the numbers in the code.
+Then it prints the contribution of each part on the 70 test images, which were not used for estimation: bits
+per fixation above the density alone, for all observers. Takes five minutes on two cores. `--densities
+FILE.npz` keeps the densities between runs; `--test-only` uses the numbers in the code.
 """
 
 import argparse
@@ -36,7 +36,7 @@ GRID = (72, 96)
 TRAIN, TEST = slice(0, 560), slice(630, 700)
 PEOPLE = slice(0, 15, 3)
 MOST_FIXATIONS = 14
-# In this order, without bounds: logarithms, plain numbers and log-odds (`to_parameters`).
+# Unbounded values in this order: logarithms, plain numbers and log-odds (`to_parameters`).
 GUESS = {
     "start": np.log(4.5),
     "near_weight": np.log(9),
@@ -51,7 +51,7 @@ GUESS = {
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image: its density, and each person's (x, y) [n, 2] and durations [n], inside of the image."""
+    """An image: its density, and (x, y) [n, 2] and durations [n] of each observer, inside the image."""
 
     density: np.ndarray
     paths: list[np.ndarray]
@@ -59,7 +59,7 @@ class Image:
 
 
 def read(root: Path, densities: Path | None) -> list[Image]:
-    """All images in order of their names."""
+    """Reads all images, sorted by name."""
     content = scipy.io.loadmat(root / "fixations.mat", simplify_cells=True)["fixations"]
     content = sorted(content, key=lambda image: image["img"])
     if densities is not None and densities.exists():
@@ -86,7 +86,7 @@ def read(root: Path, densities: Path | None) -> list[Image]:
 
 
 def to_parameters(free: Any, radius: float, xp: Any = np) -> scanpath.Parameters:
-    """Parameters from numbers without bounds, in the order of `GUESS`."""
+    """Converts unbounded values in the order of `GUESS` to parameters."""
     positive = dict(zip(GUESS, xp.exp(free), strict=True))
     share = dict(zip(GUESS, 1 / (1 + xp.exp(-free)), strict=True))
     raw = dict(zip(GUESS, free, strict=True))
@@ -102,7 +102,7 @@ def to_parameters(free: Any, radius: float, xp: Any = np) -> scanpath.Parameters
 
 
 def fit(images: list[Image], radius: float) -> scanpath.Parameters:
-    """The parameters with the largest likelihood, at a radius of inhibition."""
+    """Fits the parameters of largest likelihood, for a given radius of inhibition."""
     priors, cells, lengths = [], [], []
     for image in images:
         grid = scanpath._Grid(image.density, scanpath.OSIE, scanpath.DEGREES)
@@ -181,7 +181,7 @@ def worth(images: list[Image], parameters: scanpath.Parameters) -> None:
 
 
 def main() -> None:
-    """Prints the parameters, and what they are worth."""
+    """Prints the parameters, and the contribution of each part."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--densities", type=Path)
     parser.add_argument("--radius", type=float, default=12.0, help="of inhibition of return, in degrees")
     parser.add_argument(
-        "--test-only", action="store_true", help="only what the numbers in the code are worth"
+        "--test-only", action="store_true", help="skip the fit and use the numbers in the code"
     )
     args = parser.parse_args()
     images = read(args.root, args.densities)

@@ -1,10 +1,11 @@
-"""CPU and wall time of cold starts: `unisal predict IMAGE`, `import unisal_jax`, a first map in Python.
+"""CPU and wall time of cold starts: `unisal predict IMAGE`, `import unisal_jax`, the first map in Python.
 
     python -m benchmarks.startup [--repeats 9] [--json benchmarks/results/startup.json]
 
-Each run is a process of its own, in turn, with warm caches: weights, graphs, compiled programs and Python's
-bytecode (which pip makes on installing) are those of a run before. The image is the bundled photograph. CPU
-time is that of the process, user and system: what else runs disturbs it less than wall time.
+Each run is a separate process, in alternation, with warm caches: weights, graphs, compiled programs and
+Python bytecode (which pip creates on installation) come from a previous run. The image is the bundled
+photograph. CPU time is user plus system time of the process; it is less sensitive to other programs than wall
+time.
 """
 
 import argparse
@@ -25,7 +26,7 @@ IMAGE = "import numpy as np; image = np.zeros((512, 600, 3), np.uint8)\n"
 
 
 def programs(out: Path) -> dict[str, list[str]]:
-    """What is started, by name."""
+    """The commands to start, by name."""
     commands = {"import": ["-c", "import unisal_jax"]}
     for engine in ("auto", "jax"):
         predict = [
@@ -44,7 +45,7 @@ def programs(out: Path) -> dict[str, list[str]]:
 
 
 def timed(command: list[str], bytecode: Path) -> tuple[float, float]:
-    """Seconds of CPU and of wall time of a new process, which keeps its bytecode in that folder."""
+    """(CPU seconds, wall seconds) of a new process, with bytecode cached in a folder."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
@@ -58,7 +59,7 @@ def timed(command: list[str], bytecode: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints medians and the least of each."""
+    """Prints median and minimum of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", type=Path, help="also write the result to this file")
@@ -82,8 +83,8 @@ def main() -> None:
             "wall_min_s": round(min(wall), 3),
         }
         print(
-            f"{name:24s} CPU {rows[name]['cpu_s']:.2f} s (least {rows[name]['cpu_min_s']:.2f}), "
-            f"wall {rows[name]['wall_s']:.2f} s (least {rows[name]['wall_min_s']:.2f})"
+            f"{name:24s} CPU {rows[name]['cpu_s']:.2f} s (min {rows[name]['cpu_min_s']:.2f}), "
+            f"wall {rows[name]['wall_s']:.2f} s (min {rows[name]['wall_min_s']:.2f})"
         )
     if args.json:
         result = {"machine": measure.machine(load_before), "repeats": args.repeats, "seconds": rows}

@@ -1,7 +1,7 @@
-"""Operations of StableHLO in DHF1K's training step (the encoder trained) and evaluation step.
+"""Counts StableHLO operations in DHF1K's training step (with the encoder trained) and evaluation step.
 
-A function of the program counts once, however often it is called. The size of the frames changes nothing;
-their number is the paper's. Nothing is compiled.
+A function of the program counts once, however often it is called. The count does not depend on the frame
+size; the number of frames is the paper's. Nothing is compiled.
 
     python -m benchmarks.step_operations [--largest 20] [--dtype bfloat16]
 """
@@ -28,7 +28,7 @@ CASES: tuple[tuple[DepthwiseForm, str | None], ...] = (("grouped", None), ("shif
 
 
 def described_variables(config: UnisalConfig) -> dict[str, Any]:
-    """A network's variables by shape and type, without any values."""
+    """Shapes and dtypes of the variables of a model, without values."""
     return jax.tree.map(
         lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
         variable_shapes(config),
@@ -39,13 +39,13 @@ def described_variables(config: UnisalConfig) -> dict[str, Any]:
 def operations(
     form: DepthwiseForm, train: bool, dtype: Any = jnp.float32, platform: str | None = None
 ) -> collections.Counter[str]:
-    """How often each operation stands in the paper's lowered step of two clips of 64x96, targets of 72x96.
+    """Counts each operation in the lowered step for two clips of 64x96 with targets of 72x96.
 
     Args:
-      form: of the depthwise convolutions; "auto" is the platform's.
-      train: the step that trains, or the one that evaluates.
-      dtype: of the computation.
-      platform: that it is lowered for, such as "tpu", which need not be there; None for JAX's default.
+      form: form of the depthwise convolutions; "auto" selects that of the platform.
+      train: whether to lower the training step instead of the evaluation step.
+      dtype: dtype of the computation.
+      platform: platform to lower for, such as "tpu", which need not be present; None for JAX's default.
     """
     config = UnisalConfig(depthwise=form)
     variables = described_variables(config)
@@ -64,11 +64,11 @@ def operations(
 
 
 def main() -> None:
-    """Prints each form's counts, and the operations that stand there most often."""
+    """Prints the counts of each form, and the most frequent operations."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--largest", type=int, default=8, help="how many operations to name")
+    parser.add_argument("--largest", type=int, default=8, help="number of operations to list")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
     for form, platform in CASES:

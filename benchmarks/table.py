@@ -1,4 +1,4 @@
-"""The table of docs/speed.md, from the report of `unisal benchmark --json`.
+"""Makes the table of docs/speed.md from a report of `unisal benchmark --json`.
 
     python -m benchmarks.table benchmarks/results/speed_cpu.json [--into docs/speed.md]
 
@@ -60,7 +60,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Prints the table, or writes it into a file."""
+    """Prints the table, or inserts it into a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path)
     parser.add_argument("--into", type=Path, metavar="FILE")

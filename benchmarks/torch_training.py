@@ -1,8 +1,8 @@
-"""The PyTorch peer of `benchmarks.train_step`: the original network, trained as plainly as it can be written.
+"""The PyTorch side of `benchmarks.train_step`: the original network in a plain training loop.
 
-The network is the authors' own code, imported from the wheel that carries the released weights: one
-frame after the other through encoder and decoder, the 41x41 kernel at the input size. The step around
-it follows the paper's section 4.1: the loss, SGD in two groups, clipping by the joint norm.
+The network is the authors' code, imported from the wheel with the released weights: it processes one frame
+after the other in encoder and decoder, and applies the 41x41 kernel at the input size. The step follows
+section 4.1 of the paper: loss, SGD with two parameter groups, clipping by the joint norm.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from unisal_jax.train.losses import PAPER_LOSS
 from unisal_jax.train.optimizer import OptimizerConfig
 from unisal_jax.weights.fetch import WHEEL_REQUIREMENT, fetch
 
-# Code out of it is run, so only this very file will do.
+# The checksum is required, since code from this file is executed.
 WHEEL_SHA256 = "34dfcc6cfbf3c142c927345f18baf5f16219b017997c247ed69bb5205130b629"
 _CODE = "pyautoflip/3rd_party_libs/unisal/"
-# Without the package's __init__, which would import its datasets and trainer and what they need.
+# Without the package's __init__, which imports its datasets and trainer with their dependencies.
 _MODULES = ("model", "utils", "models/MobileNetV2", "models/cgru")
 
 
 def extract_original(folder: Path) -> None:
-    """Downloads the wheel with pip and puts the network's modules into `folder`, as a package `unisal`."""
+    """Downloads the wheel with pip and extracts the network's modules to `folder`, as a package `unisal`."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     subprocess.run([*command, "--dest", str(folder), WHEEL_REQUIREMENT], check=True)
     (wheel,) = folder.glob("*.whl")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
-        raise SystemExit(f"{WHEEL_REQUIREMENT}: another file than the pinned one, sha256 {digest}")
+        raise SystemExit(f"{WHEEL_REQUIREMENT}: not the expected file, sha256 {digest}")
     with zipfile.ZipFile(wheel) as archive:
         for module in _MODULES:
             target = folder / "unisal" / f"{module}.py"
@@ -49,12 +49,12 @@ def extract_original(folder: Path) -> None:
 
 
 class TorchTraining:
-    """One domain's training on the CPU, from the released weights; runs in a process of its own."""
+    """Training of one domain on the CPU, from the released weights; runs in a separate process."""
 
     def __init__(self, code: str, source: str, optimizer: OptimizerConfig, lr: float, dtype: str):
         sys.path.insert(0, code)
         self.source, self.config, self.lr, self.dtype = source, optimizer, lr, dtype
-        torch.set_default_dtype(getattr(torch, dtype))  # the network makes its states with it
+        torch.set_default_dtype(getattr(torch, dtype))  # the network creates its states in the default dtype
 
     def check(self, arrays: Arrays, steps: int) -> list[tuple[float, float]]:
         """(loss, gradient norm before clipping) of the first steps without dropout."""
@@ -62,7 +62,7 @@ class TorchTraining:
         return [self._step() for _ in range(steps)]
 
     def start(self, arrays: Arrays, dropout: bool = True) -> None:
-        """Makes network, optimizer and batch anew."""
+        """Creates model, optimizer and batch."""
         self.model = self._build_model(dropout)
         config = self.config
         encoder = list(self.model.cnn.parameters())
@@ -82,7 +82,7 @@ class TorchTraining:
         self.batch = as_tensors(arrays, self.dtype)
 
     def step(self) -> tuple[float, float]:
-        """Takes a step; returns its seconds and the processor's, of all cores together."""
+        """Takes a step; returns (wall seconds, CPU seconds of all cores)."""
         start, cpu = time.perf_counter(), time.process_time()
         loss, _ = self._step()
         seconds = time.perf_counter() - start, time.process_time() - cpu
@@ -98,7 +98,7 @@ class TorchTraining:
         model = import_module("unisal.model").UNISAL(cnn_cfg={"pretrained": False})
         model.load_state_dict(torch.load(fetch("unisal"), map_location="cpu", weights_only=True))
         model.to(getattr(torch, self.dtype)).train()
-        model.cnn.eval()  # for its batch norms: they keep the running statistics
+        model.cnn.eval()  # its batch norms use the running statistics
         if not dropout:
             for module in model.modules():
                 if isinstance(module, nn.Dropout2d):
@@ -108,7 +108,7 @@ class TorchTraining:
         return model
 
     def _step(self) -> tuple[float, float]:
-        # Sets them to None: SGD then leaves alone what this domain has no use for, as it should.
+        # Sets gradients to None, so that SGD does not update parameters that this domain does not use.
         self.sgd.zero_grad()
         frames, maps, fixations = self.batch
         log_density = self.model(frames, target_size=maps.shape[-2:], source=self.source)
@@ -120,7 +120,7 @@ class TorchTraining:
 
 
 def as_tensors(arrays: Arrays, dtype: str) -> Sequence[torch.Tensor]:
-    """Normalised frames [B, T, 3, h, w]; maps that sum to one and fixations [B, T, H, W]."""
+    """(normalised frames [B, T, 3, h, w], maps that sum to 1 and fixations, both [B, T, H, W])."""
     pixels = arrays.frames.astype(dtype) / 255
     frames = (pixels - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)
     maps = arrays.maps / arrays.maps.sum((-2, -1), keepdims=True, dtype=dtype)
@@ -134,7 +134,7 @@ def saliency_loss(log_density: torch.Tensor, maps: torch.Tensor, fixations: torc
     pixels = (-2, -1)
     density = log_density.exp()
     kld = functional.kl_div(log_density, maps, reduction="none").sum(pixels)
-    # Both unbiased; the factors cancel in the correlation.
+    # Both standard deviations are unbiased; the factors cancel in the correlation.
     standard = (density - density.mean(pixels, keepdim=True)) / density.std(pixels, keepdim=True)
     truth = (maps - maps.mean(pixels, keepdim=True)) / maps.std(pixels, keepdim=True)
     cc = (standard * truth).sum(pixels) / (maps.shape[-2] * maps.shape[-1] - 1)

@@ -1,18 +1,18 @@
-"""Compiles the paper's training, and prediction, for TPUs on a machine that has none.
+"""Compiles the paper's training, and prediction, for TPUs on a machine without one.
 
-libtpu holds the compiler, and JAX's ahead-of-time compilation needs no chip. So this shows that each program
-compiles for a chip, how large it is, and that it fits into the chip's memory. It runs nothing: times are
+libtpu contains the compiler, and JAX's ahead-of-time compilation requires no chip. This shows that each
+program compiles for a chip, how large it is, and that it fits into the chip's memory. Nothing runs: times are
 bounds from the compiler's counts and the chip's published figures. See docs/howto/train_pod.md.
 
     make tpu                                                    # all programs, hours on two cores
     python -m benchmarks.tpu_compile --topologies v5e:2x2 --programs train --domains dhf1k [--json OUT]
 
-Programs: `train` (the encoder moves), `frozen` (the first two epochs), `evaluate`, of each domain's batch as
-the paper has it, in bfloat16, through the same `pmap` that training uses; and `predict`, a batch of 8 images
-and a frame of a video on one chip. Where the chips do not divide the paper's four clips, the batch is scaled
-(`batch_scale`). The file is written anew after each program. CPU seconds are those of this process; where
-other programs share the cores they are up to twice what they are on an idle machine. The compiler counts the
-body of a loop once, so the recurrence over a clip's 12 frames is counted for one of them.
+Programs: `train` (encoder trained), `frozen` (first two epochs) and `evaluate`, with the paper's batch of
+each domain, in bfloat16, through the same `pmap` as in training; and `predict`, a batch of 8 images and a
+frame of a video on one chip. If the number of chips does not divide the paper's four clips, the batch is
+scaled (`batch_scale`). The file is rewritten after each program. CPU seconds are those of this process; if
+other programs share the cores, they are up to twice those on an idle machine. The compiler counts the body of
+a loop once, so the recurrence over the 12 frames of a clip counts as one frame.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Before JAX is loaded: libtpu would ask a metadata server for the machine's TPU, and one process is not
-# to lock out another, since no chip is used.
+# Set before JAX is imported: libtpu would query a metadata server for the machine's TPU, and would lock out
+# other processes, although no chip is used.
 os.environ.update(TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1", JAX_PLATFORMS="cpu")
 
 import jax
@@ -55,16 +55,16 @@ PROGRAMS = ("train", "frozen", "evaluate", "predict")
 TOPOLOGIES = ("v5e:2x2", "v5e:1x1", "v5e:2x4", "v6e:2x2")
 PAPER_CLIPS, PREDICTED_IMAGES = 4, 8
 
-# Google Cloud's documentation of each chip: bfloat16 TFLOP/s, GB/s and GB of its memory.
+# From Google Cloud's documentation: bfloat16 TFLOP/s, memory GB/s and memory GB of each chip.
 CHIPS = {"v5e": (197.0, 819.0, 16.0), "v6e": (918.0, 1640.0, 32.0)}
 
 _CONFIG = UnisalConfig()
 
 
 def training(program: str, domain: Domain, devices: list[Any]) -> tuple[jax.stages.Lowered, int]:
-    """A domain's lowered step over all the devices, and how many frames each of them takes."""
+    """(lowered step of a domain over all devices, frames per device)."""
     paper, frames = (PAPER_IMAGES, 1) if domain.static else (PAPER_CLIPS, CLIP_FRAMES)
-    # The batch scale that the devices divide.
+    # Scale the batch such that the devices divide it.
     each = paper * len(devices) // math.gcd(paper, len(devices)) // len(devices)
     height, width = domain.input_size
     rows, columns = domain.target_size or domain.input_size
@@ -91,7 +91,7 @@ def training(program: str, domain: Domain, devices: list[Any]) -> tuple[jax.stag
 
 
 def prediction(domain: Domain, device: Any) -> tuple[jax.stages.Lowered, int]:
-    """The engine's lowered program of images (a static domain) or of a video's next frame, on one device."""
+    """The engine's lowered program for images (static domain) or the next frame of a video, on one device."""
     on = jax.sharding.SingleDeviceSharding(device)
 
     def shaped(array: Any) -> jax.ShapeDtypeStruct:
@@ -119,22 +119,22 @@ def prediction(domain: Domain, device: Any) -> tuple[jax.stages.Lowered, int]:
 
 
 def chips(topology: str) -> list[Any]:
-    """The devices of a topology such as v5e:2x2, described and not there."""
+    """Descriptions of the devices of a topology such as v5e:2x2, which need not be present."""
     sides = [int(side) for side in topology.partition(":")[2].split("x")]
-    # A host holds two by two chips, of smaller topologies all.
+    # A host has 2x2 chips, or all chips of a smaller topology.
     host = [min(side, 2) for side in sides] + [1]
     described: Any = topologies.get_topology_desc(topology, platform="tpu", chips_per_host_bounds=host)
     return list(described.devices)
 
 
 def estimated_mcycles(executable: jax.stages.Compiled) -> float:
-    """Millions of cycles of all operations, as the TPU's compiler notes them."""
+    """Millions of cycles of all operations, as estimated by the TPU compiler."""
     cycles = re.findall(r'"estimated_cycles":"(\d+)"', executable.as_text() or "")
     return sum(map(int, cycles)) / 1e6
 
 
 def cases(programs: list[str], domains: list[str]) -> Iterator[tuple[str, Domain]]:
-    """The programs to compile; prediction has one of images and one of video."""
+    """Yields the programs to compile; prediction has one for images and one for video."""
     for program in programs:
         for name in domains:
             if program != "predict" or DOMAINS[name] in (DHF1K, SALICON):
@@ -142,7 +142,7 @@ def cases(programs: list[str], domains: list[str]) -> Iterator[tuple[str, Domain
 
 
 def compiled(program: str, domain: Domain, topology: str) -> dict[str, float | None]:
-    """Compiles one program for a topology such as v5e:2x2 and says what the compiler counts."""
+    """Compiles one program for a topology such as v5e:2x2 and returns the compiler's counts."""
     devices = chips(topology)
     begun = time.process_time()
     if program == "predict":
@@ -162,9 +162,9 @@ def compiled(program: str, domain: Domain, topology: str) -> dict[str, float | N
 
 
 def paper_hours(programs: dict[str, dict[str, Any]], count: int) -> float | None:
-    """Hours of the paper's 16 epochs on `count` chips, were each step as fast as its bound.
+    """Hours of the paper's 16 epochs on `count` chips, if each step takes its bound.
 
-    None if a program is missing. All epochs are taken to train the encoder, which the first two do not.
+    None if a program is missing. Assumes that all epochs train the encoder, although the first two do not.
     """
     seconds = 0.0
     for domain, batches in PAPER_BATCHES:
@@ -177,7 +177,7 @@ def paper_hours(programs: dict[str, dict[str, Any]], count: int) -> float | None
 
 
 def main() -> None:
-    """Compiles program after program and prints what was seen."""
+    """Compiles the programs one after the other and prints the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -202,9 +202,9 @@ def main() -> None:
             found["paper_hours"] = paper_hours(found["programs"], math.prod(map(int, shape.split("x"))))
             print(
                 f"{topology} {name}: {seen['operations']:,} operations, {seen['cpu_s']:.0f} s of CPU, "
-                f"{seen['gflop']:.1f} GFLOP, {seen['gbytes_a_frame']:.3f} GB a frame, "
+                f"{seen['gflop']:.1f} GFLOP, {seen['gbytes_a_frame']:.3f} GB per frame, "
                 f"{seen['memory_gbytes']:.2f} of {CHIPS[chip][2]:.0f} GB of memory, "
-                f"at least {1e3 * seen['bound_s']:.2f} ms a step",
+                f"at least {1e3 * seen['bound_s']:.2f} ms per step",
                 flush=True,
             )
             write(args.json, result)

@@ -1,8 +1,8 @@
-"""What the forms of the depthwise convolution cost on a TPU by its compiler's count, block by block.
+"""Costs of the forms of the depthwise convolution on a TPU, block by block, by the compiler's count.
 
-Value and gradients of each of the encoder's blocks in bfloat16, for the frames of one DHF1K clip on one
-v5e chip: CPU seconds to compile, megabytes moved, and the cycles that the compiler estimates. Nothing is run,
-and no TPU is needed. `models/depthwise.py` chooses by this table.
+Compiles value and gradients of each block of the encoder in bfloat16, for the frames of one DHF1K clip on one
+v5e chip: CPU seconds to compile, megabytes moved, and estimated cycles. Nothing runs, and no TPU is required.
+`models/depthwise.py` chooses the form by this table.
 
     make .venv-tpu/.ready
     .venv-tpu/bin/python -m benchmarks.tpu_layers --json benchmarks/results/tpu_layers.json
@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Before JAX is loaded, as in tpu_compile.
+# Set before JAX is imported, as in tpu_compile.
 os.environ.update(TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1", JAX_PLATFORMS="cpu")
 
 import jax
@@ -33,7 +33,7 @@ FORMS: tuple[DepthwiseForm, ...] = ("grouped", "shifted")
 
 
 def block_program(number: int, form: DepthwiseForm, device: Any) -> jax.stages.Lowered:
-    """The lowered value and gradients of an encoder's block, numbered from 1, with its batch norms."""
+    """The lowered value and gradients of a block of the encoder (numbered from 1) with its batch norms."""
     height, width = (side // 2 for side in DHF1K.input_size)
     channels = STEM_FEATURES
     for block in BLOCKS[: number - 1]:
@@ -66,7 +66,7 @@ def block_program(number: int, form: DepthwiseForm, device: Any) -> jax.stages.L
 
 
 def main() -> None:
-    """Compiles the first of each kind of block in both forms and prints the table."""
+    """Compiles the first block of each type in both forms and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

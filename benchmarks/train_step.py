@@ -1,16 +1,15 @@
-"""Frames a second and peak memory of a training step, against the same step written plainly in PyTorch.
+"""Throughput and peak memory of a training step, compared with a plain PyTorch implementation.
 
-DHF1K clips (224x384, targets 360x640) and SALICON images (288x384, targets 480x640) of seeded noise,
-from the released weights, with the encoder trained and dropout on. Each side has a process of its own
-on the CPU, and they take steps in turn. Before that, both must compute the same on a small batch
-without dropout in float64, or the benchmark fails: in float32 rounding alone moves the second step's
-gradient by percents, as an activation on the other side of a kink of ReLU6 has another one. PyTorch
-comes with the `torch` extra; without it ours is measured alone.
-(Both processes load JAX's libraries, some 0.2 GB.)
+The data are DHF1K clips (224x384, targets 360x640) and SALICON images (288x384, targets 480x640) of seeded
+noise. Training starts from the released weights, with the encoder trained and dropout on. Each side runs in
+its own process on the CPU, and they take steps in alternation. First, both must agree on a small batch
+without dropout in float64, or the benchmark fails. (In float32, rounding alone changes the gradient of the
+second step by percents, since activations cross the kinks of ReLU6.) Without PyTorch (extra `torch`), only
+ours is measured. Both processes load JAX's libraries, about 0.2 GB.
 
-Where JAX finds an accelerator, or several devices, ours is then measured on them: float32 and bfloat16,
-on 1, 2, 4 ... devices. To each speed belongs the time of the paper's 16 epochs: see `paper_hours`. The file
-is written anew after each measurement.
+If JAX finds an accelerator or several devices, ours is then measured on them, in float32 and bfloat16, on 1,
+2, 4 ... devices. Each speed is converted to the time of the paper's 16 epochs; see `paper_hours`. The file is
+rewritten after each measurement.
 
     python -m benchmarks.train_step [--clips 4] [--frames 12] [--images 32] [--repeats 5] [--json OUT]
     python -m benchmarks.train_step --no-cpu --dtypes bfloat16
@@ -55,15 +54,15 @@ from unisal_jax.train.step import pmapped, train_step
 from unisal_jax.weights.store import load_weights
 
 OPTIMIZER = OptimizerConfig()
-# The first in which the encoder is trained.
+# The first epoch in which the encoder is trained.
 EPOCH = OPTIMIZER.frozen_encoder_epochs
 
 CHECK_STEPS = 2
-TOLERANCE = 1e-6  # relative, of losses and gradient norms in float64
+TOLERANCE = 1e-6  # relative tolerance of losses and gradient norms in float64
 
-# Batches of an epoch of the paper's training set (section 4.1). Hollywood-2's videos are cut into shots, of
-# which those of less than 12 frames at 6 fps are dropped; how many stay is not told, so each video counts
-# once. A tenth of Hollywood-2's and UCF Sports' 823 and 103 training videos is for validation.
+# Batches per epoch of the paper's training set (section 4.1). Hollywood-2 videos are cut into shots, and
+# shots of fewer than 12 frames at 6 fps are dropped. The paper does not say how many remain, so each video
+# counts once. A tenth of the 823 and 103 training videos of Hollywood-2 and UCF Sports is for validation.
 PAPER_EPOCHS = 16
 PAPER_BATCHES = ((DHF1K, 600 // 4), (HOLLYWOOD2, 741 // 4), (UCF_SPORTS, 93 // 4), (SALICON, 10_000 // 32))
 PAPER_VIDEO_FRAMES, PAPER_IMAGES = 4 * CLIP_FRAMES, 32
@@ -71,7 +70,7 @@ PAPER_VIDEO_FRAMES, PAPER_IMAGES = 4 * CLIP_FRAMES, 32
 
 @dataclass(frozen=True)
 class Case:
-    """A batch of one domain: `count` clips of `frames`, or images."""
+    """A batch of one domain: `count` clips of `frames` frames, or `count` images."""
 
     domain: Domain
     count: int
@@ -83,7 +82,7 @@ class Case:
         return f"{self.domain.source_name}, {self.count} {of}"
 
     def arrays(self) -> Arrays:
-        """Noise for images; a blob and six fixations near it for each."""
+        """Noise images, each with a blob as map and six fixations near it."""
         rng = np.random.default_rng(0)
         shape = (self.count, self.frames)
         frames = rng.integers(0, 256, (*shape, *self.domain.input_size, 3), np.uint8)
@@ -94,13 +93,13 @@ class Case:
 
 
 class OurTraining:
-    """One domain's training, from the released weights; runs in a process of its own.
+    """Training of one domain from the released weights; runs in a separate process.
 
     Args:
-      domain: whose step it is.
-      dtype: name of the computation's.
-      devices: how many to spread the batch over.
-      backend: JAX's name of the only one that may be used; None leaves the choice to JAX.
+      domain: the domain.
+      dtype: dtype of the computation.
+      devices: number of devices that share the batch.
+      backend: name of the only JAX platform to use; None for JAX's choice.
     """
 
     def __init__(self, domain: Domain, dtype: str, devices: int, backend: str | None):
@@ -120,14 +119,14 @@ class OurTraining:
         return [(float(metrics["loss"]), float(metrics["gradient_norm"])) for metrics in taken]
 
     def start(self, arrays: Arrays, dropout: bool = True) -> None:
-        """Makes state, program (not yet compiled) and batch anew."""
+        """Creates state, program (not yet compiled) and batch."""
         config = with_domain(self.weights.config, self.domain)
         if not dropout:
             config = replace(config, skip_dropout=0.0, rnn_dropout=0.0)
         step = train_step(config, self.domain, OPTIMIZER, False, dtype=self.dtype, axis_name=AXIS)
         self.program = pmapped(step)
         self.state = replicate(create(config, self.weights.variables), jax.local_devices()[: self.devices])
-        # On the host, from where each step of a training has to fetch it.
+        # On the host, as in training, where each step transfers its batch.
         self.batch = Arrays(*(array.reshape(self.devices, -1, *array.shape[1:]) for array in arrays))
         self.lr = jnp.asarray(
             learning_rate(OPTIMIZER, EPOCH, self.domain), jnp.promote_types(self.dtype, jnp.float32)
@@ -135,7 +134,7 @@ class OurTraining:
         self.key = jax.random.key(0)
 
     def step(self) -> tuple[float, float]:
-        """Takes a step; returns its seconds and the processor's, of all cores together."""
+        """Takes a step; returns (wall seconds, CPU seconds of all cores)."""
         start, cpu = time.perf_counter(), time.process_time()
         metrics = self._step()
         seconds = time.perf_counter() - start, time.process_time() - cpu
@@ -144,7 +143,7 @@ class OurTraining:
         return seconds
 
     def peak_bytes(self) -> int:
-        """The first device's peak, or on a CPU the process's largest resident size so far (on Linux)."""
+        """Peak memory of the first device; on a CPU, the peak resident size of the process (on Linux)."""
         stats = jax.local_devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
@@ -159,7 +158,7 @@ class OurTraining:
 
 
 class Side:
-    """A training in a process of its own, which does one thing after the other as it is asked."""
+    """A training in a separate process, which executes requests one after the other."""
 
     def __init__(self, name: str, *arguments: Any):
         spawn = multiprocessing.get_context("spawn")
@@ -170,7 +169,7 @@ class Side:
         theirs.close()
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """Calls the training's method and waits for what it returns."""
+        """Calls a method of the training and returns its result."""
         try:
             self.connection.send((what, arguments))
             return self.connection.recv()
@@ -181,7 +180,7 @@ class Side:
             ) from None
 
     def timed_step(self) -> tuple[float, float]:
-        """What `step` returns; the step before it, after the pause, has to get its memory from the system."""
+        """The result of `step`, after a warm-up step that allocates memory again after the pause."""
         self.ask("step")
         seconds = self.ask("step")
         self.ask("rest")
@@ -201,7 +200,7 @@ def _serve(connection: Connection, name: str, arguments: tuple[Any, ...]) -> Non
         training = TorchTraining(*arguments)
     else:
         training = OurTraining(*arguments)
-    with suppress(EOFError):  # the other end was closed: done
+    with suppress(EOFError):  # the other end was closed
         while True:
             what, rest = connection.recv()
             if what == "rest":
@@ -212,14 +211,14 @@ def _serve(connection: Connection, name: str, arguments: tuple[Any, ...]) -> Non
 
 
 def _give_memory_back() -> None:
-    """To the system, where the C library can: the sides need not fit into memory together."""
+    """Returns free memory to the system if possible, so that both sides need not fit in memory together."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def check(case: Case, code: str) -> dict[str, Any]:
-    """Losses and gradient norms of the first steps on a small batch; fails unless the sides agree."""
+    """Compares losses and gradient norms of the first steps on a small batch; fails unless they agree."""
     small = replace(case, count=2, frames=1 if case.domain.static else 3)
     arrays = small.arrays()
     taken = {}
@@ -229,20 +228,20 @@ def check(case: Case, code: str) -> dict[str, Any]:
     for number, (mine, theirs) in enumerate(zip(taken["ours"], taken["pytorch"], strict=True), 1):
         print(f"{small.label}, step {number}: loss {mine[0]:.8f} and {theirs[0]:.8f} (PyTorch), ", end="")
         print(f"gradient norm {mine[1]:.6f} and {theirs[1]:.6f}")
-        # Negated, so that a NaN fails too.
+        # Negated, so that NaN fails as well.
         if not all(math.isclose(a, b, rel_tol=TOLERANCE) for a, b in zip(mine, theirs, strict=True)):
-            raise SystemExit(f"{small.label}: the sides do not compute the same, so no speed is compared")
+            raise SystemExit(f"{small.label}: the sides disagree, so their speed is not compared")
     return {"batch": small.label, "loss_and_gradient_norm": taken}
 
 
 def pytorch_side(case: Case, code: str, dtype: str) -> Side:
-    """The original network's training; `code` is the folder that it was extracted to."""
+    """Training of the original network; `code` is the folder that contains its code."""
     lr = learning_rate(OPTIMIZER, EPOCH, case.domain)
     return Side("pytorch", code, case.domain.source_name, OPTIMIZER, lr, dtype)
 
 
 def measure(case: Case, sides: list[Side], repeats: int) -> dict[str, Any]:
-    """Lets the sides take steps in turn; returns by side what was measured."""
+    """Lets the sides take steps in alternation; returns measurements by side."""
     arrays = case.arrays()
     frames = case.count * case.frames
     first: dict[str, float] = {}
@@ -260,10 +259,10 @@ def measure(case: Case, sides: list[Side], repeats: int) -> dict[str, Any]:
         median = statistics.median(rates)
         result[side.name] = {
             "frames_a_second": {"median": median, "least": min(rates), "most": max(rates)},
-            # Which other programs on the machine disturb less; PyTorch's waiting threads are in it.
+            # Less sensitive to other programs, but includes PyTorch's waiting threads.
             "cpu_ms_a_frame": 1e3 * statistics.median(cpu for _, cpu in taken[side.name]) / frames,
             "first_step_s": first[side.name],
-            # What the first step took longer: ours is compiled in it.
+            # The additional time of the first step, in which ours compiles.
             "compile_s": first[side.name] - frames / median,
             "peak_mb": side.ask("peak_bytes") / 1e6,
         }
@@ -271,17 +270,17 @@ def measure(case: Case, sides: list[Side], repeats: int) -> dict[str, Any]:
 
 
 def line(name: str, measured: dict[str, Any]) -> str:
-    """One side's numbers for a reader."""
+    """The measurements of one side as a line of text."""
     rates = measured["frames_a_second"]
     return (
         f"  {name:24} {rates['median']:8.2f} frames/s ({rates['least']:.2f} to {rates['most']:.2f}), "
-        f"{measured['cpu_ms_a_frame']:.0f} ms of processor a frame, peak {measured['peak_mb']:.0f} MB, "
+        f"{measured['cpu_ms_a_frame']:.0f} ms of CPU per frame, peak {measured['peak_mb']:.0f} MB, "
         f"first step {measured['first_step_s']:.1f} s"
     )
 
 
 def compare_on_cpu(cases: list[Case], repeats: int) -> dict[str, Any]:
-    """Ours, on one device, beside PyTorch."""
+    """Compares ours, on one device, with PyTorch."""
     results = {}
     with tempfile.TemporaryDirectory() as code:
         have_torch = importlib.util.find_spec("torch") is not None
@@ -290,7 +289,7 @@ def compare_on_cpu(cases: list[Case], repeats: int) -> dict[str, Any]:
 
             extract_original(Path(code))
         else:
-            print("PyTorch is not installed (the extra `torch`): ours alone, and nothing to compare it with")
+            print("PyTorch is not installed (extra `torch`): measuring ours only")
         for case in cases:
             print(f"{case.label}, CPU")
             agreement = check(case, code) if have_torch else {}
@@ -312,9 +311,9 @@ def compare_on_cpu(cases: list[Case], repeats: int) -> dict[str, Any]:
 
 
 def on_devices(cases: list[Case], dtypes: list[str], repeats: int, limit: int) -> Iterator[dict[str, Any]]:
-    """Ours in each type on 1, 2, 4 ... devices, as many as there are and can share the batches.
+    """Measures ours in each dtype on 1, 2, 4 ... devices, as far as they exist and divide the batches.
 
-    Yields what was measured so far, after each batch.
+    Yields all measurements so far, after each case.
     """
     results: dict[str, Any] = {}
     for dtype in dtypes:
@@ -323,12 +322,12 @@ def on_devices(cases: list[Case], dtypes: list[str], repeats: int, limit: int) -
             name = f"{dtype}, {devices} device{'s' if devices > 1 else ''}"
             results[name] = {}
             for case in cases:
-                # A process for each: a device's peak is its process's.
+                # A process for each, as peak memory is counted per process.
                 with closing(Side("ours", case.domain, dtype, devices, None)) as ours:
                     results[name][case.label] = measure(case, [ours], repeats)["ours"]
                 print(line(f"{name}, {case.domain.source_name}", results[name][case.label]))
                 yield results
-            if [case.domain for case in cases] == [DHF1K, SALICON]:  # at their own sizes
+            if [case.domain for case in cases] == [DHF1K, SALICON]:  # at their default sizes
                 rates = [results[name][case.label]["frames_a_second"]["median"] for case in cases]
                 results[name]["paper_hours"] = paper_hours(*rates)
                 print(f"  {name}: the paper's 16 epochs in {results[name]['paper_hours']:.2f} hours")
@@ -337,10 +336,10 @@ def on_devices(cases: list[Case], dtypes: list[str], repeats: int, limit: int) -
 
 
 def paper_hours(dhf1k: float, salicon: float) -> float:
-    """Hours of all steps of the paper's 16 epochs at these frames a second, without validation.
+    """Hours of all steps of the paper's 16 epochs at these frames/s, without validation.
 
-    The other video sets' frames cost what DHF1K's do, by the size of the input. All epochs are taken to
-    train the encoder, which the first two do not: a little too long.
+    Assumes that frames of the other video datasets cost as much as DHF1K's, in proportion to the input size,
+    and that all epochs train the encoder, although the first two do not: a slight overestimate.
     """
     seconds = 0.0
     for domain, batches in PAPER_BATCHES:
@@ -353,24 +352,26 @@ def paper_hours(dhf1k: float, salicon: float) -> float:
 
 
 def main() -> None:
-    # Both sides get large pages, as `unisal train` takes them.
+    # Both sides use large pages, as `unisal train` does.
     restart_with_large_pages()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=4, help="of a DHF1K batch")
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="of a clip")
-    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="of a SALICON batch")
+    parser.add_argument("--clips", type=int, default=4, help="clips in a DHF1K batch")
+    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="frames of a clip")
+    parser.add_argument("--images", type=int, default=PAPER_IMAGES, help="images in a SALICON batch")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--devices", type=int, help="use no more (default: all that JAX finds)")
-    parser.add_argument("--no-cpu", action="store_true", help="on JAX's own devices alone, without PyTorch")
-    parser.add_argument("--dtypes", default="float32,bfloat16", help="of the steps on JAX's own devices")
-    parser.add_argument("--input-size", type=input_size, metavar="HxW", help="and targets (default: theirs)")
+    parser.add_argument("--devices", type=int, help="largest number of devices (default: all)")
+    parser.add_argument("--no-cpu", action="store_true", help="skip the comparison with PyTorch on the CPU")
+    parser.add_argument("--dtypes", default="float32,bfloat16", help="dtypes of the steps on JAX's devices")
+    parser.add_argument(
+        "--input-size", type=input_size, metavar="HxW", help="size of inputs and targets (default: by domain)"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     cases = [
         Case(resized(DHF1K, args.input_size), args.clips, args.frames),
         Case(resized(SALICON, args.input_size), args.images, 1),
     ]
-    # Asked of another process: one that has looked keeps most of a GPU's memory.
+    # In another process, since a process that queries a GPU keeps most of its memory.
     with closing(Side("ours", DHF1K, "float32", 1, None)) as probe:
         backend, kind, count = probe.ask("found")
     packages = [f"{name} {metadata.version(name)}" for name in ("numpy", "jax", "jaxlib")]
@@ -395,19 +396,19 @@ def main() -> None:
 
 
 def write(path: Path | None, result: dict[str, Any]) -> None:
-    """To a JSON file, if one is wanted."""
+    """Writes a JSON file, if a path is given."""
     if path is not None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
 
 
 def with_domain(config: UnisalConfig, domain: Domain) -> UnisalConfig:
-    """The network with this domain in the place of its own of that name."""
+    """The config with this domain in place of that of the same name."""
     return replace(config, domains=tuple(domain if d.name == domain.name else d for d in config.domains))
 
 
 def resized(domain: Domain, size: Size | None) -> Domain:
-    """The domain at another size of input and targets, if one is given."""
+    """The domain with another size of input and targets, if given."""
     return domain if size is None else replace(domain, input_size=size, target_size=size)
 
 

@@ -1,8 +1,8 @@
-"""Peak memory of `unisal predict` on a clip and on one ten times as long.
+"""Peak memory of `unisal predict` on a clip, and on one ten times as long.
 
     python benchmarks/video_memory.py [--frames 100] [--json FILE]
 
-Each runs as a process of its own, with all outputs; the peak resident size is what the kernel counted.
+Each runs in a separate process, with all outputs; the kernel reports the peak resident size.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
             with VideoWriter(clip, CLIP_SIZE, CLIP_FPS) as writer:
                 for frame in moving_clip(frames):
                     writer.write(frame)
-            # Once before, so that compiling is in neither: the programs come from the cache.
+            # Run once first, so that both find compiled programs in the cache.
             if not peaks:
                 peak_megabytes(clip, Path(folder) / "out", args.weights)
             peaks[frames] = peak_megabytes(clip, Path(folder) / "out", args.weights)

@@ -17,7 +17,7 @@ def get_config() -> TrainConfig:
     small = DomainConfig(
         data="synthetic", batch_size=2, validation_clips=2, input_size=(64, 96), target_size=(72, 96)
     )
-    # The targets of two domains have the input size (docs/reference.md).
+    # The targets of two domains have the input size (reference.md, "Input").
     at_input_size = dataclasses.replace(small, target_size=None)
     return TrainConfig(
         domains={

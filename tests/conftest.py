@@ -1,4 +1,4 @@
-"""Fixtures that many test files share."""
+"""Fixtures shared by many test files."""
 
 from pathlib import Path
 
@@ -19,23 +19,23 @@ from unisal_jax.weights import names
 from unisal_jax.weights.store import Weights, load_weights, save_weights
 
 REPOSITORY = Path(__file__).parents[1]
-# Real people's gaze on real images, which may not be given on; beside the checkout where it is at hand.
+# Recorded gaze on real images, which may not be redistributed; beside the checkout, if available.
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
-# XLA's compile time is most of what the suite takes: programs are kept between runs and shared by
-# the workers.
+# Compilation takes most of the suite's time, so compiled programs are kept between runs and shared by the
+# workers.
 jax.config.update("jax_compilation_cache_dir", str(REPOSITORY / ".cache" / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the tests of training first: they are the longest, and one started last runs alone."""
+    """Runs the tests of training first: they are the longest, and a last one would run alone."""
     items.sort(key=lambda item: item.path.parent.name not in ("train", "models"))
 
 
 @pytest.fixture(scope="session")
 def golden():
-    """golden(seed): random weights that the golden numbers were computed with."""
+    """golden(seed): the random weights of the golden numbers."""
 
     def make(seed: int) -> Weights:
         variables, extras = names.from_state(make_weights(seed), UnisalConfig(), f"seed {seed}")
@@ -54,7 +54,7 @@ def golden_file(golden, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def released() -> Weights:
-    """The authors' weights; skips where they are not cached and cannot be fetched."""
+    """The authors' weights; skips if they are neither cached nor downloadable."""
     try:
         return load_weights("unisal")
     except UnisalError as error:
@@ -63,7 +63,7 @@ def released() -> Weights:
 
 @pytest.fixture(scope="session")
 def real_clip() -> Path:
-    """A clip of UCF Sports in the release's layout; skips where it is not at hand."""
+    """A clip of UCF Sports in the release's layout; skips if unavailable."""
     folder = REAL_DATA / "ucf_sports" / "testing" / "Diving-Side-001"
     if not folder.is_dir():
         pytest.skip("the real clip (UCF Sports, Diving-Side-001) is not at hand")
@@ -72,10 +72,10 @@ def real_clip() -> Path:
 
 @pytest.fixture(scope="session")
 def clip_as_stored(released, real_clip) -> list[np.ndarray]:
-    """Log-densities [404, 720] of the real clip from the input that the stored ones were computed with.
+    """Log-densities [404, 720] of the real clip, from the same input as the stored ones.
 
-    They come from pixels of 0 to 255 where the network (and the original code, and the stored
-    folders of images and frames) has them from 0 to 1.
+    The stored ones come from pixels in 0 to 255, whereas the network (like the original code, and the stored
+    folders of images and frames) uses 0 to 1.
     """
     run = jax.jit(
         lambda variables, x, hidden: Unisal(released.config).apply(
@@ -94,13 +94,13 @@ def clip_as_stored(released, real_clip) -> list[np.ndarray]:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """A generator of its own for each test, always the same."""
+    """A random generator for each test, with a fixed seed."""
     return np.random.default_rng(0)
 
 
 @pytest.fixture
 def command(capfd):
-    """command(*args): runs `unisal ARGS` in this process -> (exit status, stdout, stderr)."""
+    """command(*args) runs `unisal ARGS` in this process; returns (exit status, stdout, stderr)."""
     from unisal_jax.cli.main import main
 
     def run(*args: object) -> tuple[int, str, str]:
@@ -116,8 +116,8 @@ def command(capfd):
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> tuple[Path, Path]:
-    """Prepared datasets of 48x64: 24 images in one split, and films of 3 frames with an image beside them."""
-    from tests.helpers.prepared_data import (  # imports for a second what few files need
+    """Prepared datasets of 48x64: 24 images; and videos of 3 frames, with an image in another split."""
+    from tests.helpers.prepared_data import (  # slow import, which few test files require
         make_clip,
         write_prepared,
     )

@@ -1,4 +1,4 @@
-"""`unisal doctor`: says what is there, and goes on where something is not."""
+"""`unisal doctor`: reports what is installed, and continues if something is missing."""
 
 import configparser
 import json
@@ -62,7 +62,7 @@ def test_json(command, cache):
     assert (status, err) == (0, "")
     facts = json.loads(out)
     again = examine()
-    # Other tests may be adding compiled programs.
+    # Other tests may add compiled programs at the same time.
     assert facts["caches"].pop("programs").keys() == again["caches"].pop("programs").keys()
     assert list(facts) == sorted(facts) and facts == again
     assert facts["weights"] == {"unisal": "corrupt", "unisal-mit1003": "missing", "mobilenet_v2": "missing"}

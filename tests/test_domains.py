@@ -32,16 +32,16 @@ from unisal_jax.models.config import UnisalConfig
         (HOLLYWOOD2, None, 4),
         (SALICON, 30, 1),
         (Domain("mine", (224, 384), stride=3), 30, 3),
-        (dataclasses.replace(DHF1K, stride=2), 30, 2),  # trained anew, at another rate
+        (dataclasses.replace(DHF1K, stride=2), 30, 2),  # trained again, at another rate
     ],
 )
 def test_stride_of_a_video(domain, fps, stride):
-    """Six frames a second, as in training; a domain's own where that is not known."""
+    """Six frames per second, as in training; the domain's stride if the rate is unknown."""
     assert domain.video_stride(fps) == stride
 
 
 def plain_size(height, width):
-    """The rule written out: all sizes in order, the first with the nearest aspect ratio."""
+    """A plain implementation: the first size, in order, with the nearest aspect ratio."""
     best, best_likeness = None, 0
     for h in range(7, 14):
         for w in range(7, 14):
@@ -94,13 +94,13 @@ def test_unknown_domain_lists_the_known_ones():
     [
         ({"name": "My Data"}, "domain name 'My Data'"),
         ({"name": "params"}, "domain name 'params'"),
-        ({"name": "a_stats"}, "ending _stats"),
+        ({"name": "a_stats"}, "suffix _stats"),
         ({"input_size": (100, 200)}, "input size 100x200"),
         ({"input_size": (0, 32)}, "input size 0x32"),
         ({"stride": 0}, "stride 0"),
         ({"stride": 100_000}, "stride 100000 is more than 1000"),
         ({"stride": 10**5000}, "out of range"),
-        ({"stride": 1000}, "its stride of 1000 frames of 224x384 is a batch of more than"),
+        ({"stride": 1000}, "a stride of 1000 frames of 224x384 makes a batch of more than"),
         ({"input_size": (48000, 48000)}, "input size 48000x48000 has more than"),
         ({"input_size": (10**5000, 32)}, "out of range"),
         ({"target_size": (10**6, 10**6)}, "out of range"),
@@ -133,7 +133,7 @@ RELEASED = domains.RELEASED_DOMAINS
         ((*RELEASED, OWN), ["own"], "own", "dhf1k"),
         ((*RELEASED, CLIPS), ["clips"], "salicon", "clips"),
         ((*RELEASED, OWN, CLIPS), ["dhf1k", "own", "salicon"], "own", "dhf1k"),
-        # Nothing is known of the training: the only new domain is what it was for.
+        # If the training is unknown, it was for the only new domain.
         ((*RELEASED, OWN), None, "own", "dhf1k"),
         ((*RELEASED, OWN, CLIPS), None, "salicon", "dhf1k"),
         ((OWN,), None, "own", "own"),

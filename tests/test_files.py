@@ -1,4 +1,4 @@
-"""Which files a folder is said to hold, and that nothing that is read is overwritten."""
+"""Listing of folders, and protection of inputs against overwriting."""
 
 import errno
 import os
@@ -64,7 +64,7 @@ def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path):
             write_text(tmp_path / name, "text")
         assert not (tmp_path / name).is_file()
     assert len(os.listdir(tmp_path)) == 2
-    # A link, perhaps to a file.
+    # A link, possibly to a file.
     with pytest.raises(UnisalError, match=r"/dev/stdout: cannot be written \(a device"):
         check_no_device("/dev/stdout")
 

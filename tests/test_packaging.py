@@ -1,4 +1,4 @@
-"""The sdist, and the wheel that is made of it, installed in an environment and a folder of their own."""
+"""The sdist, and the wheel made from it, installed in a separate environment and folder."""
 
 import re
 import shutil
@@ -31,7 +31,7 @@ def run(*command: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[Path, Path]:
-    """(sdist, wheel). Only what git knows goes in."""
+    """(sdist, wheel), made from files tracked by git."""
     folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     source.mkdir()
@@ -63,7 +63,7 @@ def test_contents(built):
     sdist, wheel = built
     with tarfile.open(sdist) as file:
         inside = {name.partition("/")[2] for name in file.getnames()}
-    # What makes the package again; the configs and the tests.
+    # Files required to build the package, and configs and tests.
     assert {
         "setup.cfg",
         "setup.py",
@@ -81,7 +81,7 @@ def test_contents(built):
     assert {"unisal_jax/analysis/published.json", "unisal_jax/samples/grace_hopper.jpg"} <= names
     # Type checkers of other projects read the types.
     assert "unisal_jax/py.typed" in names
-    # The configs, which `unisal train` takes by name.
+    # The configs that `unisal train` accepts by name.
     assert {"unisal_jax/configs/unisal.py", "unisal_jax/configs/finetune.py"} <= names
     assert {"data_prep/prepare.py", "unisal_jax/cli/main.py"} <= names
     # An index page shows the README, but has no files beside it.
@@ -92,7 +92,7 @@ def test_contents(built):
 
 
 def test_outside_the_clone(built, golden_file, tmp_path):
-    """The packages it needs are lent by the tests' environment; the package itself is the wheel's."""
+    """Dependencies come from the tests' environment; the package itself comes from the wheel."""
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python, unisal = (tmp_path / "venv" / "bin" / name for name in ("python", "unisal"))
     site = Path(

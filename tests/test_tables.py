@@ -1,4 +1,4 @@
-"""The one reader of tables: what people's programs write, and what is refused in a line."""
+"""The reader of tables: accepted variants, and refusals in one line."""
 
 import gzip
 
@@ -56,7 +56,7 @@ def test_names_keep_their_line_breaks_and_quotes(tmp_path):
     quoted = "".join('"{}",1,2\n'.format(name.replace('"', '""')) for name in names)
     rows = _read(tmp_path / "t.csv", "name,x,y\n" + quoted + "sky\u2028red,1,2\n")
     assert [row["name"] for row in rows] == [*names, "sky\u2028red"]
-    # Numbers are those that an editor shows.
+    # Line numbers are those of a text editor.
     assert [row.number for row in rows] == [2, 4, 6, 8, 9, 10, 11, 12, 13]
 
 

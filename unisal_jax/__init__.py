@@ -1,4 +1,4 @@
-"""UNISAL: where people look in images and video, in JAX and Flax."""
+"""UNISAL in JAX and Flax: predicts where people look in images and video."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Flax, OpenCV and FFmpeg are imported once they are needed: `import unisal_jax` itself is quick.
+    # Import Flax, OpenCV and FFmpeg only when needed, so that `import unisal_jax` is fast.
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""JAX's devices and its cache of compiled programs: where both are set up."""
+"""Sets up JAX's devices and its cache of compiled programs."""
 
 import os
 
@@ -10,12 +10,12 @@ from unisal_jax.weights.fetch import programs_dir
 
 
 def start_jax() -> None:
-    """Initializes JAX's devices, and keeps compiled programs between runs in the cache folder.
+    """Initializes JAX's devices, and sets its persistent compilation cache to the cache folder.
 
-    Another folder that JAX was told to use for compiled programs is left as it is.
+    If JAX already has a compilation cache folder, it is not changed.
 
     Raises:
-      UnisalError: JAX has no device of the platform that it was told to use.
+      UnisalError: JAX has no device of the requested platform.
     """
     local_devices()
     if not jax.config.values.get("jax_compilation_cache_dir"):
@@ -31,7 +31,7 @@ def local_devices() -> list[jax.Device]:
     """
     try:
         return jax.local_devices()
-    # A platform that is not there is a RuntimeError, or an assertion without a word.
+    # A missing platform raises a RuntimeError, or an AssertionError without a message.
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0].rstrip(".")
         because = f" ({reason})" if reason else ""

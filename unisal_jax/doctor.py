@@ -1,4 +1,4 @@
-"""A look at the installation: packages, devices, caches, weights, extras. It only looks."""
+"""Examines the installation: packages, devices, caches, weights, extras. Changes nothing."""
 
 import platform
 import sys
@@ -14,14 +14,13 @@ from unisal_jax.weights.fetch import RELEASED, cache_dir, programs_dir, verify
 
 
 def examine() -> dict[str, Any]:
-    """What is here, as JSON has it.
+    """Facts about the installation, as JSON data.
 
     Returns:
-      `version`, `python` and `system`; `packages`, version by name, None where one is missing; `devices`,
-      JAX's by `platform`, `kind` and `count`, or `devices_error`; `engine`, which predicts there;
-      `caches`, `path`, `bytes`, `files` by use;
-      `weights`, by released name `ok`, `missing`, `corrupt` or what keeps the file from being read; `extras`,
-      by name `gives`, `packages` and whether it is `installed`.
+      `version`, `python` and `system`; `packages`, version by name, None if missing; `devices` of JAX with
+      `platform`, `kind` and `count`, or `devices_error`; `engine`, the default engine; `caches` by use, with
+      `path`, `bytes` and `files`; `weights` by released name: `ok`, `missing`, `corrupt` or a read error;
+      `extras` by name, with `gives`, `packages` and `installed`.
     """
     facts: dict[str, Any] = {
         "caches": {"graphs": _folder(graphs_dir()), "weights": _folder(cache_dir(), deep=False)},
@@ -41,14 +40,14 @@ def examine() -> dict[str, Any]:
         programs = Path(jax.config.values.get("jax_compilation_cache_dir") or programs)
         facts["devices"] = _kinds(local_devices())
         facts["engine"] = default_engine()
-    except Exception as error:  # a driver that does not fit fails in many ways, and that is to be shown
+    except Exception as error:  # an incompatible driver fails in many ways; show the error
         facts["devices"], facts["devices_error"] = [], one_line(error)
     facts["caches"]["programs"] = _folder(programs)
     return facts
 
 
 def text(facts: dict[str, Any]) -> list[str]:
-    """The facts of `examine` as lines for people."""
+    """The facts of `examine` as lines of text."""
     lines = [f"unisal-jax {facts['version']}, Python {facts['python']}, {facts['system']}", "", "Packages"]
     lines += [f"  {name:<24} {found or 'MISSING'}" for name, found in sorted(facts["packages"].items())]
     lines += ["", "Devices"]
@@ -56,7 +55,7 @@ def text(facts: dict[str, Any]) -> list[str]:
     if "devices_error" in facts:
         lines.append(f"  NONE: {facts['devices_error']}")
     else:
-        lines.append(f"  predicted with {facts['engine']}, unless --engine says otherwise")
+        lines.append(f"  default engine: {facts['engine']}")
     lines += ["", "Caches"]
     for use, cache in sorted(facts["caches"].items()):
         lines.append(f"  {use:<10} {cache['bytes'] / 1e6:8.1f} MB in {cache['files']} files  {cache['path']}")
@@ -94,7 +93,7 @@ def _folder(path: Path, deep: bool = True) -> dict[str, Any]:
             if file.is_file():
                 sizes.append(file.stat().st_size)
         except OSError:
-            continue  # gone since, or not ours to look at
+            continue  # deleted meanwhile, or not readable
     return {"bytes": sum(sizes), "files": len(sizes), "path": str(path)}
 
 

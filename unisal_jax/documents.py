@@ -1,4 +1,4 @@
-"""JSON files: those that others made, of a bounded size and with numbers that are numbers; and our own."""
+"""Reads JSON files from elsewhere, with limits and checks, and writes JSON files."""
 
 import json
 from collections import Counter
@@ -11,15 +11,15 @@ from unisal_jax.limits import MAX_JSON_BYTES
 
 
 def read_json(path: str | Path, what: str) -> Any:
-    """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+    """Reads a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Args:
       path: the file.
-      what: it is to be, for messages, such as "a list of boxes".
+      what: what it should contain, for messages, such as "a list of boxes".
 
     Raises:
-      UnisalError: no such file, larger than `MAX_JSON_BYTES`, or not JSON; a NaN, an infinity, a number
-        of thousands of digits, thousands of nested lists and a key that is there twice are not.
+      UnisalError: the file does not exist, is larger than `MAX_JSON_BYTES`, or is not valid JSON. NaN,
+        infinity, numbers of thousands of digits, deep nesting and repeated keys are also refused.
     """
     try:
         with Path(path).open("rb") as file:
@@ -35,16 +35,16 @@ def read_json(path: str | Path, what: str) -> Any:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Writes a JSON file with sorted keys, whole or not at all.
+    """Writes a JSON file with sorted keys, atomically.
 
     Raises:
-      UnisalError: it cannot be written.
+      UnisalError: the file cannot be written.
     """
     write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def rounded(number: float, digits: int = 6) -> float:
-    """With so many significant digits: the others are the machine's own."""
+    """The number rounded to `digits` significant digits; further digits depend on the machine."""
     return float(f"{number:.{digits}g}")
 
 
@@ -56,5 +56,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"{twice[:100]!r} is there twice")
+        raise ValueError(f"key {twice[:100]!r} occurs twice")
     return content

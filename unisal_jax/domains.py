@@ -1,7 +1,7 @@
-"""Domains: what the network must know of a dataset, each one value declared in one place.
+"""Domains: everything that the network needs to know about a dataset, as one value.
 
-A domain is a dataset's share of the network (batch norms, prior maps, fusion and smoothing; paper,
-section 3.1) and the way its images are fed in: input size, frame stride, static or not.
+A domain has its own parameters in the network (batch norms, prior maps, fusion and smoothing; paper, section
+3.1), and settings for its input: input size, frame stride, static or video.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from unisal_jax.limits import (
 
 Size = tuple[int, int]  # (height, width) in pixels
 
-# Inputs are multiples of the encoder's total stride, and of about the area that it was trained on
+# Input sides are multiples of the encoder's total stride; the area is about that of training
 # (reference.md, "Input").
 SIZE_UNIT = 32
 _UNITS = range(7, 14)
@@ -27,23 +27,23 @@ _MIN_AREA, _MAX_AREA = 100, 120
 
 
 TRAINED_FPS = 6
-"""Frames a second at which the released domains' videos went through the recurrence in training."""
+"""Frames per second in the recurrence when the released video domains were trained."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
-    """A dataset's statistics and geometry.
+    """A dataset's geometry and the names of its parameters.
 
     Attributes:
       name: names the domain's collections, `<name>` and `<name>_stats`; a Python identifier.
-      input_size: (height, width) that the network was trained at for this domain.
+      input_size: (height, width) of the network input in training.
       target_size: (height, width) of loss and scores; None means the input size.
-      stride: every how many frames one is fed to the same recurrence (6 fps in the released sets).
-      static: True for images: the RNN is bypassed.
+      stride: frame stride, the interval between frames of one recurrence (6 fps in the released sets).
+      static: True for images, which bypass the RNN.
       bn_momentum: PyTorch's convention, running = (1 - m) * running + m * batch.
-      source_name: the name in the authors' code and files; the domain's own where they have none.
-      video_frame_size: the only frame size that `input_size` is used for when a video is predicted;
-        None means every size. Other videos, and images in any domain, get a size by aspect ratio.
+      source_name: name in the authors' code and files; by default that of the domain.
+      video_frame_size: the only frame size for which prediction of a video uses `input_size`; None means
+        every size. Other videos, and images in any domain, get an input size by aspect ratio.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Domain:
     video_frame_size: Size | None = None
 
     def __post_init__(self):
-        # A file's config may hold anything, and a Python caller may err as well.
+        # Fields may come from a file, so check types and ranges.
         others = [size for size in (self.target_size, self.video_frame_size) if size is not None]
         if not (
             isinstance(self.name, str)
@@ -71,21 +71,21 @@ class Domain:
             and max(len(self.name), len(self.source_name)) <= MAX_NAME_LENGTH
         ):
             raise UnisalError(
-                f"domain {str(self.name)[:MAX_NAME_LENGTH]!r}: a field has another type or is out of range"
+                f"domain {str(self.name)[:MAX_NAME_LENGTH]!r}: a field has the wrong type or is out of range"
             )
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in _RESERVED:
             raise UnisalError(
                 f"domain name {self.name!r}: use lower-case letters, digits and _, not a reserved name"
             )
         if self.name.endswith("_stats"):
-            raise UnisalError(f"domain name {self.name!r}: the ending _stats is kept for running statistics")
+            raise UnisalError(f"domain name {self.name!r}: the suffix _stats is reserved for statistics")
         check_input_size(self.input_size, f"domain {self.name}")
         check_stride(self.stride, f"domain {self.name}: stride")
         pixels = self.stride * self.input_size[0] * self.input_size[1]
         if not self.static and pixels > MAX_BATCH_PIXELS:
             raise UnisalError(
-                f"domain {self.name}: its stride of {self.stride} frames of {shown_size(self.input_size)} "
-                f"is a batch of more than {MAX_BATCH_PIXELS} pixels"
+                f"domain {self.name}: a stride of {self.stride} frames of {shown_size(self.input_size)} "
+                f"makes a batch of more than {MAX_BATCH_PIXELS} pixels"
             )
         if not self.source_name:
             object.__setattr__(self, "source_name", self.name)
@@ -96,7 +96,7 @@ class Domain:
         return f"{self.name}_stats"
 
     def is_called(self, name: str) -> bool:
-        """Whether that is its name, ours or the authors', in any case."""
+        """Whether `name` is its name or source name, ignoring case."""
         return name.lower() in (self.name, self.source_name.lower())
 
     def video_input_size(self, frame_size: Size) -> Size:
@@ -106,15 +106,15 @@ class Domain:
 
     @property
     def follows_rate(self) -> bool:
-        """Whether a video's stride hangs on its frame rate: of a released video domain as it was trained."""
+        """Whether the stride depends on the frame rate: true for released video domains."""
         released = ((domain.name, domain.stride) for domain in RELEASED_DOMAINS)
         return not self.static and (self.name, self.stride) in released
 
     def video_stride(self, fps: float | None) -> int:
-        """Every how many frames one recurrence looks, in a video of `fps` frames a second; None: not known.
+        """Frame stride for a video of `fps` frames per second; None if unknown.
 
-        The released video domains were trained at 6 frames a second (reference.md, "Input"), and see a video
-        of any rate at about that. Another domain has its own stride, as has a video whose rate is unknown.
+        The released video domains were trained at 6 frames per second (reference.md, "Input") and process
+        videos at about that rate. Other domains, and videos of unknown rate, use the domain's stride.
         """
         if fps is None or not self.follows_rate:
             return self.stride
@@ -122,7 +122,7 @@ class Domain:
 
 
 def _is_size(size: object) -> bool:
-    # Bounded, so that a message can show it: the text of a number of a million digits is an error.
+    # Bounded, as Python refuses to print an integer of a million digits in a message.
     return (
         isinstance(size, tuple | list)
         and len(size) == 2
@@ -145,7 +145,7 @@ def aspect_sizes() -> list[Size]:
 
 
 def size_by_aspect(frame_size: Size) -> Size:
-    """The one of `aspect_sizes` whose aspect ratio is nearest to that of an image; ties: the first.
+    """The size in `aspect_sizes` with the aspect ratio nearest to that of an image; ties go to the first.
 
     Args:
       frame_size: (height, width) of the image, each at least 1.
@@ -154,7 +154,7 @@ def size_by_aspect(frame_size: Size) -> Size:
 
 
 def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
-    """The one of `sizes` whose aspect ratio is nearest to that of an image; ties: the first."""
+    """The size in `sizes` with the aspect ratio nearest to that of an image; ties go to the first."""
     aspect = frame_size[0] / frame_size[1]
 
     def likeness(size: Size) -> float:
@@ -165,7 +165,7 @@ def nearest_aspect(frame_size: Size, sizes: Iterable[Size]) -> Size:
 
 
 def check_input_size(size: Size, what: str) -> None:
-    """Raises UnisalError, naming `what`, unless both sides are multiples of 32, and the area is bounded."""
+    """Raises UnisalError, naming `what`, unless both sides are multiples of 32 and the area is in bounds."""
     if len(size) != 2 or any(side < SIZE_UNIT or side % SIZE_UNIT for side in size):
         raise UnisalError(
             f"{what}: input size {shown_size(size)} (height x width) is not in multiples of {SIZE_UNIT}"
@@ -183,7 +183,7 @@ def check_stride(stride: int, what: str) -> None:
 
 
 def shown_size(size: Size) -> str:
-    """A size in messages, `HxW`."""
+    """A size as text, `HxW`."""
     return "x".join(str(side) for side in size)
 
 
@@ -197,10 +197,10 @@ RELEASED_DOMAINS = (DHF1K, HOLLYWOOD2, UCF_SPORTS, SALICON)
 
 
 def find_domain(wanted: str | Domain, domains: Iterable[Domain] = RELEASED_DOMAINS) -> Domain:
-    """One of the domains: itself, or by our name or the authors', in any case.
+    """Finds a domain by itself, its name or its source name, ignoring case.
 
     Raises:
-      UnisalError: there is none; the message lists those that there are.
+      UnisalError: there is no such domain; the message lists the known ones.
     """
     domains = tuple(domains)
     for domain in domains:
@@ -210,23 +210,23 @@ def find_domain(wanted: str | Domain, domains: Iterable[Domain] = RELEASED_DOMAI
 
 
 def unknown_domain(wanted: str | Domain, domains: Iterable[Domain]) -> UnisalError:
-    """The error for a domain that is none of those."""
+    """The error for a domain that is not in `domains`."""
     name = wanted.name if isinstance(wanted, Domain) else wanted
     return UnisalError(f"unknown domain {name!r}; known: {', '.join(domain.name for domain in domains)}")
 
 
 def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str] | None = None) -> Domain:
-    """The domain to predict with where none is named.
+    """The domain to predict with if none is named.
 
-    A domain that the weights were trained on comes first, if it is of the kind (static for images, not static
-    for video), and before others one that is no released one. Then the usual one, salicon for images and
-    dhf1k for video; then the first of the kind.
+    In order of preference: a domain that the weights were trained on and that has the right type (static for
+    images, otherwise for video), new domains before released ones; then salicon for images or dhf1k for
+    video; then the first domain of the right type.
 
     Args:
-      domains: of the weights, at least one.
-      video: whether it is for video.
-      trained: names of the domains that the last training moved; None where that is not known: then the only
-        domain that is no released one, if there is just one, is taken to be it.
+      domains: domains of the weights, at least one.
+      video: whether to predict video.
+      trained: names of the domains in the last training; None if unknown: then the new domain, if there is
+        exactly one.
     """
     domains = tuple(domains)
     new = new_domains(domains)
@@ -242,11 +242,11 @@ def default_domain(domains: Iterable[Domain], video: bool, trained: Iterable[str
 
 
 def new_domains(domains: Iterable[Domain]) -> set[str]:
-    """Names of those that are no released ones."""
+    """Names of the domains that are not released ones."""
     return {domain.name for domain in domains} - {domain.name for domain in RELEASED_DOMAINS}
 
 
 def likely_trained(domains: Iterable[Domain]) -> set[str]:
-    """What the last training moved, where it is unknown: the only domain that is no released one, or none."""
+    """The probable domains of the last training: the new domain, if there is exactly one."""
     new = new_domains(domains)
     return new if len(new) == 1 else set()

@@ -1,4 +1,4 @@
-"""Files on a disk: which ones a folder is said to hold, what may be written, and whole or not at all."""
+"""Files and folders on disk: listing, checks before writing, and atomic writes."""
 
 import errno
 import os
@@ -12,8 +12,8 @@ from typing import TextIO
 
 from unisal_jax.errors import OutputError, UnisalError
 
-# What operating systems and file servers leave in every folder that a person opens, in lower case.
-# Hidden files, among them macOS's "._NAME" beside each NAME, begin with a dot.
+# Files and folders that operating systems and file servers create in user folders, in lower case. Hidden
+# files begin with a dot, including macOS's "._NAME" beside each NAME.
 _SYSTEM_NAMES = frozenset(
     {
         "$recycle.bin",
@@ -27,24 +27,24 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 
-# What a disk says where it cannot hold a name: too long, or bytes that it does not take.
+# Errors for a name that a file system cannot store: too long, or with invalid bytes.
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
-_NAME_BYTES = 255  # of most disks, for where the disk does not say
+_NAME_BYTES = 255  # of most file systems, if the limit cannot be queried
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether a path has a scheme, as gs://bucket/folder has: it is on no disk."""
+    """Whether a path is a URL, such as gs://bucket/folder, instead of a path on disk."""
     return _ADDRESS.match(str(path)) is not None
 
 
 def check_on_disk(path: str | Path) -> None:
-    """Refuses an address, of which `Path` would make a folder `gs:`.
+    """Refuses a URL, which `Path` would take for a folder such as `gs:`.
 
     Raises:
-      UnisalError: it is one; says what to do.
+      UnisalError: the path is a URL; the message says what to do.
     """
     if is_address(path):
         raise UnisalError(
@@ -54,19 +54,19 @@ def check_on_disk(path: str | Path) -> None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or the system's own: no listing shows it."""
+    """Whether a file or folder of this name is hidden or a system file, and left out of listings."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def is_system(name: str) -> bool:
-    """Whether a file of this name is the system's own: it puts them into folders that people look into."""
+    """Whether a file of this name is one that systems create in the folders that users open."""
     return name.lower() in (*_SYSTEM_NAMES, ".ds_store") or name.startswith("._")
 
 
 def list_folder(folder: str | Path) -> list[Path]:
-    """What lies directly in a folder, sorted by name; hidden and system files (`is_hidden`) left out.
+    """The entries of a folder, sorted by name, without hidden and system files (`is_hidden`).
 
-    Every listing of what a user has goes through here, so that all of them see the same files.
+    All listings of user folders use this function, so that they see the same files.
 
     Raises:
       UnisalError: the folder cannot be read.
@@ -79,10 +79,10 @@ def list_folder(folder: str | Path) -> list[Path]:
 
 
 def walk_folders(starts: Iterable[Path]) -> list[Path]:
-    """The folders and all folders below them, each real folder once, hidden and system ones left out.
+    """The folders and all folders below them, each real folder once, without hidden and system ones.
 
-    Links to folders are followed, however they loop, after all else: a folder that is reached both ways
-    has its own path here and not the link's. Folders that cannot be read are passed over.
+    Symbolic links to folders are followed last, with loops detected: a folder that is also reached directly
+    keeps its real path. Folders that cannot be read are ignored.
     """
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
@@ -116,16 +116,16 @@ def files_below(path: str | Path) -> Iterator[Path]:
 
 
 def keep_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuses outputs that would replace what is read; asked before anything is written.
+    """Refuses outputs that would overwrite inputs; call it before anything is written.
 
     Args:
-      outputs: files that will be written, and folders that will be replaced whole.
-      inputs: files and folders that are read. What is not there, such as `camera:0`, is passed over.
-        Not asked for where no output is there yet.
+      outputs: files to write, and folders to replace.
+      inputs: files and folders to read. Non-existing ones, such as `camera:0`, are ignored. Not iterated if
+        no output exists yet.
 
     Raises:
-      UnisalError: an output is an input (by name, through a link, or as the same file on the disk), or
-        a folder that holds one.
+      UnisalError: an output is an input (by name, through a link, or as the same file on disk), or a folder
+        that contains one.
     """
     there = [output for output in outputs if os.path.exists(output)]
     if not there:
@@ -150,40 +150,40 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 
 def check_utf8(path: str | Path, what: str) -> None:
-    """Refuses a path that the libraries in C++ which read and write big arrays cannot be given.
+    """Refuses a path that the C++ libraries which store arrays cannot handle.
 
     Args:
-      path: it may be relative; where it leads to is checked.
-      what: it is, for the message, such as "--workdir".
+      path: the path; a relative one is resolved first.
+      what: what the path is, for the message, such as "--workdir".
 
     Raises:
-      UnisalError: the name of the file or of a folder above is not UTF-8.
+      UnisalError: the name of the file or of a folder above it is not UTF-8.
     """
     whole = os.path.abspath(path)
     if any("\udc80" <= letter <= "\udcff" for letter in whole):
-        # Told with escapes: few programs could show it.
+        # Shown with escapes, as most programs cannot display it.
         shown = whole.encode("utf-8", "backslashreplace").decode()
         raise UnisalError(f"{what}: the path {shown} is not UTF-8; rename the file or folder, or use another")
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside `path` to write to before it is renamed.
+    """A temporary name next to `path`, to write to and then rename.
 
-    It begins with a dot, so that no listing shows it; it is short, as `path` may be as long as the
-    disk allows; and no other process or thread has the same.
+    It begins with a dot, so that listings leave it out; it is short, as `path` may have the maximum length;
+    and it is unique among processes and threads.
     """
     return path.with_name(f".{secrets.token_hex(4)}.{os.getpid()}.tmp")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to, renamed to `path` when the block ends well.
+    """Yields a temporary name next to `path`, which is renamed to `path` if the block succeeds.
 
-    When the block raises, the temporary file is removed and an older file at `path` is left as it was.
+    If the block raises, the temporary file is removed and an existing file at `path` stays unchanged.
 
     Raises:
-        UnisalError: there is a device or a pipe at `path`, or the block or the renaming met an OSError
-            (`write_errors`).
+      UnisalError: `path` is a device or a pipe, or the block or the renaming raised an OSError
+        (`write_errors`).
     """
     path = Path(path)
     if not path.name or not _is_name(path):
@@ -195,19 +195,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             yield temporary
             os.replace(temporary, path)
     except BaseException:
-        # Whatever stops the block, Ctrl-C included, must leave no half-written file behind; and a
-        # failure to remove it must not hide what went wrong.
+        # Whatever stops the block, including Ctrl-C, must not leave a partial file behind, and a failure to
+        # remove it must not hide the original error.
         with suppress(OSError):
             temporary.unlink()
         raise
 
 
 def check_no_device(path: str | Path) -> None:
-    """Raises UnisalError for an output in whose place a device or a pipe is, such as /dev/null.
+    """Raises UnisalError if an output is a device or a pipe, such as /dev/null.
 
-    An output is renamed to its name, which would take the device away from everybody.
+    Renaming a file to that name would replace the device for all programs.
     """
-    # /dev/stdout is a link, to a file where the output is redirected.
+    # /dev/stdout is a link, to a regular file if the output is redirected.
     is_device = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
     if is_device or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd"):
         raise UnisalError(f"{path}: cannot be written (a device or a pipe); name a file")
@@ -222,14 +222,14 @@ def _is_name(path: Path) -> bool:
 
 @contextmanager
 def text_file(path: str | Path) -> Iterator[TextIO]:
-    """A file to write text to in UTF-8, whole or not at all.
+    """Opens a text file in UTF-8 to write atomically.
 
     Raises:
-        UnisalError: as `atomic_path`.
+      UnisalError: as `atomic_path`.
     """
     with (
         atomic_path(path) as temporary,
-        # A file name that is not valid UTF-8 comes as lone surrogates, which have no encoding.
+        # File names that are not valid UTF-8 contain lone surrogates, which cannot be encoded.
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file
@@ -243,7 +243,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def write_errors(path: str | Path) -> Iterator[None]:
-    """Makes of an OSError in the block the error of `path` (`cannot_write`)."""
+    """Converts an OSError in the block to the error for `path` (`cannot_write`)."""
     try:
         yield
     except OSError as error:
@@ -253,14 +253,14 @@ def write_errors(path: str | Path) -> Iterator[None]:
 def cannot_write(path: str | Path, error: OSError) -> UnisalError:
     """The error for a failed write, in one line that begins with the path.
 
-    An `OutputError`, unless the disk refuses the name, which comes from the input.
+    It is an `OutputError`, unless the disk refuses the name, which comes from the input.
     """
     kind = UnisalError if error.errno in _BAD_NAME else OutputError
     return kind(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def check_name(path: Path) -> None:
-    """Raises UnisalError for a path that the disk cannot hold: too long, or with bytes it does not take."""
+    """Raises UnisalError for a path that the file system cannot store: too long, or with invalid bytes."""
     try:
         path.lstat()
     except OSError as error:
@@ -269,22 +269,22 @@ def check_name(path: Path) -> None:
 
 
 def name_limit(folder: Path) -> int:
-    """Bytes that a file's name may have in a folder, or in the one that it will be made in."""
+    """Maximum length in bytes of a file name in a folder, which need not exist yet."""
     for place in (folder, *folder.absolute().parents):
         try:
             return os.pathconf(place, "PC_NAME_MAX")
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, AttributeError):  # the last of systems without pathconf
+        except (OSError, ValueError, AttributeError):  # AttributeError on systems without pathconf
             break
     return _NAME_BYTES
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, with those above, and finds out before any work whether it can be written to.
+    """Creates a folder with its parents, and checks that it can be written to.
 
     Raises:
-      UnisalError: it cannot be made, or not be written to.
+      UnisalError: the folder cannot be created or written to.
     """
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -305,12 +305,12 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def new_folders(folders: Iterable[Path]) -> Iterator[None]:
-    """Makes folders (`make_folder`); afterwards removes the new ones that nothing was put into.
+    """Creates folders (`make_folder`); afterwards removes new ones that are still empty.
 
-    So a run that is refused, or fails before its first result, leaves no empty folders.
+    A run that is refused or fails before its first result thus leaves no empty folders.
 
     Raises:
-      UnisalError: one cannot be made, or not be written to.
+      UnisalError: a folder cannot be created or written to.
     """
     made: list[Path] = []
     try:
@@ -321,4 +321,4 @@ def new_folders(folders: Iterable[Path]) -> Iterator[None]:
     finally:
         for folder in reversed(made):
             with suppress(OSError):
-                folder.rmdir()  # refuses a folder that is not empty
+                folder.rmdir()  # fails for a folder that is not empty

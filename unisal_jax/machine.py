@@ -1,21 +1,21 @@
-"""What the machine has to work with."""
+"""Facts about the machine that the package runs on."""
 
 import os
 import sys
 
 PLATFORM_SETTINGS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
-"""What a user sets to choose JAX's devices, in the order in which JAX regards it."""
+"""Environment variables that choose JAX's platform, in JAX's order of precedence."""
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # of Linux
+    """The number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux only
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def peak_bytes() -> int | None:
-    """The process's peak resident size; None on Windows, which has no `resource`."""
+    """Peak resident size of the process; None on Windows, which has no module `resource`."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""How pixels become the network's input (reference.md, "Input")."""
+"""Normalisation of pixels for the network input (reference.md, "Input")."""
 
 from typing import Any, TypeVar
 
@@ -8,10 +8,10 @@ import numpy.typing as npt
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
 
-# An array of NumPy or of JAX.
+# A NumPy or JAX array.
 _Array = TypeVar("_Array", bound=Any)
 
 
 def normalize(frames: _Array, dtype: npt.DTypeLike = np.float32) -> _Array:
-    """Uint8 RGB [..., 3] in 0 to 255, of NumPy or JAX -> normalised floats of the same kind of array."""
+    """Normalises uint8 RGB [..., 3] in 0 to 255, a NumPy or JAX array, to floats in the same array type."""
     return (frames.astype(dtype) / 255 - np.asarray(RGB_MEAN, dtype)) / np.asarray(RGB_STD, dtype)

@@ -1,4 +1,4 @@
-"""The packages that this one requires, as its installed metadata has them, and their versions here."""
+"""The packages that this one requires, as in its installed metadata, and their installed versions."""
 
 import importlib.metadata
 import importlib.util
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 _NAME = "unisal-jax"
 
-# Extra -> what it gives.
+# Extra -> what it enables.
 EXTRAS = {
     "analysis": "unisal analyze: the paper's figures; unisal score-regions --plot",
-    "beam": "unisal prepare --beam-runner: datasets prepared on many machines",
+    "beam": "unisal prepare --beam-runner: prepare datasets on many machines",
     "docs": "make docs: the documentation as a site",
     "export": "unisal export --format stablehlo",
     "gcs": "unisal train --workdir gs://bucket/folder",
-    "heif": "HEIC images, as phones take them",
-    "hub": "weights on the Hugging Face Hub: hf://owner/name, and pushing",
-    "ray": "unisal predict --ray: inputs shared out over a cluster",
+    "heif": "HEIC images, as from phones",
+    "hub": "weights on the Hugging Face Hub: hf://owner/name, and uploads",
+    "ray": "unisal predict --ray: distribute inputs over a cluster",
     "submit": "unisal submit mit300, cat2000 and coco-freeview: HDF5 submissions",
-    "tpu": "training on TPUs, and compiling for them on any machine: make tpu",
+    "tpu": "training on TPUs, and compiling for TPUs on any machine: make tpu",
     "tflite": "unisal export --format tflite",
-    "torch": "unisal benchmark beside PyTorch, and cross-checks in the tests",
+    "torch": "comparison with PyTorch in unisal benchmark and in the tests",
 }
 
 
 def version(package: str) -> str | None:
-    """The installed version of a package by its name on the index; None where it is not installed."""
+    """The installed version of a package, by its name on PyPI; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -38,9 +38,9 @@ def version(package: str) -> str | None:
 
 
 def requirements(extra: str = "") -> "list[Requirement]":
-    """What this system needs for the package itself, or what one of its extras adds.
+    """The requirements of the package on this system, or those that one of its extras adds.
 
-    Empty where the package is not installed, as when it runs from a folder of its source.
+    Empty if the package is not installed, as when it runs from a source folder.
     """
     from packaging.requirements import Requirement
 
@@ -52,23 +52,23 @@ def requirements(extra: str = "") -> "list[Requirement]":
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra needs, for a message: `pip install "h5py>=3.11"`.
+    """The command that installs the requirements of an extra, for a message: `pip install "h5py>=3.11"`.
 
-    The packages themselves: this one is not on the index. Double quotes, as Windows' shell knows no others.
+    It names the packages themselves, as this one is not on PyPI. The Windows shell requires double quotes.
     """
     found = []
     for each in requirements(extra):
         each.marker = None
         found.append(each.name if str(each) == each.name else f'"{each}"')
-    # Without metadata this runs from a folder of the source, whose extras pip installs.
+    # Without metadata, the package runs from a source folder, whose extras pip can install.
     return f"pip install {' '.join(found)}" if found else f'pip install ".[{extra}]"'
 
 
 def check_array_record(what: str) -> None:
-    """Refuses `what` where array_record is missing, which reads and writes the files of prepared datasets.
+    """Refuses `what` if array_record, which reads and writes prepared datasets, is missing.
 
     Raises:
-      UnisalError: says what to do.
+      UnisalError: it is missing; the message says what to do.
     """
     if importlib.util.find_spec("array_record") is None:
         cure = "install it with: pip install array_record"

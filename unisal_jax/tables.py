@@ -1,8 +1,8 @@
-"""Tables of people's own making: one reader for every CSV file that the package takes.
+"""The reader for all CSV files that the package accepts.
 
-Spreadsheets, trackers and scripts write them in many ways. All of these are read: UTF-8 with or
-without a byte order mark, UTF-16 with one; commas, semicolons or tabs between the fields; line ends of
-any system; quoted fields with line breaks; blanks around names and values; a first line `sep=;`; gzip.
+It accepts the variants that spreadsheets, trackers and scripts write: UTF-8 with or without a byte order
+mark, UTF-16 with one; commas, semicolons or tabs as separators; line ends of any system; quoted fields with
+line breaks; blanks around names and values; a first line `sep=;`; gzip.
 """
 
 import csv
@@ -23,12 +23,12 @@ from unisal_jax.limits import MAX_TABLE_LINE, MAX_UNPACKED_BYTES, MAX_UNPACKED_R
 
 SEPARATORS = ",;\t"
 
-# Not all that Unicode calls a space: a name may begin or end with a line break, in quotes.
+# Not every Unicode space: a quoted name may begin or end with a line break.
 _BLANKS = " \t\u00a0"
 
 _BLANK_AFTER_QUOTE = re.compile(r'((?<!")"|(?<![^,;\t ])"") +(?=[,;\t\r\n]|$)')
 
-# A first line of spreadsheets, which names the separator.
+# A first line with the separator, as spreadsheets write it.
 _SEPARATOR_LINE = re.compile(rf'"?sep=([{SEPARATORS}])"?\s*', re.IGNORECASE)
 
 _BINARY = {
@@ -36,16 +36,16 @@ _BINARY = {
     b"\xd0\xcf\x11\xe0": "an Excel workbook or another Office document; save the sheet as CSV in UTF-8",
     b"SR_RESEARCH": "an EyeLink EDF file; convert it with SR Research's edf2asc (EDF Converter)",
 }
-"""What files begin with that people give in the place of a text, and what to do."""
+"""Signatures of files that users pass instead of a text file, and what to do about them."""
 
 _GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
 
 class Line(dict[str, str]):
-    """A line's fields by their column, blanks around them taken off; "" where the line is too short.
+    """The fields of a line by column, stripped of blanks; "" for columns beyond the end of the line.
 
     Attributes:
-      number: of the line in the file, from 1, for messages.
+      number: line number in the file, from 1, for messages.
     """
 
     number: int
@@ -60,19 +60,19 @@ def read_table(
     needed: tuple[str, ...],
     other_names: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Line]:
-    """Yields the lines of a table with a header; empty ones are passed over. One is held at a time.
+    """Yields the lines of a table with a header, without empty lines. Holds one line in memory.
 
-    Names of columns are compared in lower case, without the blanks around them.
+    Column names are compared in lower case, stripped of blanks.
 
     Args:
-      path: a file; gzip by its content.
-      what: it is a table of, for messages, such as "a table of fixations".
-      needed: columns that must be there, in lower case.
-      other_names: other names that columns may have, in lower case, and what they stand for.
+      path: a file; gzip is detected by content.
+      what: what the table is, for messages, such as "a table of fixations".
+      needed: required columns, in lower case.
+      other_names: alternative column names, in lower case, and the names they stand for.
 
     Raises:
-      UnisalError: no such file, not text, too large, no header, a column that is missing or there
-        twice, a line with more fields than columns, or a quote that does not end.
+      UnisalError: the file does not exist, is not text, is too large or has no header; a column is missing
+        or repeated; a line has more fields than columns; or a quote is not closed.
     """
     with open_lines(path) as lines:
         yield from _parse(path, lines, what, needed, other_names)
@@ -80,13 +80,14 @@ def read_table(
 
 @contextmanager
 def open_lines(path: str | Path, errors: str = "strict") -> Iterator["Lines"]:
-    """Opens a text as `read_table` reads it: its encoding and gzip by its content, its size bounded.
+    """Opens a text file like `read_table`: detects encoding and gzip, and limits the size.
 
     Args:
-      errors: of bytes that are not UTF-8, as for `open`.
+      path: the file.
+      errors: how to handle bytes that are not UTF-8, as for `open`.
 
     Raises:
-      UnisalError: in the block that it opens, for what is wrong with the file: see `read_table`.
+      UnisalError: within the block, if the file is invalid; see `read_table`.
     """
     try:
         with Path(path).open("rb") as file:
@@ -105,10 +106,10 @@ def open_lines(path: str | Path, errors: str = "strict") -> Iterator["Lines"]:
 
 
 class Lines(Iterator[str]):
-    """A file's lines with their ends.
+    """The lines of a file, with line ends.
 
     Attributes:
-      number: of the line that was taken last, from 1.
+      number: number of the last line read, from 1.
     """
 
     def __init__(self, path: str | Path, file: io.BufferedReader, errors: str):
@@ -125,7 +126,7 @@ class Lines(Iterator[str]):
             raise UnisalError(f"{self._path}: line {self.number}: longer than {MAX_TABLE_LINE} characters")
         if "\0" in line:
             raise UnisalError(f"{self._path}: line {self.number}: a zero byte; save the table as UTF-8 text")
-        # Blanks between the quote that ends a field and the separator are an error to the csv module.
+        # The csv module refuses blanks between a closing quote and the separator.
         return _BLANK_AFTER_QUOTE.sub(r"\1", line) if '" ' in line else line
 
 
@@ -137,7 +138,7 @@ def _parse(
     if told:
         first = next((line for line in lines if line.strip()), "")
     separator = told[1] if told else max(SEPARATORS, key="".join(first.split('"')[::2]).count)
-    # The csv module knows a line break in quotes from one that ends a line only if it gets them as they are.
+    # The csv module requires unchanged line ends to tell quoted line breaks from ends of lines.
     reader = csv.reader(
         itertools.chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True
     )
@@ -165,7 +166,7 @@ def _parse(
 
 
 def _open_text(path: str | Path, file: io.BufferedReader, errors: str) -> io.TextIOWrapper:
-    """The text in a file that is open; reading it ends with an error before it grows too large."""
+    """The text of an open file; reading raises an error if it exceeds the limits."""
     begins = file.peek(max(map(len, _BINARY)))
     for signature, cure in _BINARY.items():
         if begins.startswith(signature):
@@ -177,7 +178,7 @@ def _open_text(path: str | Path, file: io.BufferedReader, errors: str) -> io.Tex
 
 
 class _Bounded(io.RawIOBase):
-    """A file's content, unpacked, up to the sizes that are allowed."""
+    """The unpacked content of a file, up to the size limits."""
 
     def __init__(self, path: str | Path, file: io.BufferedReader, packed: bool):
         self._path, self._file, self._taken = path, file, 0
@@ -197,5 +198,5 @@ class _Bounded(io.RawIOBase):
         return len(data)
 
     def _packed_bytes(self) -> int:
-        """How much of the file was taken; of a pipe it is not known, and nothing is refused."""
+        """Bytes of the file read so far; for a pipe, where it is unknown, a value that refuses nothing."""
         return self._file.tell() if self._file.seekable() else self._taken

@@ -1,11 +1,11 @@
-"""Nested dicts, as the network's variables are, and flat ones by path. Needs no JAX."""
+"""Conversion between nested dicts, such as model variables, and flat ones by path. Requires no JAX."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves by their path, "params/encoder/stem/kernel"; an empty dict has none."""
+    """The leaves by path, such as "params/encoder/stem/kernel"; empty dicts are dropped."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -16,7 +16,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`; no path may begin with another and a slash."""
+    """The inverse of `flatten`; no path may be a parent of another."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         *parents, name = path.split("/")

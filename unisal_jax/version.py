@@ -1,3 +1,3 @@
-"""The version, where `setup.cfg` reads it too; a module of its own, which imports nothing."""
+"""The version. `setup.cfg` reads it from here, so this module imports nothing."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The paper's figures and tables: what they are computed from, and what the command leaves."""
+"""The paper's figures and tables: their numbers, and the files that the command writes."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def test_width_of_a_gaussian_kernel():
     at = np.arange(41) - 20
     profile = np.exp(-0.5 * (at / 4) ** 2)
     assert kernel_width(np.outer(profile, profile)) == pytest.approx(4, rel=1e-3)
-    # What is below zero, as learned kernels have it, counts nothing.
+    # Negative values, as in learned kernels, do not count.
     assert kernel_width(np.outer(profile, profile) - 0.01) < 4
 
 
@@ -107,7 +107,7 @@ def test_normalising_by_dataset_takes_the_shift_away(rng):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The four datasets in their released layouts, drawn."""
+    """Four synthetic datasets in the released layouts."""
     return open_datasets(make_synthetic(tmp_path_factory.mktemp("drawn"), 1), RELEASED_DOMAINS)
 
 
@@ -127,7 +127,7 @@ def test_samples_are_drawn_by_the_seed_with_their_truth(drawn):
 
 
 def test_own_fusion_weights_win_where_features_mean_other_things(drawn, rng):
-    """Two datasets whose truth is in opposite channels."""
+    """Two datasets whose ground truth is in opposite channels."""
     features = rng.random((24, 3, 4, 2)).astype(np.float16)
     features[..., 1] = 1 - features[..., 0]
 
@@ -159,7 +159,7 @@ def test_command_makes_figures_tables_and_a_page(command, golden_file, tmp_path)
         assert (tmp_path / "a" / "retrospective" / f"statements.{kind}").is_file()
     names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     for name in names:
-        if name.suffix != ".html" and name.name != "results.json":  # they name the command
+        if name.suffix != ".html" and name.name != "results.json":  # they contain the command
             same = (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
             assert same, name
 
@@ -168,7 +168,7 @@ def test_released_weights_bear_the_papers_statements_out(command, released, tmp_
     status, _, error = command("analyze", "retrospective", "--out", tmp_path)
     assert status == 0, error
     found = json.loads((tmp_path / "retrospective" / "results.json").read_text())["numbers"]
-    # The paper: 82 to 83% and below 3%. The weights that were released are of another training.
+    # The paper gives 82 to 83% and below 3%; the released weights are from another training.
     video = {pair for pair in found["mean_correlation"] if "salicon" not in pair}
     for pair, r in found["mean_correlation"].items():
         assert 0.75 < r < 0.85 if pair in video else abs(r) < 0.1
@@ -221,7 +221,7 @@ def test_bad_input_is_one_line(command, golden_file, tmp_path, arguments, named)
 
 
 def figures(rng, golden):
-    """Figures whose labels come from the names of people's folders and files."""
+    """Figures with labels from the names of user folders and files."""
     names = ["DHF1K", "Hollywood-2", "a_folder_with_quite_a_long_name_of_2024", "UCF Sports", "b"]
     yield domain_shift._sharpness({name: rng.random(30) for name in names})
     yield domain_shift._fusion({name: (-0.3, -0.4) for name in names})
@@ -246,7 +246,7 @@ def figures(rng, golden):
 
 
 def test_labels_are_legible_and_whole(rng, golden):
-    """In the figure, and of 11 pixels or more where the page is 1,120 wide; none on another."""
+    """Labels lie inside the figure, are at least 11 pixels high on a page 1,120 wide, and do not overlap."""
     for figure in figures(rng, golden):
         figure.draw_without_rendering()
         page = min(figure.dpi, 1120 / figure.get_figwidth())
@@ -255,7 +255,7 @@ def test_labels_are_legible_and_whole(rng, golden):
         numbers = [
             each for axes in figure.axes for each in (*axes.get_xticklabels(), *axes.get_yticklabels())
         ]
-        numbers = [each for each in numbers if re.fullmatch("[−0-9.]+", each.get_text())]  # not all are drawn
+        numbers = [each for each in numbers if re.fullmatch("[−0-9.]+", each.get_text())]  # some are left out
         for text in figure.findobj(Text):
             if text.get_visible() and text.get_text() and text not in numbers:
                 assert text.get_fontsize() / 72 * page >= 11, text.get_text()

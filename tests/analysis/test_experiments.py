@@ -1,4 +1,4 @@
-"""The paper's experiments from end to end on drawn data, as a newcomer without datasets runs them."""
+"""The paper's experiments from end to end on synthetic data."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def start(*arguments):
-    """`unisal ARGUMENTS` as a group of processes, with the programs that other tests compiled."""
+    """`unisal ARGUMENTS` as a process group, with the compiled programs of other tests."""
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".cache" / "xla")}
     return subprocess.Popen(
         [sys.executable, "-m", "unisal_jax", *map(str, arguments)],

@@ -258,9 +258,9 @@ def test_command_refuses(run, place):
     for a, b, flags, says in (
         ("a.png", "b.mp4", (), "b.mp4: is a video, and "),
         ("a.png", "no.png", (), "no.png: no such file"),
-        ("a.png", "b.png", ("--max-loss", 2), "--max-loss: is about boxes"),
+        ("a.png", "b.png", ("--max-loss", 2), "--max-loss: requires --boxes"),
         ("a.png", "b.png", (*boxes, "--max-loss", -1), "--max-loss"),
-        ("a.png", "b.png", ("--boxes-b", place / "boxes.csv"), "--boxes-b: is about boxes"),
+        ("a.png", "b.png", ("--boxes-b", place / "boxes.csv"), "--boxes-b: requires --boxes"),
         (
             "a.png",
             "b.png",

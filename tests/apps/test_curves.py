@@ -180,8 +180,8 @@ def test_command_refuses(score, tmp_path):
     for flags, source, says in (
         (("--csv", tmp_path / "c.csv"), "a.png", "--csv: shows attention over time"),
         ((), "a.png", "gives boxes by frame, which only a video has"),
-        (("--csv", tmp_path / "same", "--json", tmp_path / "same"), "clip.mp4", "two have one name"),
-        (("--plot", tmp_path / "p.jpg"), "clip.mp4", "p.jpg: a plot is a .png or .svg file"),
+        (("--csv", tmp_path / "same", "--json", tmp_path / "same"), "clip.mp4", "two name the same file"),
+        (("--plot", tmp_path / "p.jpg"), "clip.mp4", "p.jpg: must be a .png or .svg file"),
         (("--csv", tmp_path / "no" / "c.csv"), "clip.mp4", "c.csv: cannot be written"),
     ):
         status, out, err = score(*flags, source=source)

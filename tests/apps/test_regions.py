@@ -112,7 +112,7 @@ def test_names_of_boxes_keep_line_breaks(tmp_path):
             '[{"left": 1' + "0" * 9000 + ', "top": 0, "width": 1, "height": 1}]',
             "not a list of boxes",
         ),
-        ("a.json", '[{"left": 1, "left": 2, "top": 0, "width": 1, "height": 1}]', "'left' is there twice"),
+        ("a.json", '[{"left": 1, "left": 2, "top": 0, "width": 1, "height": 1}]', "key 'left' occurs twice"),
         ("a.json", '[{"name": ["a"], "left": 1, "top": 0, "width": 1, "height": 1}]', "name is not text"),
         ("a.json", "[" * 100_000, "not a list of boxes"),
         ("a.json", "null", "not a list of boxes"),

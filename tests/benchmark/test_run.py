@@ -1,4 +1,4 @@
-"""`unisal benchmark`: processes of their own take turns, what it counts is right, what is missing is said."""
+"""`unisal benchmark`: processes alternate, the counts are right, and missing peers are reported."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SIZE = (32, 64)
 
 @pytest.fixture(scope="module")
 def ours(golden_file):
-    """A process with our network, at a small size."""
+    """A process that runs this package, at a small size."""
     arguments = {"weights": str(golden_file), "dtype": "float32", "domain": "dhf1k", "input_size": SIZE}
     with closing(Process("ours", "ours", {**arguments, "engine": "auto", "batches": (2,)})) as process:
         yield process
@@ -31,13 +31,13 @@ def ours(golden_file):
 
 @pytest.fixture(scope="module")
 def machine():
-    """A process that tells the machine's rates."""
+    """A process that measures the machine's rates."""
     with closing(Process("machine", "machine", {"dtype": "float32"})) as process:
         yield process
 
 
 def test_a_process_of_ours(ours, golden_file):
-    """What it runs is our network, as users call it."""
+    """The job runs this package as users call it."""
     assert ours.tasks == [STREAM, IMAGE, "2"]
     facts = {"domain": "dhf1k", "engine": "onnxruntime", "input_size": list(SIZE), "recurrent": True}
     assert ours.facts == facts
@@ -49,7 +49,7 @@ def test_a_process_of_ours(ours, golden_file):
 
 
 def test_turns(ours, machine):
-    """Every round has a block of each; one that waits uses no CPU time."""
+    """Every round has a block of each process; a waiting process uses no CPU time."""
     turns = [Turn(ours, STREAM), Turn(machine, MATMUL), Turn(machine, BANDWIDTH)]
     seconds, lost = take_turns(turns, 3)
     assert not lost and list(seconds) == turns
@@ -62,7 +62,7 @@ def test_turns(ours, machine):
 
 
 def test_order_of_turns():
-    """Each is first at times, and none always follows the same."""
+    """Each task comes first at times, and none always follows the same one."""
 
     class Recorder:
         def __init__(self, name: str):
@@ -80,7 +80,7 @@ def test_order_of_turns():
 
 
 def test_a_process_that_ends(machine):
-    """The others go on without it."""
+    """The others continue without it."""
     with closing(Process("other", "machine", {"dtype": "float32"})) as other:
         os.kill(other._process.pid, 9)
         turns = [Turn(other, MATMUL), Turn(machine, MATMUL)]
@@ -107,7 +107,7 @@ def test_summary():
 
 
 def test_ratio_of_rounds():
-    """The median over rounds: a slow round of both leaves it as it is."""
+    """The median over rounds does not change if one round is slow for both."""
     ours = np.array([[1.0, 1, 1], [10, 10, 10], [1, 1, 2]])
     theirs = np.array([[3.0, 3, 3], [30, 30, 60], [3, 2, 3]])
     assert report.ratio(theirs, ours) == {"median": 3.0, "min": 2.0}
@@ -118,7 +118,7 @@ def test_rates_and_share():
     machine = report.Machine(rounds, rounds, flops=5e10, bytes=4e9)
     rates = {"matmul_gflops": 25.0, "matmul_gflops_best": 50.0, "memory_gb_per_s": 2.0}
     assert machine.rates() == rates
-    # A program of a tenth of the product, which takes a fifth of its time in every round.
+    # A program with a tenth of the product's FLOPs, which takes a fifth of its time in every round.
     share = report.share({"gflop": 5, "megabytes": 100}, rounds / 5, machine)
     assert share == {"bound": 2.0, "bound_min": 2.0, "matmul": 0.5, "memory": 0.125}
 
@@ -148,7 +148,7 @@ def test_command(command, golden_file, tmp_path):
     assert found["idle"] < 0.05
     assert "GFLOP" in printed and "peak memory" in printed
     assert ("the machine was busy" in printed) == found["machine"]["busy"]
-    # The table of docs/speed.md has a row per program, and the numbers of the report.
+    # The table of docs/speed.md has a row per program, with the numbers of the report.
     rows = table.table(found).splitlines()
     assert [row.split("|")[1].strip() for row in rows[2:4]] == [table.NAMES["ours"]] * 2
     assert f"| {found['latency']['stream']['ours']['median_ms']:.1f} |" in rows[2]
@@ -156,7 +156,7 @@ def test_command(command, golden_file, tmp_path):
 
 @pytest.mark.slow
 def test_peers(command, golden_file, tmp_path):
-    """Those that need nothing more than we do are there; every other is named with the reason."""
+    """Peers without further requirements run; every other is reported with a reason."""
     out = tmp_path / "report.json"
     status, printed, _ = command(
         "benchmark", "--weights", golden_file, "--input-size", "32x64", "--batches", 1, "--repeats", 2,
@@ -185,7 +185,7 @@ def test_the_load_where_the_system_does_not_tell_it(monkeypatch):
 
 
 def test_flops_of_a_streamed_frame(golden):
-    """Where the original needs 2.33 GFLOP at 224x384 (reference.md, "Measured cost")."""
+    """The original requires 2.33 GFLOP at 224x384 (reference.md, "Measured cost")."""
     from unisal_jax.domains import DHF1K
     from unisal_jax.inference.jax_engine import JaxEngine
 

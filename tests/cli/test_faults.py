@@ -1,6 +1,6 @@
-"""Commands that are killed, have no room, or may not write: what is there is whole, and a rerun completes.
+"""Commands that are killed, run out of space or lack permission: files stay complete, and a rerun finishes.
 
-The other faults are where what they hit is tested: `data_prep/test_prepare.py`, `train/test_loop.py`,
+Other faults are tested with the code that they affect: `data_prep/test_prepare.py`, `train/test_loop.py`,
 `train/test_processes.py`, `weights/test_fetch.py`, `media/test_video.py`, `media/test_images.py`.
 """
 
@@ -20,7 +20,7 @@ from unisal_jax.media.video import open_video
 from unisal_jax.media.video_writer import VideoWriter
 from unisal_jax.weights.store import load_weights
 
-NOWHERE = Path("/proc/unisal")  # where nobody may write, root neither
+NOWHERE = Path("/proc/unisal")  # nobody may write there, not even root
 FRAMES = 40
 
 
@@ -47,7 +47,7 @@ def unisal(*args: object) -> subprocess.Popen:
 
 
 def completes(*args: object) -> float:
-    """Seconds that the command takes to its good end."""
+    """Runs the command to success; returns its seconds."""
     start = time.monotonic()
     process = unisal(*args)
     _, said = process.communicate(timeout=300)
@@ -63,7 +63,7 @@ def killed(seconds: float, *args: object) -> None:
 
 
 def visible(folder: Path) -> dict[str, Path]:
-    """What a reader of the folder sees."""
+    """The visible files of a folder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path for path in files if not path.name.startswith(".")}
 
@@ -115,7 +115,7 @@ def test_convert_killed_at_ten_moments(golden_file, tmp_path, name):
         else:
             completes("convert", golden_file, out)
             load_weights(out)
-    assert survived < 10  # or the kills came too late
+    assert survived < 10  # else the kills came too late
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line: bad input gives one clear line and status 1, and leaves nothing half-written."""
+"""The command line: bad input gives one clear line and status 1, and leaves no partial files."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def predict(command, golden_file, tmp_path):
 
 
 def written(tmp_path):
-    """What a user sees of the outputs: the records of inputs are hidden."""
+    """The outputs without the hidden records of inputs."""
     found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     return [path for path in found if path.parent.name != ".inputs"]
 
@@ -47,7 +47,7 @@ def one_line(status, out, err, *parts):
 
 
 def bad_inputs(folder):
-    """name -> (file or folder, what the line says besides the path)."""
+    """By name of a bad file or folder, the text that the message contains."""
     good = folder / "good.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(good)
     Image.open(good).save(folder / "good.jpg")
@@ -159,7 +159,7 @@ def test_resume_does_what_is_missing_and_nothing_twice(predict, image, tmp_path)
     assert status == 0 and out.startswith("1 image predicted") and "1 there already" in out
     assert len(written(tmp_path)) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    (tmp_path / "out" / "map" / "image.png").unlink()  # as a kill between the two files leaves it
+    (tmp_path / "out" / "map" / "image.png").unlink()  # as after a kill between the two files
     status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
     assert status == 0 and out.startswith("1 image predicted") and len(written(tmp_path)) == 4
     status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
@@ -175,7 +175,7 @@ def test_show_needs_a_screen(command, golden_file, tmp_path, monkeypatch):
     one_line(*command("predict", tmp_path / "clip.mp4", "--weights", golden_file), "--out")
 
 
-# Ray's own deprecations, and sockets that it closes at the very end.
+# Ray's deprecations, and sockets that it closes at exit.
 @pytest.mark.filterwarnings("ignore")
 def test_ray_does_every_input_once(predict, image, tmp_path):
     pytest.importorskip("ray", reason="needs the extra ray")
@@ -196,7 +196,7 @@ def test_ray_does_every_input_once(predict, image, tmp_path):
     assert status == 0 and "2 there already" in out
     (tmp_path / "in" / "bad.png").write_text("hello")
     status, out, err = predict(tmp_path / "in" / "bad.png", "--ray")
-    # Ray's own log stands above our one line.
+    # Ray's log precedes our line.
     assert status == 1 and out == "" and "Traceback" not in err
     assert err.splitlines()[-1].startswith(f"unisal predict: {tmp_path / 'in' / 'bad.png'}: ")
 
@@ -206,7 +206,7 @@ def test_a_domain_and_its_stride_reach_the_network(predict, tmp_path):
     predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "UCFSports")
     first = json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]
     assert (first["domain"], first["stride"], first["input_size"]) == ("ucf_sports", 5, [96, 128])
-    assert first["stride_from"] == "rate"  # of 30 frames a second
+    assert first["stride_from"] == "rate"  # from 30 frames/s
     one = np.load(tmp_path / "out" / "raw" / "good.npy")
     predict(tmp_path / "good.mp4", "--save", "json,raw", "--domain", "ucf_sports", "--stride", "1")
     second = json.loads((tmp_path / "out" / "json" / "good.json").read_text())["about"]
@@ -250,7 +250,7 @@ def test_debug_shows_the_traceback(image, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
 def test_large_pages_are_asked_for_once_and_arguments_kept(tmp_path):
-    """The command starts itself anew with the tunable set, and with the same arguments."""
+    """The command restarts itself with the tunable set and the same arguments."""
     program = (
         "import os, sys; from unisal_jax.cli import memory; memory.restart_with_large_pages(); "
         "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:], os.getpid())"
@@ -270,7 +270,7 @@ def test_large_pages_are_asked_for_once_and_arguments_kept(tmp_path):
 
 
 def test_importing_and_helping_need_no_heavy_module():
-    """torch and TensorFlow are never needed, and orbax and the network not for --help."""
+    """--help imports neither torch, TensorFlow nor orbax."""
     code = "import sys, unisal_jax.cli.main as m; m.main(['weights', '--help'])"
     check = f"""
 try:
@@ -284,7 +284,7 @@ print([name for name in ("torch", "tensorflow", "orbax") if name in sys.modules]
 
 
 def test_import_is_light():
-    """`import unisal_jax` waits with what takes a while to import; its names are there all the same."""
+    """`import unisal_jax` does not import slow modules, yet provides all names."""
     heavy = "flax", "cv2", "av", "orbax", "grain", "optax", "tensorflow_datasets", "matplotlib"
     program = f"import sys, unisal_jax; print(*[name for name in {heavy} if name in sys.modules]); "
     program += "print(unisal_jax.load.__name__, unisal_jax.SaliencyModel.__name__)"
@@ -294,7 +294,7 @@ def test_import_is_light():
 
 @pytest.fixture
 def owned(tmp_path, monkeypatch):
-    """Inputs of all commands, in places where outputs go."""
+    """Inputs of all commands, where outputs are written."""
     monkeypatch.chdir(tmp_path)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
     for name in (
@@ -385,7 +385,7 @@ def test_a_refused_run_leaves_no_empty_folders(command, owned, line):
 
 
 def test_resume_keeps_two_inputs_of_one_name_apart(predict, tmp_path):
-    """Two days of a camera that begins to count anew each day."""
+    """Two days of a camera that restarts its numbering each day."""
     for day in (1, 2):
         (tmp_path / f"day{day}").mkdir()
         pixels = np.random.default_rng(day).integers(0, 256, (60, 80, 3), np.uint8)
@@ -395,6 +395,6 @@ def test_resume_keeps_two_inputs_of_one_name_apart(predict, tmp_path):
         assert status == 0 and out.startswith(f"{1 - kept} image"), err
     one, two = (np.load(path) for path in sorted(written(tmp_path)))
     assert np.abs(one - two).max() > 1e-3
-    # Without --resume the outputs have the names of this run's inputs; what that replaces is told.
+    # Without --resume, outputs are named by this run's inputs; replaced files are reported.
     status, _, err = predict(tmp_path / "day2", "--save", "raw")
     assert status == 0 and "IMG_0001 of" in err and "--resume keeps both" in err and err.count("\n") == 1

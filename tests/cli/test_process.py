@@ -1,4 +1,4 @@
-"""The command as a process: what it imports before it refuses, what it prints, and how signals end it."""
+"""The command as a process: imports before it refuses arguments, output, and signals."""
 
 import json
 import os
@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder to work in: an image, boxes, empty folders, and a file in the place of a folder."""
+    """A working folder: an image, boxes, empty folders, and a file in place of a folder."""
     Image.new("RGB", (80, 60), "red").save(tmp_path / "a.png")
     (tmp_path / "boxes.csv").write_text("left,top,width,height\n0,0,9,9\n")
     (tmp_path / "empty").mkdir()
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def run(folder, *args, **environment):
-    """Runs a program in the folder -> (exit status, stdout, stderr)."""
+    """Runs a program in the folder; returns (exit status, stdout, stderr)."""
     done = subprocess.run(
         args,
         cwd=folder,
@@ -45,7 +45,7 @@ def run(folder, *args, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-# Arguments -> what the line says.
+# Arguments -> text that the message contains.
 REFUSED = {
     "predict no.png --out o": "no.png: no such file",
     "predict no*.png --out o": "no*.png: no image or video matches",
@@ -64,11 +64,11 @@ REFUSED = {
     "score-regions a.png --boxes boxes.csv --plot o.png": '; install it with: pip install "matplotlib>=',
     "compare a.png no.png": "no.png: no such file",
     "compare a.png a.png --boxes no.csv": "no.csv: ",
-    "compare a.png a.png --max-loss 2": "--max-loss: is about boxes",
+    "compare a.png a.png --max-loss 2": "--max-loss: requires --boxes",
     "compare a.png a.png --json no/o.json": "no/o.json: cannot be written",
     "compare a.png a.png --out file": "file: cannot be written",
     "evaluate --data no": "no: no such folder",
-    "evaluate --data empty --protocol mit": "unknown protocol 'mit'",
+    "evaluate --data empty --protocol mit": "--protocol 'mit': unknown",
     "evaluate --data empty --predictions no": "no: no such folder",
     "evaluate --data empty --html no/r.html": "no/r.html: cannot be written",
     "evaluate --data empty --prior no.npy": "no.npy: no such file",
@@ -92,10 +92,10 @@ REFUSED = {
     "analyze compare --out o --data no": "no: no such folder",
     "demo --runtime no.tgz": "no.tgz: cannot be read",
     "export . --format web": ".: is already there and is not replaced",
-    "export o --format web --uint8": "--uint8: not with --format web",
-    "export o --format onnx --runtime a.tgz": "--runtime: only --format web",
+    "export o --format web --uint8": "--uint8: cannot be combined with --format web",
+    "export o --format onnx --runtime a.tgz": "--runtime: requires --format web",
 }
-# In one process, so that all take a second; extras are missing there.
+# One process for all, which takes a second; extras are missing in it.
 PROGRAM = """
 import json, sys
 from unisal_jax.cli.main import main
@@ -149,7 +149,7 @@ def test_choices_are_those_of_the_modules_that_take_long_to_import():
 
 
 def test_a_platform_that_is_not_there(folder):
-    """One line that names the setting, for each command and in Python."""
+    """The error is one line that names the setting, for each command and in Python."""
     program = """
 import sys, unisal_jax
 from unisal_jax.cli.main import main
@@ -184,7 +184,7 @@ except unisal_jax.UnisalError as error:
     ],
 )
 def test_an_assertion_of_jax_without_a_word(monkeypatch, environment, says):
-    """As JAX answers to JAX_PLATFORMS=cuda where CUDA is not installed."""
+    """JAX raises this for JAX_PLATFORMS=cuda without CUDA."""
 
     def fail():
         raise AssertionError
@@ -229,7 +229,7 @@ def run(args):
         print("ready", flush=True)
         time.sleep(60)
 """
-# A parent in the background may have SIGINT ignored.
+# A parent in the background may ignore SIGINT.
 WAIT = """
 import signal, sys
 from unisal_jax.cli import main

@@ -32,7 +32,7 @@ FITS = {"hollywood2": HOLLYWOOD2.input_size, "ucf_sports": UCF_SPORTS.input_size
 
 
 def plain(pixels, box, size, resample):
-    """Pillow alone: resize to `box` (height, width), then crop or pad around the centre to `size`."""
+    """With plain Pillow: resizes to `box` (height, width), then crops or pads around the centre to `size`."""
     image = Image.fromarray(pixels).resize(box[::-1], resample)
     pad_top, pad_left = (max(0, new - old) // 2 for old, new in zip(box, size, strict=True))
     roomy = Image.new(image.mode, tuple(max(old, new) for old, new in zip(box, size, strict=True))[::-1])
@@ -78,14 +78,14 @@ def real(tmp_path_factory):
     return open_prepared(path, "test"), frames, maps, fixations
 
 
-def test_training_clip_of_the_real_clip_is_the_plain_pillow_computation(real):
+def test_training_clip_of_the_real_clip_equals_plain_pillow(real):
     prepared, frames, maps, fixations = real
     batch = next(Loader([DomainSource(UCF_SPORTS, prepared, 1)], seed=3, threads=0))
     first = int(batch.ids[0].rsplit("/", 1)[1])
     assert 0 <= first <= 54 - 45
     taken = range(first, first + 45, 4)
     assert batch.arrays.frames.shape == (1, 12, 256, 384, 3)
-    # 404x720: 456 wide at a height of 256, of which the middle 384.
+    # 404x720 becomes 456 wide at a height of 256, and is cropped to 384.
     crop = (36, 0, 420, 256)
 
     def expected(images, resample):
@@ -137,7 +137,7 @@ def test_mit1003_stretches_with_nearest_fixations():
         ((600, 1024), ((256, 416), (512, 832))),
     ):
         assert geometry.sizes(SALICON, old) == sizes
-        # What is stored at input size gets the same sizes once more.
+        # Frames stored at the input size keep their sizes.
         assert geometry.sizes(SALICON, sizes[0]) == sizes
         points = rng.integers((0, 0), old, (40, 2))
         expected = np.asarray(Image.fromarray(marks(points, old)).resize(sizes[1][::-1], NEAREST)) > 127
@@ -150,7 +150,7 @@ def test_released_sizes_and_own_data():
         assert sizes == (domain.input_size, domain.target_size or domain.input_size)
     own = training_geometry("my_clips")
     assert own.sizes(DHF1K, (750, 1000)) == ((224, 384), (360, 640))
-    # Shrinking by nearest neighbours would lose three fixations of four.
+    # Shrinking with nearest neighbours would lose three of four fixations.
     points = np.argwhere(np.ones((60, 80)))
     assert fit_fixations(points, (60, 80), (30, 40), own).all()
     one = fit_fixations(np.array([[59, 79], [0, 0]]), (60, 80), (7, 9), own)
@@ -158,7 +158,7 @@ def test_released_sizes_and_own_data():
 
 
 def test_evaluation_sizes():
-    # A released dataset brings its size, whatever domain's parameters score it.
+    # A released dataset has its own size, whatever the domain.
     assert evaluation_input_size("dhf1k", SALICON, (360, 640), video=True) == (224, 384)
     assert evaluation_input_size("salicon", DHF1K, (480, 640), video=False) == (288, 384)
     assert evaluation_input_size("my_clips", UCF_SPORTS, (750, 1000), video=True) == (256, 384)
@@ -242,7 +242,7 @@ def test_on_device_normalises_scales_and_unpacks():
     assert out.frames.dtype == out.maps.dtype == np.float32 and out.fixations.dtype == bool
 
 
-def test_an_image_that_fits_is_passed_on_unchanged():
+def test_an_image_of_the_right_size_is_returned_unchanged():
     pixels = np.asarray(Image.open(io.BytesIO(_png())))
     assert fit_image(pixels, (6, 8), "stretch") is pixels
     assert not fit_fixations(np.zeros((0, 2), np.int32), (6, 8), (6, 8), Geometry()).any()

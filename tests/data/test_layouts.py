@@ -1,4 +1,4 @@
-"""Released layouts as people have them: names in any case, frames and videos in other formats."""
+"""Variants of released layouts: names in any case, frames and videos in other formats."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ LAYOUTS = ("dhf1k", "dhf1k-videos", "hollywood2", "ucf_sports", "salicon", "sali
 
 
 def truths(root):
-    """By split and frame, the map and the fixations."""
+    """(split, frame) -> map and fixations."""
     found = {}
     for split in ("train", "validation", "test"):
         try:
@@ -46,7 +46,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_upper_case_changes_nothing(tmp_path, layout):
-    """Every ending and every folder of the layout in upper case, for evaluation and for preparation."""
+    """All suffixes and folders of the layout in upper case, for evaluation and preparation."""
     raw = tmp_path / "raw"
     synthetic.make(layout, raw, 3, AMOUNT)
     name = layout.split("-")[0]
@@ -128,7 +128,7 @@ def test_a_mat_file_of_version_7_3_is_named(tmp_path):
         open_data(raw).groups[0].truth(0)
 
 
-def test_a_matrix_in_the_place_of_salicons_struct(tmp_path):
+def test_a_matrix_instead_of_salicons_struct(tmp_path):
     raw = tmp_path / "raw"
     synthetic.make("salicon", raw, 3, AMOUNT)
     before = truths(raw)
@@ -139,7 +139,7 @@ def test_a_matrix_in_the_place_of_salicons_struct(tmp_path):
         np.testing.assert_array_equal(truth.counts() > 0, before[key].counts() > 0)
 
 
-def test_doubtful_fixations_are_told_when_they_are_prepared(tmp_path):
+def test_preparation_reports_doubtful_fixations(tmp_path):
     from data_prep.builders import Own
     from data_prep.preview import describe
     from unisal_jax.data.layouts.own import scan_folders

@@ -22,7 +22,7 @@ from unisal_jax.evaluate.sources import open_data
 
 VIDEO = Domain("video", (32, 64), target_size=(36, 60), stride=2)
 IMAGE = Domain("image", (32, 32), target_size=(40, 40), static=True)
-LENGTHS = (3, 5, 6, 9, 12, 4, 7, 8)  # clips of 3 frames at stride 2 take 5
+LENGTHS = (3, 5, 6, 9, 12, 4, 7, 8)  # clips of 3 frames at stride 2 span 5
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_two_processes_share_each_batch_also_after_a_restart(folders):
             np.testing.assert_array_equal(joined, np.concatenate([a, b]))
 
 
-def test_one_process_reads_what_two_left_off(folders):
+def test_one_process_resumes_the_stream_of_two(folders):
     two = load(folders, shard_index=1, shard_count=2)
     for _ in range(6):
         next(two)
@@ -153,7 +153,7 @@ def test_a_state_of_another_stream_is_refused(folders):
             other.set_state(state)
 
 
-def test_loader_refuses_what_cannot_work(folders):
+def test_loader_refuses_invalid_arguments(folders):
     video, image = sources(folders)
     with pytest.raises(UnisalError, match="two sources for the domain 'video'"):
         Loader([video, video], seed=0)
@@ -179,7 +179,7 @@ def test_images_of_several_sizes_share_batches_by_size(tmp_path):
         assert batch.arrays.maps.shape[2:] == tuple(2 * side for side in batch.arrays.frames.shape[2:4])
 
 
-def test_folds_part_the_videos(tmp_path):
+def test_folds_partition_the_videos(tmp_path):
     clips = [make_clip(f"v{i}", 5, (36, 60)) for i in range(4)]
     path = write_prepared(tmp_path, "mine", {"train": clips}, cross_validation_folds=[["v2"], ["v0", "v3"]])
     prepared = open_prepared(path, "train")
@@ -192,7 +192,7 @@ def test_folds_part_the_videos(tmp_path):
         cross_validation(prepared, 2)
 
 
-def test_validation_clips_lie_evenly_and_come_in_order(folders):
+def test_validation_clips_are_evenly_spaced_and_in_order(folders):
     prepared = open_prepared(folders["video"], "validation")
     source = DomainSource(VIDEO, prepared, 2, clip_frames=3, fixed_clips=2, augmentation=FLIP)
     batches = list(Loader([source], seed=0, epochs=2, order="alternating"))
@@ -215,7 +215,7 @@ def test_evaluation_gives_whole_videos_in_order(folders):
 
 
 @pytest.mark.parametrize("domain", [HOLLYWOOD2, SALICON], ids=lambda domain: domain.name)
-def test_reads_what_the_preparation_writes(tmp_path, domain):
+def test_reads_prepared_datasets(tmp_path, domain):
     raw = tmp_path / "raw"
     make(domain.name, raw, amount=Amount(train=4, size=(96, 170)))
     batches = []
@@ -225,7 +225,7 @@ def test_reads_what_the_preparation_writes(tmp_path, domain):
         prepared = open_prepared(path, "train")
         assert (prepared.name, prepared.resolution) == (domain.name, config)
         batches.append(contents(Loader([DomainSource(domain, prepared, 2, clip_frames=3)], seed=0)))
-        # The test split is stored as released in both.
+        # The test split is stored as released in either case.
         test = open_prepared(path, "test")
         frames = read_frames(test, range(sum(video.frames for video in test.videos)))
         assert {frame.pixels.shape[:2] for frame in frames} == {video.size for video in test.videos}
@@ -245,7 +245,7 @@ def test_reads_prepared_folds(tmp_path):
     assert batch.arrays.maps.shape[2:] == tuple(2 * side for side in batch.arrays.frames.shape[2:4])
 
 
-def test_starts_are_uniform_over_all_that_fit():
+def test_starts_are_uniform():
     shape = ClipShape(3, 2)
     video = Video("v", 100, 8, (36, 60))
     starts = Counter(random_clip(video, shape, 0, epoch)[0] for epoch in range(2000))
@@ -257,7 +257,7 @@ def test_starts_are_uniform_over_all_that_fit():
 
 
 def test_draws_are_pinned():
-    # A restart with another release of NumPy must go on with the same clips.
+    # A run must resume with the same clips under another version of NumPy.
     assert permutation(8, 1, 2, "x").tolist() == [6, 5, 3, 4, 0, 1, 7, 2]
     assert [below(1000, 0, i) for i in range(4)] == [636, 889, 80, 894]
 
@@ -324,7 +324,7 @@ def test_missing_records_are_named(folders, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_cut_off_image_is_named(tmp_path, monkeypatch, workers):
+def test_a_truncated_image_is_named(tmp_path, monkeypatch, workers):
     monkeypatch.setattr("tests.helpers.prepared_data.encode", lambda pixels: encode(pixels)[:-40])
     clips = [make_clip("v0", 5, (36, 60))]
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": clips}), "train")
@@ -355,7 +355,7 @@ def test_frames_that_training_cannot_use_are_named(tmp_path, change, message):
 
 
 def stored_at(clip, size, target):
-    """The clip cut to a size that is not the released one."""
+    """The clip with frames cropped to another size than the released one."""
     frames, maps = clip.frames[:, : size[0], : size[1]], clip.maps[:, : target[0], : target[1]]
     return Clip(clip.id, frames, maps, [np.zeros((0, 2))] * len(frames), clip.size)
 
@@ -370,13 +370,13 @@ def test_data_prepared_at_another_size_is_named(tmp_path):
             next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0))
 
 
-def test_maps_that_were_cut_for_training_cannot_be_scored(tmp_path):
+def test_maps_cropped_for_training_cannot_be_scored(tmp_path):
     clip = stored_at(make_clip("v0", 5, (40, 70)), (32, 64), (36, 60))
     prepared = open_prepared(write_prepared(tmp_path, "mine", {"train": [clip]}, "input"), "train")
     assert next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0)).step == 0
     (group,) = open_data(prepared.path).groups
     with pytest.raises(
-        UnisalError, match="v0/0: its map is 36x60, the frame as released 40x70; scoring needs"
+        UnisalError, match="v0/0: its map is 36x60, but the released frame 40x70; scoring requires"
     ):
         group.truth(0)
 

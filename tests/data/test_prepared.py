@@ -1,4 +1,4 @@
-"""Prepared datasets from a stranger: nothing in them is imported, and no claim is believed."""
+"""Untrusted prepared datasets: nothing in them is imported, and every declared value is checked."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def _edit(path, change):
 
 
 @pytest.mark.parametrize("place", ["video", "index", "frame", "added", "the whole"])
-def test_no_class_that_the_features_name_is_imported(folder, tmp_path, monkeypatch, place):
+def test_classes_named_by_the_features_are_not_imported(folder, tmp_path, monkeypatch, place):
     (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'CODE_RAN')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -86,7 +86,7 @@ def test_files_outside_and_false_lengths_are_refused(folder, change):
         ("id", ["a"]),
     ],
 )
-def test_claims_of_the_table_of_videos_are_refused(folder, key, value):
+def test_invalid_tables_of_videos_are_refused(folder, key, value):
     _edit(folder / "videos.json", lambda table: table["splits"]["train"][0].update({key: value}))
     with pytest.raises(UnisalError, match=r"copy/videos.json: (damaged|lists)") as caught:
         open_prepared(folder, "train")
@@ -94,7 +94,7 @@ def test_claims_of_the_table_of_videos_are_refused(folder, key, value):
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"splits": NaN}', "1" * 9000, "[]", "\x00", "7"])
-def test_json_that_is_none(folder, text):
+def test_invalid_json(folder, text):
     for name in ("videos.json", "features.json", "dataset_info.json"):
         before = (folder / name).read_text()
         (folder / name).write_text(text)
@@ -104,7 +104,7 @@ def test_json_that_is_none(folder, text):
 
 
 def _stored(folder, **changes):
-    """A dataset of one frame whose record says something else."""
+    """A dataset of one frame with changes to its record."""
     clip = Clip("a", np.zeros((1, 24, 32, 3), np.uint8), np.zeros((1, 24, 32), np.uint8), [[]], (24, 32))
     path = write_prepared(folder, "mine", {"train": [clip]})
     record = {
@@ -138,7 +138,7 @@ def _stored(folder, **changes):
         ),
     ],
 )
-def test_claims_of_a_record_are_refused(tmp_path, changes, message):
+def test_invalid_records_are_refused(tmp_path, changes, message):
     prepared = _stored(tmp_path, **changes)
     with pytest.raises(UnisalError, match=message):
         read_frames(prepared, [0])
@@ -162,7 +162,7 @@ def test_chunks_are_followed_across_blocks(tmp_path, rng):
         writer.write(rng.bytes(int(size)))
     writer.close()
     check_chunks(path)
-    # One more that unpacks to too much is only met if all before it were followed.
+    # The last chunk, which unpacks to too much, is found only if all chunks before it are parsed.
     writer = ArrayRecordWriter(str(tmp_path / "bomb"), "group_size:1,zstd:1")
     writer.write(b"0" * (65 << 20))
     writer.close()

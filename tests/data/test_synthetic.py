@@ -30,7 +30,7 @@ def test_fixations_are_near_the_disc_and_on_the_map():
     points = np.concatenate(drawn.fixations)
     assert drawn.frame.shape == (90, 120, 3) and drawn.map.max() == 255
     assert len(points) == 10 and drawn.marks.sum() // 255 == len(np.unique(points, axis=0))
-    # Where people look the map is well above its mean.
+    # At fixations, the map is well above its mean.
     assert drawn.map[tuple(points.T)].mean() > 5 * drawn.map.mean()
 
 

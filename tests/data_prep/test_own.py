@@ -1,4 +1,4 @@
-"""Own data: folders, tables of fixations, and the two example scripts' readers."""
+"""Own data: folders, tables of fixations, and the readers of the two example scripts."""
 
 import csv
 import gzip
@@ -62,7 +62,7 @@ def test_folder_of_images(tmp_path):
         _check(frame, draw(0, frame.id.split("/")[2], 0, AMOUNT))
 
 
-def test_a_folder_a_clip_in_splits(tmp_path):
+def test_a_folder_per_clip_in_splits(tmp_path):
     for split, clips in {"train": ["one", "two"], "test": ["three"]}.items():
         for clip in clips:
             _write_set(tmp_path / "raw" / split / clip, ["f1", "f2", "f3"], clip)
@@ -117,7 +117,7 @@ def test_table_of_images(tmp_path):
     np.testing.assert_array_equal(p.truth.fixations, [[3, 10], [39, 55]])
     np.testing.assert_array_equal(p.truth.observers, [0, 1])
     np.testing.assert_array_equal(q.truth.fixations, [[0, 0]])
-    # x = 56 is the first column beyond the image.
+    # x = 56 is the first column outside the image.
     assert prepared.manifest["counts"]["train"]["outside"] == 1
     y, x = np.mgrid[:40, :56]
     expected = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 50) for r, c in ((3, 10), (39, 55)))
@@ -164,7 +164,7 @@ def test_damaged_tables(tmp_path, rows, header, message):
         read_table(path)
 
 
-def test_a_cut_off_or_missing_table(tmp_path):
+def test_a_truncated_or_missing_table(tmp_path):
     path = tmp_path / "t.csv.gz"
     _write_table(path, [("a", 0, "x", 1, 2)] * 100)
     path.write_bytes(path.read_bytes()[:-10])
@@ -184,7 +184,7 @@ def test_a_table_of_other_stimuli(tmp_path):
 
 @pytest.fixture
 def stimuli(tmp_path):
-    """A folder of three images, and what a computer leaves beside them."""
+    """A folder of three images with hidden system files."""
     raw = tmp_path / "raw"
     raw.mkdir()
     for name in ("im0.png", "im1.PNG", "Été.jpg"):
@@ -196,7 +196,7 @@ def stimuli(tmp_path):
 
 
 def _counts(raw, tmp_path, text, first_frame=0):
-    """Fixations of each stimulus, prepared from a table."""
+    """The fixations of each stimulus, prepared from a table."""
     table = tmp_path / "gaze.csv"
     table.write_text(text, encoding="utf-8")
     made = Own(config="t", scan=lambda r: scan_table(r, table, 3.0, first_frame), data_dir=tmp_path / "data")
@@ -230,7 +230,7 @@ def test_frames_that_an_image_does_not_have(stimuli, tmp_path, frames, message):
     assert not (tmp_path / "data").exists()
 
 
-def test_every_row_goes_to_the_file_that_it_names(stimuli, tmp_path):
+def test_every_row_is_assigned_to_the_file_that_it_names(stimuli, tmp_path):
     names = ["im0", "im0.png", "IM0.PNG", "im1", "im1.png", "Im1", "été", "E\u0301te\u0301.jpg", "ÉTÉ"]
     rows = "".join(f"{name},{person},5,5\n" for person, name in enumerate(names))
     counts, prepared = _counts(stimuli, tmp_path, "Stimulus,Observer,X,Y\n" + rows)
@@ -239,12 +239,12 @@ def test_every_row_goes_to_the_file_that_it_names(stimuli, tmp_path):
     assert sorted(observers) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
-def test_a_name_may_begin_at_the_folder(stimuli, tmp_path):
+def test_a_name_may_include_the_folder(stimuli, tmp_path):
     counts, _ = _counts(stimuli, tmp_path, "stimulus,observer,x,y\n./im0.png,0,1,2\nim1,0,1,2\n")
     assert counts == {"im0": 1, "im1": 1, "Été": 0}
 
 
-def test_a_name_that_fits_two_files_is_refused(tmp_path):
+def test_a_name_that_matches_two_files_is_refused(tmp_path):
     raw = tmp_path / "raw"
     for name in ("train/a.png", "validation/a.png", "train/B.png", "train/b.jpg"):
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +265,7 @@ def test_a_name_that_fits_two_files_is_refused(tmp_path):
         _counts(raw, tmp_path, f"{header}b.png,1,5,5\n")
 
 
-def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
+def test_files_that_are_left_out_are_reported(stimuli, tmp_path, capsys):
     (stimuli / "notes.txt").write_text("x")
     (stimuli / "photo.jxl").write_text("x")
     (stimuli / "more").mkdir()
@@ -277,7 +277,7 @@ def test_what_is_left_out_is_told(stimuli, tmp_path, capsys):
     )
 
 
-def test_fixations_that_all_lie_outside_are_refused(stimuli, tmp_path):
+def test_fixations_that_are_all_outside_are_refused(stimuli, tmp_path):
     text = "stimulus,observer,x,y\nim0.png,1,500,5\nim1.PNG,1,5,-700\n"
     with pytest.raises(UnisalError, match=r"raw: all 2 fixations are outside their images"):
         _counts(stimuli, tmp_path, text)
@@ -296,12 +296,12 @@ def test_names_that_cannot_be_ids_are_refused(stimuli, tmp_path):
     _write_set(folders / os.fsdecode(b"clip\xe9"), ["f1", "f2"], "clip")
     with pytest.raises(UnisalError, match="is not a plain file name; rename the file or folder"):
         _prepare(folders, tmp_path)
-    # Names of files beside the frames are nobody's ids.
+    # Names of other files do not become ids.
     _write_set(tmp_path / "fine" / "clip", [os.fsdecode(b"f1\xe9")], "clip")
     assert _prepare(tmp_path / "fine", tmp_path).manifest["counts"]["train"]["frames"] == 1
 
 
-def test_labels_of_observers_stay_apart():
+def test_labels_of_observers_stay_distinct():
     assert _observer_numbers({"7", "12"}) == {"7": 7, "12": 12}
     for labels in ({"7", "07"}, {"", "1"}, {"9" * 5000}, {"²", "2"}, {"\u0663", "3"}):
         assert sorted(_observer_numbers(labels).values()) == list(range(len(labels)))
@@ -329,7 +329,7 @@ def test_gaussian_map_is_the_sum_of_its_points():
     np.testing.assert_allclose(density, expected, atol=1e-6)
 
 
-def test_osie_of_which_some_images_are_there(tmp_path, monkeypatch, capsys):
+def test_osie_with_a_subset_of_its_images(tmp_path, monkeypatch, capsys):
     raw = tmp_path / "raw"
     (raw / "stimuli").mkdir(parents=True)
     person = {"fix_x": [3.0, 5.0], "fix_y": [7.0, 9.0]}

@@ -32,14 +32,14 @@ AMOUNT = Amount(train=3, validation=1, test=1, frames=3, size=(48, 64))
 
 @pytest.fixture
 def raw(tmp_path):
-    """A whole UCF Sports release, but for the numbers of videos."""
+    """A complete UCF Sports release, except for the number of videos."""
     synthetic.make("ucf_sports", tmp_path / "raw", 0, AMOUNT)
     return tmp_path / "raw"
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    """A shard a clip."""
+    """Makes one shard per clip."""
     monkeypatch.setattr(shards, "_SHARD_BYTES", 1)
 
 
@@ -48,7 +48,7 @@ def _run(raw, tmp_path, name="ucf_sports", **kwargs):
 
 
 def _visible(tmp_path):
-    """What passes for a dataset, or for a part of one."""
+    """Folders that look like a dataset or part of one."""
     return [path for path in (tmp_path / "data").rglob("*_info.json")]
 
 
@@ -62,7 +62,7 @@ def _check_whole(prepared):
         assert len(data.records) == sum(video["frames"] for video in videos)
 
 
-# --- What is missing is told before anything starts.
+# --- Missing files are reported before preparation starts.
 
 
 def test_lists_what_is_missing_by_name_and_count(raw, tmp_path):
@@ -80,7 +80,7 @@ def test_lists_what_is_missing_by_name_and_count(raw, tmp_path):
     assert "\n" not in message and not _visible(tmp_path)
 
 
-def test_a_release_is_whole_unless_said_otherwise(raw, tmp_path):
+def test_a_release_must_be_complete_unless_partial(raw, tmp_path):
     builder = BUILDERS["ucf_sports"](data_dir=tmp_path / "data")
     with pytest.raises(UnisalError, match=r"99 videos of training/ missing \(4 of 103 found\); 46 videos"):
         prepare(builder, raw)
@@ -107,10 +107,10 @@ def test_another_folder(tmp_path):
         _run(tmp_path / "nowhere", tmp_path)
 
 
-# --- Damage is told with the file's name, and leaves nothing that passes for a dataset.
+# --- Errors name the damaged file, and partial output is never mistaken for a dataset.
 
 
-def test_all_damage_is_told_at_once(raw, tmp_path, small_shards):
+def test_all_damage_is_reported_at_once(raw, tmp_path, small_shards):
     cut = raw / "training" / "Diving-Side-001" / "images" / "Diving-Side_001_002.png"
     cut.write_bytes(cut.read_bytes()[:-40])
     odd = raw / "training" / "Diving-Side-002" / "maps" / "Diving-Side_002_001.png"
@@ -121,7 +121,7 @@ def test_all_damage_is_told_at_once(raw, tmp_path, small_shards):
     assert re.search(r"images/Diving-Side_001_002.png: the image is damaged or cut off", message)
     assert "maps/Diving-Side_002_001.png: 10x20, but its frame is 64x48" in message
     assert "\n" not in message and not _visible(tmp_path)
-    # Mended, it goes on with what is done.
+    # Once repaired, it resumes with the finished shards.
     synthetic.make("ucf_sports", raw, 0, AMOUNT)
     written = []
     original = shards.read_records
@@ -158,7 +158,7 @@ def test_a_damaged_mat_file(tmp_path):
 
 
 def test_grey_frames_become_rgb(tmp_path):
-    """Some released photographs are grey: every reader must get three channels."""
+    """Some released photographs are greyscale; stored frames must have three channels."""
     synthetic.make("mit300", tmp_path / "raw", 0, AMOUNT)
     path = tmp_path / "raw" / "BenchmarkIMAGES" / "i1.jpg"
     Image.open(path).convert("L").save(path)
@@ -168,7 +168,7 @@ def test_grey_frames_become_rgb(tmp_path):
     np.testing.assert_array_equal(frame.pixels, np.repeat(grey[..., None], 3, axis=2))
 
 
-# --- Once, one at a time, and verified.
+# --- Prepared once, with a lock, and verified.
 
 
 def test_a_second_run_does_nothing(raw, tmp_path):
@@ -177,7 +177,7 @@ def test_a_second_run_does_nothing(raw, tmp_path):
     second = _run(raw, tmp_path)
     assert first.made and not second.made and second.manifest == json.loads(json.dumps(first.manifest))
     assert before == {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
-    # Nothing hidden is left but the lock.
+    # The only hidden file left is the lock.
     assert {path.name for path in first.path.parent.iterdir()} == {"1.0.0", ".lock"}
 
 
@@ -207,7 +207,7 @@ def test_other_data_is_refused(raw, tmp_path):
         _run(raw, tmp_path)
 
 
-def test_damage_to_the_prepared_data_is_seen(raw, tmp_path):
+def test_damage_to_the_prepared_data_is_detected(raw, tmp_path):
     prepared = _run(raw, tmp_path)
     shard = next(prepared.path.glob("*array_record*"))
     data = bytearray(shard.read_bytes())
@@ -240,7 +240,7 @@ def test_manifest_has_counts_and_checksums(raw, tmp_path):
         assert file == {"bytes": path.stat().st_size, "sha256": shards.file_digest(path)}
 
 
-# --- Kills and full disks.
+# --- Interruptions and full disks.
 
 _SLOW = """
 import sys, time
@@ -259,7 +259,7 @@ prepare(BUILDERS["ucf_sports"](data_dir=sys.argv[2], partial=True), sys.argv[1])
 """
 
 
-def test_a_killed_preparation_goes_on(raw, tmp_path, small_shards, monkeypatch):
+def test_a_killed_preparation_resumes(raw, tmp_path, small_shards, monkeypatch):
     data = tmp_path / "data"
     process = subprocess.Popen([sys.executable, "-c", _SLOW, str(raw), str(data)], cwd=Path.cwd())
     stage = data / "ucf_sports" / "full" / ".1.0.0.shards"
@@ -309,7 +309,7 @@ def tiny_disk(tmp_path):
 
 
 def _noisy(raw):
-    """Frames that do not fit on the small disk."""
+    """Frames that are too large for the small disk."""
     noise = np.random.default_rng(0)
     for path in raw.rglob("images/*.png"):
         Image.fromarray(noise.integers(0, 256, (48, 64, 3), np.uint8)).save(path)
@@ -326,7 +326,7 @@ def test_a_full_disk(raw, tiny_disk):
 
 
 def test_a_file_that_cannot_grow(raw, tmp_path):
-    """The same where nothing can be mounted."""
+    """The same without mounting a disk."""
     _noisy(raw)
     command = [sys.executable, "-c", _SMALL_FILES, str(raw), str(tmp_path / "data")]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
@@ -352,7 +352,7 @@ def test_command(raw, tmp_path, capsys):
     assert out.startswith(f"prepared: {tmp_path / 'data' / 'ucf_sports' / 'full' / '1.0.0'}\n")
     assert "train: 3 videos, 9 frames (3 to 3 each, median 3); 48x64 (height x width)" in out
     pixels = np.array(Image.open(sheet))
-    # Three images in a row, and they are not one colour.
+    # Three images in a row, of more than one colour.
     assert pixels.shape[1] > 900 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
     assert _command(*words) == 0
     assert capsys.readouterr().out.startswith("already prepared: ")
@@ -361,9 +361,9 @@ def test_command(raw, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mit1003", "--resolution", "input"), "--resolution input: the images of mit1003 have many sizes"),
-        (("ucf_sports", "--sigma", "3"), "--sigma: only for own data"),
-        (("own", "--sigma", "3"), "--sigma: .* goes together with --table"),
+        (("mit1003", "--resolution", "input"), "--resolution input: the images of mit1003 differ in size"),
+        (("ucf_sports", "--sigma", "3"), "--sigma: applies to own data only"),
+        (("own", "--sigma", "3"), "--sigma: .* required with --table"),
         (("own", "--resolution", "input"), "--resolution input: own data"),
         (("own", "--name", "../x"), "--name '../x'"),
         (("own", "--name", "a\nb"), r"--name 'a\\nb'"),
@@ -378,7 +378,7 @@ def test_flags_that_do_not_go_together(raw, tmp_path, words, message):
         _command(*words, "--raw", raw, "--data-dir", tmp_path / "data")
 
 
-def test_records_are_not_written_among_what_is_read(raw, tmp_path):
+def test_output_in_the_input_folder_is_refused(raw, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     (tmp_path / "link").symlink_to(raw)
     for data_dir in (raw, raw / "training", tmp_path / "link" / "new"):
@@ -403,7 +403,7 @@ def test_a_data_dir_that_is_not_utf8_is_refused(raw, tmp_path):
 
 @pytest.mark.parametrize("name", ["videos.json", "dataset_info.json", "features.json"])
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": {"../../x": {"bytes": 1, "sha256": ""}}}'])
-def test_a_damaged_dataset_is_not_taken_for_prepared(raw, tmp_path, name, text):
+def test_a_damaged_dataset_is_not_considered_prepared(raw, tmp_path, name, text):
     (_run(raw, tmp_path).path / name).write_text(text)
     with pytest.raises(UnisalError, match=r"damaged|not a prepared dataset"):
         _run(raw, tmp_path)
@@ -419,10 +419,10 @@ def test_command_knows_all_datasets():
     assert tuple(BUILDERS) == command.RELEASED
 
 
-def test_shards_hold_whole_clips_up_to_a_size(raw, monkeypatch):
+def test_shards_contain_whole_clips_up_to_a_size(raw, monkeypatch):
     folders = sorted((raw / "training").iterdir())[:2]
     two = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.png"))
-    # Videos are about equally large.
+    # Videos have similar sizes.
     monkeypatch.setattr(shards, "_SHARD_BYTES", two * 5 // 4)
     builder = BUILDERS["ucf_sports"](data_dir=raw / "unused", partial=True)
     release, plan = builder.plan(raw)

@@ -1,4 +1,4 @@
-"""Round trips: what is in a release comes out of the prepared dataset, bit for bit."""
+"""Round trips: the prepared dataset has the content of the release, bit for bit."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def _frames(prepared, split):
 
 
 def _encoded(prepared, split):
-    """The stored bytes, without a decoder between."""
+    """The stored bytes, not decoded."""
     skip = tfds.decode.SkipDecoding()
     source = tfds.builder_from_directory(prepared.path).as_data_source(
         split, decoders={"frame": skip, "map": skip}
@@ -42,7 +42,7 @@ def _encoded(prepared, split):
     return [source[i] for i in range(len(source))]
 
 
-# What split each synthetic clip must be in, where the release says so.
+# The split of each synthetic clip, if the release defines it.
 _OFFICIAL = {
     "dhf1k": {"train": ["0001", "0002"], "validation": ["0601"], "test": ["0701"]},
     "salicon": {
@@ -60,7 +60,7 @@ _SIZES = {
 
 
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
-def test_every_frame_map_and_fixation_comes_back(tmp_path, layout):
+def test_every_frame_map_and_fixation_is_stored(tmp_path, layout):
     name = layout.split("-")[0]
     raw = tmp_path / "raw"
     synthetic.make(layout, raw, SEED, AMOUNT)
@@ -118,7 +118,7 @@ def test_released_bytes_are_stored_unchanged(tmp_path, layout, frame, mapped):
         assert record["map"] == (raw / mapped.format(**where)).read_bytes()
 
 
-def test_mit1003_fixations_are_those_of_the_released_map(tmp_path):
+def test_mit1003_fixations_equal_the_released_map(tmp_path):
     raw = tmp_path / "raw"
     synthetic.make("mit1003", raw, SEED, AMOUNT)
     _, frames = _frames(_prepare("mit1003", raw, tmp_path), "train")
@@ -129,7 +129,7 @@ def test_mit1003_fixations_are_those_of_the_released_map(tmp_path):
 
 
 def test_plain_tfds_reads_the_images(tmp_path):
-    """Without our reader: the features' own decoders give uint8 RGB and grey."""
+    """The decoders of tensorflow-datasets return uint8 RGB and grey."""
     synthetic.make("ucf_sports", tmp_path / "raw", SEED, AMOUNT)
     prepared = _prepare("ucf_sports", tmp_path / "raw", tmp_path)
     source = tfds.builder_from_directory(prepared.path).as_data_source("train")
@@ -146,7 +146,7 @@ def test_input_resolution_equals_plain_pillow(tmp_path, name):
     full = _frames(_prepare(name, raw, tmp_path), "train")[1]
     stored = _frames(_prepare(name, raw, tmp_path, "input"), "train")[1]
     height, width = DATASETS[name].domain.input_size
-    # 48x64 is narrower than each of the sizes: Hollywood-2 gets borders, UCF Sports loses rows.
+    # 48x64 is narrower than all sizes: Hollywood-2 gets borders, UCF Sports loses rows.
     resized = {
         "dhf1k": (width, height),
         "salicon": (width, height),
@@ -171,7 +171,7 @@ def test_input_resolution_equals_plain_pillow(tmp_path, name):
         assert after.truth.fixation_size == (height, width)
 
 
-def test_test_split_stays_as_released_at_input_resolution(tmp_path):
+def test_test_split_is_stored_as_released_at_input_resolution(tmp_path):
     synthetic.make("ucf_sports", tmp_path / "raw", SEED, AMOUNT)
     frames = _frames(_prepare("ucf_sports", tmp_path / "raw", tmp_path, "input"), "test")[1]
     assert {frame.pixels.shape for frame in frames} == {(48, 64, 3)}
@@ -208,8 +208,8 @@ def test_real_salicon_mat():
         read_mat(SHARED / "salicon" / "Fixation_1.mat")
 
 
-def test_ucf_validation_is_the_originals():
-    """The authors number the sorted videos, shuffle the numbers with seed 27 and take ten."""
+def test_ucf_validation_equals_the_original():
+    """The authors number the sorted videos, shuffle the numbers with seed 27 and select ten."""
     names = [f"v{i:03d}" for i in range(1, 104)]
     numbers = np.arange(1, 104)
     np.random.seed(27)
@@ -224,7 +224,7 @@ def test_held_out_is_a_seeded_tenth():
     assert held_out(["only"], 0) == frozenset()
 
 
-def test_mit1003_folds_are_the_originals():
+def test_mit1003_folds_equal_the_original():
     names = [f"i{i}" for i in range(1003)]
     cut = split_into_folds(names, 10, 27)
     order = np.arange(1003)
@@ -237,7 +237,7 @@ def test_mit1003_folds_are_the_originals():
 def test_shots_stay_in_order_and_videos_in_one_split(tmp_path):
     raw = tmp_path / "raw"
     synthetic.make("hollywood2", raw, SEED, Amount(train=19, validation=1, test=0, frames=1, size=(24, 32)))
-    # A tenth shot sorts after the second.
+    # The tenth shot follows the second.
     (raw / "training" / "actioncliptrain00001_2").rename(raw / "training" / "actioncliptrain00001_10")
     splits = _prepare("hollywood2", raw, tmp_path).manifest["splits"]
     ids = {split: [video["id"] for video in videos] for split, videos in splits.items()}

@@ -1,4 +1,4 @@
-"""The datasets by their names, as users of tensorflow-datasets ask for them."""
+"""Loading the datasets by their names with tensorflow-datasets."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_by_name_in_a_fresh_process(data_dir):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_builder_is_registered_and_no_name_is_of_tfds(name, tmp_path):
+def test_every_builder_is_registered_under_a_name_that_tfds_does_not_use(name, tmp_path):
     config = "/mine" if name == "own" else ""
     builder = tfds.builder(f"{name}{config}", data_dir=tmp_path)
     assert type(builder).__module__ == "data_prep.builders" and builder.name == name
@@ -66,12 +66,12 @@ def test_every_builder_is_registered_and_no_name_is_of_tfds(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_others_base_on_is_not_registered():
+def test_base_classes_are_not_registered():
     concrete = set(tfds.core.registered._DATASET_REGISTRY)
     assert {"saliency_builder", "released_builder"}.isdisjoint(concrete)
 
 
-def test_a_collection_need_not_be_named_where_there_is_one(data_dir, tmp_path):
+def test_the_only_collection_need_not_be_named(data_dir, tmp_path):
     with pytest.raises(UnisalError, match=r"own: contains posters, walls-2; specify one, as own/posters"):
         data_prep.Own(data_dir=data_dir)
     with pytest.raises(UnisalError, match=r"own: contains no prepared collection; specify one, as own/NAME"):
@@ -82,7 +82,7 @@ def test_a_collection_need_not_be_named_where_there_is_one(data_dir, tmp_path):
 
 
 def test_prepared_by_tfds(data_dir, tmp_path):
-    """The same records as `unisal prepare` writes, and nothing beside them."""
+    """Writes the same records as `unisal prepare`, and nothing else."""
     config = tfds.download.DownloadConfig(manual_dir=data_dir / "raw" / "salicon")
     data = tfds.data_source(
         "salicon",
@@ -97,19 +97,19 @@ def test_prepared_by_tfds(data_dir, tmp_path):
         assert (made / "1.0.0" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_what_is_not_prepared_says_how(tmp_path):
+def test_an_unprepared_dataset_explains_how_to_prepare_it(tmp_path):
     with pytest.raises(AssertionError, match=r"unisal prepare NAME --raw DIR --data-dir DATA_DIR"):
         tfds.data_source("dhf1k", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["salicon", "own/posters"])
-def test_load_needs_tensorflow_and_says_so(name, data_dir, monkeypatch):
+def test_load_requires_tensorflow(name, data_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(UnisalError, match=r"requires TensorFlow; tfds.data_source does not"):
         tfds.load(name, data_dir=data_dir)
 
 
-def test_load_gives_the_records(data_dir):
+def test_load_returns_the_records(data_dir):
     pytest.importorskip("tensorflow", reason="TensorFlow is no requirement")
     # Two decoders of JPEG files differ by some grey levels.
     encoded = {"frame": tfds.decode.SkipDecoding()}

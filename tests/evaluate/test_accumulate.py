@@ -1,4 +1,4 @@
-"""Means that do not depend on how, or in which order, the scores came in."""
+"""Means do not depend on the grouping or order of the scores."""
 
 import math
 from fractions import Fraction
@@ -35,7 +35,7 @@ def test_a_naive_sum_would_have_failed():
 def test_means_of_nothing_and_of_nonsense():
     assert math.isnan(ExactMean().compute())
     for value in (math.nan, math.inf):
-        with pytest.raises(UnisalError, match="cannot take in"):
+        with pytest.raises(UnisalError, match="cannot average"):
             ExactMean().add([value])
 
 
@@ -82,7 +82,7 @@ def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
     for seed in range(200):
         low, high = bootstrap_ci(rng.normal(2, 1, 60), level=0.9, resamples=400, seed=seed)
         hits += low <= 2 <= high
-    assert 0.82 < hits / 200 < 0.96  # three standard errors around 0.9, less the bootstrap's own bias
+    assert 0.82 < hits / 200 < 0.96  # three standard errors around 0.9, minus the bias of the bootstrap
 
 
 def test_the_bootstrap_interval():
@@ -92,7 +92,7 @@ def test_the_bootstrap_interval():
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
     assert bootstrap_ci([*values, math.nan]) == (low, high)
-    # A video with four times the frames is four times the weight: two points give a coin's means.
+    # A video with four times the frames has four times the weight; two videos give three possible means.
     assert bootstrap_ci([0.0, 1.0], weights=[4, 1], level=0.2) == (0.2, 0.2)
     assert bootstrap_ci([5.0]) == (5.0, 5.0)
     assert all(map(math.isnan, bootstrap_ci([math.nan])))

@@ -1,4 +1,4 @@
-"""AUC-Judd and shuffled AUC against the plain forms, and what must hold of any AUC."""
+"""AUC-Judd and shuffled AUC, against plain forms and by properties of every AUC."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import auc
 from unisal_jax.evaluate.protocols import unit_jitter
 
-# Tenths have ties, and fall on the sampled shuffled AUC's thresholds.
+# Tenths give ties, and lie on the thresholds of the sampled shuffled AUC.
 tenths = arrays(np.int64, (6, 8), elements=st.integers(0, 10)).map(lambda a: a / 10)
 counts_of = arrays(np.uint8, (6, 8), elements=st.sampled_from([0, 0, 0, 1, 2]))
 
@@ -21,7 +21,7 @@ counts_of = arrays(np.uint8, (6, 8), elements=st.sampled_from([0, 0, 0, 1, 2]))
 def test_auc_judd_is_the_originals(case):
     pred, _, fixations, _, expected = golden_cases()[case]
     found = auc.auc_judd(pred, fixations)
-    assert found == pytest.approx(expected["auc_judd"], abs=2e-4)  # the original's rounding
+    assert found == pytest.approx(expected["auc_judd"], abs=2e-4)  # the original code rounds
     assert found == pytest.approx(plain.auc_judd(pred, fixations), abs=1e-9)
 
 
@@ -69,7 +69,7 @@ def test_aucs_depend_on_order_alone(pred, counts, others):
 @settings(max_examples=200, deadline=None)
 @given(pred=tenths | tenths.map(lambda a: a**1.5), counts=counts_of, others=counts_of)
 def test_sampled_s_auc_is_the_plain_one_where_nothing_is_left_to_chance(pred, counts, others):
-    # With no more candidates than fixations, each split draws all of them.
+    # With at most as many candidates as fixations, each split draws all of them.
     few = np.flatnonzero(others)[: np.count_nonzero(counts)]
     others = np.zeros_like(others)
     others.ravel()[few] = 1
@@ -88,7 +88,7 @@ def test_sampled_s_auc_has_the_originals_mean_and_spread(case):
     repeats = np.array([expected["s_auc"], *expected["s_auc_repeat"]])
     ours = np.array([float(auc.s_auc_sampled(pred, fixations, others, seed=seed)) for seed in range(100)])
     spread = ours.std(ddof=1)
-    # The original's five runs are draws of the same law as our hundred: their mean lies within
+    # The original's five runs have the same distribution as our hundred: their mean lies within
     # three standard errors, each within four deviations, and their spread is ours (a chi-squared
     # with four degrees of freedom lies within these bounds with a chance of 99.8 %).
     assert abs(repeats.mean() - ours.mean()) < 3 * spread * np.sqrt(1 / 5 + 1 / 100)
@@ -114,7 +114,7 @@ def test_chance_is_a_half_and_a_perfect_map_one():
     assert auc.s_auc_exact(perfect, fixations, others) == 1
     assert auc.s_auc_sampled(perfect, fixations, others, seed=0) == 1
     assert auc.s_auc_exact(-perfect, fixations, others) == 0
-    # AUC-Judd has no threshold above the highest fixated value, and draws a straight line there.
+    # AUC-Judd has no threshold above the highest fixated value; its curve is linear there.
     assert auc.auc_judd(-perfect, fixations) == 0.5
     random = [auc.auc_judd(rng.random((60, 80)), fixations) for _ in range(50)]
     assert np.mean(random) == pytest.approx(0.5, abs=0.02)

@@ -57,7 +57,7 @@ def test_jit_and_numpy_agree_on_a_batch():
 
 def test_the_fit_finds_the_gaussian_that_it_was_drawn_from():
     truth = ig.CentreGaussian(mean_y=0.55, mean_x=0.453, std_y=0.08, std_x=0.1)
-    # Two sizes, one law: positions are fractions of each image.
+    # Two sizes with the same distribution: positions are fractions of each image.
     fitted = ig.fit_centre_gaussian(ig.centre_prior(size, truth) for size in [(90, 160), (120, 100)])
     np.testing.assert_allclose(
         [fitted.mean_y, fitted.mean_x, fitted.std_y, fitted.std_x],
@@ -98,7 +98,7 @@ def test_gaussian_map_is_a_gaussian_filter():
 def test_inter_observer_leaves_each_observer_out():
     counts = np.stack([count_map(points, (20, 30)) for points in ([(5, 5)], [(15, 20), (15, 20)], [])])
     pairs = list(ig.inter_observer_maps(counts, 2.0))
-    assert len(pairs) == 2  # the third looked at nothing
+    assert len(pairs) == 2  # the third has no fixations
     for (density, own), others in zip(pairs, ([(15, 20)], [(5, 5)]), strict=True):
         np.testing.assert_allclose(density, ig.gaussian_map(count_map(others, (20, 30)), 2.0))
         assert not own[tuple(others[0])]

@@ -24,10 +24,10 @@ fixation_maps = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
 
 
 def golden_cases():
-    """The original's cases.
+    """Cases of the original code.
 
-    The big one's maps are stored smaller than in float64: the prediction as float32, the ground truth, a sum
-    of three separable Gaussians, as its three factors.
+    The maps of the large one are stored compactly: the prediction in float32, and the ground truth, a sum of
+    three separable Gaussians, as their factors.
     """
     stored = np.load(GOLDEN / "metrics.npz")
     cases = []
@@ -82,7 +82,7 @@ def compare_with_pysaliency(pred, gt, fixations, others, kind, expected):
 
 def test_the_protocols_differ_where_their_definitions_do():
     pred, gt, fixations, others, _ = golden_cases()[1]
-    gt = gt + gt.mean()  # far from zero, so that min-max scaling matters
+    gt = gt + gt.mean()  # far from zero, so that min-max scaling has an effect
     counts = fixations * 3
     counts[np.unravel_index(pred.argmax(), pred.shape)] = 9
     scores = {
@@ -93,7 +93,7 @@ def test_the_protocols_differ_where_their_definitions_do():
     assert scores["unisal"]["nss"] == scores["dhf1k"]["nss"] != scores["pysaliency"]["nss"]
     assert scores["unisal"]["auc_judd"] == pytest.approx(scores["dhf1k"]["auc_judd"], abs=1e-5)
     assert scores["unisal"]["cc"] == scores["dhf1k"]["cc"] == scores["pysaliency"]["cc"]
-    # The two epsilons differ in the fifth digit, the plain form has none.
+    # The two epsilons differ in the fifth digit; the plain form has none.
     assert scores["dhf1k"]["kld"] == pytest.approx(scores["pysaliency"]["kld"], abs=1e-9)
     assert scores["unisal"]["kld"] == pytest.approx(scores["dhf1k"]["kld"], abs=1e-6)
 
@@ -172,7 +172,7 @@ def test_edges_are_defined(namespace):
     assert metrics.cc(constant, ramp) == 0
     assert np.isnan(metrics.cc(ramp, constant)) and np.isnan(metrics.cc(constant, constant))
     assert np.isnan(metrics.kld(ramp, zeros)) and np.isnan(metrics.sim(ramp, zeros))
-    # All-zero means uniform; a zero under the ground truth's mass costs much, not infinity.
+    # All-zero means uniform; a zero where the ground truth has mass has a large, finite cost.
     np.testing.assert_allclose(metrics.to_density(zeros), 1 / 63, rtol=1e-6)
     np.testing.assert_allclose(metrics.kld(zeros, ramp), metrics.kld(constant, ramp), rtol=1e-5)
     assert 50 < metrics.kld(one, ramp) < 100
@@ -183,7 +183,7 @@ def test_edges_are_defined(namespace):
     np.testing.assert_allclose(
         metrics.to_density(ramp + 1e4, rescale=True), metrics.to_density(ramp), rtol=1e-6
     )
-    # Negative values, as in a log-scale map, are shifted; the minimum then has no share.
+    # Negative values, as in a log-scale map, are shifted; the minimum becomes 0.
     np.testing.assert_allclose(metrics.to_density(ramp - 10), metrics.to_density(ramp), rtol=1e-5, atol=1e-8)
 
 
@@ -233,7 +233,7 @@ def test_sizes_differ():
 
 @pytest.mark.parametrize("size", [(20, 60), (90, 100), (40, 50)])
 def test_bicubic_resizing_is_matlabs(size):
-    # Pillow's bicubic has the same kernel, and antialiases too; it only treats borders otherwise.
+    # Pillow's bicubic filter has the same kernel and antialiasing; it only treats borders differently.
     image = np.random.default_rng(2).random((40, 50)).astype(np.float32)
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
     found = protocols.resize_bicubic(image, size)

@@ -1,4 +1,4 @@
-"""The report's forms say the same, the same each time, and trust no name that comes from a disk."""
+"""All report formats agree, are reproducible, and escape names from disk."""
 
 import base64
 import csv
@@ -27,7 +27,7 @@ NAN = float("nan")
 
 
 def method(name, names, scores=("auc_judd", "nss", "cc", "kld"), seed=0):
-    """A method's made-up scores; the last frame has no fixations."""
+    """Random scores of a method; the last frame has no fixations."""
     rng = np.random.default_rng(seed)
     frames = []
     for number, group in enumerate(names):
@@ -69,7 +69,7 @@ def evaluation():
 
 
 class Page(HTMLParser):
-    """Tags that are open, tags seen, attributes of the images, text by tag."""
+    """Parses a page: open tags, all tags, image attributes, text by tag."""
 
     VOID = ("meta", "img")
 
@@ -225,7 +225,7 @@ def test_html_page(evaluation):
 
 
 def test_html_page_of_little(evaluation):
-    """A single video, nothing left out, no example, no interval: its frames make the histogram."""
+    """A single video without examples or intervals: the histogram is over its frames."""
     frames = tuple(FrameScores("clip", number, {"nss": 1.0}) for number in (1, 2))
     alone = MethodScores(
         "prediction", {"nss": 1.0}, {"nss": (NAN, NAN)}, {"clip": {"nss": 1.0}}, frames, {"nss": 2}, {}

@@ -1,4 +1,4 @@
-"""`unisal evaluate` from data to report: layouts, maps of others, edges, the real clip's scores."""
+"""`unisal evaluate` from data to report: layouts, external maps, edge cases, scores of the real clip."""
 
 import csv
 import json
@@ -88,7 +88,7 @@ def test_maps_of_others(command, images, tmp_path, protocol):
 
 
 def test_forms_of_maps(command, images, tmp_path):
-    """Grey images of any size, densities and log-densities are scored alike; a resized one is counted."""
+    """Grey images of any size, densities and log-densities score the same; resized ones are counted."""
     good_maps(images, tmp_path / "png")
     for name in "abcd":
         grey = np.asarray(Image.open(images / "maps" / f"{name}.png"), np.float64)
@@ -112,7 +112,7 @@ def test_forms_of_maps(command, images, tmp_path):
 
 
 def test_edges_are_counted(command, images, tmp_path):
-    """No fixations, no truth, a constant prediction: left out of the means, never a 1.0 or NaN."""
+    """No fixations, no truth, a constant prediction: left out of the means, never 1.0 or NaN."""
     good_maps(images, tmp_path / "maps")
     blank = np.zeros(SIZE, np.uint8)
     write(images / "fixations" / "a.png", blank)
@@ -149,7 +149,7 @@ def test_missing_and_damaged_maps(command, images, tmp_path):
 
 
 def test_a_bad_frame_is_left_out_alone(command, clips, tmp_path):
-    """Of a clip with a damaged map, a missing one and a damaged prediction, the other frames count."""
+    """In a clip with a damaged map, a missing one and a damaged prediction, the other frames count."""
     for name in ("one", "two"):
         good_maps(clips / name, tmp_path / "maps" / name, [f"{i:02d}" for i in range(1, 6)])
     (clips / "one" / "maps" / "02.png").write_bytes(b"hello")
@@ -184,7 +184,7 @@ def test_damaged_truth(command, images, tmp_path, spoil, says):
 @pytest.mark.parametrize(
     "args, says",
     [
-        (["--protocol", "mine"], "unknown protocol 'mine'"),
+        (["--protocol", "mine"], "--protocol 'mine': unknown"),
         (["--split", "test"], "no split 'test'"),
         (["--baselines", "colour"], "--baselines"),
         (["--predictions", "nowhere"], "nowhere"),
@@ -211,7 +211,7 @@ def test_our_network_on_images(command, images, golden_file, tmp_path):
     assert len(rows) == 12 and {row["method"] for row in rows} == {"prediction", "centre_prior", "uniform"}
     page = (tmp_path / "a.html").read_text()
     assert all(word in page.lower() for word in ("best", "median", "worst", "data:image"))
-    # The same as predicting first and scoring the files.
+    # Equals predicting first and scoring the files.
     assert command("predict", images / "images", "--out", tmp_path / "p", "--weights", golden_file,
                    "--input-size", "64x96", "--save", "raw")[0] == 0  # fmt: skip
     command(
@@ -232,7 +232,7 @@ def test_our_network_on_clips(command, clips, golden_file, tmp_path):
     assert found["about"]["domain"] == "dhf1k"
     mean = np.mean([each["nss"] for each in found["per_video"].values()])
     assert found["mean"]["nss"] == pytest.approx(mean, abs=1e-9)
-    # What `unisal predict --video` leaves fits as it is.
+    # The output of `unisal predict --video` can be scored directly.
     flags = ("--out", tmp_path / "p", "--weights", golden_file, "--input-size", "64x96", "--save", "map,raw")
     assert (
         command("predict", *(clips / name / "images" for name in ("one", "two")), "--video", *flags)[0] == 0
@@ -250,7 +250,7 @@ def test_our_network_on_clips(command, clips, golden_file, tmp_path):
 
 
 def test_a_prior_of_ones_own(command, images, tmp_path):
-    """With the first image's map as prior, information gain is over that."""
+    """With the map of the first image as prior, information gain is relative to it."""
     good_maps(images, tmp_path / "maps")
     prior = images / "maps" / "a.png"
     args = ("evaluate", "--data", images, "--predictions", tmp_path / "maps", "--prior", prior)
@@ -259,7 +259,7 @@ def test_a_prior_of_ones_own(command, images, tmp_path):
 
 
 def test_the_training_splits_mean_as_prior(command, tmp_path, rng):
-    """One training image: its map as the prediction of another is the prior itself."""
+    """With one training image, predicting its map for another image equals the prior."""
     for split, name in (("train", "a"), ("test", "b")):
         make_set(tmp_path / "data" / split, [name], rng)
     write(tmp_path / "maps" / "b.png", np.array(Image.open(tmp_path / "data" / "train" / "maps" / "a.png")))
@@ -272,7 +272,7 @@ def test_the_training_splits_mean_as_prior(command, tmp_path, rng):
 
 @pytest.mark.parametrize("dataset", ["dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003"])
 def test_released_layouts(tmp_path, dataset):
-    """Each release is recognised, and its frames and truth come out, in the dataset's own geometry."""
+    """Each release is recognised, and read with its frames and truth in the dataset's geometry."""
     synthetic.make(dataset, tmp_path / "raw")
     data = open_data(tmp_path / "raw", "all")
     assert data.name == dataset and data.kind == ("image" if dataset in ("salicon", "mit1003") else "video")
@@ -294,7 +294,7 @@ def test_data_that_is_none(tmp_path):
 
 
 def test_real_clip_scores_as_stored(clip_as_stored, real_clip):
-    """The stored scores, from the maps that they are of: each within 1e-3."""
+    """Reproduces the stored scores from their maps, each within 1e-3."""
     stored = json.loads((GOLDEN / "ucf_sports_clip.json").read_text())["scores"]
     (group,) = open_data(real_clip.parents[1]).groups
     rows = []

@@ -1,4 +1,4 @@
-"""`unisal evaluate` on files as people have them: endings, depths, sizes, odd fixations, strays."""
+"""`unisal evaluate` on varied files: suffixes, bit depths, sizes, unusual fixations, stray files."""
 
 import re
 
@@ -26,7 +26,7 @@ def images(tmp_path, rng):
 
 @pytest.fixture
 def scored(command, tmp_path):
-    """scored(data, maps, *flags) -> (the JSON, stdout); the command must end well and say no warning."""
+    """scored(data, maps, *flags) -> (JSON, stdout); the command must succeed without warnings."""
 
     def run(data, maps, *flags):
         status, out, err = command(
@@ -90,7 +90,7 @@ def test_fixations_in_mat_files(scored, images, tmp_path):
         if name in matrices:
             (images / "fixations" / f"{name}.png").unlink()
             content = {variable: form(marks) for variable, form in matrices[name].items()}
-            # SciPy appends nothing to a name in upper case.
+            # SciPy appends no suffix to an upper-case one.
             with (images / "fixations" / f"{name}.MAT").open("wb") as file:
                 scipy.io.savemat(file, content)
     assert scored(images, tmp_path / "maps")[0]["per_image"] == expected
@@ -127,8 +127,8 @@ def test_degenerate_fixations_leave_out_what_needs_them(scored, images, tmp_path
         assert ("nss" in found["mean"]) == (form is not no_fixations)
         assert found["counts"]["left_out"]["no_centre_prior"] == 4 and "no IG" in out
         assert "centre_prior" not in found["baselines"]
-        assert ("a centre prior cannot be fitted" in out) == (flags != ["--baselines", "none"])
-    # A prior of one's own needs no fixations.
+        assert ("cannot fit a centre prior" in out) == (flags != ["--baselines", "none"])
+    # A given prior requires no fixations.
     found, _ = scored(images, tmp_path / "maps", "--prior", images / "maps" / "a.png")
     assert ("ig" in found["mean"]) == (form is not no_fixations)
 
@@ -140,7 +140,7 @@ def test_no_prior_is_fitted_for_nothing(scored, images, tmp_path):
 
 @pytest.mark.parametrize("size", [(48, 64), (24, 32), (96, 128), (1, 1), (1, 500), (300, 3)])
 def test_the_page_shows_maps_of_another_size(scored, images, tmp_path, rng, size):
-    """Truth and predictions differ in size from the image, and from each other."""
+    """Truth and predictions differ in size from the image and from each other."""
     for name in NAMES:
         write(images / "images" / f"{name}.png", rng.integers(0, 256, (96, 130, 3), np.uint8))
         write(tmp_path / "maps" / f"{name}.png", rng.integers(0, 256, size, np.uint8))
@@ -148,7 +148,7 @@ def test_the_page_shows_maps_of_another_size(scored, images, tmp_path, rng, size
     assert found["counts"]["left_out"].get("resized_prediction", 0) == (0 if size == SIZE else 4)
     page = (tmp_path / "r.html").read_text()
     assert page.count("data:image/jpeg") == 9
-    assert "Chosen by the prediction's NSS" in page and "unisal-jax 0." in page
+    assert "Chosen by the NSS of the prediction" in page and "unisal-jax 0." in page
     assert re.search(r"<td>\d{4}-\d\d-\d\d</td>", page)
 
 
@@ -208,9 +208,9 @@ def test_predictions_of_any_depth_score_as_the_floats(scored, images, tmp_path, 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full(SIZE, np.nan), "holds NaN"),
-        (np.where(np.eye(*SIZE), np.inf, 1.0), "holds infinity"),
-        (np.where(np.eye(*SIZE), -np.inf, 1.0), "holds infinity"),
+        (np.full(SIZE, np.nan), "contains NaN"),
+        (np.where(np.eye(*SIZE), np.inf, 1.0), "contains infinity"),
+        (np.where(np.eye(*SIZE), -np.inf, 1.0), "contains infinity"),
         (np.ones((*SIZE, 3)), "not a map"),
         (np.ones(SIZE, complex), "not a map"),
         (np.zeros((0, 5)), "not a map of 1 to"),
@@ -253,7 +253,7 @@ def test_endings_and_folders_in_any_case(scored, images, tmp_path):
 
 def test_folders_that_differ_in_case_alone(images):
     (images / "Maps").mkdir()
-    assert len(open_data(images).groups) == 4  # the very name wins
+    assert len(open_data(images).groups) == 4  # an exact name takes precedence
     (images / "maps").rename(images / "MAPS")
     with pytest.raises(UnisalError, match="keep one of them"):
         open_data(images)
@@ -291,7 +291,7 @@ def test_one_name_in_two_splits(tmp_path, rng):
     for split in ("train", "test"):
         make_set(tmp_path / "data" / split, ["a"], rng)
     assert len(open_data(tmp_path / "data").groups) == 1
-    with pytest.raises(UnisalError, match="1 names are in several splits, such as a; name a split"):
+    with pytest.raises(UnisalError, match="1 names occur in several splits, such as a; choose a split"):
         open_data(tmp_path / "data", "all")
 
 
@@ -320,7 +320,7 @@ def test_hidden_files_in_frames_of_predictions(scored, tmp_path, rng):
     expected = scored(tmp_path / "clips", tmp_path / "maps")[0]["per_video"]
     for name in ("one", "two"):
         for number in range(1, 4):
-            # In natural order, by names of their own.
+            # In natural order of unrelated names.
             (tmp_path / "maps" / name / f"{number:02d}.png").rename(
                 tmp_path / "maps" / name / f"f{number + 8}.PNG"
             )
@@ -337,7 +337,7 @@ def test_maps_one_folder_too_high(command, images, tmp_path, below):
 
 
 def test_maps_named_by_the_video_file(tmp_path, scored):
-    """DHF1K's clip 0001 is in video/001.AVI, by which `unisal predict` names what it writes."""
+    """DHF1K's clip 0001 is in video/001.AVI, whose name `unisal predict` uses for its output."""
     synthetic.make(
         "dhf1k-videos", tmp_path / "raw", 0, Amount(train=1, validation=1, frames=3, size=(32, 48))
     )

@@ -1,4 +1,4 @@
-"""Submissions hold what the benchmarks' servers, or pysaliency, read: re-read here."""
+"""Submissions contain what the benchmark servers, or pysaliency, read."""
 
 import sys
 
@@ -141,11 +141,11 @@ def test_coco_freeview_goes_by_file_name(tmp_path):
 
 def test_a_missing_h5py_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(UnisalError, match=r"unisal-jax\[submit\]"):
+    with pytest.raises(UnisalError, match="requires h5py; install it with: pip install"):
         write_log_densities(tmp_path / "x.h5", [])
 
 
-# The library leaves the files of its stimuli to the garbage collector.
+# pysaliency leaves files of stimuli open until garbage collection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_pysaliency_reads_the_file(model, tmp_path):
     pytest.importorskip("h5py")
@@ -192,9 +192,9 @@ def test_bad_inputs(tmp_path, command, golden_file):
     (tmp_path / "full" / "notes.txt").touch()
     new = tmp_path / "new"
     for args, says in (
-        (("salicon", tmp_path / "0701.mp4", "--out", new), "SALICON has images"),
-        (("dhf1k", image, "--out", new), "DHF1K has videos"),
-        (("dhf1k", "camera:0", "--out", new), "DHF1K has videos"),
+        (("salicon", tmp_path / "0701.mp4", "--out", new), "SALICON requires images"),
+        (("dhf1k", image, "--out", new), "DHF1K requires videos"),
+        (("dhf1k", "camera:0", "--out", new), "DHF1K requires videos"),
         (("salicon", image, tmp_path / "b", "--out", new), "would be x"),
         (("salicon", image, "--out", tmp_path / "full"), "new or empty folder"),
         (("salicon", image, "--out", image), "new or empty folder"),

@@ -1,4 +1,4 @@
-"""`unisal export`: what it writes runs without the package and is the network, or is not written."""
+"""`unisal export`: exported files run without the package and agree with the network, or are not written."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from unisal_jax.models.unisal import Unisal
 
 SIZE = (64, 96)
 
-# Follows a card, in a process that has only what a user of the file has.
+# Follows a card, in a process without this package.
 FOLLOW_CARD = """
 import json, sys
 import numpy
@@ -82,7 +82,7 @@ def needs_litert():
 
 
 def in_new_process(program, folder, *args):
-    """What the program prints in a process of its own."""
+    """The output of a program in a separate process."""
     env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"]}
     command = [sys.executable, "-c", program, *map(str, args)]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -102,7 +102,7 @@ def exported(command, golden_file, tmp_path):
 
 
 def checked_card(path, golden_file):
-    """The card, its sums compared with the files."""
+    """Reads the card and checks its checksums."""
     text = path.with_name(f"{path.name}.json").read_text()
     card = json.loads(text)
     assert text == json.dumps(card, indent=1, sort_keys=True) + "\n"
@@ -139,7 +139,7 @@ def test_onnx(exported, golden_file, tmp_path, flags, inputs):
 @pytest.mark.parametrize(
     "flags",
     [
-        # Any size takes long to compile; test_stablehlo_at_any_size is of images.
+        # Any size takes long to compile; test_stablehlo_at_any_size covers images.
         pytest.param(
             ("--input-size", "any", "--batch", "any", "--streaming"), id="any", marks=pytest.mark.slow
         ),
@@ -153,7 +153,7 @@ def test_stablehlo(exported, golden_file, tmp_path, flags):
     card = checked_card(path, golden_file)
     assert card["artifact"]["platforms"] == ["cpu", "cuda", "tpu"]
     assert in_new_process(FOLLOW_CARD, tmp_path, path) == "followed\n"
-    # Neither a path of this machine nor one of the package.
+    # It contains no path of this machine or of the package.
     assert b".py" not in path.read_bytes() and str(tmp_path.parent).encode() not in path.read_bytes()
 
 
@@ -164,7 +164,7 @@ def test_stablehlo_at_any_size(golden, rng):
     artifact = stablehlo.serialize(fold(weights.variables, weights.config, SALICON), signature)
     assert artifact == stablehlo.serialize(fold(weights.variables, weights.config, SALICON), signature)
     call = stablehlo.loaded(artifact)
-    for batch, size in ((1, SIZE), (3, (32, 64))):  # one cell high: the prior maps' means are then at its top
+    for batch, size in ((1, SIZE), (3, (32, 64))):  # one cell high: the prior maps' means are at its top
         x = rng.standard_normal((batch, *size, 3)).astype(np.float32)
         wanted, _ = jax.jit(Unisal(weights.config).apply, static_argnums=2)(
             weights.variables, x[:, None], SALICON

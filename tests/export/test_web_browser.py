@@ -1,7 +1,10 @@
 """The exported page in a browser: the maps are Python's, for images, a film and the camera."""
 
 import base64
+import functools
+import http.server
 import json
+import threading
 import time
 
 import numpy as np
@@ -33,6 +36,11 @@ const wait = () => (window.unisal ? unisal.ready.then(done, fail) : setTimeout(w
 wait();
 """
 SIZE = (90, 120)
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +198,16 @@ def test_nothing_leaves(driver):
     severe = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert all("Content Security Policy" in entry["message"] or ":9/" in entry["message"] for entry in severe)
     assert json.dumps(severe).count("Content Security Policy") >= 1
+
+
+def test_without_isolation_there_is_one_thread(driver, page, image, model):
+    """As on a host that sends no headers, such as `python -m http.server`."""
+    handler = functools.partial(Silent, directory=str(page))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        driver.get(f"http://127.0.0.1:{server.server_address[1]}/")
+        assert driver.execute_async_script(READY) == "WebAssembly, 1 thread"
+        assert not driver.execute_script("return crossOriginIsolated")
+        assert_same(in_browser(driver, "predict", image), model.predict(image))
+        driver.get("about:blank")
+        server.shutdown()

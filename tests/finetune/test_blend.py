@@ -1,4 +1,4 @@
-"""The last stage of a fine-tuning: part of the way back to the start, and a temperature."""
+"""The last stage of a fine-tuning: interpolation to the initial weights, and a temperature."""
 
 import dataclasses
 
@@ -40,7 +40,7 @@ def test_a_factor_on_the_fusion_is_a_temperature_of_the_density(golden):
 
 
 def test_the_choice_is_the_best_of_all_pairs_by_the_score_of_the_config(golden, monkeypatch, tmp_path):
-    """Scores made up of how far the weights are and the factor: the right pair is known."""
+    """Scores computed from the interpolation and the factor, so that the best pair is known."""
     end = golden(11)
     start = jax.tree.map(np.zeros_like, end.variables)
     kernel = end.variables["salicon"]["fusion"]["kernel"]
@@ -64,6 +64,6 @@ def test_the_choice_is_the_best_of_all_pairs_by_the_score_of_the_config(golden, 
         weights.variables["salicon"]["fusion"]["kernel"], 0.7 * 0.85 * kernel, rtol=1e-6
     )
     assert chosen.before["loss"] > chosen.after["loss"]
-    # More is better of NSS.
+    # A higher NSS is better.
     config = dataclasses.replace(config, best=BestConfig(metric="nss"))
     assert blend.blend([end], config, tmp_path)[1].factor == max(blend.FACTORS)

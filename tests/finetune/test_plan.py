@@ -1,4 +1,4 @@
-"""What `unisal finetune` chooses by the facts of the data, the division of a dataset, and the folder."""
+"""The choices of `unisal finetune` by the data, the division of a dataset, and the folder."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def ids(division, split):
     return set(division.parts[split][1])
 
 
-# What is chosen.
+# Choices.
 
 
 def test_the_datasets_own_splits_are_kept():
@@ -62,7 +62,7 @@ def test_what_is_missing_is_drawn_from_train(missing, own):
 
 
 def test_short_videos_are_neither_drawn_nor_trained_on():
-    """At stride 5 a clip of 12 frames is 56 frames long. Of ten that are: seven, one and two."""
+    """At stride 5, a clip of 12 frames spans 56 frames. Ten such videos divide into seven, one and two."""
     clips = (*videos(10, frames=56), *(Video(f"short{n}", 560 + 55 * n, 55, (600, 800)) for n in range(40)))
     division = plan.divide(facts("video", 5, train=clips), seed=0)
     assert [len(division.parts[split][1]) for split in plan.SPLITS] == [47, 1, 2]
@@ -77,7 +77,7 @@ def test_short_videos_are_neither_drawn_nor_trained_on():
         (facts(train=videos(19)), "19 images with ground truth; .* at least 20"),
         (facts("video", 5, train=videos(4, 56)), "4 videos with ground truth; .* at least 5"),
         (facts("video", 5, train=videos(9, 55)), "0 videos .*9 more are shorter than a clip"),
-        (facts("video", 5, train=videos(9, 56), test=videos(9, 5, prefix="b")), "leaves no video for test"),
+        (facts("video", 5, train=videos(9, 56), test=videos(9, 5, prefix="b")), "no video is left for test"),
     ],
 )
 def test_too_little_is_told_in_a_line(found, reason):
@@ -91,15 +91,15 @@ def test_what_is_trained_follows_the_amount():
     for found, moved in ((few, "domain"), (many, "all")):
         division = plan.divide(found, 0)
         assert plan.what_to_train(found, division, None)[0] == moved
-        for asked in ("all", "domain"):
-            assert plan.what_to_train(found, division, asked)[0] == asked
+        for requested in ("all", "domain"):
+            assert plan.what_to_train(found, division, requested)[0] == requested
 
 
 def test_the_most_common_shape_is_the_input():
     mixed = (*videos(5, size=(480, 640)), *videos(4, size=(600, 800), prefix="b"))
     wide = videos(6, size=(360, 640), prefix="c")
     size, line = plan.frame_size(facts(train=mixed, test=wide))
-    assert size == (480, 640) and "288x384" in line and "6 of 15 images have another shape" in line
+    assert size == (480, 640) and "288x384" in line and "6 of 15 images have another aspect ratio" in line
     assert plan.frame_size(facts(train=wide))[0] == (360, 640)
 
 
@@ -131,7 +131,7 @@ def test_the_recipe_fits_any_amount(kind, moved, stimuli):
     assert domain.static == (kind == "image") and domain.like == {"image": "salicon", "video": "dhf1k"}[kind]
     assert domain.stride == (5 if kind == "video" else None) and domain.input_size == (288, 384)
     assert config.patience is not None and config.epochs >= 3
-    if moved == "domain":  # the pack goes beside these
+    if moved == "domain":  # the pack is written next to these
         assert config.init.weights == "unisal"
     assert runs(material, moved) == (2 if (kind, moved) == ("image", "all") else 1)
 
@@ -145,7 +145,7 @@ def test_the_blur_of_the_maps_is_found_for_crops(tmp_path):
         clips.append(Clip(f"image{n}", np.zeros((1, 60, 80, 3), np.uint8), drawn[None], [points], (60, 80)))
     blur, line = plan.map_blur(plan.read_facts(write_prepared(tmp_path, "gaussians", {"train": clips})))
     assert blur == pytest.approx(0.06, rel=0.03) and "Gaussians of the fixations" in line
-    # Of other points than those beside it.
+    # Made from other points than its own.
     other = dataclasses.replace(clips[0], id="other", fixations=[59 - clips[0].fixations[0] // 2])
     found = plan.read_facts(write_prepared(tmp_path / "b", "others", {"train": [*clips, other]}))
     blur, line = plan.map_blur(found)
@@ -208,7 +208,10 @@ def test_a_division_is_read_as_a_dataset(prepared, tmp_path):
         ({"division_of": "SOURCE", "splits": {"train": ["image0"]}}, "damaged"),
         ({"division_of": "SOURCE", "splits": {"test": {"split": "train", "ids": []}}}, "no split 'train'"),
         ({"division_of": ["SOURCE"], "splits": {"train": {}}}, "damaged"),
-        ({"division_of": "/no/such/folder", "splits": {"train": {"split": "train", "ids": []}}}, "not there"),
+        (
+            {"division_of": "/no/such/folder", "splits": {"train": {"split": "train", "ids": []}}},
+            "does not exist",
+        ),
         ({"division_of": "ITSELF", "splits": {"train": {"split": "train", "ids": []}}}, "a division itself"),
     ],
 )
@@ -236,20 +239,20 @@ def test_the_facts_of_a_dataset(prepared, tmp_path):
     assert [video.id for video in found.splits["train"]] == [f"image{n}" for n in range(24)]
     film = plan.read_facts(prepared[1], fps=25)
     assert (film.kind, film.stride) == ("video", 4)
-    assert "frame rate is not known" in plan.read_facts(prepared[1]).lines[0]
+    assert "frame rate of the videos is unknown" in plan.read_facts(prepared[1]).lines[0]
     with pytest.raises(UnisalError, match="no split 'train' with maps and fixations"):
         clip = dataclasses.replace(make_clip("a", 1, SIZE), maps=None)
         plan.read_facts(write_prepared(tmp_path, "bare", {"train": [clip]}))
 
 
 def test_a_stimulus_in_two_splits_is_told(tmp_path):
-    """The same image; another image of the same name is none."""
+    """Finds the same image in two splits; another image of the same name does not count."""
     train = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=2)]
     test = [make_clip("same", 1, SIZE, seed=1), make_clip("name", 1, SIZE, seed=3)]
     found = plan.read_facts(write_prepared(tmp_path, "twice", {"train": train, "test": test}))
-    assert found.lines == ("1 is in both test and train, such as same: what is held out was seen",) or (
-        found.lines == ("1 is in both train and test, such as same: what is held out was seen",)
-    )
+    assert found.lines == (
+        "1 is in both test and train, such as same: the held-out data were trained on",
+    ) or (found.lines == ("1 is in both train and test, such as same: the held-out data were trained on",))
 
 
 # The folder.
@@ -265,7 +268,9 @@ def planned(**settings):
         "stride": 1,
         "overrides": [],
     } | settings
-    return folder.Plan(chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, 2, ("a line",))
+    return folder.FinetunePlan(
+        chosen, plan.divide(facts(train=videos(40)), chosen["seed"]), config, 2, ("a line",)
+    )
 
 
 def test_a_begun_folder_keeps_its_plan(tmp_path):
@@ -275,7 +280,7 @@ def test_a_begun_folder_keeps_its_plan(tmp_path):
     # A later version's recipe, and its choice of what to train.
     later = dataclasses.replace(planned(train="domain"), config=dataclasses.replace(first.config, epochs=99))
     assert folder.start(tmp_path / "out", later, frozenset()) == first
-    with pytest.raises(UnisalError, match="--train all, not --train domain; name another --out"):
+    with pytest.raises(UnisalError, match="--train all, not --train domain; choose another --out"):
         folder.start(tmp_path / "out", later, frozenset({"train"}))
 
 
@@ -310,7 +315,7 @@ def test_other_stimuli_are_refused(tmp_path):
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(UnisalError, match=r"holds letter\.txt and no fine-tuning"):
+    with pytest.raises(UnisalError, match=r"contains letter\.txt but no fine-tuning"):
         folder.start(tmp_path, planned(), frozenset())
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

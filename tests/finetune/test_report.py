@@ -1,4 +1,4 @@
-"""Scores and report of `unisal finetune`: paired differences, warnings, a page that trusts no name."""
+"""Scores and report of `unisal finetune`: paired differences, warnings, a page with escaped names."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ SIZE = (48, 64)
 
 
 def evaluated(rows, baselines=(), kind="image"):
-    """What `unisal evaluate --json` writes of these scores by stimulus."""
+    """The JSON of `unisal evaluate` for these scores by stimulus."""
     names = sorted({name for row in rows.values() for name in row})
     mean = {name: float(np.mean([row[name] for row in rows.values() if name in row])) for name in names}
     ci = {name: [value - 0.1, value + 0.1] for name, value in mean.items()}
@@ -43,7 +43,7 @@ def scored(changes, **others):
 
 
 def test_the_difference_is_paired():
-    """However the stimuli differ from each other, an equal gain on each has no spread."""
+    """An equal gain on each stimulus has no spread, however the stimuli differ."""
     found = scores.differences(*scored([0.25] * 12))["nss"]
     assert found.mean == pytest.approx(0.25) and found.ci == pytest.approx((0.25, 0.25))
     assert found.stimuli == 12
@@ -63,7 +63,7 @@ def test_a_stimulus_without_one_of_the_scores_is_left_out():
 
 
 def group(name, frames, people, rng):
-    """Made-up truth: each person looks at the same spot, with some spread."""
+    """Synthetic truth: each observer looks at the same place, with some spread."""
     spots = rng.uniform(0.3, 0.7, (frames, 2)) * SIZE
     points = [
         np.int32(np.clip(rng.normal(spot, 2, (4 * people, 2)), 0, np.array(SIZE) - 1)) for spot in spots
@@ -150,10 +150,10 @@ def made(changes, people=2.0, names=None, **extra):
     ("changes", "gains", "warnings"),
     [
         ([0.2, 0.3] * 6, ["NSS +0.250 ("], []),
-        ([-0.4, 0.41] * 6, [], ["no gain is shown: NSS +0.005 ("]),
+        ([-0.4, 0.41] * 6, [], ["no significant gain: NSS +0.005 ("]),
         ([-0.2, -0.3] * 6, [], ["worse than before: NSS -0.250 ("]),
-        ([0.2, 0.3], ["NSS +0.250 ("], ["the test has 2 images alone"]),
-        ([0.2], [], ["NSS +0.200 on one held-out image", "the test has 1 images alone"]),
+        ([0.2, 0.3], ["NSS +0.250 ("], ["the test has only 2 images"]),
+        ([0.2], [], ["NSS +0.200 on one held-out image", "the test has only 1 images"]),
     ],
 )
 def test_the_verdict(changes, gains, warnings):
@@ -170,8 +170,8 @@ def test_a_distance_gains_by_falling():
 
 
 def test_the_share_of_the_ceiling():
-    """Means of NSS: prior 0.5, before 1, after 1.5, people 2.5."""
-    assert report.share_of_ceiling(made([0.5], people=2.5)).endswith("NSS was at 25% and is at 50%")
+    """Mean NSS: prior 0.5, before 1, after 1.5, people 2.5."""
+    assert report.share_of_ceiling(made([0.5], people=2.5)).endswith("NSS was at 25%, is at 50%")
     assert report.share_of_ceiling(made([0.5], people=None)) == ""
     assert report.share_of_ceiling(made([0.5], people=0.5)) == ""
 
@@ -228,7 +228,7 @@ def test_the_page_tells_all(tmp_path):
     page = Page(report_html.page(found))
     for words in (
         "before and after fine-tuning",
-        "Gained: NSS +0.250",
+        "Gain: NSS +0.250",
         "12 images",
         "what was chosen",
         "centre prior",
@@ -244,7 +244,7 @@ def test_the_page_tells_all(tmp_path):
 
 
 def test_a_report_with_little_in_it():
-    """One stimulus, nobody known, no validation logged, nothing to look at."""
+    """One stimulus, unknown observers, no logged validation, no example."""
     curves = report.Curves((), (), 0)
     page = Page(report_html.page(made([0.2], people=None, curves=curves)))
     assert page.open == [] and "svg" not in page.tags and "other people" not in {t for t in page.tags}
@@ -255,12 +255,12 @@ def test_a_curve_stays_inside_and_marks_the_best():
     page = Page(svg)
     assert svg.count('class="dot"') == 2 and svg.count('class="best"') == 1 and page.open == []
     centres = [float(part.split('"')[0]) for part in svg.split('cy="')[1:]]
-    assert centres[1] > centres[2] > centres[0]  # the lowest value lies lowest
+    assert centres[1] > centres[2] > centres[0]  # the lowest value is lowest in the chart
     assert "nan" not in svg and "M" in svg and chart.curve_svg([(1, 0.0)], "loss", None)
 
 
 def test_the_effort_is_told_when_it_is_known():
-    """Two epochs of ten steps with the encoder frozen, at 2 s a step; then two at 3 s."""
+    """Two epochs of ten steps with a frozen encoder at 2 s per step, then two at 3 s."""
     config = recipe(Material(Path("data"), "mine", "image", 160, (600, 800), 1), "all")
     config = dataclasses.replace(
         config, epochs=4, optimizer=dataclasses.replace(config.optimizer, frozen_encoder_epochs=2)
@@ -271,6 +271,6 @@ def test_the_effort_is_told_when_it_is_known():
         now[0] += 100 if step in (1, 21, 5) else 2 if step <= 20 else 3
         effort(step)
     assert len(lines) == 2
-    # 13 more at 2 s, 20 at 1.75 times that: 96 s. Then 13 at 3 s.
-    assert lines[0] == "step 7 of 40: about 2 minutes of training to go, 2.0 s a step"
-    assert lines[1] == "step 27 of 40: about 1 minute of training to go, 3.0 s a step"
+    # 13 more steps at 2 s, 20 at 1.75 times that: 96 s; then 13 at 3 s.
+    assert lines[0] == "step 7 of 40: about 2 minutes of training left, 2.0 s per step"
+    assert lines[1] == "step 27 of 40: about 1 minute of training left, 3.0 s per step"

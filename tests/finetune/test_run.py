@@ -1,4 +1,4 @@
-"""`unisal finetune` from the data to the report: it resumes, it refuses, and one real run of each kind."""
+"""`unisal finetune` from data to report: resuming, refusals, and a real run of each type."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ class Killed(Exception):
 
 @pytest.fixture
 def stages(monkeypatch, golden, prepared, tmp_path):
-    """A fine-tuning of 24 images whose training is made up; what it computed is in `done`."""
+    """A fine-tuning of 24 images with a fake training; `done` lists the stages it ran."""
     done = []
     state = {"train": "kill"}
 
@@ -64,9 +64,9 @@ def stages(monkeypatch, golden, prepared, tmp_path):
         (workdir / SCALARS).write_text('{"kind": "train", "step": 3, "loss": 0.9}\n')
         return loop.Outcome(3, True, 3, rows)
 
-    original = scores.score_network
+    original = scores.score_model
 
-    def score_network(path, *rest):
+    def score_model(path, *rest):
         done.append(path.stem)
         return original(path, *rest)
 
@@ -81,14 +81,14 @@ def stages(monkeypatch, golden, prepared, tmp_path):
         return weights[0], chosen
 
     monkeypatch.setattr(run, "blend", blended)
-    monkeypatch.setattr(scores, "score_network", score_network)
-    asked = run.Asked(prepared[0], tmp_path / "out", moved="all")
+    monkeypatch.setattr(scores, "score_model", score_model)
+    options = run.FinetuneOptions(prepared[0], tmp_path / "out", moved="all")
     lines = []
 
     def again(**changes):
         done.clear()
         lines.clear()
-        return run.finetune(dataclasses.replace(asked, **changes), lines.append)
+        return run.finetune(dataclasses.replace(options, **changes), lines.append)
 
     return again, state, done, lines, tmp_path / "out"
 
@@ -99,7 +99,7 @@ def test_an_interrupted_fine_tuning_resumes(stages):
         again()
     assert done == ["unisal-mit1003", "before", "train 0"] and not (out / folder.PAGE).exists()
     state["train"] = "stop"
-    assert again() is None and done[1:] == ["train 0"] and "the same command resumes" in lines[-1]
+    assert again() is None and done[1:] == ["train 0"] and "run the same command to resume" in lines[-1]
     with pytest.raises(UnisalError, match="--seed 0, not --seed 2"):
         again(seed=2)
     state["train"] = "finish"
@@ -110,7 +110,7 @@ def test_an_interrupted_fine_tuning_resumes(stages):
         "weights.safetensors", "report.json", "report.html",
     }  # fmt: skip
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    # It was told that it is finished, and nothing is done again.
+    # It reports that it is finished, and repeats nothing.
     assert again().differences == found.differences and done == []
     assert any("is finished" in line for line in lines)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
@@ -131,8 +131,8 @@ def test_what_is_held_out_is_scored_alone(stages):
         "centre_prior",
         "before",
         "after",
-    }  # no other people: nobody is known
-    # Information gain of both is over the training split's prior.
+    }  # no other people, as observers are unknown
+    # Both information gains are relative to the prior of the training split.
     assert document["scores"]["centre_prior"]["mean"]["ig"] == 0 and "ig" in document["difference"]
     assert f"unisal evaluate --data {out}/data --split test" in document["commands"]["score after"]
     assert len(Page((out / folder.PAGE).read_text()).images) == 4 * 5
@@ -158,11 +158,11 @@ def test_damaged_scores_are_told(stages, name):
         (["--seed", "-1"], "--seed"),
         (["--fps", "nan"], "--fps"),
         (["--train", "some"], "--train"),
-        (["--config.domains.images.hold_out=0.1"], "the fine-tuning's own choice"),
-        (["--config.domains.more={'data': 'x'}"], "config.domains: the fine-tuning has one"),
+        (["--config.domains.images.hold_out=0.1"], "set by unisal finetune"),
+        (["--config.domains.more={'data': 'x'}"], "config.domains: a fine-tuning has one"),
         (["--config.epoch=1"], "config.epoch: no such field"),
         (["--config.epochs=0"], "config.epochs: 0 is not above 0"),
-        (["--out", "DATA/runs"], "is in the data's folder"),
+        (["--out", "DATA/runs"], "is inside the data folder"),
         (["--out", "gs://bucket/x"], "must be on a disk"),
     ],
 )
@@ -175,17 +175,17 @@ def test_what_cannot_be_is_refused_in_a_line(command, prepared, tmp_path, monkey
 
 
 def test_a_stopped_training_is_no_success(stages, command, prepared, tmp_path):
-    """What comes after the command in a script must not run."""
+    """A script must not continue after a stopped command."""
     _, state, *_ = stages
     state["train"] = "stop"
     status, out, _ = command("finetune", "--data", prepared[0], "--out", tmp_path / "cli")
-    assert status == 128 + signal.SIGTERM and "the same command resumes" in out
+    assert status == 128 + signal.SIGTERM and "run the same command to resume" in out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["images", "video"])
 def test_a_whole_fine_tuning(command, released, tmp_path, monkeypatch, kind):
-    """Few steps at a tiny size, killed in the second one: then the same command, to the report."""
+    """Few steps at a tiny size, killed in the second; then the same command runs to the report."""
     count, frames = (20, 1) if kind == "images" else (5, 14)
     clips = [make_clip(f"clip{n}", frames, SIZE, seed=n) for n in range(count)]
     data = write_prepared(tmp_path, "mine", {"train": clips})
@@ -207,14 +207,14 @@ def test_a_whole_fine_tuning(command, released, tmp_path, monkeypatch, kind):
     assert status == 0, err
     assert (out / "scores" / "before.json").stat().st_mtime_ns == before
     document = json.loads((out / folder.REPORT).read_text())
-    # The command that the report names gives its scores.
+    # The command in the report reproduces its scores.
     words = document["commands"]["score after"].split()[1:]
     assert command(*words, "--json", tmp_path / "again.json")[0] == 0
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["mean"] == pytest.approx(document["scores"]["after"]["mean"], rel=1e-4)
     tuned = load_weights(out / folder.WEIGHTS)
     assert "mine" in {domain.name for domain in tuned.config.domains}
-    # What domains share, and the others' own, are the release's.
+    # Shared parameters and those of other domains equal the release's.
     for name in ("params", "salicon", "dhf1k"):
         for path, leaf in flatten(released.variables[name]).items():
             np.testing.assert_array_equal(flatten(tuned.variables[name])[path], leaf)

@@ -1,6 +1,6 @@
-"""Every reader under thousands of damaged files (`make fuzz`): declared errors alone come out.
+"""All readers with thousands of damaged files (`make fuzz`): only declared errors are raised.
 
-Seeds are fixed, so that a failure comes back; its message says which input it was.
+Seeds are fixed, so failures are reproducible; the message identifies the input.
 """
 
 import gzip
@@ -37,7 +37,7 @@ TABLE = b"stimulus,observer,x,y,frame\nclip,1,10.5,20,3\nclip,2,11,21.25,4\nothe
 
 
 def damage(kind: str, content: bytes, path: Path, read: Callable[[Path], object], count: int = EACH) -> None:
-    """Reads `count` damaged versions of a file, as `path`; the whole one must be readable."""
+    """Reads `count` damaged versions of a file as `path`; the intact file must be readable."""
     path.write_bytes(content)
     read(path)
     guard = Guard()
@@ -184,7 +184,7 @@ def test_a_prepared_dataset(tmp_path):
         shutil.copytree(made, path)
         file = path / files[rng.integers(len(files))]
         file.write_bytes(mutated(file.read_bytes(), rng))
-        # A damaged record is named as dataset/split/video/frame.
+        # Errors name a damaged record as dataset/split/video/frame.
         guard.check(read, path, f"prepared, damage {number} of {file.relative_to(path)}", "fuzzed/train/")
         shutil.rmtree(path)
     counted("prepared", guard)

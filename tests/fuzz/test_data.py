@@ -1,4 +1,4 @@
-"""Data of people's own under fuzz (`make fuzz`): what a dataset says of itself, tables, boxes."""
+"""User data with random changes (`make fuzz`): dataset descriptions, tables, boxes."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
-"""Commands under made-up folders (`make fuzz`): names, links, system files, places of outputs, sets to score.
+"""Commands with random folders (`make fuzz`): names, links, system files, output paths, datasets to score.
 
-The other fuzz tests damage bytes. Here every file is whole, and it is the arrangement that is odd. Only
-declared errors may come out, within the time and memory of `Guard`; and no file that is read may change.
+The other fuzz tests damage bytes. Here every file is intact, but the arrangement is unusual. Only declared
+errors may be raised, within the time and memory limits of `Guard`, and no input may change.
 """
 
 import os
@@ -42,12 +42,12 @@ TREES = st.recursive(
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory) -> dict[str, bytes]:
-    """One small whole file of each format."""
+    """One small intact file of each format."""
     return whole_files(tmp_path_factory.mktemp("contents"))
 
 
 def build(folder: Path, tree: dict, contents: dict[str, bytes], made: list[Path]) -> None:
-    """Makes a tree of files; a name that the disk does not take twice is left out."""
+    """Makes a tree of files; names that the disk refuses are left out."""
     folder.mkdir()
     for name, kind in tree.items():
         path = folder / name
@@ -95,7 +95,7 @@ FLAGS = ["--video", "--resume", "--on-error=skip"]
 
 
 def test_predictions_made_up(contents, command, golden_file, tmp_path):
-    """`unisal predict` into any folder, the inputs' own among them: what was there stays as it was."""
+    """`unisal predict` into any folder, including that of the inputs: existing files stay unchanged."""
     guard, room = Guard(), tmp_path / "room"
     keep = ["--weights", golden_file, "--input-size", "32x32"]
 
@@ -145,7 +145,7 @@ SETS = st.dictionaries(
 
 
 def pixels(size: tuple[int, int], what: str, rng: np.random.Generator) -> np.ndarray:
-    """Values 0 to 1 of a map or of fixations."""
+    """Values in 0 to 1 of a map or of fixations."""
     found = np.zeros(size)
     if what == "points":
         found[rng.integers(size[0], size=5), rng.integers(size[1], size=5)] = 1
@@ -162,7 +162,7 @@ def pixels(size: tuple[int, int], what: str, rng: np.random.Generator) -> np.nda
 
 
 def write(path: Path, form: str | None, mode: str, values: np.ndarray) -> None:
-    """One file of a set, where the format has such pixels; nothing where it has not."""
+    """Writes one file of a set; writes nothing if the format lacks such pixels."""
     if form is None:
         return
     path = path.with_name(path.name + form)
@@ -185,7 +185,7 @@ def write(path: Path, form: str | None, mode: str, values: np.ndarray) -> None:
 
 
 def test_scores_made_up(command, tmp_path):
-    """`unisal evaluate` of maps from files: scores, or one line."""
+    """`unisal evaluate` of maps from files: scores, or an error in one line."""
     guard, room = Guard(), tmp_path / "room"
 
     @made_up(2 * FEW)

@@ -1,4 +1,4 @@
-"""Trackers' files under damage (`make fuzz`): declared errors alone come out."""
+"""Damaged eye-tracker files (`make fuzz`): only declared errors are raised."""
 
 import pytest
 

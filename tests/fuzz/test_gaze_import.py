@@ -1,4 +1,4 @@
-"""Recordings of any content become fixations, or one line: `make fuzz`."""
+"""Random recordings become fixations, or an error in one line (`make fuzz`)."""
 
 import numpy as np
 import pytest

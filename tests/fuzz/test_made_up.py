@@ -1,4 +1,4 @@
-"""Every reader under files that are right in form and wrong in content or size (`make fuzz`).
+"""All readers with files of valid form but wrong content or size (`make fuzz`).
 
 It runs after `test_damage.py`, and its last test counts the inputs of both.
 """
@@ -32,7 +32,7 @@ KINDS = 32  # of input, in both files
 TABLE = b"stimulus,observer,x,y\nclip,1,10.5,20\n"
 
 
-# --- made up: right in form, wrong in content ---
+# --- random files: valid form, wrong content ---
 
 
 def test_boxes_made_up(tmp_path):
@@ -70,7 +70,7 @@ def test_tables_made_up(tmp_path):
 
 
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict[str, str]) -> bytes:
-    """A file of the format, whatever its tensors are called."""
+    """A file of the format, with tensors of any name."""
     header: dict[str, object] = {"__metadata__": metadata}
     at = 0
     for name, (dtype, shape, content) in tensors.items():
@@ -92,7 +92,7 @@ CONFIG = json.loads(UnisalConfig().to_json())
 
 @st.composite
 def configs(draw) -> str:
-    """Ours, with values of anything in the place of some of its own."""
+    """Our format, with some values replaced by anything."""
     config = json.loads(json.dumps(CONFIG))
     for _ in range(draw(st.integers(0, 3))):
         target = draw(st.sampled_from([config, *(d for d in config["domains"] if isinstance(d, dict) and d)]))
@@ -120,7 +120,7 @@ def test_safetensors_made_up(tmp_path):
         metadata = {"format": store._FORMAT, "config": config}
         known = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "|u1", "BOOL": "|b1", "F16": "<f2"}
         if all(dtype in known for dtype, *_ in filled.values()):
-            # With the checksum that is asked for: it keeps damage out, but nobody who means it.
+            # With a correct checksum, which detects damage but not intent.
             arrays = {n: np.zeros(shape, known[dtype]) for n, (dtype, shape, _) in filled.items()}
             metadata["tensors_sha256"] = store.tensors_sha256(arrays)
         path.write_bytes(safetensors(filled, metadata))
@@ -164,7 +164,7 @@ def test_packs_made_up(golden, tmp_path):
 
 
 def test_states_made_up(tmp_path, golden):
-    """Tensors under the authors' names, some left out, some of other shapes, some of other types."""
+    """Tensors with the authors' names; some are missing, some have other shapes or dtypes."""
     weights = golden(7)
     state = names.to_state(weights.variables, weights.config, weights.extras)
     guard = Guard()
@@ -223,7 +223,7 @@ def test_overrides_made_up(tmp_path):
     counted("overrides made up", guard)
 
 
-# --- claims: small files that say they are large ---
+# --- claims: small files that declare large sizes ---
 
 
 def png(width: int, height: int) -> bytes:
@@ -242,7 +242,7 @@ def safetensors_header(text: bytes) -> bytes:
 
 
 def bomb_npy(path: Path) -> bytes:
-    """A map of 40 GB of zeros that takes no room on the disk."""
+    """A sparse file with a map of 40 GB of zeros."""
     with path.open("wb") as file:
         file.write(npy_header("(100000, 100000)"))
         file.truncate(file.tell() + 4 * 10**10)
@@ -296,7 +296,7 @@ def test_a_map_of_zeros_without_end(tmp_path):
 
 
 def test_a_checkpoint_that_claims_terabytes(golden, tmp_path, monkeypatch):
-    """The shapes in a checkpoint's metadata are believed by nobody; here they lie in files of their own."""
+    """Shapes in a checkpoint's metadata are not trusted; here they are in separate files."""
     import orbax.checkpoint as ocp
 
     handler = ocp.PyTreeCheckpointHandler
@@ -329,7 +329,7 @@ def test_a_checkpoint_that_claims_terabytes(golden, tmp_path, monkeypatch):
 
 
 def test_more_than_20000():
-    """Runs last; where tests were left out it has nothing to say."""
+    """Runs last; does nothing if tests were deselected."""
     if len(COUNTED) < KINDS:
         pytest.skip("not all of this file ran")
     print(COUNTED)

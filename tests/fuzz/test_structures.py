@@ -1,7 +1,7 @@
-"""Readers under made-up structures (`make fuzz`): tables, fields of JSON files, what arrays claim.
+"""Readers with random structures (`make fuzz`): tables, JSON fields, declared array sizes.
 
-Every file is whole, and it is columns and separators, fields of other types and claimed sizes that are odd.
-Only declared errors may come out, within the time and memory of `Guard`; and no file that is read may change.
+Every file is intact, but has unusual columns, separators, types or declared sizes. Only declared errors may
+be raised, within the time and memory limits of `Guard`, and no input may change.
 """
 
 import csv
@@ -47,7 +47,7 @@ FIELDS = st.text(
 
 
 def test_tables_are_read_as_they_were_written(tmp_path):
-    """Any table that Python's own writer makes comes back field by field."""
+    """Any table that Python's csv module writes is read back field by field."""
     guard, path = Guard(), tmp_path / "table.csv"
 
     @made_up()
@@ -61,7 +61,7 @@ def test_tables_are_read_as_they_were_written(tmp_path):
     )
     def one(rows, separator, ending, quoting, encoding, header):
         if any(set("\r\n") & set(field) for row in rows for field in row):
-            quoting = csv.QUOTE_ALL  # else Python leaves some line breaks unquoted, and nobody can tell
+            quoting = csv.QUOTE_ALL  # else Python leaves some line breaks unquoted, which is ambiguous
         text = io.StringIO(newline="")
         writer = csv.writer(text, delimiter=separator, lineterminator=ending, quoting=quoting)
         writer.writerow(header)
@@ -81,12 +81,12 @@ def test_tables_are_read_as_they_were_written(tmp_path):
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory) -> dict[str, bytes]:
-    """One small whole file of each format."""
+    """One small intact file of each format."""
     return whole_files(tmp_path_factory.mktemp("contents"))
 
 
 def test_fixations_made_up(contents, tmp_path):
-    """No row of a table of fixations is lost or counted twice in silence."""
+    """No row of a table of fixations is silently lost or counted twice."""
     guard, folder = Guard(), tmp_path / "stimuli"
     stimuli = ["im0.png", "im0", "IM0.PNG", "im1.jpg", "im1", "clip.mp4", "clip", "other", ""]
     row = st.tuples(
@@ -125,7 +125,7 @@ def test_fixations_made_up(contents, tmp_path):
 
 
 def places(value: object, at: tuple = ()) -> list[tuple]:
-    """The place of every value within a JSON value."""
+    """The paths of all values within a JSON value."""
     found = [at] if at else []
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -154,7 +154,7 @@ ODD = JSON | st.sampled_from(
 
 
 def changed(content: dict, draw: Callable) -> dict:
-    """The value with one to three of its parts replaced, removed or added."""
+    """The value with one to three parts replaced, removed or added."""
     content = json.loads(json.dumps(content))
     for _ in range(draw(st.integers(1, 3))):
         all_places = places(content)
@@ -178,14 +178,14 @@ def changed(content: dict, draw: Callable) -> dict:
 
 @pytest.fixture
 def payload(tmp_path, monkeypatch) -> None:
-    """A module that is imported by nobody unless a file's text is believed."""
+    """A module that is imported only if a file's text is trusted."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "payload.py").write_text("class Ran: pass\n")
     monkeypatch.syspath_prepend(tmp_path / "modules")
 
 
 def test_checkpoint_fields(golden, tmp_path, payload):
-    """A checkpoint folder with odd fields in one of its JSON files. (`test_data.py` has datasets.)"""
+    """A checkpoint folder with unusual fields in a JSON file. (`test_data.py` tests datasets.)"""
     whole, copy, guard = tmp_path / "whole", tmp_path / "copy", Guard()
     store.save_weights(whole, golden(7))
     contents = {}
@@ -212,7 +212,7 @@ def test_checkpoint_fields(golden, tmp_path, payload):
     counted("checkpoint fields", guard)
 
 
-# --- what arrays claim ---
+# --- declared array sizes ---
 
 CLAIMED = st.lists(st.sampled_from([0, 1, 3, 24, 2**16, 2**31, 2**40, -1, 2**62]), max_size=4).map(tuple)
 DTYPES = ["<f4", ">f8", "|u1", "<i8", "|b1", "<c16", "|O", "|S9", "<U4", "<M8[s]", "<f2", "|V8"]
@@ -233,7 +233,7 @@ def test_npy_claims(tmp_path):
 
 
 def test_mat_claims(tmp_path):
-    """Variables of any name, type and shape; compressed ones unpack to far more than the file."""
+    """Variables of any name, dtype and shape; compressed ones unpack to much more than the file size."""
     guard = Guard()
     names = ["gaze", "resolution", "fixations", "fixLocs", "I", "a"]
     values = st.sampled_from(

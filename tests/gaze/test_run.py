@@ -183,19 +183,19 @@ def test_bad_files_end_in_one_line(command, lab, content, parts):
     [
         (("--screen", "1920"), "--screen: '1920' is not WxH"),
         (("--screen", "0x9"), "is not WxH"),
-        (("--shown", "1,2,3"), "--shown: '1,2,3' is none of fit, stretch, actual"),
+        (("--shown", "1,2,3"), "--shown: '1,2,3' is not one of fit, stretch, actual"),
         (("--shown", "0,0,0,9"), "--shown"),
         (("--screen-cm", "53x"), "--screen-cm"),
-        (("--screen-cm", "53"), "--screen-cm: goes together with --distance-cm"),
-        (("--distance-cm", "60"), "--distance-cm: goes together with --screen-cm"),
-        (("--ivt", "speed=3"), "'speed' is none of velocity, window"),
+        (("--screen-cm", "53"), "--screen-cm: requires --distance-cm"),
+        (("--distance-cm", "60"), "--distance-cm: requires --screen-cm"),
+        (("--ivt", "speed=3"), "'speed' is not one of velocity, window"),
         (("--ivt", "velocity=x"), "--ivt"),
         (("--columns", "x"), "--columns: 'x' is not OURS=THEIRS"),
         (("--columns", "x=X", "--format", "smi"), "--columns"),
-        (("--coordinates", "pixels"), "--coordinates: 'pixels' is none of screen,"),
+        (("--coordinates", "pixels"), "--coordinates: 'pixels' is not one of screen,"),
         (("--onset", "nan"), "--onset"),
         (("--json", "no/such/r.json"), "no folder"),
-        (("--json", "t.csv"), "two are the same file"),
+        (("--json", "t.csv"), "two name the same file"),
         (("--preview", "p.jpg"), "--preview: p.jpg must end in .png"),
         (("--preview", "stimuli/a.png"), "would overwrite"),
     ],
@@ -243,4 +243,4 @@ def test_inputs_that_are_not_there(command, lab):
     (lab / "empty" / "P1.xlsx").write_bytes(b"PK\x03\x04")
     assert "known format; " in (err := imported(command, lab, lab / "empty")[2]) and "P1.xlsx: a zip" in err
     prepare = ("prepare", "own", "--raw", lab / "stimuli", "--data-dir", lab / "data", "--screen", "800x600")
-    assert "go together with --table" in command(*prepare)[2]
+    assert "require --table" in command(*prepare)[2]

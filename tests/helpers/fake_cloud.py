@@ -1,4 +1,4 @@
-"""A storage by the address gs://, in memory: objects without folders, as Google's has them."""
+"""An in-memory storage for gs:// URLs, with objects but no folders, like Google Cloud Storage."""
 
 import io
 
@@ -10,7 +10,7 @@ from unisal_jax.train import cloud as clouds
 
 
 class FakeCloud(fsspec.AbstractFileSystem):
-    """What `etils.epath` asks of fsspec's file systems; an object appears when it is closed."""
+    """The fsspec methods that `etils.epath` uses; an object appears when it is closed."""
 
     protocol = ("gs", "gcs")
     objects: dict[str, bytes]
@@ -74,7 +74,7 @@ class _Upload(io.BytesIO):
 
 
 def download(cloud, prefix, folder):
-    """What is in the storage as files, with `best` as the link that it stands for."""
+    """Writes the content of the storage as files, with `best` as a link."""
     for name, content in cloud.objects.items():
         path = folder / name.removeprefix(f"{prefix}/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def download(cloud, prefix, folder):
 
 @pytest.fixture
 def cloud(monkeypatch):
-    """The storage, empty; its objects by BUCKET/NAME."""
+    """An empty storage; its objects by BUCKET/NAME."""
     monkeypatch.setattr(clouds, "PATIENCE", 0.3)
     monkeypatch.setattr(clouds, "SETTLE", 0.0)
     monkeypatch.setattr(epath.gpath, "_is_tf_installed", lambda: False)

@@ -1,4 +1,4 @@
-"""Damage to bytes, and the rules that a reader of files must keep under it: used by `tests/fuzz`."""
+"""Random damage to bytes, and the rules for readers of damaged files; used by `tests/fuzz`."""
 
 import faulthandler
 import os
@@ -16,11 +16,10 @@ from PIL import Image
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.video_writer import VideoWriter
 
-EACH = 1000  # inputs of a kind
+EACH = 1000  # inputs per format
 COUNTED: dict[str, int] = {}
 SECONDS = 20
-# What a reader may take beyond what the process had: an image of the largest size that is read, as it is
-# decoded and as RGB, is 1 GB.
+# Memory growth allowed to a reader: an image of the largest size, as decoded plus as RGB, takes 1 GB.
 GROWTH = 2 << 30
 _EDGES = (
     b"\x00",
@@ -40,7 +39,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         if not data:
             break
         at = int(rng.integers(len(data)))
-        # Headers are where the sizes are.
+        # Headers contain the sizes.
         at = at if rng.random() < 0.5 else at % min(len(data), 200)
         length = int(rng.integers(1, 33))
         kind = rng.integers(8)
@@ -73,7 +72,7 @@ JSON = st.recursive(
 
 
 def made_up(count: int = EACH) -> settings:
-    """Settings of hypothesis for so many examples, always the same ones."""
+    """Hypothesis settings for a number of reproducible examples."""
     return settings(
         max_examples=count,
         deadline=None,
@@ -84,7 +83,7 @@ def made_up(count: int = EACH) -> settings:
 
 
 def snapshot(folder: Path) -> dict[str, object]:
-    """What lies in a folder: bytes of files, targets of links."""
+    """The content of a folder: bytes of files, targets of links."""
     found: dict[str, object] = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -103,7 +102,7 @@ def npy_header(shape: str) -> bytes:
 
 
 def whole_files(folder: Path) -> dict[str, bytes]:
-    """The bytes of one small whole file of each format, which are made in a folder."""
+    """The bytes of one small intact file of each format."""
     frames = [np.full((24, 32, 3), 80 * number, np.uint8) for number in range(3)]
     images = [Image.fromarray(frame) for frame in frames]
     images[0].save(folder / "a.png")
@@ -117,10 +116,10 @@ def whole_files(folder: Path) -> dict[str, bytes]:
 
 
 class Guard:
-    """Counts inputs; a reader may return, or raise UnisalError in one line that begins with the path.
+    """Counts inputs. A reader may return, or raise a one-line UnisalError that begins with the path.
 
     Raises:
-      AssertionError: another error, another message, more than `GROWTH` memory, or more than `SECONDS`.
+      AssertionError: another error or message, more than `GROWTH` memory, or more than `SECONDS`.
     """
 
     def __init__(self) -> None:
@@ -131,11 +130,11 @@ class Guard:
         """Runs one reader on one file.
 
         Args:
-          shown: says in a failure which input it was.
-          named: by what an error may call the culprit where it is not by the path.
+          shown: identifies the input in a failure.
+          named: how an error may name the file instead of by its path.
         """
         self.inputs += 1
-        # The alarm stops what runs Python; a loop in C would ignore it, so the process is ended then.
+        # The alarm interrupts Python code; a loop in C ignores it, so the process is then ended.
         signal.signal(signal.SIGALRM, _too_long)
         signal.alarm(SECONDS)
         faulthandler.dump_traceback_later(3 * SECONDS, exit=True)
@@ -164,6 +163,6 @@ def _too_long(*_: object) -> None:
 
 
 def counted(kind: str, guard: Guard) -> None:
-    """A reader that refuses nothing reads nothing."""
+    """Checks that the reader refused some inputs; else it does not read them."""
     assert 0 < guard.refused <= guard.inputs
     COUNTED[kind] = COUNTED.get(kind, 0) + guard.inputs

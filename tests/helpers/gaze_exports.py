@@ -1,4 +1,4 @@
-"""Exports of eye trackers as the manuals describe them, for the tests of their readers."""
+"""Eye-tracker exports as described in manuals, for the tests of their readers."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ def write(path, content):
 
 
 def check(recording, **expected):
-    """Compares what a test names: arrays with NaN where NaN is expected, all else exactly."""
+    """Compares the named fields: arrays with NaN equal to NaN, others exactly."""
     for name, value in expected.items():
         found = getattr(recording, name)
         if isinstance(found, np.ndarray):
@@ -29,8 +29,8 @@ def check(recording, **expected):
     assert recording.y.shape == recording.start.shape == recording.duration.shape == recording.x.shape
 
 
-# Tobii: 60 samples a second. The first fixation begins before the first image. Two rows are no gaze: an event
-# and the mouse.
+# Tobii: 60 samples per second. The first fixation begins before the first image. Two rows are not gaze: an
+# event and the mouse.
 TOBII_TEXT = """\
 Recording timestamp,Sensor,Participant name,Recording name,Recording resolution height,\
 Recording resolution width,Presented Stimulus name,Event,\
@@ -61,7 +61,7 @@ TOBII_FIXATIONS = {
 
 
 def tobii(**changes):
-    """The table with other names or values: a name -> (another, function of a cell's text)."""
+    """The table with columns changed: name -> (new name, function of a cell's text)."""
     header = TOBII[0]
     functions = [changes.get(name.replace(" ", "_"), (name, str)) for name in header]
     rows = [tuple(name for name, _ in functions)]
@@ -203,7 +203,7 @@ Time\tType\tTrial\tL POR X [px]\tL POR Y [px]\tR POR X [px]\tR POR Y [px]\tTimin
 def bids_dataset(
     folder, samples, about=(), events="onset\tduration\tstim_file\n1\t0.5\timages/cat.png\n2\tn/a\tdog.png\n"
 ):
-    """A dataset of one recording, its JSON at the root as far as it is common to all."""
+    """A dataset of one recording, with the common JSON files at the root."""
     inside = folder / "sub-01" / "beh"
     inside.mkdir(parents=True, exist_ok=True)
     told = {"SamplingFrequency": 100, "Columns": ["timestamp", "x_coordinate", "y_coordinate", "pupil_size"]}
@@ -219,7 +219,7 @@ def bids_dataset(
     return path
 
 
-# A sample each 100 ms, counted in milliseconds from 70000; the recording begins at 0.5 s of the events' time.
+# A sample every 100 ms, in milliseconds from 70000; the recording begins at 0.5 s of the event clock.
 BIDS = [(70000 + 100 * n, 10 * n, 5 * n if n != 7 else "n/a", 900) for n in range(20)]
 
 

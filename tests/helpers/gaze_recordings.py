@@ -1,4 +1,4 @@
-"""Recordings made by hand, for the tests."""
+"""Handmade recordings for the tests."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""Deterministic weights from a seed: what the golden numbers were computed with, and for any network.
+"""Deterministic weights from a seed: those of the golden numbers, and weights for any config.
 
-Each tensor has a generator of its own, seeded by the seed and its name. The values are random but
-tame, and no tensor is constant, so a swapped, skipped or transposed one shows in the output.
+Each tensor has its own random generator, seeded by the seed and its name. Values are random but moderate, and
+no tensor is constant, so that a swapped, skipped or transposed one changes the output.
 """
 
 import json
@@ -20,18 +20,18 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
-    """What a golden .npz file holds."""
+    """The content of a golden .npz file."""
     with np.load(GOLDEN / name) as stored:
         return dict(stored)
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor of the released files, in their order."""
+    """Shapes of all tensors of the released files by name, in order."""
     return {k: tuple(v) for k, v in json.loads((GOLDEN / "state_dict_shapes.json").read_text()).items()}
 
 
 def make_weights(seed: int) -> dict[str, np.ndarray]:
-    """Name -> float32 array (int64 for batch counters)."""
+    """Float32 arrays by name (int64 for batch counters)."""
     return {name: _tensor(name, shape, seed) for name, shape in shapes().items()}
 
 
@@ -44,7 +44,7 @@ def _tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.ones(shape, np.float32)
     if "gaussians" in name:
         return _gaussians(rng, shape)
-    if "smoothing" in name:  # a lopsided blur
+    if "smoothing" in name:  # an asymmetric blur
         yy, xx = np.mgrid[-20:21, -20:21]
         cy, cx = rng.uniform(-4, 4, 2)
         sy, sx = rng.uniform(4, 9, 2)
@@ -72,9 +72,9 @@ def _gaussians(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def made_up(config: UnisalConfig, seed: int = 1) -> dict[str, Any]:
-    """Variables of any network, in our layout; `init_variables` compiles for many seconds.
+    """Variables for any config, in our layout; `init_variables` compiles for many seconds.
 
-    Statistics, scales and biases are not 0 and 1, so that each one tells.
+    Statistics, scales and biases differ from 0 and 1, so that each has an effect.
     """
     rng = np.random.default_rng(seed)
 

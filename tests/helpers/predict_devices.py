@@ -1,4 +1,4 @@
-"""A program for a test: prediction on four devices, which XLA_FLAGS must provide, against one."""
+"""A program for a test: compares prediction on four devices, which XLA_FLAGS must provide, with one."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ DEVICES, SIZE = 4, (64, 96)
 
 
 def main(weights: str, folder: Path) -> None:
-    """Raises AssertionError where the two differ."""
+    """Raises AssertionError if they differ."""
     assert jax.device_count() == DEVICES
     four = SaliencyModel(load_weights(weights), engine="jax")
     one = four.on(jax.local_devices()[2])
@@ -31,7 +31,7 @@ def main(weights: str, folder: Path) -> None:
     alone = one.engine.images(frames, domain)
     assert alone.sharding.device_set == {jax.local_devices()[2]}
     np.testing.assert_allclose(shared, alone, atol=1e-4)
-    # Three images are a batch of four; one is for one device.
+    # Three images are padded to a batch of four; a single one uses one device.
     for count in (1, 3):
         np.testing.assert_allclose(four.predict_resized(frames[:count], domain), alone[:count], atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Tiny prepared datasets in the format that `unisal_jax.data` reads, without the preparation's code."""
+"""Tiny prepared datasets in the format that `unisal_jax.data` reads, without `data_prep`."""
 
 import dataclasses
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A video: frames uint8 [T, H, W, 3], maps uint8 [T, H, W] or None, fixations int [n, 2] a frame."""
+    """A video: frames uint8 [T, H, W, 3], maps uint8 [T, H, W] or None, fixations int [n, 2] per frame."""
 
     id: str
     frames: np.ndarray
@@ -23,7 +23,7 @@ class Clip:
 
 
 def make_clip(name: str, frames: int, size: tuple[int, int], seed: int = 0) -> Clip:
-    """Noise that is smooth enough for images to compress, with 0 to 4 fixations a frame."""
+    """Noise smooth enough for image compression, with 0 to 4 fixations per frame."""
     rng = np.random.default_rng([seed, frames, *name.encode()])
     coarse = rng.integers(0, 256, (frames, -(-size[0] // 4), -(-size[1] // 4), 4), np.uint8)
     fine = coarse.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
@@ -44,7 +44,7 @@ def write_prepared(
     resolution: str = "full",
     cross_validation_folds: Sequence[Sequence[str]] = (),
 ) -> Path:
-    """Writes a dataset and returns its folder, the one that `open_prepared` takes."""
+    """Writes a dataset; returns its folder, as `open_prepared` takes it."""
     tfds.disable_progress_bar()
     made = _builder(name, {split: (lambda clips=clips: _records(clips)) for split, clips in splits.items()})
     builder = made(data_dir=folder, file_format="array_record")
@@ -97,7 +97,7 @@ def _builder(name: str, splits: dict) -> type:
             "index": tfds.features.Scalar(np.int32),
         }
     )
-    # The names of the released sets belong to their real builders.
+    # Names of released datasets are reserved for their builders.
     with tfds.core.registered.skip_registration():
 
         class Made(tfds.core.GeneratorBasedBuilder):
@@ -110,7 +110,7 @@ def _builder(name: str, splits: dict) -> type:
                 return {split: records() for split, records in splits.items()}
 
             def _generate_examples(self):
-                raise NotImplementedError  # the splits above bring their own
+                raise NotImplementedError  # the splits above contain their own
 
     Made.name = name
     return Made

@@ -1,4 +1,4 @@
-"""Tiny .pth files of both formats as PyTorch writes them, made without it."""
+"""Tiny .pth files in both formats of PyTorch, made without PyTorch."""
 
 import collections
 import io
@@ -19,7 +19,7 @@ STORAGE_NAMES = {np.dtype(np.float32): "FloatStorage", np.dtype(np.int64): "Long
 
 
 class Storage:
-    """Stands for a tensor's memory: pickled as a persistent id."""
+    """Stands for a tensor's storage: pickled as a persistent id."""
 
     def __init__(self, key: str, content: np.ndarray, location: str = "cpu", module: str = "torch"):
         self.key, self.content, self.location, self.module = key, content, location, module
@@ -50,7 +50,7 @@ def tensor(storage, offset, size, stride) -> Call:
 
 
 class FakeTorchPickler(pickle._Pickler):
-    """The pure Python pickler, which can be taught to write names of modules that are not there."""
+    """The pure Python pickler, which can write names of modules that do not exist."""
 
     def __init__(self, file, kind, protocol=2):
         super().__init__(file, protocol)

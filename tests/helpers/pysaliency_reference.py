@@ -1,4 +1,4 @@
-"""pysaliency's own scores of one frame: what `golden/pysaliency.json` holds (version 0.2.22).
+"""Scores of one frame by pysaliency 0.2.22, as stored in `golden/pysaliency.json`.
 
 The file has the first four cases of `golden/metrics.npz`, with every third column's fixations
 doubled (`doubled`), for the density and for an 8-bit map of it, which has ties and zeros.
@@ -16,7 +16,7 @@ def eight_bit(density):
 
 
 def library_scores(pred, gt, counts, others):
-    """The scores by pysaliency itself; `others` is one other image of the same size."""
+    """Scores computed by pysaliency; `others` is another image of the same size."""
     from pysaliency.datasets import Fixations, Stimuli
     from pysaliency.metrics import CC, SIM, MIT_KLDiv
     from pysaliency.models import Model

@@ -1,7 +1,7 @@
-"""The scores written out plainly, one threshold and one split at a time, as the definitions read.
+"""Plain implementations of the scores, one threshold and one split at a time, as defined.
 
-Slow on purpose: what the tests hold the fast forms to, and what `benchmarks/metrics.py` times
-them against. NumPy, one frame `[H, W]`.
+The tests compare the fast implementations with them, and `benchmarks/metrics.py` their speed. NumPy, one
+frame `[H, W]`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ def scale_to_unit(pred):
 
 
 def auc_judd(pred, counts, unique=True):
-    """Without the original's rounding of the rates to four digits."""
+    """Like the original, but without rounding the rates to four digits."""
     pred = scale_to_unit(pred)
     fixated = counts > 0
     positives = np.sum(fixated if unique else counts)
@@ -35,7 +35,7 @@ def auc_pairs(positives, negatives):
 
 
 def s_auc_splits(pred, counts, others, *, splits=100, step=0.1, seed=0):
-    """Each split's area: the definition that the sampled shuffled AUC averages."""
+    """The area of each split, which the sampled shuffled AUC averages."""
     rng = np.random.default_rng(seed)
     pred = scale_to_unit(pred)
     positives = pred[counts > 0]

@@ -1,4 +1,4 @@
-"""What the tests of training share: batches from seeds, and which parts of a state a step changed."""
+"""Helpers of the tests of training: batches from seeds, and the parts of a state that a step changed."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ RNN = {"rnn", "post_rnn", "post_rnn_norm"}
 
 
 def golden_batch(step: dict, dtype: type) -> DeviceBatch:
-    """Frames [B, T, h, w, 3], maps and fixations [B, T, H, W] of one step as it is listed in train.json."""
+    """Frames [B, T, h, w, 3], maps and fixations [B, T, H, W] of one step listed in train.json."""
     count, frames, (height, width) = step["batch"], step["frames"], step["target_hw"]
     shape = (count, frames, 3, *step["input_hw"])
     x = np.random.Generator(np.random.PCG64(step["input_seed"])).standard_normal(shape).astype(np.float32)
@@ -27,7 +27,7 @@ def golden_batch(step: dict, dtype: type) -> DeviceBatch:
 
 
 def ground_truth(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A blob as float32 density, and six fixations near its centre as bools, of each frame; [B, T, H, W]."""
+    """(a blob as float32 density, six fixations near its centre as bools) of each frame, [B, T, H, W]."""
     height, width = shape[2:]
     maps, fixations = np.zeros(shape, np.float32), np.zeros(shape, bool)
     y, x = np.mgrid[:height, :width]
@@ -55,9 +55,9 @@ def changed(before: dict, after: dict) -> set[str]:
 def check_moved(
     before: TrainState, after: TrainState, domain: Domain, frozen: bool, trained_before: Iterable[Domain] = ()
 ) -> None:
-    """A step of a domain moved all that it should, and nothing else by a single bit.
+    """Checks that a step of a domain changed everything it should, and no other bit.
 
-    `trained_before` are the domains whose parameters momentum goes on moving.
+    Momentum still changes the parameters of the domains in `trained_before`.
     """
 
     def modules(*collections: str) -> set[str]:
@@ -71,7 +71,7 @@ def check_moved(
     for other in trained_before:
         trained |= modules(other.name) - of(other)
         trained |= {f"params/{m}" for m in RNN & before.variables["params"].keys() if not other.static}
-    # The encoder's statistics never move; the Post-CNN's are shared by all domains.
+    # The encoder's statistics never change; those of Post-CNN are shared by all domains.
     statistics = (modules(domain.stats) - idle) | {"batch_stats/post_cnn"}
     assert changed(before.variables, after.variables) == trained | statistics
     assert changed(before.momentum, after.momentum) == trained

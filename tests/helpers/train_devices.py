@@ -1,9 +1,9 @@
-"""A program for a test: alternating steps on all devices there are, of one process or of several.
+"""A program for a test: alternating steps on all devices, of one process or several.
 
     python -m tests.helpers.train_devices OUT.npz [float64|float32] [COORDINATOR COUNT INDEX]
 
-float64 takes twelve steps and keeps each one's metrics and all parameters at the end; float32 takes one
-step of each domain and keeps its gradients.
+float64 takes twelve steps and saves the metrics of each and the final parameters; float32 takes one step of
+each domain and saves its gradients.
 """
 
 import sys
@@ -25,21 +25,21 @@ from unisal_jax.weights import names
 
 STEPS = 12
 DOMAINS = (DHF1K, SALICON)
-# Dropout is drawn on each device apart, so it would differ.
+# Dropout differs between devices.
 # Grouped convolutions compile in half the time.
 CONFIG = UnisalConfig(skip_dropout=0.0, rnn_dropout=0.0, depthwise="grouped")
 OPTIMIZER = OptimizerConfig(lr=0.01)
-# With this one the momentum after the first step is the gradient.
+# With this setting, the momentum after the first step is the gradient.
 PLAIN = OptimizerConfig(clip_norm=None, weight_decay=0.0, encoder_weight_decay=0.0)
-KEY = np.array([0, 1], np.uint32)  # made without JAX, which may not start before `main`
+KEY = np.array([0, 1], np.uint32)  # made without JAX, which must not start before `main`
 
 
 def batches(dtype: type) -> list[DeviceBatch]:
-    """For each step a batch, one of each domain for float32; its second half has no fixations.
+    """A batch for each step (for float32, one of each domain); its second half has no fixations.
 
-    ReLU6 has kinks: where rounding puts one activation on the other side of one, its gradient comes
-    or goes, and the whole gradient moves by 1e-3 (float32 on one device is then as far from float64).
-    Among millions of activations some lie that near; in a small batch of a chosen seed none does.
+    ReLU6 has kinks: if rounding moves an activation across one, its gradient appears or vanishes, and the
+    whole gradient changes by 1e-3 (float32 on one device then differs as much from float64). Among millions
+    of activations some are that close; in a small batch of a chosen seed none is.
     """
     if dtype is np.float64:
         seed, items, frames, size, steps = 3, 8, 3, (32, 64), STEPS
@@ -71,8 +71,8 @@ def main(out: str, kind: str = "float64", *cluster: str) -> None:
     jax.config.update("jax_enable_x64", dtype is np.float64)
     if cluster:
         processes.start(cluster[0], int(cluster[1]), int(cluster[2]))
-    # Fresh weights would not do: behind a random encoder the features hardly vary, and dividing by
-    # their deviation amplifies rounding a million times.
+    # Not freshly initialised weights: after a random encoder, features hardly vary, and dividing by their
+    # deviation amplifies rounding errors a million times.
     weights, _ = names.from_state(make_weights(8), CONFIG, "seed 8")
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), weights)
     optimizer = OPTIMIZER if dtype is np.float64 else PLAIN

@@ -1,4 +1,4 @@
-"""Which engine predicts, what a process imports for it, and the graphs that are kept."""
+"""Selection of the engine, the packages that a process imports for it, and cached graphs."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def imported(program, *args):
-    """The packages that a process of its own imports."""
+    """The packages that a new process imports."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, args)],
         env={key: value for key, value in os.environ.items() if not key.startswith("JAX_")},
@@ -74,7 +74,7 @@ def test_the_library_imports_no_jax(golden_file):
     assert "onnxruntime" in found and not UNUSED & found
 
 
-def test_a_kept_graph_needs_no_onnx(golden_file, cache):
+def test_a_cached_graph_does_not_require_onnx(golden_file, cache):
     assert "onnx" in imported(API, golden_file)
     assert "onnx" not in imported(API, golden_file)
 
@@ -112,8 +112,8 @@ def test_unknown_engine(golden):
         open_engine(golden(11), "tensorrt")
 
 
-def test_auto_asks_jax_where_it_has_a_plugin(golden, monkeypatch, tmp_path):
-    """A plugin alone is no device: JAX says what it has."""
+def test_auto_queries_jax_if_it_has_a_plugin(golden, monkeypatch, tmp_path):
+    """A plugin without a device does not count."""
     asked = []
     monkeypatch.setattr(backend, "local_devices", lambda: asked.append(1) or jax.local_devices())
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
@@ -131,7 +131,7 @@ class TestGraphs:
     def run(self, weights, domain=SALICON):
         return open_engine(weights, "onnxruntime").images(self.frames, domain)
 
-    def test_one_a_call_and_domain(self, golden, cache):
+    def test_one_per_method_and_domain(self, golden, cache):
         for seed, domain in ((11, SALICON), (11, SALICON), (11, DHF1K), (7, SALICON)):
             self.run(golden(seed), domain)
         assert len(list(cache.iterdir())) == 3
@@ -160,7 +160,7 @@ class TestGraphs:
         monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "file"))
         assert self.run(golden(11)).shape == (1, 32, 64)
 
-    def test_a_cache_of_another_user_is_read(self, cache, monkeypatch):
+    def test_another_users_cache_is_read(self, cache, monkeypatch):
         assert graph_cache.kept({"number": 1}, lambda: b"graph") == b"graph"
 
         def refuse(path):
@@ -169,12 +169,12 @@ class TestGraphs:
         monkeypatch.setattr(os, "utime", refuse)
         assert graph_cache.kept({"number": 1}, lambda: b"other") == b"graph"
 
-    def test_the_oldest_go(self, cache):
+    def test_the_oldest_are_deleted(self, cache):
         for number in range(30):
             before = set(cache.iterdir()) if cache.is_dir() else set()
             assert graph_cache.kept({"number": number}, lambda: b"graph") == b"graph"
             (path,) = set(cache.iterdir()) - before
-            os.utime(path, (number, number))  # as if that were long ago
+            os.utime(path, (number, number))  # long ago
         assert len(list(cache.iterdir())) == 24
         assert graph_cache.kept({"number": 29}, lambda: b"other") == b"graph"
         assert graph_cache.kept({"number": 0}, lambda: b"other") == b"other"

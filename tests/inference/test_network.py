@@ -1,4 +1,4 @@
-"""The folded network against the plain one: in float64, where only a mistake sets them apart; by engine."""
+"""Compares the folded network with the original model, in float64 and for each engine."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ from unisal_jax.weights.contents import Weights
 ENGINES = ("jax", "onnxruntime")
 SIZE = (32, 64)
 TWO = (DHF1K, SALICON)
-# Every field that changes the network is flipped in one of them. (config, domain)
+# Name -> (config, domain). Each field that affects the network is changed in one of them.
 NETWORKS = {
     "video": (UnisalConfig(TWO), DHF1K),
     "image": (UnisalConfig(TWO), SALICON),
@@ -45,14 +45,14 @@ NETWORKS = {
 
 
 def plain(config, variables, x, domain, **options):
-    """Log-densities [batch, time, height, width] and the last state, by the paper's network."""
-    network = jax.jit(lambda v, x: Unisal(config).apply(v, x, domain, **options))
-    return jax.tree.map(np.asarray, network(variables, x))
+    """Log-densities [batch, time, height, width] and the last state, from `Unisal`."""
+    apply = jax.jit(lambda v, x: Unisal(config).apply(v, x, domain, **options))
+    return jax.tree.map(np.asarray, apply(variables, x))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network(rng, name):
-    """Whatever can be trained is predicted: by JAX exact to rounding, by ONNX Runtime in float32."""
+def test_every_config(rng, name):
+    """Every config can be predicted with: in JAX exact up to rounding, in ONNX Runtime in float32."""
     config, domain = NETWORKS[name]
     weights = Weights(made_up(config), config)
     before = jax.tree.map(np.array, weights.variables)
@@ -75,12 +75,12 @@ def test_every_network(rng, name):
         np.testing.assert_allclose(maps, want[:, time], atol=1e-3)
     if domain.static:
         np.testing.assert_allclose(engine.images(frames[:, 0], domain), want[:, 0], atol=1e-3)
-    # Folding works on copies.
+    # Folding does not change its input.
     jax.tree.map(np.testing.assert_array_equal, before, weights.variables)
 
 
 def test_thirty_domains(rng):
-    """Each is predicted by its own arrays, whatever the others are."""
+    """Each domain is predicted with its own arrays, whatever those of the others."""
     config = UnisalConfig(TWO)
     variables = made_up(config)
     many = tuple(dataclasses.replace(SALICON, name=f"own_{number}", source_name="") for number in range(30))
@@ -99,13 +99,13 @@ def test_thirty_domains(rng):
 
 
 def made_up_domain(domain):
-    """(parameters, statistics) of a domain alone."""
+    """(parameters, statistics) of one domain."""
     variables = made_up(UnisalConfig((DHF1K, domain)), seed=int(domain.name.removeprefix("own_")))
     return variables[domain.name], variables[domain.stats]
 
 
 def run_folded(weights, domain, x, static):
-    """Of normalised frames [batch, time, height, width, 3]: log-densities and the last state."""
+    """Log-densities and the last state for normalised frames [batch, time, height, width, 3]."""
     program = Program(weights.config, str(x.dtype), forms_of())
     params = fold(weights.variables, weights.config, domain).sized(x.shape[2:4])
 
@@ -131,14 +131,14 @@ def golden_input(case, dtype):
 
 
 def at_target_size(maps, case):
-    """As the original does: the logits resized, here but for a constant, then made a density."""
+    """As in the original: resizes the logits, here up to a constant, and normalises them to a density."""
     resized = np.asarray(resize_bilinear(jnp.asarray(maps), tuple(case["target_hw"])))
     return resized - np.asarray(jax.nn.logsumexp(resized, (-2, -1), keepdims=True))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden_in_float64(golden, name):
-    """To the stored values' own rounding, as the plain network."""
+    """Within the rounding of the stored values, like the original model."""
     case, weights = CASES[name], golden(7)
     with jax.enable_x64(True):
         x = golden_input(case, np.float64)
@@ -148,7 +148,7 @@ def test_golden_in_float64(golden, name):
 
 
 def test_golden_in_float32(golden):
-    """With the tolerances of the plain network."""
+    """Within the tolerances of the original model."""
     name = "dhf1k_video"
     maps, state = run_folded(golden(7), DHF1K, golden_input(CASES[name], np.float32), static=False)
     assert_golden(name, at_target_size(maps[0], CASES[name]), state)
@@ -156,7 +156,7 @@ def test_golden_in_float32(golden):
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden_in_onnxruntime(golden, name):
-    """With the same tolerances."""
+    """Within the same tolerances."""
     case, weights = CASES[name], golden(7)
     domain, x = find_domain(case["source"]), golden_input(case, np.float32)
     streaming = weights.config.has_recurrence(case["static"])
@@ -174,7 +174,7 @@ def test_golden_in_onnxruntime(golden, name):
 
 
 def assert_golden(name, maps, state, most=1e-3, mean=1e-4, state_most=2e-3):
-    # The encoder's means are those of `test_features`.
+    # `test_features` checks the encoder's means.
     unknown = {each: np.zeros(1) for each in ENCODER}
     apart, state_apart, _ = errors(name, CASES[name], maps, None if state is None else state[0], unknown)
     assert apart.max() < most and apart.mean() < mean and state_apart < state_most
@@ -187,7 +187,7 @@ def released_engine(request, released):
 
 @pytest.mark.parametrize(("domain", "size"), [(SALICON, (96, 32)), (UCF_SPORTS, SIZE)], ids=["tall", "wide"])
 def test_engine_on_images(released, released_engine, rng, domain, size):
-    """A batch that is no power of two, maps and inner maps: within 1e-4 of the plain network."""
+    """Maps and feature maps, for a batch that is not a power of two: within 1e-4 of the original model."""
     frames = rng.integers(0, 256, (3, *size, 3), np.uint8)
     (want, _), inner = plain(
         released.config,
@@ -209,7 +209,7 @@ def test_engine_on_images(released, released_engine, rng, domain, size):
 
 
 def test_engine_on_sequences(released, released_engine, rng):
-    """Two recurrences side by side, and each alone."""
+    """Two recurrences in one batch, and each on its own."""
     frames = rng.integers(0, 256, (2, 3, *SIZE, 3), np.uint8)
     want, last = plain(released.config, released.variables, normalize(frames), DHF1K)
     state = released_engine.zero_state(DHF1K, 2, SIZE)

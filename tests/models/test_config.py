@@ -1,4 +1,4 @@
-"""What the network can be made of: ablations, sets of domains, a domain added to existing weights."""
+"""Model configs: ablations, sets of domains, and adding a domain to existing weights."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ def count(shapes):
 def test_the_released_network_has_the_papers_size():
     shapes = variable_shapes(UnisalConfig())
     trainable = sum(count(tree) for name, tree in shapes.items() if not name.endswith("_stats"))
-    assert trainable == 3_714_872  # docs/reference.md
+    assert trainable == 3_714_872  # reference.md, "Network"
     assert {count(shapes[domain.name]) for domain in UnisalConfig().domains} == {14_738}
 
 
@@ -56,7 +56,7 @@ def test_the_released_network_has_the_papers_size():
     ],
 )
 def test_ablations(change, gone):
-    """Each part can be switched off: its tensors go, and the network still gives a density."""
+    """Each part can be disabled: its tensors disappear, and the model still predicts a density."""
     config = dataclasses.replace(TWO, **change)
     everything, left = tensor_names(TWO), tensor_names(config)
     if gone is None:
@@ -67,13 +67,13 @@ def test_ablations(change, gone):
         assert not any(gone in name for name in left)
     variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), made_up(config))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, 32, 32, 3)), jnp.float32)
-    # Operation by operation: the networks of all these tests have most in common, which is compiled once.
+    # Not jitted: the models of these tests share most operations, which are then compiled only once.
     out, hidden = Unisal(config).apply(variables, x, SALICON, target_size=(20, 30))
     assert out.shape == (1, 2, 20, 30)
     np.testing.assert_allclose(jnp.exp(out).sum((2, 3)), 1, atol=1e-5)
-    # An image goes around the RNN only where there is a bypass.
+    # Images bypass the RNN only if there is a bypass.
     assert (hidden is None) == config.rnn_bypass
-    # The authors' names cover this network too.
+    # The authors' names cover this config too.
     assert len(names.entries(config)) == len(left)
 
 
@@ -89,7 +89,7 @@ def test_residual_and_bypass_change_the_output(golden):
     assert np.abs(released - through).max() > 1e-2 and np.abs(through - replaced).max() > 1e-2
 
 
-def test_dense_convolutions_and_learned_upsampling_make_it_large():
+def test_dense_convolutions_and_learned_upsampling_increase_the_size():
     """The paper's comparison (section 4.6): 15.5 MB with them, 59.4 MB without."""
     large = dataclasses.replace(UnisalConfig(), separable=False, bilinear=False)
     assert 4 * count(variable_shapes(UnisalConfig())) / 1e6 == pytest.approx(15.5, rel=0.02)
@@ -97,7 +97,7 @@ def test_dense_convolutions_and_learned_upsampling_make_it_large():
 
 
 def test_learned_upsampling_can_be_bilinear():
-    """With the tent as its kernel it is the bilinear upsampling, but at the border."""
+    """With a tent kernel it equals bilinear upsampling, except at the border."""
     tent = np.array([1, 3, 3, 1]) / 4
     kernel = np.einsum("i,j,cd->ijcd", tent, tent, np.eye(5))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 7, 5)), jnp.float32)
@@ -117,19 +117,19 @@ def test_bypass_needs_the_residual():
         UnisalConfig(rnn_residual=False)
 
 
-def test_a_form_of_prediction_is_none_of_the_network():
+def test_a_form_of_prediction_is_not_a_config_value():
     with pytest.raises(UnisalError, match="model config: depthwise cannot be 'rows'"):
         UnisalConfig(depthwise="rows")
 
 
-def test_domains_must_differ_and_be_there():
+def test_domains_must_be_distinct_and_not_empty():
     with pytest.raises(UnisalError, match="same name"):
         UnisalConfig(domains=(DHF1K, DHF1K))
     with pytest.raises(UnisalError, match="at least one"):
         UnisalConfig(domains=())
 
 
-def test_a_domain_that_the_network_lacks():
+def test_an_unknown_domain():
     with pytest.raises(UnisalError, match="no domain 'ucf_sports', only dhf1k, salicon"):
         jax.eval_shape(
             lambda v, x: Unisal(TWO).apply(v, x, UCF_SPORTS),
@@ -138,7 +138,7 @@ def test_a_domain_that_the_network_lacks():
         )
 
 
-def test_config_goes_through_json():
+def test_json_round_trip():
     own = Domain("own", (96, 128), stride=3)
     config = UnisalConfig(domains=(*UnisalConfig().domains, own), smoothing=False, skip_dropout=0.1)
     assert UnisalConfig.from_json(config.to_json()) == config
@@ -161,17 +161,17 @@ def test_a_new_domain_changes_nothing_else(like):
     assert shapes == variable_shapes(config)
     if like is not None:
         jax.tree.map(np.testing.assert_array_equal, grown["own"], variables["salicon"])
-        # Copies: donating one must not delete the other.
+        # They are copies: donating one must not delete the other.
         jax.tree.map(lambda leaf: leaf.delete(), grown["own"])
         jax.tree.map(np.asarray, variables["salicon"])
 
 
-def test_a_new_domain_needs_a_start():
+def test_a_new_domain_requires_like_or_key():
     with pytest.raises(UnisalError, match="pass `like`"):
         add_domain({}, TWO, Domain("own", (96, 128)))
 
 
-def test_domains_start_with_weights_of_their_own():
-    # As `init_variables` does, but for the weights that all share, which take four times as long to compile.
+def test_domains_start_with_different_weights():
+    # As `init_variables`, without the shared weights, which take four times as long to compile.
     variables = initialization._init(TWO, jax.random.key(0), lambda name: name in ("dhf1k", "salicon"))
     assert np.abs(variables["dhf1k"]["fusion"]["kernel"] - variables["salicon"]["fusion"]["kernel"]).max() > 0

@@ -1,4 +1,4 @@
-"""The network against the original code's numbers, in float64 and float32."""
+"""Compares the network with the original code's results, in float64 and float32."""
 
 import json
 
@@ -41,7 +41,7 @@ def run(weights, case, dtype):
 
 
 def errors(name, case, log_density, hidden, means):
-    """Differences to the stored numbers: of the log-density, the hidden state, the encoder's means."""
+    """Differences from the stored values: of the log-density, the hidden state and the encoder's means."""
     apart = np.abs(log_density[:, ::7, ::7] - STORED[f"{name}/log_density_every_7th"])
     state = np.zeros(1)
     if not case["static"]:
@@ -56,13 +56,13 @@ def test_float64(golden, name):
         log_density, hidden, means = run(golden(7), CASES[name], np.float64)
     assert log_density.dtype == np.float64
     apart, state, inner = errors(name, CASES[name], log_density, hidden, means)
-    # The stored values are float32: this is their own rounding.
+    # The tolerance is the rounding of the stored float32 values.
     assert apart.max() < 1e-5 and state < 1e-5 and inner < 1e-5
     peaks = [np.unravel_index(frame.argmax(), frame.shape) for frame in log_density]
     np.testing.assert_array_equal(peaks, STORED[f"{name}/peak_row_col"])
 
 
-# Of the others ONNX Runtime's float32, which compiles nothing, is always tested (inference/test_network.py).
+# The other cases are tested in ONNX Runtime, which compiles nothing (inference/test_network.py).
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,4 +1,4 @@
-"""Written-out gradients against those that JAX derives from the plain forms, in float64."""
+"""Compares custom gradients with those of autodiff for the plain forms, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def assert_same_gradients(ours, plain, rng, *arrays):
-    """On every platform: what is lowered for it, run here."""
+    """Runs the forms of every platform on this one."""
     want, derived = jax.vjp(plain, *arrays)
     gradient = jnp.asarray(rng.standard_normal(want.shape))
     anywhere = [jax.export.DisabledSafetyCheck.platform()]
@@ -58,7 +58,7 @@ def test_stem(rng):
 
 
 def test_relu6(rng):
-    """PyTorch's: no gradient at the kinks themselves, where JAX derives a half."""
+    """As in PyTorch, the gradient at the kinks is 0; JAX's is 0.5."""
     x = jnp.asarray([-1.0, 0.0, 1e-30, 3.0, 6.0, 7.0])
     out, back = jax.vjp(relu6, x)
     np.testing.assert_array_equal(out, np.float32([0, 0, 1e-30, 3, 6, 6]))
@@ -66,7 +66,7 @@ def test_relu6(rng):
 
 
 def test_depthwise_takes_the_form_of_the_platform():
-    """Decided when a program is lowered, so that one for another machine takes that machine's."""
+    """The form is selected at lowering, so a program for another platform uses that platform's form."""
     x = jax.ShapeDtypeStruct((1, 4, 4, 8), jnp.float32)
     kernel = jax.ShapeDtypeStruct((3, 3, 1, 8), jnp.float32)
 
@@ -91,7 +91,7 @@ def test_depthwise_takes_the_form_of_the_platform():
 
 
 def test_depthwise_sums_in_float32(rng):
-    """In bfloat16 a sum over 4,000 rows must not stop growing at 256."""
+    """A bfloat16 sum over 4,000 rows must not saturate at 256."""
     x, kernel = jnp.ones((40, 100, 4, 1), jnp.bfloat16), jnp.ones((3, 3, 1, 1), jnp.bfloat16)
     out, back = jax.vjp(lambda kernel: depthwise_conv(x, kernel, 1, "shifted"), kernel)
     (gradient,) = back(jnp.ones_like(out))

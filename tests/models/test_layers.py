@@ -1,4 +1,4 @@
-"""Every fast form against the plain one it stands for, value and gradient; every module alone."""
+"""Compares fast forms with plain ones, values and gradients; runs every module on its own."""
 
 import functools
 import inspect
@@ -21,7 +21,7 @@ from unisal_jax.models.unisal import Fusion
 
 
 def plain_smoothing(x, kernel):
-    """Nearest-neighbour upsampling, replicate padding and the 41x41 correlation, as the original has it."""
+    """Nearest-neighbour upsampling, replicate padding and 41x41 correlation, as in the original."""
     up = jnp.repeat(jnp.repeat(x, 8, -2), 8, -1)
     padded = jnp.pad(up, ((0, 0), (20, 20), (20, 20)), mode="edge")
     out = jax.lax.conv_general_dilated(padded[:, None], kernel[None, None], (1, 1), "VALID")
@@ -29,7 +29,7 @@ def plain_smoothing(x, kernel):
 
 
 def same_value_and_gradient(fast, plain, *args, tolerance=1e-10):
-    """Compares in float64, with a random linear functional of the output for the gradient."""
+    """Compares values and gradients in float64; the gradient is of a random linear functional."""
     with jax.enable_x64(True):
         args = [jnp.asarray(arg, jnp.float64) for arg in args]
 
@@ -106,7 +106,7 @@ def test_resize(rng, size):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("size", [(9, 16), (5, 7), (4, 6), (13, 3), (360, 640)])
-def test_resize_is_pytorchs(rng, size):
+def test_resize_equals_pytorch(rng, size):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((1, 2, 28, 48))
     want = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear", align_corners=False)
@@ -142,7 +142,7 @@ def test_dense_convolution(rng):
     ids=["stem", "depthwise", "dense", "pointwise"],
 )
 def test_a_scaled_convolution(rng, conv):
-    """The factors, which go into the kernel (and bias), are those of the output."""
+    """Scaling the kernel (and bias) equals scaling the output."""
     with jax.enable_x64(True):
         x, scale = rng.standard_normal((1, 2, 6, 4, 4)), rng.standard_normal(conv.features)
         variables = conv.init(jax.random.key(0), jnp.asarray(x))
@@ -150,8 +150,8 @@ def test_a_scaled_convolution(rng, conv):
         np.testing.assert_allclose(conv.apply(variables, x, scale=scale), plain * scale, atol=1e-12)
 
 
-def test_a_block_that_is_computed_anew(rng):
-    """Its backward pass keeps the input alone; variables, values, statistics and gradients are the same."""
+def test_a_recomputed_block(rng):
+    """The backward pass keeps only the input; variables, values, statistics and gradients do not change."""
     with jax.enable_x64(True):
         x = jnp.asarray(rng.standard_normal((2, 3, 2, 3, 4)))
         blocks = [layers.InvertedResidual(4, 2, BatchNorm, residual=True, recompute=r) for r in (True, False)]
@@ -180,7 +180,7 @@ def test_a_block_that_is_computed_anew(rng):
 DOMAINS = (DHF1K, SALICON)
 CLIP = (1, 2, 32, 32, 3)
 MODULES = {
-    # The module, the shape that it takes, the shape that it returns.
+    # Name -> module, input shape, output shape.
     "stem": (layers.Stem(8), CLIP, (1, 2, 16, 16, 8)),
     "conv": (layers.Conv3x3(3, stride=2), CLIP, (1, 2, 16, 16, 3)),
     "pointwise": (layers.Pointwise(5), CLIP, (1, 2, 32, 32, 5)),
@@ -196,8 +196,8 @@ MODULES = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_alone(rng, name):
-    """Its variables can be made, and what it makes of an input is finite and not constant."""
+def test_every_module_on_its_own(rng, name):
+    """It can be initialised, and its output is finite and not constant."""
     module, shape, want = MODULES[name]
     takes = inspect.signature(type(module).__call__).parameters
     options = {"domain": DHF1K, "train": False, "hidden": None}
@@ -214,14 +214,14 @@ def test_every_module_alone(rng, name):
     assert np.isfinite(found).all() and np.std(found) > 0
 
 
-def test_prior_maps_at_the_start():
+def test_initial_prior_maps():
     gaussians = architecture.initial_gaussians()
     assert gaussians.shape == (architecture.PRIORS, 2, 2)
     maps = np.asarray(gaussian_maps(jnp.asarray(gaussians), (9, 17)))
     assert maps.shape == (9, 17, 16)
     y, x = np.linspace(0, 1, 9)[:, None], np.linspace(0, 1, 17)
     std = np.exp(-1.5)
-    # The second round one: mean y .25, x .5. The first wide one: y .5 with log std 0, x .25.
+    # The second round map: mean y .25, x .5. The first wide map: y .5 with log std 0, x .25.
     second = 6 * np.exp(-(((y - 0.25) / std) ** 2) / 2 - ((x - 0.5) / std) ** 2 / 2)
     wide = 6 * np.exp(-((y - 0.5) ** 2) / 2 - ((x - 0.25) / std) ** 2 / 2)
     np.testing.assert_allclose(maps[..., 1], second, rtol=1e-5)
@@ -229,6 +229,6 @@ def test_prior_maps_at_the_start():
     np.testing.assert_allclose(
         maps[..., 15], 6 * np.exp(-((y - 0.5) ** 2) / 2 - (x - 0.5) ** 2 / 2), rtol=1e-5
     )
-    # Which of them are wide in y (9 to 11) and in x (12 to 14).
+    # Maps 9 to 11 are wide in y, 12 to 14 in x.
     np.testing.assert_array_equal(gaussians[9:12, 0], [[0.5, 0]] * 3)
     np.testing.assert_array_equal(gaussians[12:15, 1], [[0.5, 0]] * 3)

@@ -1,4 +1,4 @@
-"""The table of the network's variables is that of the network itself, for every config."""
+"""The table of variable shapes equals the shapes of initialised models, for every config."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from unisal_jax.models.unisal import Unisal
 
 TWO = UnisalConfig(domains=(DHF1K, SALICON))
 SWITCHES = [field.name for field in dataclasses.fields(UnisalConfig) if isinstance(field.default, bool)]
-# Without the residual there can be no bypass.
+# The bypass requires the residual.
 FLIPPED = {name: {name: False} for name in SWITCHES} | {
     "rnn_residual": {"rnn_residual": False, "rnn_bypass": False}
 }
@@ -36,7 +36,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_shapes_are_the_networks_own(name):
+def test_shapes_equal_those_of_the_model(name):
     config = CONFIGS[name]
     smallest = jnp.zeros((1, 1, 32, 32, 3))
     traced = jax.eval_shape(
@@ -46,13 +46,13 @@ def test_shapes_are_the_networks_own(name):
     assert jax.tree.map(lambda leaf: leaf.shape, traced) == variable_shapes(config)
 
 
-def test_the_encoder_is_the_same_in_every_network():
+def test_the_encoder_is_the_same_for_every_config():
     want = encoder_shapes()
     for config in CONFIGS.values():
         shapes = variable_shapes(config)
         assert {name: {"encoder": shapes[name]["encoder"]} for name in want} == want
 
 
-def test_shapes_are_the_callers_own():
+def test_each_call_returns_a_new_dict():
     variable_shapes(TWO)["params"].clear()
     assert variable_shapes(TWO)["params"]

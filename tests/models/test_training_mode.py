@@ -22,14 +22,14 @@ DOMAINS = (DHF1K, SALICON)
 
 @pytest.fixture(scope="module")
 def small():
-    """A network of two domains, its variables, and a clip [2, 3, 32, 64, 3]."""
+    """A model with two domains, its variables, and a clip [2, 3, 32, 64, 3]."""
     config = UnisalConfig(domains=DOMAINS)
     x = np.random.default_rng(5).standard_normal((2, 3, 32, 64, 3)).astype(np.float32)
     return config, jax.tree.map(jnp.asarray, made_up(config)), x
 
 
 class Same(nn.Module):
-    """For a batch norm alone: a convolution that changes nothing."""
+    """An identity convolution, to test a batch norm on its own."""
 
     features: int
 
@@ -38,7 +38,7 @@ class Same(nn.Module):
 
 
 def plain_batch_norm(x, scale, bias, mean, var, momentum):
-    """PyTorch's, one time step after the other, as the original runs it."""
+    """PyTorch's batch norm on one time step after the other, as in the original."""
     out = np.empty_like(x)
     for t in range(x.shape[1]):
         values = x[:, t].reshape(-1, x.shape[-1])
@@ -68,7 +68,7 @@ def test_batch_norm(rng, domain):
     np.testing.assert_allclose(out, want, atol=1e-10)
     np.testing.assert_allclose(updated[domain.stats]["mean"], mean, atol=1e-12)
     np.testing.assert_allclose(updated[domain.stats]["var"], var, atol=1e-12)
-    # Frozen statistics: neither used up nor changed.
+    # Frozen statistics do not change.
     with jax.enable_x64(True):
         frozen = norm.apply(variables, x, domain=domain, train=False)
     stats, trained = fill[domain.stats], fill[domain.name]
@@ -78,14 +78,14 @@ def test_batch_norm(rng, domain):
     np.testing.assert_allclose(frozen, plain, atol=1e-10)
 
 
-def test_shared_batch_norm_lies_in_params(rng):
+def test_shared_batch_norm_is_in_params(rng):
     x = rng.standard_normal((1, 1, 2, 2, 3), np.float32)
     variables = BatchNorm(Same(3)).init(jax.random.key(0), x, domain=DHF1K, train=False)
     assert set(variables) == {"params", "batch_stats"}
 
 
 def test_statistics_over_devices(rng):
-    """Two halves of a batch with a mapped axis give what the whole batch gives."""
+    """Two halves of a batch with a mapped axis give the same result as the whole batch."""
     with jax.enable_x64(True):
         x = rng.standard_normal((4, 2, 3, 3, 5))
         variables = BatchNorm(Same(5), DOMAINS).init(jax.random.key(0), x, domain=DHF1K, train=False)
@@ -112,7 +112,7 @@ def test_bfloat16_keeps_statistics_in_float32(rng):
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype(jnp.float32)}
 
 
-def test_only_this_domain_and_the_shared_statistics_move(small):
+def test_only_this_domains_and_the_shared_statistics_change(small):
     config, variables, x = small
     run = jax.jit(
         lambda variables, x, key: Unisal(config).apply(
@@ -125,7 +125,7 @@ def test_only_this_domain_and_the_shared_statistics_move(small):
         lambda a, b: not np.array_equal(a, b), updated["dhf1k_stats"], variables["dhf1k_stats"]
     )
     assert all(jax.tree.leaves(changed))
-    # The encoder's statistics are frozen; Post-CNN's, which all domains share, are not.
+    # The encoder's statistics are frozen; those of Post-CNN, which are shared, are not.
     jax.tree.map(
         np.testing.assert_array_equal, updated["batch_stats"]["encoder"], variables["batch_stats"]["encoder"]
     )
@@ -134,7 +134,7 @@ def test_only_this_domain_and_the_shared_statistics_move(small):
 
 
 def test_products_are_exact_on_any_backend(small):
-    """Value and gradient: GPUs and TPUs would round what goes into a product of float32 otherwise."""
+    """Full float32 precision of values and gradients; by default GPUs and TPUs round inputs of products."""
     config, variables, x = small
 
     def probed(variables):
@@ -164,7 +164,7 @@ def test_dropout_follows_its_key(small):
 
 
 def test_recurrent_dropout_masks(rng):
-    """One mask a gate, shared by the batch and by all time steps, and scaled by what is kept."""
+    """There is one mask per gate, shared by the batch and all time steps, and scaled by the kept fraction."""
     gru = ConvGRU(8, dropout=0.5)
     x = np.repeat(rng.standard_normal((1, 5, 2, 3, 8), np.float32), 3, 0)
     variables = gru.init(jax.random.key(0), x, DHF1K, None, False)
@@ -178,10 +178,10 @@ def test_recurrent_dropout_masks(rng):
     states, _ = gru.apply(
         variables, x, DHF1K, None, True, rngs={"dropout": jax.random.key(3)}, mutable=["batch_stats"]
     )[0]
-    np.testing.assert_array_equal(states[0], states[1])  # equal samples stay equal: one mask for the batch
+    np.testing.assert_array_equal(states[0], states[1])  # the batch shares masks, so equal samples stay equal
 
 
-def test_recurrence_goes_on_from_a_state(rng):
+def test_recurrence_continues_from_a_state(rng):
     gru = ConvGRU(8, domains=DOMAINS)
     x = rng.standard_normal((2, 5, 3, 4, 8), np.float32)
     variables = gru.init(jax.random.key(0), x, DHF1K, None, False)
@@ -194,8 +194,8 @@ def test_recurrence_goes_on_from_a_state(rng):
     np.testing.assert_allclose(end, last, atol=1e-6)
 
 
-def test_recurrence_is_the_papers(rng):
-    """One step written out from the equations."""
+def test_recurrence_follows_the_paper(rng):
+    """Compares one step with the paper's equations."""
     gru = ConvGRU(4)
     x, hidden = (rng.standard_normal(shape, np.float32) for shape in ((1, 1, 2, 2, 4), (1, 2, 2, 4)))
     variables = gru.init(jax.random.key(0), x, DHF1K, None, False)
@@ -212,7 +212,7 @@ def test_recurrence_is_the_papers(rng):
     np.testing.assert_allclose(last, want, atol=1e-6)
 
 
-def test_a_static_batch_leaves_the_rnn_alone(small):
+def test_a_static_batch_bypasses_the_rnn(small):
     config, variables, x = small
     some = {name: variables["params"][name] for name in ("rnn", "post_rnn", "upsampling_8")}
 

@@ -275,7 +275,7 @@ def test_scores_of_a_table(tmp_path):
     assert by_name["inter_observer"]["time_delay"] < by_name["uniform"]["time_delay"]
     assert by_name["prediction"]["returns"] == 1 and "bits" not in by_name["prediction"]
     assert by_name["prediction"]["saccade"] == pytest.approx((40 + 38 + math.hypot(38, 2)) / 3 / 80)
-    assert found.notes == ("1 stimuli of the table are not scored, such as other.png",)
+    assert found.notes == ("1 stimuli in the table are not in the data, such as other.png",)
     assert found.methods[0].ci == {}  # one image says nothing of another
 
 
@@ -305,12 +305,12 @@ def test_scores_of_maps():
         ("stimulus,path,x\np,1,2\n", "no column 'y'"),
         ("stimulus,path,x,y\n", "no fixations in it"),
         ("stimulus,path,x,y\np,1,2,b\n", "line 2: could not convert"),
-        ("stimulus,path,x,y\nq,1,2,3\n", "no path over p"),
+        ("stimulus,path,x,y\nq,1,2,3\n", "contains no path over p"),
         (
             "stimulus,path,x,y\np,1,80,60\np,1,81,3\n",
-            "p: a fixation at 81, 3 is outside of the image of 80x60",
+            "p: a fixation at 81, 3 lies outside the image of 80x60",
         ),
-        ("stimulus,path,index,x,y\np,1,2,2,3\np,1,1,2,3\n", "line 3: index '1' does not follow"),
+        ("stimulus,path,index,x,y\np,1,2,2,3\np,1,1,2,3\n", "line 3: index '1' does not increase"),
         ("stimulus,path,index,x,y\np,1,a,2,3\n", "line 2: index 'a'"),
         ("stimulus,path,x,y\n" + "p,1,2,3\n" * 1001, "a sequence of 1,001 fixations"),
         (b"\xff\xfe\x00stimulus", "paths.csv"),
@@ -329,12 +329,12 @@ def test_data_that_cannot_be_scored():
     unknown = data_of(PEOPLE)
     truth = dataclasses.replace(unknown.groups[0].truth(0), observers=np.full(11, -1, np.int32))
     group = dataclasses.replace(unknown.groups[0], truth=lambda index: truth)
-    with pytest.raises(UnisalError, match="whose fixations are whose"):
+    with pytest.raises(UnisalError, match="observers of the fixations are unknown"):
         evaluate_scanpaths(dataclasses.replace(unknown, groups=(group,)), maps, {})
     with pytest.raises(UnisalError, match="these are videos"):
         evaluate_scanpaths(data_of(PEOPLE, kind="video"), maps, {})
     for bad in (np.zeros((60, 80)), -np.ones((60, 80))):
-        with pytest.raises(UnisalError, match="p: its map is no density"):
+        with pytest.raises(UnisalError, match="p: its map is not a density"):
             evaluate_scanpaths(unknown, FixedMaps(bad), {})
     with pytest.raises(UnisalError, match="has no fixations"):
         evaluate_scanpaths(data_of([]), maps, {})
@@ -430,7 +430,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
         (("--degrees", 0), "degrees: 0.0 is not above 0"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
-        (("--save", "map"), "name some of csv,json,image"),
+        (("--save", "map"), "choose from csv,json,image"),
     ):
         status, _, err = command("scanpath", image, *out, *flags)
         assert status == 1 and message in err and err.count("\n") == 1
@@ -445,4 +445,4 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
         ("--stride", 2),
     ):
         status, _, err = command("evaluate", "--data", tmp_path, "--protocol", "scanpath", flag, value)
-        assert status == 1 and f"{flag}: is about maps" in err and err.count("\n") == 1
+        assert status == 1 and f"{flag}: applies to maps" in err and err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A training's workdir in the cloud, and addresses where only disks will do."""
+"""A workdir in cloud storage, and addresses where only local files are supported."""
 
 import os
 import threading
@@ -29,12 +29,12 @@ def seen(cloud):
     return {name.removeprefix("bucket/run/"): content.decode() for name, content in cloud.objects.items()}
 
 
-def test_a_folder_is_itself(tmp_path):
+def test_a_local_folder_is_used_directly(tmp_path):
     with clouds.working_folder(tmp_path / "run", True) as place:
         assert place == (tmp_path / "run", None)
 
 
-def test_what_is_sent_and_fetched(cloud):
+def test_uploads_and_downloads(cloud):
     with open_run() as (folder, send):
         write(folder, checkpoints__3__a="3", checkpoints__3__b__c="3", log="1", synthetic__x="no")
         write(folder, checkpoints__9_tmp__a="unfinished")
@@ -56,7 +56,7 @@ def test_what_is_sent_and_fetched(cloud):
     assert seen(cloud) == {**left, **committed, "best": "checkpoints/6\n"}
 
 
-def test_what_cannot_be_sent_is_told(cloud):
+def test_failed_uploads_are_reported(cloud):
     with (
         pytest.raises(UnisalError, match=f"^{RUN}: cannot be written .no connection."),
         open_run() as (folder, _),
@@ -67,8 +67,8 @@ def test_what_cannot_be_sent_is_told(cloud):
     assert "log" not in seen(cloud)
 
 
-def test_whenever_it_is_killed_no_half_checkpoint_is_taken(cloud, monkeypatch):
-    """At every moment between two writes or removals."""
+def test_no_incomplete_checkpoint_is_used_after_an_interruption(cloud, monkeypatch):
+    """Interrupts it between any two writes or removals."""
     states = []
 
     class Recorded(dict):
@@ -116,14 +116,14 @@ def test_one_training_at_a_time(cloud, monkeypatch, caplog):
         raise AssertionError
     assert not cloud.objects
 
-    # Left by one that was killed.
+    # Left by a killed process.
     cloud.objects["bucket/run/.lock"] = b"0123456789abcdef 000000000007\n"
     with open_run():
         assert "gs://bucket/run/.lock: exists; waiting" in caplog.text
     assert not cloud.objects
 
 
-def test_two_that_start_at_once(cloud, monkeypatch):
+def test_two_processes_that_start_at_once(cloud, monkeypatch):
     monkeypatch.setattr(clouds, "SETTLE", 0.1)
     monkeypatch.setattr(clouds, "BEAT", 0.02)
     barrier, done = threading.Barrier(2), threading.Event()
@@ -147,7 +147,7 @@ def test_two_that_start_at_once(cloud, monkeypatch):
     assert len(inside) == len(refused) == 1
 
 
-def test_a_training_that_lost_its_lock_sends_nothing(cloud, monkeypatch):
+def test_a_training_that_lost_its_lock_uploads_nothing(cloud, monkeypatch):
     monkeypatch.setattr(clouds, "BEAT", 0.02)
     with (
         pytest.raises(UnisalError, match="another process has taken over"),
@@ -160,7 +160,7 @@ def test_a_training_that_lost_its_lock_sends_nothing(cloud, monkeypatch):
     assert seen(cloud) == {".lock": "another"}
 
 
-def test_nothing_is_fetched_to_outside_the_folder(cloud):
+def test_nothing_is_downloaded_outside_the_folder(cloud):
     cloud.objects |= {"bucket/run/../../escaped": b"", "bucket/run/checkpoints/../../escaped": b""}
     with open_run() as (folder, _):
         assert not any(path.is_file() for path in folder.rglob("*"))
@@ -224,7 +224,7 @@ def test_addresses_that_cannot_be_used(workdir, message, monkeypatch):
         "submit dhf1k images --out gs://bucket/submission",
     ],
 )
-def test_addresses_are_refused_where_a_disk_is_meant(words, tmp_path, monkeypatch, capsys):
+def test_addresses_are_refused_for_local_files(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     address = next(part for word in words.split() for part in word.split("=") if "://" in part)
     assert main(words.split()) == 1

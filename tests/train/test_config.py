@@ -1,4 +1,4 @@
-"""Configs: files, overrides, and what is wrong with them said in one line."""
+"""Configs: files, overrides, and one-line error messages."""
 
 import json
 import shlex
@@ -25,7 +25,7 @@ from unisal_jax.train.config import (
 SMOKE, PAPER = REPOSITORY / "configs" / "smoke.py", REPOSITORY / "configs" / "unisal.py"
 
 
-def test_the_papers_config_is_the_papers():
+def test_the_papers_config():
     config = load_config(PAPER)
     assert set(config.domains) == {"dhf1k", "hollywood2", "ucf_sports", "salicon"}
     assert {name: domain.batch_size for name, domain in config.domains.items()} == {
@@ -35,7 +35,7 @@ def test_the_papers_config_is_the_papers():
         "salicon": 32,
     }
     assert (config.epochs, config.clip_frames, config.order) == (16, 12, "random")
-    # But for what fine-tuning must not do.
+    # `idle` is the exception, as fine-tuning must not use it.
     assert config.optimizer == OptimizerConfig(idle="momentum")
     assert (
         load_config("settings:v").optimizer.idle == load_config("ablation:final").optimizer.idle == "momentum"
@@ -117,7 +117,7 @@ def test_wrong_files_are_named(tmp_path, text, message):
         load_config(tmp_path / "none.py")
 
 
-def test_a_config_dict_is_taken(tmp_path):
+def test_a_config_dict_is_accepted(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from ml_collections import ConfigDict\n"
@@ -134,7 +134,7 @@ def test_a_config_dict_is_taken(tmp_path):
 
 
 def test_help_lists_every_field(command):
-    """Once each, with what its docstring says of it, its default, and what the config sets."""
+    """Once each, with the description from the docstring, the default, and the value in the config."""
     status, out, _ = command("train", "--config", "smoke", "--help")
     text = " ".join(out.split())
     assert status == 0 and len(out.splitlines()[0]) < 100
@@ -157,7 +157,7 @@ def test_configs_by_name(tmp_path, monkeypatch):
     for name in experiments.known_configs():
         path, _ = experiments.find_config(name)
         assert path == REPOSITORY / "configs" / f"{name}.py"
-    # A file comes before a name, and a folder's name may have a colon.
+    # A file takes precedence over a name, and a folder's name may contain a colon.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a:b").mkdir()
     for path in (tmp_path / "smoke.py", tmp_path / "a:b" / "mine.py"):
@@ -185,12 +185,12 @@ def test_configs_by_name(tmp_path, monkeypatch):
         ("smoke:x", r"smoke.py: has only one experiment, without a name; omit :x$"),
     ],
 )
-def test_experiments_that_are_not_there(text, message):
+def test_unknown_experiments(text, message):
     with pytest.raises(UnisalError, match=message):
         load_config(text)
 
 
-def test_a_config_of_ones_own_with_an_argument(tmp_path):
+def test_an_own_config_with_an_argument(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("def get_config(kind): raise KeyError(kind)")
     with pytest.raises(
@@ -201,7 +201,7 @@ def test_a_config_of_ones_own_with_an_argument(tmp_path):
         load_config(f"{path}:x")
 
 
-def test_what_is_missing_is_told_before_jax_is_imported(tmp_path):
+def test_missing_data_are_reported_before_jax_is_imported(tmp_path):
     (tmp_path / "file").touch()
     program = (
         "import sys\nfrom unisal_jax.cli.main import main\n"
@@ -218,7 +218,7 @@ def test_what_is_missing_is_told_before_jax_is_imported(tmp_path):
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
 
 
-def test_the_command_ends_with_one_to_paste(monkeypatch, tmp_path, command):
+def test_the_command_prints_a_command_to_paste(monkeypatch, tmp_path, command):
     from unisal_jax.train import loop
 
     monkeypatch.setattr(loop, "train", lambda config, workdir, prepare: loop.Outcome(7, True, 4, []))
@@ -233,13 +233,13 @@ def test_a_workdir_of_another_training(tmp_path):
     stored = load_config(SMOKE).to_json()
     path = tmp_path / "config.json"
     check_same(load_config(SMOKE), stored, path)
-    # A longer training is the same one.
+    # More epochs do not make it a different training.
     check_same(load_config(SMOKE, ["epochs=5", "checkpoints.keep=1", "log_every=3"]), stored, path)
     with pytest.raises(
         UnisalError, match=r"config.json: the training in this folder has seed 0, not 1; choose another"
     ):
         check_same(load_config(SMOKE, ["seed=1"]), stored, path)
-    # Stored by a version without the field, which did what its default does.
+    # Stored by an older version without the field, which behaved like the default.
     earlier = json.loads(stored)
     del earlier["optimizer"]["idle"]
     check_same(load_config(SMOKE), json.dumps(earlier), path)
@@ -247,7 +247,7 @@ def test_a_workdir_of_another_training(tmp_path):
         check_same(load_config(SMOKE, ["optimizer.idle=momentum"]), json.dumps(earlier), path)
     folds = load_config("finetune_mit1003:0")
     check_same(folds, folds.to_json(), path)
-    # But a cosine ends with the last epoch.
+    # But a cosine schedule depends on the number of epochs.
     cosine = "optimizer.schedule=cosine"
     with pytest.raises(UnisalError, match="with epochs 2, not 5"):
         check_same(load_config(SMOKE, [cosine, "epochs=5"]), load_config(SMOKE, [cosine]).to_json(), path)
@@ -256,7 +256,7 @@ def test_a_workdir_of_another_training(tmp_path):
     assert json.loads(stored)["optimizer"]["momentum"] == 0.9
 
 
-def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
+def test_the_command_accepts_overrides(monkeypatch, tmp_path, command):
     from unisal_jax.train import loop
 
     seen = []
@@ -273,6 +273,6 @@ def test_the_command_takes_overrides(monkeypatch, tmp_path, command):
     assert (config.epochs, config.optimizer.lr, workdir) == (3, 0.5, tmp_path)
     status, _, err = command(*args, "--other=1")
     assert status == 1 and "--other=1" in err and len(seen) == 1
-    # Only a command that says so takes them.
+    # Other commands do not accept them.
     status, _, err = command("weights", "--config.epochs=3")
     assert status == 1 and "--config.epochs=3" in err

@@ -1,4 +1,4 @@
-"""Twelve SGD steps of all domains against the original code's losses and weights."""
+"""Compares twelve SGD steps of all domains with the original code's losses and weights."""
 
 import dataclasses
 import functools
@@ -21,12 +21,12 @@ RECORD = json.loads((GOLDEN / "train.json").read_text())
 STEPS = RECORD["steps"]
 TERMS = ("loss", "kld", "nss", "cc")
 OPTIMIZER = optimizer.OptimizerConfig(lr=0.002, domain_lr_scale={}, idle="still")
-# The same steps where PyTorch 1.0 goes on moving what a batch does not use: the first six of them.
+# The first six of these steps with PyTorch 1.0, which keeps changing parameters that a batch does not use.
 ZEROED = json.loads((GOLDEN / "train_zeroed.json").read_text())["steps"]
 
 
 def take(weights, steps, dtype, sgd=OPTIMIZER, for_tpu=False):
-    """Takes the steps; yields (the step's record, its metrics, the variables after it)."""
+    """Runs the steps; yields (the step's record, its metrics, the variables after it)."""
     config = UnisalConfig(skip_dropout=0.0, rnn_dropout=0.0)
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), weights.variables)
     current = state.create(config, variables)
@@ -42,7 +42,7 @@ def take(weights, steps, dtype, sgd=OPTIMIZER, for_tpu=False):
             made = functools.partial(made, for_tpu=for_tpu)
             programs[domain, frozen] = jax.jit(made, donate_argnums=0)
         batch = golden_batch(step, dtype)
-        before = jax.tree.map(np.array, current)  # the step uses its state up
+        before = jax.tree.map(np.array, current)  # the step donates its state
         current, metrics = programs[domain, frozen](current, jnp.asarray(lr, dtype), batch, jax.random.key(0))
         check_moved(before, current, domain, frozen, trained if sgd.idle == "momentum" else ())
         trained.add(domain)
@@ -50,7 +50,7 @@ def take(weights, steps, dtype, sgd=OPTIMIZER, for_tpu=False):
 
 
 def check_weights(weights, variables, tag):
-    """Every tensor and running statistic against its stored sum of absolute values and first values."""
+    """Compares every tensor and statistic with its stored sum of absolute values and first values."""
     stored = arrays("train.npz")
     ours = names.to_state(variables, weights.config, {})
     assert {key.split("/")[1] for key in stored if key.startswith(tag)} == set(ours)
@@ -82,13 +82,13 @@ def check_float64(weights, steps):
 
 
 def test_first_steps(golden):
-    # A dynamic domain, the static one, and again the first: its loss is of weights that both have moved.
+    # A dynamic domain, the static one, and the first again: its loss depends on both earlier steps.
     check_float64(golden(RECORD["weights_seed"]), STEPS[:3])
 
 
 def test_first_steps_with_idle_momentum(golden):
-    # The third one's loss is of weights that the second moved although it did not use them. In the form for
-    # TPUs: the other form takes the steps of the tests above and below.
+    # The third loss depends on weights that the second step changed without using them. This uses the form
+    # for TPUs; the tests above and below use the other form.
     check_zeroed(golden(RECORD["weights_seed"]), 3, for_tpu=True)
 
 
@@ -97,7 +97,7 @@ def test_idle_momentum(golden):
     check_zeroed(golden(RECORD["weights_seed"]), len(ZEROED), for_tpu=False)
 
 
-# Four times as many programs, of which compiling is nearly all the time.
+# Four times as many programs; nearly all of the time is compilation.
 @pytest.mark.slow
 def test_float64(golden):
     check_float64(golden(RECORD["weights_seed"]), STEPS)
@@ -105,7 +105,7 @@ def test_float64(golden):
 
 @pytest.mark.slow
 def test_float32(golden):
-    # No further: the steps amplify rounding, and PyTorch's own float32 has drifted by 6e-2 at step 9.
+    # Only seven steps: they amplify rounding, and PyTorch's own float32 is off by 6e-2 at step 9.
     for step, terms, _ in take(golden(RECORD["weights_seed"]), STEPS[:7], np.float32):
         for name in TERMS:
             assert terms[name] == pytest.approx(step[name], rel=0, abs=1e-3), (step["step"], name)

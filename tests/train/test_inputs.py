@@ -1,4 +1,4 @@
-"""What a training starts from: splits, validation batches, new domains, parts switched off."""
+"""The inputs of a training: splits, validation batches, new domains, disabled parts."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Eleven images of one shape, two folds; three of another shape in a split of their own."""
+    """Eleven images of one shape in two folds; three of another shape in another split."""
     splits = {
         "train": [make_clip(f"i{i}", 1, (60, 80)) for i in range(11)],
         "mixed": [make_clip("wide", 1, (40, 80)), make_clip("tall", 1, (80, 40))],
@@ -51,7 +51,7 @@ def ids(source):
     return [video.id for video in source.prepared.videos]
 
 
-def test_a_new_domain_fits_its_data(images, tmp_path):
+def test_a_new_domain_follows_its_data(images, tmp_path):
     training, _ = sources(images, tmp_path)
     assert training.domain.static and training.domain.input_size == (288, 384)
     video = {"train_split": "video", "validation_split": "video", "batch_size": 2, "stride": 1}
@@ -77,14 +77,14 @@ def test_a_fold_or_a_fraction_is_held_out(images, tmp_path):
 
 @pytest.mark.parametrize(("most", "size"), [(4, 3), (8, 5), (16, 11), (1, 1)])
 def test_validation_leaves_out_few(images, tmp_path, most, size):
-    """Of eleven images; at most the training's batch, and more than half of it."""
+    """Of eleven images, with at most the batch size of training and more than half of it."""
     _, validation = sources(images, tmp_path, batch_size=min(most, 11))
     validation = dataclasses.replace(validation, batch_size=1)
     assert inputs._validation_batch(validation, most) == size
 
 
-def test_a_batch_that_the_devices_cannot_share():
-    """Refused before any data is opened, with what would do; the paper's does on 1, 2 and 4."""
+def test_a_batch_that_cannot_be_divided_among_the_devices():
+    """It is refused before data are opened, with a suggestion. The paper's batches fit 1, 2 and 4 devices."""
     paper = load_config("unisal")
     for devices in (1, 2, 4):
         inputs.check_batches(paper, devices)
@@ -117,7 +117,7 @@ def test_clips_per_video(images, tmp_path):
     assert find_examples(training).batches == 5 and find_examples(validation).batches == 1
 
 
-def test_a_part_that_is_switched_off_leaves_the_weights(golden_file):
+def test_weights_of_a_disabled_part_are_removed(golden_file):
     own = DomainConfig("unused", like="dhf1k", input_size=(32, 64))
     domain = resolve_domain("own", own, ())
     config = TrainConfig({"own": own}, init=InitConfig(str(golden_file)), model={"rnn": False})
@@ -164,8 +164,8 @@ def test_wrong_clusters_are_refused(cluster, message):
         processes.start(*cluster)
 
 
-def test_one_process_alone_shares_with_itself():
-    processes.start()  # there is no cluster here, and JAX was used before
+def test_a_single_process():
+    processes.start()  # not in a cluster, and JAX has been used already
     done = []
     processes.in_turn(lambda: done.append(1))
     assert processes.is_first() and processes.share(b"x") == b"x" and done == [1]

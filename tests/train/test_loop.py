@@ -1,4 +1,4 @@
-"""Training from end to end on tiny synthetic data: it learns, stops, goes on, and names what fails."""
+"""Training from end to end on small synthetic data: progress, interruption, resuming and errors."""
 
 import dataclasses
 import functools
@@ -33,15 +33,15 @@ from unisal_jax.weights.contents import TRAINED
 from unisal_jax.weights.store import load_weights
 
 SMALL = DomainConfig("synthetic", 2, validation_clips=2, input_size=(32, 64), target_size=(32, 64))
-# Two steps of each domain in an epoch. The encoder stays frozen: without its gradient a step compiles
-# in half the time.
+# Two steps of each domain per epoch. The encoder is frozen: without its gradient, a step compiles in half the
+# time.
 CONFIG = TrainConfig(
     domains={"dhf1k": SMALL, "salicon": SMALL},
     epochs=2,
     clip_frames=2,
     log_every=1,
     synthetic=SyntheticConfig(4, 2, 6, (64, 64)),
-    # What a step does not use moves too, so a kill between two domains would show.
+    # Unused parameters change too, to detect errors in resuming between two domains.
     optimizer=OptimizerConfig(lr=0.01, idle="momentum"),
     checkpoints=CheckpointConfig(every_steps=3),
 )
@@ -56,7 +56,7 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def start():
-    """The network and its first variables, once for all runs."""
+    """The model config and the initial variables, once for all runs."""
     domains = tuple(resolve_domain(name, CONFIG.domains[name], ()) for name in CONFIG.domains)
     model_config = UnisalConfig(domains=domains)
     return model_config, made_up(model_config)
@@ -87,8 +87,8 @@ def train(monkeypatch, compiled):
 
 
 @pytest.fixture(scope="module")
-def unbroken(compiled, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("train") / "unbroken"
+def uninterrupted(compiled, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("train") / "uninterrupted"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_programs", lambda *_: compiled)
         return workdir, run(CONFIG, workdir)
@@ -113,14 +113,14 @@ def assert_same_training(workdir, other, model_config, adamw=False):
 
 
 def rows(workdir):
-    """The logged scalars, but for the speed."""
+    """The logged scalars, without the speed."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     measured = ("frames_per_second", "peak_process_bytes")
     return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 def at_step(monkeypatch, number, act):
-    """Calls `act` when the loop prepares its step with this number, counted from 1."""
+    """Calls `act` when the loop prepares the step with this number, from 1."""
     calls = iter(range(1, 100))
     original = loop.encoder_frozen
 
@@ -132,8 +132,8 @@ def at_step(monkeypatch, number, act):
     monkeypatch.setattr(loop, "encoder_frozen", counted)
 
 
-def test_a_run_leaves_weights_and_logs(unbroken, model_config):
-    workdir, outcome = unbroken
+def test_a_run_leaves_weights_and_logs(uninterrupted, model_config):
+    workdir, outcome = uninterrupted
     assert outcome.step == STEPS and outcome.finished
     assert [entry["step"] for entry in outcome.validations] == [4, 8]
     for workplace in (workdir / folders.CHECKPOINTS / str(STEPS), workdir / folders.BEST):
@@ -144,15 +144,15 @@ def test_a_run_leaves_weights_and_logs(unbroken, model_config):
     assert [row["step"] for row in trained] == list(range(1, STEPS + 1))
     assert {row["domain"] for row in trained} == {"dhf1k", "salicon"}
     assert all(np.isfinite([row["loss"], row["gradient_norm"]]).all() for row in trained)
-    # The learning rate of an epoch, half of it on SALICON.
+    # The learning rate of each epoch, and half of it for SALICON.
     assert {row["learning_rate"] for row in trained} == {0.01, 0.005, 0.01 * 0.8, 0.01 * 0.8 * 0.5}
     # The latest two and the best.
     kept = {int(path.name) for path in (workdir / folders.CHECKPOINTS).iterdir()}
     assert kept == {6, 8} | {outcome.best_step}
 
 
-def test_no_host_name_in_the_workdir(unbroken):
-    workdir, _ = unbroken
+def test_no_host_name_in_the_workdir(uninterrupted):
+    workdir, _ = uninterrupted
     host = os.uname().nodename
     files = [path for path in workdir.rglob("*") if path.is_file()]
     assert any("tfevents" in path.name for path in files)
@@ -160,8 +160,8 @@ def test_no_host_name_in_the_workdir(unbroken):
     assert host not in (workdir / folders.SURROUNDINGS).read_text()
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, model_config, monkeypatch, tmp_path):
-    """Killed before the first checkpoint, and then again in mid-epoch."""
+def test_a_killed_run_resumes_bit_for_bit(train, uninterrupted, model_config, monkeypatch, tmp_path):
+    """It is killed before the first checkpoint, and again in the middle of an epoch."""
 
     def kill():
         raise Killed
@@ -172,12 +172,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(train, unbroken, model_config, mo
             with pytest.raises(Killed):
                 train(CONFIG, tmp_path)
     assert train(CONFIG, tmp_path).finished
-    assert_same_training(tmp_path, unbroken[0], model_config)
+    assert_same_training(tmp_path, uninterrupted[0], model_config)
 
 
 @pytest.mark.slow
-def test_adamw_and_a_cosine_go_on_to_the_same_bits(model_config, monkeypatch, tmp_path):
-    """With a moment and a count of each array in the checkpoint; the learning rate warms up and falls."""
+def test_adamw_with_a_cosine_resumes_bit_for_bit(model_config, monkeypatch, tmp_path):
+    """The checkpoint has moments and counts of each array; the learning rate warms up and decays."""
 
     def kill():
         raise Killed
@@ -193,14 +193,14 @@ def test_adamw_and_a_cosine_go_on_to_the_same_bits(model_config, monkeypatch, tm
     assert run(config, tmp_path / "killed").finished
     assert_same_training(tmp_path / "killed", tmp_path / "whole", model_config, adamw=True)
     found = final(tmp_path / "whole", model_config, adamw=True)[0].momentum[UPDATES]
-    assert set(map(int, jax.tree.leaves(found["salicon"]))) == {0, 4}  # 0: of the RNN that it bypasses
+    assert set(map(int, jax.tree.leaves(found["salicon"]))) == {0, 4}  # 0: the RNN, which it bypasses
     assert set(map(int, jax.tree.leaves([found["params"], found["dhf1k"]]))) == {0}
     rates = [row["learning_rate"] for row in rows(tmp_path / "whole") if row["kind"] == "train"]
     np.testing.assert_allclose(rates, [0, 0.005, 0.00375, 0.00125], rtol=1e-6)
 
 
-def test_sigterm_saves(train, unbroken, model_config, monkeypatch, tmp_path):
-    """In mid-epoch, and after going on in the validation."""
+def test_sigterm_saves(train, uninterrupted, model_config, monkeypatch, tmp_path):
+    """In the middle of an epoch and, after resuming, in the validation."""
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
         outcome = train(CONFIG, tmp_path)
@@ -218,11 +218,11 @@ def test_sigterm_saves(train, unbroken, model_config, monkeypatch, tmp_path):
         outcome = train(CONFIG, tmp_path)
     assert (outcome.step, outcome.finished, outcome.validations) == (4, False, [])
     assert train(CONFIG, tmp_path).finished
-    assert_same_training(tmp_path, unbroken[0], model_config)
+    assert_same_training(tmp_path, uninterrupted[0], model_config)
 
 
-def test_a_finished_run_does_nothing_more(train, unbroken):
-    workdir, outcome = unbroken
+def test_a_finished_run_does_nothing(train, uninterrupted):
+    workdir, outcome = uninterrupted
     before = rows(workdir)
     assert train(CONFIG, workdir) == outcome
     assert rows(workdir) == before
@@ -240,8 +240,8 @@ def test_two_at_once_are_refused(train, monkeypatch, tmp_path):
     assert train(CONFIG, tmp_path).finished and refused
 
 
-def test_a_workdir_in_the_cloud(train, unbroken, model_config, monkeypatch, tmp_path, cloud):
-    """Killed with all that it had not sent, in mid-epoch; the rest of the training is the unbroken one's."""
+def test_a_workdir_in_the_cloud(train, uninterrupted, model_config, monkeypatch, tmp_path, cloud):
+    """Killed in the middle of an epoch with pending uploads, it ends like the uninterrupted training."""
 
     def kill():
         cloud.failing = True
@@ -249,7 +249,7 @@ def test_a_workdir_in_the_cloud(train, unbroken, model_config, monkeypatch, tmp_
 
     with monkeypatch.context() as patch:
         at_step(patch, 6, kill)
-        # The first says that there was something left to send, which hangs on when the log was written.
+        # UnisalError if an upload was pending, which depends on when the log was written.
         with pytest.raises(
             (UnisalError, Killed), match=r"^(gs://bucket/run: cannot be written .no connection.*|)$"
         ):
@@ -257,31 +257,31 @@ def test_a_workdir_in_the_cloud(train, unbroken, model_config, monkeypatch, tmp_
     cloud.failing = False
     assert "bucket/run/checkpoints/4/commit_success.txt" in cloud.objects
     assert train(CONFIG, "gs://bucket/run").finished
-    assert_same_training(download(cloud, "bucket/run", tmp_path), unbroken[0], model_config)
+    assert_same_training(download(cloud, "bucket/run", tmp_path), uninterrupted[0], model_config)
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps(train, unbroken, model_config, monkeypatch, tmp_path):
-    """An hour forth and two back: nothing is decided by the time of day."""
+def test_a_clock_that_jumps(train, uninterrupted, model_config, monkeypatch, tmp_path):
+    """An hour forward and two back: nothing depends on the time of day."""
     real, ahead = time.time, [0]
     monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
     at_step(monkeypatch, 2, lambda: ahead.__setitem__(0, 3600))
     at_step(monkeypatch, 6, lambda: ahead.__setitem__(0, -3600))
     assert train(CONFIG, tmp_path).finished
     assert ahead == [-3600]
-    assert_same_training(tmp_path, unbroken[0], model_config)
+    assert_same_training(tmp_path, uninterrupted[0], model_config)
 
 
-def test_another_training_is_refused(unbroken):
+def test_another_training_is_refused(uninterrupted):
     other = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, lr=0.02))
     with pytest.raises(
         UnisalError, match=r"config.json: the training in this folder has optimizer.lr 0.01, not 0.02"
     ):
-        run(other, unbroken[0])
+        run(other, uninterrupted[0])
 
 
 def fake_programs(broken):
-    """Steps that compute nothing; those with the numbers `broken` (from 1) have a NaN for their loss."""
+    """Steps that compute nothing; the loss of those with the numbers `broken` (from 1) is NaN."""
 
     def step(state, lr, batch, key):
         number = int(state.step) + 1
@@ -301,11 +301,11 @@ def test_a_loss_that_is_not_finite_stops_and_is_named(monkeypatch, tmp_path):
         run(CONFIG, tmp_path)
 
 
-def test_so_many_steps_that_are_not_finite_are_left_out(monkeypatch, tmp_path):
+def test_nonfinite_steps_are_skipped_up_to_the_limit(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs({2, 5}))
     with pytest.raises(UnisalError, match="step 5"):
         run(dataclasses.replace(CONFIG, skip_nonfinite=1), tmp_path)
-    # The count is in the checkpoint: 2 is not counted again, and the second one is now allowed.
+    # The count is restored from the checkpoint: step 2 is not counted again, and a second one is now allowed.
     assert run(dataclasses.replace(CONFIG, skip_nonfinite=2), tmp_path).finished
     skipped = [row["step"] for row in rows(tmp_path) if row["kind"] == "skipped"]
     assert skipped == [2, 5]
@@ -328,14 +328,14 @@ def damage(workdir, step):
 
 
 def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys):
-    """The newest whole one is used instead, and the step of the damaged one is saved again."""
+    """The latest undamaged one is used instead, and the step of the damaged one is saved again."""
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     config = dataclasses.replace(CONFIG, epochs=2)
-    unbroken = run(config, tmp_path)
+    uninterrupted = run(config, tmp_path)
     kept = {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()}
     damage(tmp_path, 8)
     assert "resumed" not in capsys.readouterr().out
-    assert run(config, tmp_path) == unbroken
+    assert run(config, tmp_path) == uninterrupted
     assert "resumed from step 6 of 8" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == kept == {"4", "6", "8"}
     (line,) = (record.getMessage() for record in caplog.records if record.name == checkpoints.__name__)
@@ -345,15 +345,15 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
         load_weights(damaged)
     load_weights(tmp_path / folders.CHECKPOINTS / "8")
 
-    # The best one, which is not the newest.
+    # The best one, which is not the latest.
     caplog.clear()
-    assert unbroken.best_step == 4
+    assert uninterrupted.best_step == 4
     damage(tmp_path, 4)
     assert run(config, tmp_path).best_step == 8
     assert f"{tmp_path / checkpoints.DAMAGED / '4'}; best is now the next best checkpoint" in caplog.text
     assert load_weights(tmp_path / folders.BEST).metadata["source"] == "step 8"
 
-    # Nothing is begun anew without being told to.
+    # It does not start again on its own.
     for step in (6, 8):
         damage(tmp_path, step)
     with pytest.raises(
@@ -363,7 +363,7 @@ def test_a_damaged_checkpoint_is_set_aside(monkeypatch, tmp_path, caplog, capsys
     assert {path.name for path in (tmp_path / folders.CHECKPOINTS).iterdir()} == {"6", "8"}
 
 
-def test_a_training_that_is_refused_leaves_nothing(monkeypatch, tmp_path):
+def test_a_training_that_is_refused_leaves_no_files(monkeypatch, tmp_path):
     def missing(*_):
         raise UnisalError("no data")
 
@@ -373,8 +373,8 @@ def test_a_training_that_is_refused_leaves_nothing(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_path, caplog):
-    # As a run leaves it that is killed before its first checkpoint.
+def test_a_training_without_checkpoints_accepts_another_config(monkeypatch, tmp_path, caplog):
+    # As left by a run that was killed before its first checkpoint.
     (tmp_path / folders.CONFIG).write_text(CONFIG.to_json())
     monkeypatch.setattr(loop, "make_programs", lambda *_: fake_programs(()))
     other = dataclasses.replace(CONFIG, seed=5)
@@ -386,25 +386,25 @@ def test_a_training_that_never_started_takes_another_config(monkeypatch, tmp_pat
     assert (tmp_path / folders.CONFIG).exists()
 
 
-def test_checkpoints_know_what_was_trained(unbroken):
-    assert load_weights(unbroken[0] / folders.BEST).metadata[TRAINED] == "dhf1k,salicon"
+def test_checkpoints_list_the_trained_domains(uninterrupted):
+    assert load_weights(uninterrupted[0] / folders.BEST).metadata[TRAINED] == "dhf1k,salicon"
 
 
 def test_validation_images_come_once_each(tmp_path):
-    # A clip of two frames spans six: a video of six has one place for it, one of twelve has several.
+    # A clip of two frames spans six: a video of six frames has one position for it, one of twelve several.
     for frames, clips in ((6, 1), (12, 2)):
         config = dataclasses.replace(CONFIG, synthetic=SyntheticConfig(4, 2, frames, (64, 64)))
         _, held_out = inputs.open_sources(config, tmp_path / str(frames), prepare_synthetic)
         assert {each.domain.name: each.fixed_clips for each in held_out} == {"dhf1k": clips, "salicon": 1}
 
 
-def test_a_missing_validation_split_names_the_cure(monkeypatch, tmp_path):
+def test_a_missing_validation_split_suggests_a_remedy(monkeypatch, tmp_path):
     domain = dataclasses.replace(SMALL, validation_split="other")
     config = dataclasses.replace(CONFIG, domains={"salicon": domain})
     with pytest.raises(UnisalError, match=r"other.*; config.domains.salicon.hold_out=0.1 validates on"):
         inputs.open_sources(config, tmp_path, prepare_synthetic)
 
 
-def test_synthetic_data_need_their_maker(tmp_path):
+def test_synthetic_data_require_prepare_synthetic(tmp_path):
     with pytest.raises(UnisalError, match=r"domains.dhf1k.data: synthetic data require prepare_synthetic="):
         loop.train(CONFIG, tmp_path)

@@ -1,4 +1,4 @@
-"""Training in processes of their own: several devices, several processes, and kills at any moment."""
+"""Training in separate processes: several devices, several processes, and kills at any time."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def get_config():
     config.synthetic = {"train": 4, "validation": 2, "frames": 6, "size": (64, 64)}
     config.clip_frames = 2
     config.epochs = EPOCHS
-    # Fresh weights would be ill-conditioned; and grouped convolutions compile in half the time.
+    # Random weights would be ill-conditioned; grouped convolutions compile in half the time.
     config.init = {"weights": "WEIGHTS"}
     config.model = {"depthwise": "grouped", "skip_dropout": 0.0, "rnn_dropout": 0.0}
     config.optimizer = {"lr": 0.001, "frozen_encoder_epochs": EPOCHS}
@@ -41,7 +41,7 @@ def get_config():
 
 @pytest.fixture
 def config(tmp_path, golden_file):
-    """config(epochs): the file of an experiment of 4 steps an epoch."""
+    """config(epochs) -> the file of an experiment with 4 steps per epoch."""
 
     def make(epochs):
         path = tmp_path / f"config_{epochs}.py"
@@ -52,7 +52,7 @@ def config(tmp_path, golden_file):
 
 
 def start(*args, devices=1, **options):
-    """A Python program of ours with so many virtual devices; compiled programs are kept between runs."""
+    """Starts a Python program with this number of virtual devices, and a cache of compiled programs."""
     environment = {
         **os.environ,
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
@@ -71,14 +71,14 @@ def start(*args, devices=1, **options):
 
 
 def finish(*started):
-    """Waits for the programs; each must end well. Returns what they printed."""
+    """Waits for the programs, which must succeed, and returns their output."""
     printed = [program.communicate(timeout=900)[0] for program in started]
     assert [program.returncode for program in started] == [0] * len(started), "\n".join(printed)
     return printed
 
 
 def cluster(index, count=2):
-    """Flags by which processes find each other; process 0 chooses the port."""
+    """Flags to connect processes; process 0 chooses the port."""
     if index == 0:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -92,8 +92,8 @@ def train_flags(index):
 
 
 @pytest.mark.parametrize("kind", ["float64", "float32"])
-def test_devices_and_processes_are_one(tmp_path, kind):
-    """The same global batches on one device, on four, and on two each of two processes."""
+def test_devices_and_processes_are_equivalent(tmp_path, kind):
+    """The same global batches on one device, on four, and on two in each of two processes."""
     files = [tmp_path / f"{name}.npz" for name in ("one", "four", "two_and_two")]
     program = "tests.helpers.train_devices"
     finish(start(program, files[0], kind, devices=1))
@@ -117,7 +117,7 @@ def test_devices_and_processes_are_one(tmp_path, kind):
 
 
 def test_two_processes_train_as_one(config, tmp_path):
-    """SIGTERM to one of two stops both; two processes go on, then one; as one would have done alone."""
+    """SIGTERM to one of two stops both. Resumed by two processes, then by one, they train as one would."""
     path = config(3)
     alone, together = tmp_path / "alone", tmp_path / "together"
     finish(start("unisal_jax", "train", "--config", path, "--workdir", alone))
@@ -135,14 +135,14 @@ def test_two_processes_train_as_one(config, tmp_path):
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     losses = [[row["loss"] for row in rows if row["kind"] == "train"] for rows in (ours, theirs)]
     assert len(losses[0]) == 12
-    # Float32 in another order; the steps amplify rounding.
+    # Float32 sums in another order; the steps amplify rounding.
     np.testing.assert_allclose(losses[0][:6], losses[1][:6], atol=1e-3)
     starts = json.loads((together / folders.SURROUNDINGS).read_text())
     assert [each["processes"] for each in starts] == [2, 2, 1]
 
 
 def test_killed_at_ten_random_moments(config, tmp_path):
-    """Each time with SIGKILL; at the end the weights are those of the run that was left alone, to the bit."""
+    """With SIGKILL each time. The final weights equal those of an uninterrupted run, bit for bit."""
     path = config(30)
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     finish(start("unisal_jax", "train", "--config", path, "--workdir", alone))
@@ -151,11 +151,11 @@ def test_killed_at_ten_random_moments(config, tmp_path):
     while len(moments) < 10:
         before = steps_logged(killed)
         program = start("unisal_jax", "train", "--config", path, "--workdir", killed)
-        # Some before the first new step, some in steps, in writing, in validation.
+        # Before the first new step, in steps, while writing, or in validation.
         if draw.random() < 0.8:
             wait_for(lambda before=before: steps_logged(killed) > before, [program])
         time.sleep(draw.uniform(0, 2))
-        assert program.poll() is None, "it ended before it was killed: train longer"
+        assert program.poll() is None, "it finished before it was killed: train longer"
         program.kill()
         program.communicate()
         moments.append(steps_logged(killed))
@@ -185,7 +185,7 @@ def steps_logged(folder):
 
 
 def wait_for(condition, programs):
-    """Until the condition holds; fails if a program ends before."""
+    """Waits until the condition is true; fails if a program ends first."""
     while not condition():
         for program in programs:
             assert program.poll() is None, program.communicate()[0]

@@ -1,4 +1,4 @@
-"""Learning rates by step: the paper's, cosines, warm-up, and larger batches."""
+"""Learning rates by step: the paper's schedule, cosine, warm-up and larger batches."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ def rates(steps_per_epoch, epochs=16, batch_scale=1, domain=DHF1K, **optimizer):
     return learning_rates(config, domain, steps_per_epoch)
 
 
-def test_the_papers_rates_to_the_last_bit():
+def test_the_papers_rates_bit_for_bit():
     expected = [0.04 * 0.8**epoch for epoch in range(16) for _ in range(7)]
     assert rates(7).tolist() == expected
     assert rates(7, domain=SALICON).tolist() == [0.5 * rate for rate in expected]
@@ -35,16 +35,16 @@ def test_cosine():
 
 
 def test_a_larger_batch_warms_up_to_a_larger_rate():
-    """From the unscaled rate, over the first epoch; then as many times the paper's."""
+    """From the unscaled rate over the first epoch, to a multiple of the paper's."""
     found = rates(4, batch_scale=8, lr=0.01)
     np.testing.assert_allclose(found[:4], [0.01, 0.0275, 0.045, 0.0625], rtol=1e-6)
     np.testing.assert_allclose(found[4:], 8 * rates(4, lr=0.01)[4:], rtol=1e-6)
     np.testing.assert_array_equal(
         rates(4, batch_scale=8, warmup_steps=0), 8 * rates(4)
-    )  # a power of two: the same bits
+    )  # a power of two, so the bits are the same
 
 
-def test_adamw_takes_the_root():
+def test_adamw_scales_by_the_square_root():
     np.testing.assert_allclose(
         rates(4, batch_scale=4, name="adamw")[4:], 2 * rates(4, name="adamw")[4:], rtol=1e-6
     )

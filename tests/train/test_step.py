@@ -1,4 +1,4 @@
-"""Losses against plain NumPy, the optimizer against PyTorch's rule, and what a step may change."""
+"""Compares losses with NumPy and the optimizer with PyTorch, and checks what a step changes."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ SIZE = (32, 64)
 
 
 def uint8_batch(rng, count, frames):
-    """A small batch as the loader gives it, and the same as floats."""
+    """A small batch as from the loader, and the same batch as floats."""
     shape = (count, frames, *SIZE)
     maps, fixations = ground_truth(rng, shape)
     maps = np.round(255 * maps / maps.max((-2, -1), keepdims=True)).astype(np.uint8)
@@ -50,7 +50,7 @@ def plain_terms(log_density, maps, fixations):
 
 @pytest.fixture
 def frames(rng):
-    """Log-density, maps (with zeros) and fixations [2, 3, 8, 10]; frames (0, 1), (1, 2) have no fixation."""
+    """Log-density, maps (with zeros) and fixations [2, 3, 8, 10]; frames (0, 1), (1, 2) have no fixations."""
     logits = rng.standard_normal((2, 3, 8, 10))
     log_density = logits - np.log(np.exp(logits).sum((-2, -1), keepdims=True))
     maps, fixations = ground_truth(rng, (2, 3, 8, 10))
@@ -60,7 +60,7 @@ def frames(rng):
     return log_density, maps, fixations
 
 
-def test_losses_are_their_definitions(frames):
+def test_losses_equal_their_definitions(frames):
     with jax.enable_x64(True):
         loss, terms = saliency_loss(*map(jnp.asarray, frames))
     rows = [plain_terms(*(part[i] for part in frames)) for i in np.ndindex(2, 3)]
@@ -87,7 +87,7 @@ def test_loss_and_gradient_stay_finite(frames, case):
             maps[:] = 1 / pixels
         case "constant prediction":
             log_density[:] = -np.log(pixels)
-        case "flat prediction":  # its variance, squared, is below what float32 holds
+        case "flat prediction":  # its squared variance underflows in float32
             log_density[:] = -np.log(pixels) + 1e-5 * log_density
     log_density = jnp.asarray(log_density, jnp.float32)
     gradient_of = jax.value_and_grad(lambda x: saliency_loss(x, maps, fixations), has_aux=True)
@@ -97,8 +97,8 @@ def test_loss_and_gradient_stay_finite(frames, case):
     assert all(terms[name] == 0 for name in zero.get(case, []))
 
 
-def test_loss_over_devices_is_the_whole_batchs(frames):
-    """Each of two replicas has another number of frames with fixations."""
+def test_loss_over_devices_equals_that_of_the_whole_batch(frames):
+    """The two replicas have different numbers of frames with fixations."""
     log_density, maps, fixations = frames
     fixations[0] = False
     with jax.enable_x64(True):
@@ -112,7 +112,7 @@ def test_loss_over_devices_is_the_whole_batchs(frames):
         split = [part[:, None] for part in frames]
         losses, gradients = jax.device_get(jax.vmap(replica, axis_name="d")(*split))
     np.testing.assert_allclose(losses, want, rtol=1e-12)
-    # Devices average their gradients, so each has the number of devices times its share.
+    # Gradients are averaged over devices, so each is multiplied by the number of devices.
     np.testing.assert_allclose(gradients[:, 0] / 2, gradient, atol=1e-13)
 
 
@@ -120,7 +120,7 @@ def test_loss_over_devices_is_the_whole_batchs(frames):
 
 
 def small_vectors(rng, scale):
-    """One vector for each part of what moves."""
+    """One vector for each trained part."""
     return {
         name: scale * rng.standard_normal(size)
         for name, size in {"domain": 2, "encoder": 12, "shared": 5}.items()
@@ -131,7 +131,7 @@ SGD = OptimizerConfig(weight_decay=0.02, encoder_weight_decay=0.3, clip_norm=1.5
 
 
 def run_sgd(parameters, gradients, rates):
-    """Our rule; returns the parameters after each step."""
+    """Runs `updated`; returns the parameters after each step."""
     momentum, path = jax.tree.map(jnp.zeros_like, parameters), []
     for gradient, lr in zip(gradients, rates, strict=True):
         parameters, momentum, _ = optimizer.updated(SGD, jnp.asarray(lr), gradient, parameters, momentum)
@@ -146,7 +146,7 @@ def descent(rng):
     return small_vectors(rng, 1), gradients, (0.1, 0.1, 0.08, 0.08)
 
 
-def test_sgd_is_the_written_rule(descent):
+def test_sgd_equals_the_written_rule(descent):
     parameters, gradients, rates = descent
     with jax.enable_x64(True):
         got = run_sgd(*jax.tree.map(jnp.asarray, (parameters, gradients)), rates)
@@ -162,7 +162,7 @@ def test_sgd_is_the_written_rule(descent):
 
 
 @pytest.mark.torch
-def test_sgd_is_pytorchs(descent):
+def test_sgd_equals_pytorch(descent):
     torch = pytest.importorskip("torch")
     parameters, gradients, rates = descent
     with jax.enable_x64(True):
@@ -180,8 +180,8 @@ def test_sgd_is_pytorchs(descent):
             np.testing.assert_allclose(mine, theirs.detach().numpy(), rtol=1e-12)
 
 
-def test_adamw_is_the_written_rule(descent):
-    """Each part by its own count: the last one joins at the third step."""
+def test_adamw_equals_the_written_rule(descent):
+    """Each part has its own count: the last one is first updated in the third step."""
     parameters, gradients, rates = descent
     last = list(parameters)[-1]
     config = dataclasses.replace(SGD, name="adamw")
@@ -223,8 +223,8 @@ def test_no_clipping(descent):
     assert float(norm) == pytest.approx(float(optax.tree.norm(gradients[2])))
 
 
-def test_idle_parameters_move_once_they_were_trained(descent):
-    """As PyTorch's with gradients of zero; what never had a gradient stays to the bit."""
+def test_idle_parameters_change_once_they_were_trained(descent):
+    """As in PyTorch with zero gradients; parameters that never had a gradient do not change."""
     parameters, gradients, _ = descent
     trained, never = jnp.asarray([1.0, -2.0]), jnp.asarray([3.0, 4.0])
     parameters |= {"idle_salicon": trained, "shared_recurrence": never}
@@ -267,18 +267,18 @@ def test_a_wrong_optimizer_is_refused(wrong):
 
 @pytest.fixture(scope="module")
 def small():
-    """A network of two domains, and its state before training (on the host: steps use states up)."""
+    """A config with two domains, and a state before training, on the host as steps donate states."""
     config = UnisalConfig(domains=DOMAINS)
     return config, jax.device_get(state.create(config, made_up(config)))
 
 
 def test_a_step(small, rng):
-    """What moves in the other domains, and with a frozen encoder, is tested with the golden steps."""
+    """The golden steps test other domains and the frozen encoder."""
     config, before = small
     step = jax.jit(train_step(config, SALICON, OptimizerConfig(), False), donate_argnums=0)
     key, lr = jax.random.key(1), jnp.asarray(0.01)
     arrays, _ = uint8_batch(rng, 2, 1)
-    # A copy of our own: the CPU backend may use a NumPy array's memory as it is, and we donate it.
+    # A copy: the CPU backend may use the memory of a NumPy array directly, and the step donates it.
     after, metrics = jax.device_get(step(jax.tree.map(jnp.array, before), lr, arrays, key))
     check_moved(before, after, SALICON, False)
     assert after.step == 1
@@ -290,14 +290,14 @@ def test_a_step(small, rng):
     norm = float(optax.tree.norm(before.variables[SALICON.name]))
     assert float(metrics["parameter_norm_domain"]) == pytest.approx(norm, rel=1e-5)
 
-    # Dropout follows the run's key and the step count, and nothing else.
+    # Dropout depends only on the run's key and the step count.
     again, _ = jax.device_get(step(jax.tree.map(jnp.array, before), lr, arrays, key))
     assert not changed(after.variables, again.variables)
     later = before.replace(step=np.int32(1))
     other, _ = jax.device_get(step(jax.tree.map(jnp.array, later), lr, arrays, key))
     assert changed(after.variables, other.variables)
 
-    # If the loss is not finite nothing changes but the step count, and the metrics say so.
+    # If the loss is not finite, only the step count changes, and the metrics report it.
     broken = jax.tree.map(jnp.array, before)
     broken.variables[SALICON.name]["fusion"]["bias"] += jnp.inf
     started = jax.device_get(broken)
@@ -309,7 +309,7 @@ def test_a_step(small, rng):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "frozen"), [("sgd", False), ("adamw", True)])
 def test_a_step_for_tpus_is_the_same(small, rng, name, frozen):
-    """The encoder's gradient by way of blocks computed anew, and an average, large arrays apart."""
+    """With recomputed blocks in the encoder, an average, and separate large arrays."""
     config, before = small
     config = dataclasses.replace(config, depthwise="grouped")
     with jax.enable_x64(True):
@@ -324,8 +324,8 @@ def test_a_step_for_tpus_is_the_same(small, rng, name, frozen):
         jax.tree.map(lambda ours, plain: np.testing.assert_allclose(ours, plain, 1e-9, 1e-12), found, want)
 
 
-def test_a_domains_own_parameters_alone(small, rng):
-    """What the domains share stays, its running statistics too; the average follows what moves."""
+def test_domain_only(small, rng):
+    """Shared parameters and statistics do not change; the average follows the others."""
     config, before = small
     alone = OptimizerConfig(domain_only=True)
     step = jax.jit(train_step(config, SALICON, alone, True, average_decay=0.5), donate_argnums=0)
@@ -336,7 +336,7 @@ def test_a_domains_own_parameters_alone(small, rng):
     assert changed(before.variables, after.variables) == moved
     assert changed(before.variables, after.average) == moved
     assert changed(before.momentum, after.momentum) == {m for m in moved if m.startswith("salicon/")}
-    # The first step's decay is 1 / 10.
+    # The decay of the first step is 1 / 10.
     for collection in (SALICON.name, SALICON.stats):
         trees = (tree[collection] for tree in (before.variables, after.variables, after.average))
         jax.tree.map(
@@ -348,8 +348,8 @@ def test_a_domains_own_parameters_alone(small, rng):
     assert encoder_frozen(alone, 99)
 
 
-def test_devices_that_normalise_apart_stay_alike(small, rng):
-    """Without synchronised batch norms each replica has other statistics, and yet the same state after."""
+def test_devices_without_sync_norm_stay_equal(small, rng):
+    """Without synchronised batch norms, replicas have different batch statistics but the same state after."""
     config, before = small
     options = {"axis_name": "d", "sync_norm": False}
     step = train_step(config, SALICON, OptimizerConfig(domain_only=True), True, **options)
@@ -372,7 +372,7 @@ def test_a_step_keeps_the_types_in_bfloat16(small, rng):
 
 
 def test_evaluation_uses_running_statistics(small, rng):
-    """Its loss is that of the network's prediction, and uint8 or floats make no difference."""
+    """The loss is that of the prediction, and uint8 and float batches give the same result."""
     config, before = small
     arrays, floats = uint8_batch(rng, 2, 1)
     score = jax.jit(eval_step(config, SALICON))
@@ -386,7 +386,7 @@ def test_evaluation_uses_running_statistics(small, rng):
 
 
 def test_parts_of_the_variables():
-    """What a step of a network with other parts may move; `merged` puts it back."""
+    """What a step of other configs may change; `merged` is the inverse of `moving`."""
     shared = UnisalConfig(
         DOMAINS, domain_norm=False, domain_priors=False, domain_fusion=False, domain_smoothing=False
     )
@@ -399,7 +399,7 @@ def test_parts_of_the_variables():
 
 
 def test_parts_as_vectors():
-    """Every array of what moves is in one part, and comes back to its place."""
+    """Each trained array is in exactly one part, and `replaced` is the inverse of `vectors`."""
     config = UnisalConfig(domains=(*DOMAINS, UCF_SPORTS))
     variables = made_up(config)
     mine, idle = state.parts(variables, SALICON), state.idle(variables, config, SALICON)
@@ -422,7 +422,7 @@ def test_parts_as_vectors():
     assert not changed(variables, state.replaced(variables, encoder, apart))
     doubled = state.replaced(variables, mine, {"domain_recurrence": 2 * values["domain_recurrence"]})
     assert changed(variables, doubled) == {"salicon/rnn", "salicon/post_rnn_norm"}
-    # A dynamic domain uses the recurrence; a static one never trains its own.
+    # A dynamic domain uses the recurrence; a static one never trains it.
     idle = state.idle(variables, config, DHF1K)
     assert set(idle) == {"idle_salicon", "idle_ucf_sports"}
     assert not RNN & idle["idle_salicon"]["salicon"].keys()

@@ -1,4 +1,4 @@
-"""How large the steps' programs are, before any compiler: what they take to compile grows with it."""
+"""Size of the steps' programs before compilation, which determines the compile time."""
 
 import json
 import subprocess
@@ -22,14 +22,14 @@ from benchmarks.step_operations import operations
     ],
 )
 def test_operations_of_dhf1ks_steps(form, platform, train, most):
-    """In the longer of the variants: bfloat16 converts, and idle parameters move."""
+    """The longest variant: with bfloat16 conversions and idle parameters."""
     assert operations(form, train, jnp.bfloat16, platform).total() <= most
 
 
 @pytest.mark.slow
 def test_a_program_compiles_for_a_tpu(tmp_path):
-    """With libtpu and without a TPU: a video's next frame, which is the smallest of the programs."""
-    pytest.importorskip("libtpu", reason="needs the extra tpu")
+    """With libtpu and without a TPU: the smallest program, for the next frame of a video."""
+    pytest.importorskip("libtpu", reason="requires the extra tpu")
     command = [sys.executable, "-m", "benchmarks.tpu_compile", "--json", tmp_path / "out.json"]
     chosen = ["--topologies", "v5e:1x1", "--programs", "predict", "--domains", "dhf1k"]
     subprocess.run([*command, *chosen], check=True)

@@ -1,4 +1,4 @@
-"""Checkpoint folders: damage is found, and what they claim of memory is bounded before arrays are read."""
+"""Checkpoint folders: damage is detected, and memory is bounded before arrays are read."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.weights import claims
 from unisal_jax.weights.store import load_weights, save_weights, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # orbax's own
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from Orbax
 
 KERNEL = "params.encoder.stem.kernel"
 
@@ -38,7 +38,7 @@ def open_arrays(folder):
 
 
 def repeating_frame(total: int) -> bytes:
-    """A zstd frame of `total` zeros, a multiple of 128 KiB, in four bytes for each."""
+    """A zstd frame of `total` zeros, a multiple of 128 KiB, with four bytes for each 128 KiB."""
     count = total >> 17
     blocks = [
         struct.pack("<I", (1 << 17) << 3 | 1 << 1 | (at == count - 1))[:3] + b"\0" for at in range(count)
@@ -54,8 +54,8 @@ def refused(folder) -> str:
     return message
 
 
-def test_a_frame_of_ours_is_one():
-    """What the tests below claim by hand is what the format has: TensorStore unpacks it."""
+def test_the_helper_makes_valid_frames():
+    """TensorStore unpacks the frames that the tests below construct."""
     import tensorstore
 
     spec = {"driver": "zarr", "kvstore": {"driver": "memory"}, "metadata": {"compressor": {"id": "zstd"}}}
@@ -65,8 +65,8 @@ def test_a_frame_of_ours_is_one():
     assert (array.read().result() == 0).all()
 
 
-def test_flipped_bytes_change_nothing_in_silence(folder, copy):
-    """In the arrays' data, and in the text that describes them."""
+def test_flipped_bytes_are_detected(folder, copy):
+    """In the data of arrays and in their metadata."""
     good = tensors_of(load_weights(folder))
     rng = np.random.default_rng(0)
     largest = max((copy / "variables").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
@@ -85,7 +85,7 @@ def test_flipped_bytes_change_nothing_in_silence(folder, copy):
     assert found >= 2
 
 
-def test_another_number_is_damage(copy):
+def test_a_changed_value_is_detected(copy):
     store = open_arrays(copy)
     bias = store.read("salicon.fusion.bias/0").result().value
     about = json.loads(store.read("salicon.fusion.bias/.zarray").result().value)
@@ -94,7 +94,7 @@ def test_another_number_is_damage(copy):
     assert bias and "damaged: variables does not match its checksum" in refused(copy)
 
 
-def test_a_folder_of_before_has_no_checksums(copy, caplog):
+def test_a_folder_without_checksums(copy, caplog):
     path = copy / "weights" / "metadata"
     about = json.loads(path.read_text())
     assert set(about.pop("sha256")) == {"variables", "extras", "weights"}
@@ -117,7 +117,7 @@ def test_a_folder_of_before_has_no_checksums(copy, caplog):
         ({"shape": [-1, 3, 3, 32]}, "impossible shape"),
     ],
 )
-def test_claims_of_arrays(copy, change, message):
+def test_invalid_array_metadata(copy, change, message):
     store = open_arrays(copy)
     about = json.loads(store.read(f"{KERNEL}/.zarray").result().value)
     store.write(f"{KERNEL}/.zarray", json.dumps(about | change).encode()).result()
@@ -130,7 +130,7 @@ def test_a_chunk_that_unpacks_to_more_than_its_shape(copy):
 
 
 def test_files_that_unpack_to_gigabytes(copy):
-    """As a node of the tree of keys does: it is unpacked as soon as the folder is opened."""
+    """A node of the tree of keys is unpacked as soon as the folder is opened."""
     node = copy / "variables" / "d" / "node"
     node.write_bytes(b"\x0c\xdb\x20\xde" + bytes(8) + b"\0\1" + repeating_frame(128 << 20))
     assert "its keys unpack to more than 64 MiB" in refused(copy)
@@ -138,7 +138,7 @@ def test_files_that_unpack_to_gigabytes(copy):
     assert "unpacks to more than 1024 MiB" in refused(copy)
 
 
-def test_nodes_lie_where_the_manifest_says(copy):
+def test_nodes_may_be_in_any_file(copy):
     folder = copy / "variables" / "elsewhere"
     folder.mkdir()
     (folder / "node").write_bytes(b"\x0c\xdb\x20\xde" + bytes(8) + b"\0\1" + repeating_frame(128 << 20))
@@ -152,7 +152,7 @@ def test_a_link_to_a_folder(copy):
 
 
 def test_keys_are_not_listed(copy):
-    """A thousand keys of 60 kB that begin alike, in a node of some kB."""
+    """A thousand keys of 60 kB with a common prefix, in a node of some kB."""
     import tensorstore
 
     store = open_arrays(copy)
@@ -164,7 +164,7 @@ def test_keys_are_not_listed(copy):
         [sys.executable, "-c", MEASURE, copy], capture_output=True, text=True, check=True, timeout=120
     )
     before, after = map(int, read.stdout.split())
-    assert after - before < 40 << 10  # KiB; listed, they take over 60 MB
+    assert after - before < 40 << 10  # KiB; listing them takes over 60 MB
 
 
 MEASURE = """
@@ -184,7 +184,7 @@ print(peak())
 
 
 @pytest.mark.parametrize("name", ["../../other", "a/b", ""])
-def test_an_array_outside_of_its_item(copy, name):
+def test_an_array_outside_its_item(copy, name):
     path = copy / "extras" / "_METADATA"
     about = json.loads(path.read_text())
     next(iter(about["tree_metadata"].values()))["key_metadata"] = [{"key": name, "key_type": 2}]
@@ -206,7 +206,7 @@ def test_other_files(copy):
     assert "not a file" in refused(copy)
 
 
-def test_a_good_folder_is_within_bounds(folder):
+def test_a_valid_folder_is_within_bounds(folder):
     claims.check_folder(folder)
     for item in ("variables", "extras"):
         claims.check_arrays(folder, item)

@@ -1,4 +1,4 @@
-"""Weights as other people's programs leave them: types, prefixes, wrappers, and things beside the tensors."""
+"""Weights from other programs: dtypes, prefixes, wrappers and other objects."""
 
 import collections
 import json
@@ -46,7 +46,7 @@ BESIDE = {
 
 
 def typed(kind) -> dict[str, np.ndarray]:
-    """The golden weights with all parameters of one type."""
+    """The golden weights with all parameters of one dtype."""
     return {
         name: array.astype(kind) if array.dtype == np.float32 and not names.is_extra(name) else array
         for name, array in make_weights(7).items()
@@ -54,7 +54,7 @@ def typed(kind) -> dict[str, np.ndarray]:
 
 
 def write_safetensors(path, state) -> None:
-    """By hand: safetensors' own function for NumPy does not know bfloat16."""
+    """safetensors' function for NumPy does not support bfloat16."""
     kinds = {"float16": "F16", "float64": "F64", "bfloat16": "BF16", "int64": "I64", "float32": "F32"}
     header, at = {}, 0
     for name, array in state.items():
@@ -93,7 +93,7 @@ def test_parameters_are_float32_whatever_a_file_stores(tmp_path, caplog, kind, s
     np.testing.assert_array_equal(weights.variables["params"]["post_rnn"]["kernel"], want)
 
 
-def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
+def test_the_proof_distinguishes_dtypes(tmp_path, golden, caplog):
     pth.write_pth(tmp_path / "half.pth", typed(np.float16))
     caplog.set_level(logging.ERROR)
     save_weights(tmp_path / "out.safetensors", load_weights(tmp_path / "half.pth"))
@@ -105,7 +105,7 @@ def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
     assert sum(line.startswith("equal as float32  ") for line in lines) == 688
     save_weights(tmp_path / "whole.safetensors", golden(7))
     lines, differing = verify.proof(tmp_path / "half.pth", tmp_path / "whole.safetensors")
-    assert differing > 500  # what half precision has lost
+    assert differing > 500  # rounded by half precision
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_proof_tells_types_apart(tmp_path, golden, caplog):
         (np.array([1j]), "tensor a/b has dtype complex128"),
     ],
 )
-def test_what_is_no_parameter(array, message):
+def test_invalid_parameters(array, message):
     with pytest.raises(UnisalError, match=f"^w.pth: {message}"):
         as_float32({"a": {"b": array}}, "w.pth")
 
@@ -173,13 +173,13 @@ def test_wrapped_state_dicts(tmp_path, kind, protocol, path):
     value = small_state()
     for name in reversed(path):
         value = {**BESIDE, name: value}
-    if not path:  # right among the tensors
+    if not path:  # next to the tensors
         value |= {name: BESIDE[name] for name in ("epoch", "seen", "none", "shape")}
     assert_same(pth.read_pth(write_value(tmp_path / "a.pth", kind, value, BOTH, protocol)), small_arrays())
 
 
 def test_real_pickles_of_numpy_and_collections(tmp_path):
-    """As Python's own pickler writes them, in place of ours."""
+    """As written by Python's pickler, not by the test helpers."""
     beside = {"epoch": np.float64(3), "best": np.int64(2), "counts": collections.Counter("aab"), "seen": {1}}
     beside |= {
         "array": np.arange(3),
@@ -192,19 +192,19 @@ def test_real_pickles_of_numpy_and_collections(tmp_path):
         assert_same(pth.read_pth(path), small_arrays())
 
 
-def test_the_likeliest_of_several(tmp_path):
+def test_the_most_likely_of_several(tmp_path):
     large = {**small_state(), "more": small_state()["empty"]}
     value = {"ema": large, "optimizer": {"model": large}, "model": small_state()}
     assert_same(pth.read_pth(write_value(tmp_path / "a.pth", "zip", value, BOTH)), small_arrays())
 
 
-def test_objects_beside_the_tensors_do_nothing(tmp_path):
+def test_objects_next_to_the_tensors_are_not_run(tmp_path):
     marker = tmp_path / "ran"
     attack = Call("os", "system", f"touch {marker}")
     value = {"state_dict": small_state(), "hook": attack, "deep": [{"x": (attack, {"y": attack})}]}
     for kind in ("stream", "zip"):
         assert_same(pth.read_pth(write_value(tmp_path / "a.pth", kind, value, BOTH)), small_arrays())
     assert not marker.exists()
-    # A whole module instead of its tensors is named.
+    # A pickled module instead of its tensors is named.
     whole = {"model": Call("unisal.model", "UNISAL", state={"weights": small_state()})}
     assert "'unisal.model.UNISAL'" in refusal(write_value(tmp_path / "a.pth", "zip", whole, BOTH))

@@ -1,4 +1,4 @@
-"""Fetching the released weights: real files, servers, processes and pip, on this machine alone."""
+"""Downloading the released weights: real files, servers, processes and pip, on this machine only."""
 
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
 @pytest.fixture(autouse=True)
 def only_this_machine(tmp_path, monkeypatch):
-    """A cache of its own, no way out for pip, and small files in the place of the released ones."""
+    """A new cache, an offline pip, and small files instead of the released ones."""
     monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("UNISAL_OFFLINE", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -50,7 +50,7 @@ def use_registry(monkeypatch, base_url: str) -> None:
 
 @pytest.fixture
 def folder_source(tmp_path, monkeypatch) -> Path:
-    """A folder that stands for the authors' repository."""
+    """A folder instead of the authors' repository."""
     folder = tmp_path / "repository"
     folder.mkdir()
     for name, content in CONTENTS.items():
@@ -60,7 +60,7 @@ def folder_source(tmp_path, monkeypatch) -> Path:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENTS; `server.promised` may make it break off early, `server.delay` slow it down."""
+    """Serves CONTENTS; `server.promised` can make it end early, and `server.delay` slow it down."""
 
     def do_GET(self):
         self.server.requests.append(self.path)
@@ -145,7 +145,7 @@ def test_fetch_from_the_repository(folder_source):
     assert [fetch.verify(name) for name in NAMES] == ["ok", "missing", "missing"]
 
 
-def test_a_good_cache_asks_nobody(server):
+def test_a_valid_cache_needs_no_download(server):
     for _ in range(3):
         fetch.fetch("unisal")
     assert server.requests == ["/unisal"]
@@ -153,7 +153,7 @@ def test_a_good_cache_asks_nobody(server):
 
 
 @pytest.mark.parametrize("damage", [b"", CONTENTS["unisal"][:-1], b"X" + CONTENTS["unisal"][1:]])
-def test_a_corrupt_cache_is_fetched_again(folder_source, damage):
+def test_a_corrupt_file_is_downloaded_again(folder_source, damage):
     path = fetch.fetch("unisal")
     path.write_bytes(damage)
     assert fetch.verify("unisal") == "corrupt"
@@ -186,12 +186,12 @@ def test_a_killed_download_leaves_no_file_under_the_final_name(server):
     process.kill()
     process.communicate()
     assert fetch.verify("unisal") == "missing"
-    server.delay = 0  # the next one takes over the lock and the half-written file
+    server.delay = 0  # the next process takes over the lock and the partial file
     fetch.fetch("unisal")
     assert cached_names() == {"weights_best.pth"}
 
 
-def test_two_processes_fetch_once(server):
+def test_two_processes_download_once(server):
     server.delay = 2
     base_url = fetch.RELEASED["unisal"].url.rsplit("/", 1)[0]
     processes = [fetching_process(base_url) for _ in range(2)]
@@ -219,7 +219,7 @@ def wait_for(condition) -> None:
         time.sleep(0.05)
 
 
-def test_pip_is_the_second_source_and_brings_all_files(tmp_path, capfd):
+def test_pip_is_the_second_source_and_stores_all_files(tmp_path, capfd):
     build_wheel(tmp_path / "wheels", CONTENTS)
     path = fetch.fetch("unisal-mit1003")
     assert path.read_bytes() == CONTENTS["unisal-mit1003"]

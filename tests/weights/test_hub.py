@@ -1,4 +1,4 @@
-"""The Hub: its own client reads a cache laid out as its own, and pushes to a server on this machine."""
+"""The Hub: its client reads a cache made by the test, and uploads to a server on this machine."""
 
 import base64
 import hashlib
@@ -23,15 +23,15 @@ FIRST, SECOND = "1" * 40, "2" * 40
 
 @pytest.fixture
 def client(monkeypatch, cache):
-    """The settings of the Hub's client, offline, with the cache below."""
-    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
+    """The Hub client's settings, offline and with the cache below."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="requires the extra hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return constants
 
 
 def lay_out(cache, repository, commit, files, refs):
-    """A repository's files as the Hub's client caches them: blobs, links to them, and named commits."""
+    """Makes a repository in the format of the Hub client's cache: blobs, links and refs."""
     folder = cache / f"models--{repository.replace('/', '--')}"
     for name, content in files.items():
         blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
@@ -132,7 +132,7 @@ def test_a_folder(golden, tmp_path):
     assert (folder / "README.md").read_text() == "my scores"
 
 
-def test_the_card_is_one_to_the_hub(client, golden, tmp_path):
+def test_the_card_has_valid_metadata(client, golden, tmp_path):
     publish.save_folder(tmp_path, golden(11))
     from huggingface_hub import InferenceClient, ModelCard, ModelCardData
 
@@ -146,7 +146,7 @@ def test_the_card_is_one_to_the_hub(client, golden, tmp_path):
 
 
 class Server(BaseHTTPRequestHandler):
-    """As much of the Hub's interface as a push needs; keeps what comes in `server.files`."""
+    """The part of the Hub's interface that an upload requires; stores files in `server.files`."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -210,7 +210,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(client, monkeypatch):
-    """A stand-in for the Hub on this machine."""
+    """A local server instead of the Hub."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.files, server.made, server.messages = {}, [], []
     monkeypatch.setattr(client, "HF_HUB_OFFLINE", False)

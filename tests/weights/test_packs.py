@@ -1,4 +1,4 @@
-"""Domain packs: one domain's arrays in a small file, at hand by its name, refused where it is bad."""
+"""Domain packs: saving, adding, use by name, and refusal of invalid ones."""
 
 import configparser
 import dataclasses
@@ -34,7 +34,7 @@ def base(golden) -> Weights:
 
 @pytest.fixture(scope="module")
 def grown(base) -> Weights:
-    """The base with two domains of their own, whose arrays are like no other domain's."""
+    """The base with two new domains, whose arrays differ from those of all others."""
     whole = base
     for seed, domain in enumerate((POSTERS, CLIPS), 2):
         config = dataclasses.replace(base.config, domains=(domain, RELEASED_DOMAINS[0]))
@@ -56,7 +56,7 @@ def pack_file(grown, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache folder, where no pack of this package is at hand either."""
+    """An empty cache folder, without the packs of this package."""
     monkeypatch.setenv("UNISAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UNISAL_OFFLINE", "1")
     monkeypatch.setattr(installed, "BUNDLED", tmp_path / "bundled")
@@ -65,7 +65,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def as_release(cache, base, monkeypatch):
-    """as_release(NAME): the golden weights are that release's."""
+    """as_release(NAME) replaces that release by the golden weights."""
 
     def make(name: str) -> None:
         release = dataclasses.replace(fetch.RELEASED[name], shared_sha256=base.shared_sha256)
@@ -87,7 +87,7 @@ def bits(weights: Weights) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     return {name: (each.dtype.str, each.shape, each.tobytes()) for name, each in tensors_of(weights).items()}
 
 
-def test_a_domain_goes_out_and_in_bit_for_bit(base, grown, pack_file, tmp_path):
+def test_a_domain_is_saved_and_loaded_bit_for_bit(base, grown, pack_file, tmp_path):
     save_pack(tmp_path / "new" / "clips.pack.safetensors", grown, CLIPS, base="golden")
     again = base
     for path in (pack_file, tmp_path / "new" / "clips.pack.safetensors"):
@@ -95,19 +95,19 @@ def test_a_domain_goes_out_and_in_bit_for_bit(base, grown, pack_file, tmp_path):
         again = with_pack(again, load_pack(path))
     assert bits(again) == bits(grown) and again.config == grown.config
     assert again.about(POSTERS) == ABOUT and again.about(CLIPS) == again.about(SALICON) == {}
-    # What was the default stays it, also once the pack's domain is a part of a file of weights.
+    # The default does not change, even if the pack's domain is saved with the weights.
     assert with_pack(base, load_pack(pack_file)).domain(None, video=False) == SALICON
     assert "posters" not in base.variables
-    # As any other file, for whom the user lets read it.
+    # With the permissions of any other file.
     (tmp_path / "other").touch()
     assert pack_file.stat().st_mode == (tmp_path / "other").stat().st_mode
-    # And out again, with what was told of it.
+    # Saved again, with its description.
     save_pack(tmp_path / "again.pack.safetensors", again, "posters", base="golden")
     assert load_pack(tmp_path / "again.pack.safetensors").equals(load_pack(pack_file))
 
 
 def test_the_default_of_own_weights_stays(base, grown, pack_file):
-    """Of weights with one domain that is no released one, that is the default: a pack does not change it."""
+    """If exactly one domain is not a released one, it is the default; a pack does not change it."""
     own = dataclasses.replace(
         grown,
         variables={name: tree for name, tree in grown.variables.items() if not name.startswith("posters")},
@@ -126,7 +126,7 @@ def test_weights_that_a_pack_does_not_fit(base, grown, pack_file):
         with_pack(other, pack)
     with pytest.raises(UnisalError, match=r"have a domain 'posters'; rename this one with --name$"):
         with_pack(grown, pack)
-    with pytest.raises(UnisalError, match="have a domain 'hollywood'; "):  # as the authors call hollywood2
+    with pytest.raises(UnisalError, match="have a domain 'hollywood'; "):  # the authors' name of hollywood2
         with_pack(base, pack.renamed("hollywood"))
     plain = dataclasses.replace(base, config=dataclasses.replace(base.config, rnn_bypass=False))
     with pytest.raises(UnisalError, match="its config has other parts"):
@@ -156,7 +156,7 @@ NOT_A_NAME = "use lower-case letters"
 
 
 def spoilt(tensors, metadata, **about):
-    """Tensors and metadata with the checksum that these tensors have."""
+    """Tensors and metadata with a valid checksum."""
     return tensors, {**metadata, "tensors_sha256": packs.tensors_sha256(tensors), **about}
 
 
@@ -247,7 +247,7 @@ def test_add_list_and_remove(command, pack_file, cache, tmp_path, as_release):
     added = cache / "domains" / "posters.pack.safetensors"
     assert (status, err) == (0, "") and str(added) in out and "--domain posters --out" in out
     assert load_pack(added).equals(load_pack(pack_file)) and pack_file.read_bytes() == before
-    assert command("weights", "add", pack_file)[0] == 0  # the same once more
+    assert command("weights", "add", pack_file)[0] == 0  # the same again
     assert command("weights", "add", pack_file, "--name", "ads")[0] == 0
     status, out, _ = command("weights")
     assert status == 0 and out.count("domain pack") == 2 and "missing" in out
@@ -277,14 +277,14 @@ def test_what_add_and_remove_refuse(command, grown, base, pack_file, cache, tmp_
         (["add", clips, "--name", "a" * 300], "is out of range"),
         (["add", clips, "--name", "Posters"], NOT_A_NAME),
         (["add", tmp_path / "none"], "no such domain pack"),
-        (["add"], "add: give PACK"),
-        (["add", clips, clips], "add: give PACK"),
-        (["add", clips, "--domain", "posters"], "--domain: is for unisal weights pack"),
-        (["unisal", "--name", "x"], "--name: is for unisal weights add"),
+        (["add"], "add: requires PACK"),
+        (["add", clips, clips], "add: requires PACK"),
+        (["add", clips, "--domain", "posters"], "--domain: applies to unisal weights pack only"),
+        (["unisal", "--name", "x"], "--name: applies to unisal weights add only"),
         (["remove", "clips"], "not an added pack; added: posters"),
         (["remove", "../domains/posters"], "not an added pack"),
-        (["pack", clips, tmp_path / "a.pack.safetensors"], "--domain NAME is missing"),
-        (["clips"], "not a released file or a domain pack; there are unisal, .*, posters"),
+        (["pack", clips, tmp_path / "a.pack.safetensors"], "requires --domain NAME"),
+        (["clips"], "neither released weights nor a domain pack; choose from unisal, .*, posters"),
     ):
         status, out, err = command("weights", *words)
         assert status == 1 and out == "" and err.count("\n") == 1, words
@@ -307,7 +307,7 @@ def test_a_pack_is_made_of_weights(command, grown, base, cache, tmp_path, as_rel
     save_weights(tmp_path / "moved.safetensors", moved)
     status, out, err = command("weights", "pack", tmp_path / "moved.safetensors", out_file, *words)
     assert status == 1 and err.count("\n") == 1 and "distribute the whole weights" in err
-    assert load_pack(out_file).base == "unisal-mit1003"  # as it was
+    assert load_pack(out_file).base == "unisal-mit1003"  # unchanged
 
 
 def test_a_pack_predicts_as_whole_weights_do(grown, pack_file, golden_file, cache, image, tmp_path):
@@ -318,13 +318,13 @@ def test_a_pack_predicts_as_whole_weights_do(grown, pack_file, golden_file, cach
     model = load(golden_file, engine="onnxruntime")
     usual = model.predict(image, input_size=SIZE)
     assert model.domains == ("dhf1k", "hollywood2", "ucf_sports", "salicon", "clips", "posters")
-    assert len(model.config.domains) == 4  # none was read
+    assert len(model.config.domains) == 4  # no pack was read
     for domain in ("Posters", "clips"):
         expected = whole.predict(image, domain, SIZE)
         assert np.array_equal(model.predict(image, domain, SIZE), expected)
         assert np.abs(expected - usual).max() > 0.01 * usual.max()
     assert np.array_equal(model.predict(image, input_size=SIZE), usual)
-    # Loaded for one domain, it is the default.
+    # The domain that weights are loaded for is the default.
     only = load(golden_file, engine="onnxruntime", domain="posters")
     features = whole.features(image, "posters", SIZE)
     assert all(
@@ -360,7 +360,7 @@ def test_errors_of_a_domain(golden_file, grown, base, pack_file, cache, tmp_path
     for text in ("../posters", "", "a" * 5000, "posters\0"):
         with pytest.raises(UnisalError, match=r"^unknown domain"):
             model.domain(text, video=False)
-    # A command says so before it loads anything: nothing of a network is in this cache.
+    # A command reports it before it loads weights: there are none in this cache.
     status, _, err = command("predict", golden_file, "--domain", "posters", "--out", tmp_path / "maps")
     assert status == 1 and "belongs to the weights golden, not to these" in err and err.count("\n") == 1
     status, _, err = command("predict", golden_file, "--domain", "cartoons", "--out", tmp_path / "maps")
@@ -381,13 +381,13 @@ def test_the_release_follows_the_domain(grown, cache, as_release, caplog, image,
     as_release("unisal-mit1003")
     save_pack(tmp_path / "bundled" / "posters.pack.safetensors", grown, "posters", ABOUT)
     whole = SaliencyModel(grown, engine="onnxruntime").predict(image, "posters", SIZE)
-    model = load(domain="posters", engine="onnxruntime")  # the release unisal is not there at all
+    model = load(domain="posters", engine="onnxruntime")  # the release unisal is missing
     assert np.array_equal(model.predict(image, input_size=SIZE), whole)
     assert caplog.messages == ["domain posters: using the weights unisal-mit1003, which its pack belongs to"]
     with pytest.raises(UnisalError, match=r"posters belongs to the weights unisal-mit1003, not to these$"):
         installed.check_domain("unisal", "posters")
     installed.check_domain("unisal-mit1003", "posters")
-    # One of this package can be neither replaced nor removed, but one that was added comes first.
+    # A pack of this package cannot be replaced or removed, but an added pack takes precedence.
     with pytest.raises(UnisalError, match="already"):
         installed.add(pack_file)
     with pytest.raises(UnisalError, match="part of this package"):
@@ -409,7 +409,7 @@ def test_resume_tells_packs_apart(pack_file, grown, cache, tmp_path):
 
 
 def test_weights_with_a_pack_are_weights(base, grown, pack_file, command, tmp_path):
-    """A file, and a folder for the Hub, hold the domain and what is told of it."""
+    """A file and a folder for the Hub have the domain and its description."""
     loaded = with_pack(base, load_pack(pack_file))
     publish.save_folder(tmp_path / "folder", loaded)
     again = load_weights(tmp_path / "folder")
@@ -420,7 +420,7 @@ def test_weights_with_a_pack_are_weights(base, grown, pack_file, command, tmp_pa
 
 
 def test_the_packs_of_this_package():
-    """Each is called after its domain, belongs to a release, and comes with the wheel."""
+    """Each is named after its domain, belongs to a release, and is part of the wheel."""
     for path in installed.BUNDLED.glob("*"):
         pack = installed.read(path)
         assert packs.release_of(pack.shared_sha256) == pack.base

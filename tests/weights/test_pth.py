@@ -1,4 +1,4 @@
-"""The .pth reader and writer, with PyTorch as the referee."""
+"""Compares the .pth reader and writer with PyTorch."""
 
 import collections
 import subprocess
@@ -37,7 +37,7 @@ def test_views_of_shared_storages(tmp_path, kind, protocol):
     arrays = pth.read_pth(path)
     assert_same(arrays, small_arrays())
     arrays["conv.weight"][:] = 0
-    assert arrays["conv.part"][0, 0] == 5, "arrays share no memory, though the tensors did"
+    assert arrays["conv.part"][0, 0] == 5, "arrays must not share memory, though the tensors do"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -100,7 +100,7 @@ def test_write_and_read_back(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.pth"]
 
 
-def test_bytes_depend_on_the_arrays_alone(tmp_path):
+def test_bytes_depend_only_on_the_arrays(tmp_path):
     pth.write_pth(tmp_path / "a.pth", assorted_arrays())
     pth.write_pth(tmp_path / "b.pth", assorted_arrays())
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
@@ -179,7 +179,7 @@ def test_torch_reads_what_we_write(tmp_path):
 
 def cached(name: str) -> Path:
     if fetch.verify(name) != "ok":
-        pytest.skip(f"the released file {name} is not in the cache (`unisal weights` fetches it)")
+        pytest.skip(f"the released file {name} is not in the cache (`unisal weights` downloads it)")
     return fetch.cache_dir() / fetch.RELEASED[name].filename
 
 

@@ -1,4 +1,4 @@
-"""The .pth reader against files made to harm: nothing runs, nothing grows, one clear error."""
+"""The .pth reader on malicious files: nothing runs, memory is bounded, and the error is clear."""
 
 import os
 import pickle
@@ -70,7 +70,7 @@ def test_hostile_globals_are_named_and_never_run(tmp_path, kind, protocol, name)
 
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_the_attacks_are_real(tmp_path, protocol):
-    """The same bytes do run in Python's own unpickler, so the tests around this one prove something."""
+    """Python's unpickler does run the same bytes."""
     marker = tmp_path / "ran"
     pickle.loads(pickled(marker_attacks(marker)["os.system"], protocol=protocol))
     assert marker.exists()
@@ -90,7 +90,7 @@ def test_reduce_of_an_ordinary_pickle(tmp_path):
         program = pickle.dumps({"a": ReduceTrick(marker)}, protocol)
         for kind in FORMATS:
             refusal(write_program(tmp_path / "a.pth", kind, program))
-        # A plain pickle with nothing of PyTorch around it, and one where the system's pickle should be.
+        # A plain pickle, and one in place of the system's pickle.
         (tmp_path / "a.pth").write_bytes(program)
         refusal(tmp_path / "a.pth")
         (tmp_path / "a.pth").write_bytes(b"".join(pickle.dumps(v, 2) for v in STREAM_HEADER[:2]) + program)
@@ -165,19 +165,19 @@ NESTINGS = {
 
 @pytest.mark.parametrize("name", list(NESTINGS))
 def test_deep_nesting(tmp_path, name):
-    """As a top level, as a dict's value, as its key and as a persistent id."""
+    """At the top level, as a value and key of a dict, and as a persistent id."""
     nested = NESTINGS[name]
     for place in (b"%b.", b"}X\x01\x00\x00\x00a%bs.", b"}%bNs.", b"%bQ."):
         program = place % nested
         refusal(write_program(tmp_path / "a.pth", "stream", b"\x80\x02" + program))
 
 
-def test_key_whose_hash_takes_for_ever(tmp_path):
+def test_key_that_is_slow_to_hash(tmp_path):
     doubling = b"\x80\x02})" + b"q\x00h\x00\x86" * 200 + b"Ns."
     assert "dict key" in refusal(write_program(tmp_path / "a.pth", "zip", doubling))
 
 
-# --- claims that the bytes do not bear out ---
+# --- declarations that do not match the bytes ---
 
 BAD_VIEWS = {
     "past the end": (FLOATS, 0, (13,), (1,)),
@@ -251,7 +251,7 @@ def test_zip_bombs(tmp_path):
     path = tmp_path / "a.pth"
     zip_records(path, {"m/data.pkl": b"\0" * 50_000_000}, zipfile.ZIP_DEFLATED)
     assert "compressed" in refusal(path)
-    # A record that claims to be larger than the archive.
+    # A record that declares to be larger than the archive.
     write_value(path, "zip", small_state(), BOTH)
     data = bytearray(path.read_bytes())
     entry = data.index(b"PK\x01\x02")
@@ -297,7 +297,7 @@ def test_truncation_at_every_byte(tmp_path, small_files, kind):
 @pytest.mark.parametrize("kind", FORMATS)
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
-def test_mutations_raise_unisal_error_alone(tmp_path_factory, small_files, kind, data):
+def test_mutations_raise_only_unisal_error(tmp_path_factory, small_files, kind, data):
     content = bytearray(small_files[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(content) - 1))
@@ -317,9 +317,9 @@ def text_of(length: int) -> bytes:
     return b"X" + struct.pack("<I", length) + b"a" * length
 
 
-LONG = 4 << 20  # bytes that are named once and used again and again
+LONG = 4 << 20  # bytes that are defined once and used many times
 REPEATED = {
-    # Texts that are joined to a global's name, of which each would be kept.
+    # Strings that are joined to names of globals, which would all be kept.
     "global": text_of(LONG) + b"q\x00" + b"h\x00h\x00\x93" * 500 + b".",
     "text as key": (
         text_of(LONG) + b"q\x000" + text_of(LONG) + b"q\x010}(" + b"h\x00Nh\x01N" * 50_000 + b"u."

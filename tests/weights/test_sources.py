@@ -1,4 +1,4 @@
-"""What a string that names weights means, and which files it stands for."""
+"""Resolving names, paths and addresses of weights, and their files."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from unisal_jax.weights.sources import check_there, fetched, files_of, resolve
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A working folder with files, one of them called like a release, and with both kinds of folder."""
+    """A working directory with files, one named like a release, and both kinds of folders."""
     for name in ("a.pth", "saved/model.safetensors", "saved/README.md", "steps/7/d/x", "unisal"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Names, files and conversions: every tensor goes both ways, and what is wrong is named."""
+"""Names, files and conversions: every tensor is converted both ways, and errors name it."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ from unisal_jax.weights.store import (
     tensors_sha256,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # orbax's own
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from Orbax
 
 
 def assert_equal(one, other):
@@ -73,12 +73,12 @@ def test_what_is_wrong_is_named(spoil, message):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ""])
-def test_files_hold_everything(golden, tmp_path, suffix):
+def test_files_contain_everything(golden, tmp_path, suffix):
     weights = dataclasses.replace(golden(7), metadata={"source": "seed 7"})
     path = tmp_path / "deep" / f"weights{suffix}"
     save_weights(path, weights)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    if suffix:  # whoever may read another file may read this one
+    if suffix:  # with the permissions of other files
         (tmp_path / "other").touch()
         assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
     again = load_weights(path)
@@ -110,14 +110,14 @@ def test_safetensors_metadata(golden_file):
 
 
 def test_the_checksum_of_weights(golden_file, monkeypatch):
-    """It is the file's own, not computed twice, and tells every tensor, extras included."""
+    """It equals that in the file, is not computed twice, and covers every tensor, including extras."""
     from safetensors import safe_open
 
     weights = load_weights(golden_file)
     with safe_open(golden_file, "numpy") as file:
         assert weights.sha256 == file.metadata()["tensors_sha256"] == tensors_sha256(tensors_of(weights))
     with monkeypatch.context() as patch:
-        patch.setattr("unisal_jax.weights.contents.tensors_of", None)  # what a second hashing would call
+        patch.setattr("unisal_jax.weights.contents.tensors_of", None)  # a second computation would call it
         assert load_weights(golden_file).sha256 == weights.sha256
     assert dataclasses.replace(weights, metadata={}).sha256 == weights.sha256
     found = {weights.sha256}
@@ -129,7 +129,7 @@ def test_the_checksum_of_weights(golden_file, monkeypatch):
 
 
 def test_the_checksum_of_converted_weights(golden, tmp_path, caplog):
-    """It is that of the tensors in memory, not of those in the file."""
+    """It is for the tensors in memory, not for those in the file."""
     weights = golden(7)
     halves = {path: leaf.astype(np.float16) for path, leaf in flatten(weights.variables).items()}
     save_weights(tmp_path / "a.safetensors", dataclasses.replace(weights, variables=unflatten(halves)))
@@ -152,8 +152,8 @@ def test_damage_is_found(golden_file, tmp_path):
 @pytest.mark.parametrize(
     "name", ["/".join("a" * 5000), "params/encoder/stem/kernel/more", "params/encoder", "extras"]
 )
-def test_tensors_that_no_network_has(golden, tmp_path, name):
-    """However deep, or within another, or around others."""
+def test_unknown_tensors(golden, tmp_path, name):
+    """At any depth, below another tensor, or above others."""
     from safetensors.numpy import save_file
 
     weights = golden(7)
@@ -186,7 +186,7 @@ def test_not_weights(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_places_that_cannot_be_written(golden, tmp_path):
+def test_paths_that_cannot_be_written(golden, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for name, message in {
@@ -201,7 +201,7 @@ def test_places_that_cannot_be_written(golden, tmp_path):
 
 
 def test_imagenet_encoder(golden, tmp_path):
-    """The same layout without prefix, a classifier to drop."""
+    """The same layout without a prefix, and with a classifier."""
     weights, state = golden(7), make_weights(8)
     encoder = {name.removeprefix("cnn."): array for name, array in state.items() if name.startswith("cnn.")}
     encoder |= {
@@ -272,7 +272,7 @@ def test_weights_command(command, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_model])
-def test_released_files_go_through_safetensors_and_back(released, command, tmp_path, name):
+def test_released_files_convert_to_safetensors_and_back(released, command, tmp_path, name):
     """The authors' .pth -> .safetensors -> .pth: bit-equal tensors."""
     original = fetch.fetch(name)
     for source, target in (

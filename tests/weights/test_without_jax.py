@@ -1,4 +1,4 @@
-"""Weights are loaded, by every name but a checkpoint folder's, by a process that never imports JAX."""
+"""Loading weights, except from a checkpoint folder, does not import JAX."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ UNUSED = {
 
 @pytest.fixture
 def places(golden, golden_file, tmp_path):
-    """The golden weights in a file of each form, in a folder, and in the cache of the releases."""
+    """The golden weights in a file of each format, in a folder, and in the cache of the releases."""
     save_weights(tmp_path / "a.pth", golden(11))
     publish.save_folder(tmp_path / "folder", golden(11))
     of_release = {"source_sha256": RELEASED["unisal"].sha256}

@@ -1,1 +1,1 @@
-"""The paper's figures and tables, each one command: `unisal analyze NAME`."""
+"""The paper's figures and tables, one per name: `unisal analyze NAME`."""

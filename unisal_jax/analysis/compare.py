@@ -1,7 +1,7 @@
-"""Our scores beside the paper's published ones (Tables 2 to 4)."""
+"""Measured scores next to the published ones (Tables 2 to 4)."""
 
 from unisal_jax.analysis import published
-from unisal_jax.analysis.context import Context, Dataset
+from unisal_jax.analysis.context import AnalysisDataset, Context
 from unisal_jax.analysis.results import Analysis, Table
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.results import MethodScores
@@ -14,7 +14,7 @@ _BASELINES = ("centre_prior",)
 
 
 def analyse(context: Context) -> Analysis:
-    """Scores of every dataset, its published rows above them.
+    """Makes a table per dataset: the published rows, then the measured ones.
 
     Raises:
       UnisalError: there is no dataset, or it cannot be scored.
@@ -44,22 +44,18 @@ def analyse(context: Context) -> Analysis:
             )
         )
     return Analysis(
-        "Scores beside the published ones (Tables 2 to 4)",
-        f"Weights: {context.weights}. Protocol: {context.protocol}; the published rows are those of the "
-        "benchmarks' own servers and code, on all of a test set: they can be compared only where the same "
-        "images are scored under the same protocol."
-        + (
-            " Synthetic images stand in for the datasets, so these scores mean nothing."
-            if context.synthetic
-            else ""
-        ),
+        "Scores and the published ones (Tables 2 to 4)",
+        f"Weights: {context.weights}. Protocol: {context.protocol}; the published rows are from the "
+        "benchmarks' servers and code, on the whole test set. They are comparable only if the same images "
+        "are scored under the same protocol."
+        + (" The datasets are synthetic, so these scores are meaningless." if context.synthetic else ""),
         tables=tuple(tables),
         numbers=numbers,
     )
 
 
-def measured(dataset: Dataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
-    """The network's scores on all of a dataset, and those of the centre prior."""
+def measured(dataset: AnalysisDataset, model: SaliencyModel, context: Context) -> tuple[MethodScores, ...]:
+    """Scores of the model and of the centre prior on a whole dataset."""
     maps = NetworkMaps(model, dataset.data, dataset.domain)
     options = EvaluateOptions(protocol=context.protocol, baselines=_BASELINES, seed=context.seed)
     return evaluate(dataset.data, maps, options, {}).methods

@@ -1,4 +1,4 @@
-"""What an analysis works on: the weights, the datasets, and samples drawn from them."""
+"""The input of an analysis: weights, datasets, and samples drawn from them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, open_data
 from unisal_jax.predict.model import SaliencyModel, load
 
-# In the paper's words, and in its order.
+# Names and order as in the paper.
 TITLES = {"dhf1k": "DHF1K", "hollywood2": "Hollywood-2", "ucf_sports": "UCF Sports", "salicon": "SALICON"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A frame that was drawn.
+    """A sampled frame.
 
     Attributes:
-      name: of the frame, for captions.
+      name: name of the frame, for captions.
       pixels: uint8 RGB [H, W, 3].
-      truth: where people looked at it.
+      truth: its ground truth.
     """
 
     name: str
@@ -34,23 +34,23 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A dataset under analysis, with the domain whose parameters belong to it."""
+class AnalysisDataset:
+    """A dataset to analyse, and the domain whose parameters to use for it."""
 
     data: ScoringData
     domain: Domain
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """Name to display."""
         return wording.printable(title_of(self.data.name))
 
     def input_size(self, frame_size: Size) -> Size:
-        """What the network sees of a frame of this size."""
+        """Size of the network input for a frame of this size."""
         return self.data.input_size(self.domain, frame_size)
 
     def samples(self, count: int, seed: int) -> Iterator[Sample]:
-        """So many frames at random, all where there are fewer, in the data's order; one in memory at a time.
+        """Yields `count` random frames in the order of the data, or all frames if there are fewer.
 
         Raises:
           UnisalError: a frame or its truth cannot be read.
@@ -67,7 +67,7 @@ class Dataset:
 
 
 def frames_of(group: Group, indices: list[int]) -> Iterator[Sample]:
-    """Frames of a video by their numbers from 0, ascending."""
+    """Yields the frames of a video with these indices (from 0), in ascending order."""
     wanted = set(indices)
     with closing_frames(group) as frames:
         for index, pixels in enumerate(islice(frames, max(indices) + 1)):
@@ -78,21 +78,21 @@ def frames_of(group: Group, indices: list[int]) -> Iterator[Sample]:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What the command was asked for.
+    """The arguments of the command.
 
     Attributes:
-      weights: a release's name or a path.
-      datasets: to analyse; empty where none was given.
-      synthetic: the datasets are drawn ones, which stand in for real ones.
-      samples: frames to draw from each dataset.
-      seed: of all that is drawn.
+      weights: name of a release, or a path.
+      datasets: datasets to analyse; may be empty.
+      synthetic: the datasets are synthetic.
+      samples: frames to sample from each dataset.
+      seed: random seed.
       runs: folder of trainings (`ablation`, `settings`).
-      module: the batch norm that `retrospective` draws.
-      protocol: of scores.
+      module: the batch norm that `retrospective` plots.
+      protocol: protocol of the scores.
     """
 
     weights: str
-    datasets: tuple[Dataset, ...]
+    datasets: tuple[AnalysisDataset, ...]
     synthetic: bool
     samples: int
     seed: int
@@ -101,17 +101,17 @@ class Context:
     protocol: str = "unisal"
 
     def model(self) -> SaliencyModel:
-        """The network that is analysed."""
+        """Loads the model to analyse."""
         return load(self.weights)
 
-    def need_datasets(self) -> tuple[Dataset, ...]:
+    def need_datasets(self) -> tuple[AnalysisDataset, ...]:
         """The datasets.
 
         Raises:
           UnisalError: there are none.
         """
         if not self.datasets:
-            raise UnisalError("--data: this analysis needs a dataset, or --data synthetic")
+            raise UnisalError("--data: this analysis requires a dataset, or --data synthetic")
         return self.datasets
 
     @property
@@ -119,23 +119,22 @@ class Context:
         """A sentence on the data, for the page."""
         names = ", ".join(f"{each.title} ({each.data.split})" for each in self.datasets)
         drawn = (
-            " Synthetic images stand in for the datasets, so the figures show that the code runs, not "
-            "what people do."
+            " The datasets are synthetic: the figures show that the code runs, not where people look."
             if self.synthetic
             else ""
         )
         return f"Data: {names}; up to {self.samples} frames of each, seed {self.seed}.{drawn}"
 
 
-def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[Dataset, ...]:
-    """Opens datasets, released ones with the domain of their name, others with the usual one of their kind.
+def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[AnalysisDataset, ...]:
+    """Opens datasets; released ones use the domain of their name, others salicon or dhf1k.
 
     Args:
       paths: as `evaluate.sources.open_data` takes them; PATH:SPLIT names a split.
-      model_domains: that the weights have.
+      model_domains: domains of the weights.
 
     Raises:
-      UnisalError: a path holds no data with truth.
+      UnisalError: a path contains no data with ground truth.
     """
     found = []
     for path in paths:
@@ -144,7 +143,7 @@ def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[
         usual = "salicon" if data.kind == "image" else "dhf1k"
         names = [domain.name for domain in model_domains]
         name = next((each for each in (data.name, usual) if each in names), names[0])
-        found.append(Dataset(data, next(domain for domain in model_domains if domain.name == name)))
+        found.append(AnalysisDataset(data, next(domain for domain in model_domains if domain.name == name)))
     order = list(TITLES)
     return tuple(
         sorted(found, key=lambda each: order.index(each.data.name) if each.data.name in order else 99)
@@ -152,7 +151,7 @@ def open_datasets(paths: list[str], model_domains: tuple[Domain, ...]) -> tuple[
 
 
 def make_synthetic(folder: Path, seed: int) -> list[str]:
-    """Draws the four datasets in their released layouts, unless they are there; returns their folders."""
+    """Makes four synthetic datasets in the released layouts, unless they exist; returns their folders."""
     paths = []
     for domain in RELEASED_DOMAINS:
         root = folder / domain.name
@@ -163,5 +162,5 @@ def make_synthetic(folder: Path, seed: int) -> list[str]:
 
 
 def title_of(name: str) -> str:
-    """A dataset's or domain's name for people."""
+    """The name of a dataset or domain to display."""
     return TITLES.get(name, name)

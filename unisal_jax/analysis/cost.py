@@ -1,4 +1,4 @@
-"""Size, operations and time of the network, and of what it saves (paper, section 4.6 and Table 6)."""
+"""Size, operations and time of the network and of larger variants (paper, section 4.6 and Table 6)."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from unisal_jax.trees import flatten, unflatten
 from unisal_jax.weights.store import Weights
 
 _REPEATS = 15
-# The parts that the paper names, and the size and time it gives for all of them left out.
+# Variants without the savings that the paper names. It gives size and time for all of them together.
 VARIANTS: dict[str, dict[str, Any]] = {
     "as released": {},
     "dense 3x3 convolutions in cGRU and decoder": {"separable": False},
@@ -31,7 +31,7 @@ _PAPER = {"as released": (15.5, 0.009), "both": (59.4, 0.017)}
 
 
 def analyse(context: Context) -> Analysis:
-    """Parameters, bytes, FLOPs and time of each variant, and the paper's table of other methods' sizes."""
+    """Parameters, bytes, FLOPs and time of each variant, and the sizes of other methods in the paper."""
     configs = {name: dataclasses.replace(UnisalConfig(), **change) for name, change in VARIANTS.items()}
     found, steps = {}, {}
     for name, config in configs.items():
@@ -57,8 +57,8 @@ def analyse(context: Context) -> Analysis:
             "trainable parameters",
             "MB",
             "MB, paper",
-            "GFLOP a frame",
-            "ms a frame here",
+            "GFLOP per frame",
+            "ms per frame here",
             "ms, paper's GPU",
         ),
         rows,
@@ -67,13 +67,13 @@ def analyse(context: Context) -> Analysis:
     here = machine(device=device())
     return Analysis(
         "Size and cost (Table 6)",
-        "MB are those of all parameters and running statistics in float32. The paper gives 59.4 MB for the "
-        "network without its savings and no list of what replaces what; read as dense 3x3 convolutions in "
-        "cGRU and decoder (not in Post-CNN, which would be 61 MB alone) and 4x4 transposed convolutions of "
-        "stride 2 for US1 and Up, it comes out at 59.4.\n"
-        "The paper's 15.5 MB are those of a file, with PyTorch's counters and names. Time: one frame, "
-        "streaming, on "
-        f"{here['device']} ({here['processor']}, {here['cores']} cores), median of {_REPEATS} in turn.",
+        "MB count all parameters and running statistics in float32. The paper gives 59.4 MB for the network "
+        "without its savings, but does not list the replacements. Dense 3x3 convolutions in cGRU and decoder "
+        "(not in Post-CNN, which alone would take 61 MB) and 4x4 transposed convolutions of stride 2 for US1 "
+        "and Up give 59.4 MB.\n"
+        "The paper's 15.5 MB are the size of a file, including PyTorch's counters and names. Time: one "
+        "frame, streaming, on "
+        f"{here['device']} ({here['processor']}, {here['cores']} cores), median of {_REPEATS} turns.",
         (
             NamedFigure(
                 "sizes", "Sizes of saliency models: the paper's Table 6, and this package.", _sizes(found)
@@ -85,7 +85,7 @@ def analyse(context: Context) -> Analysis:
 
 
 def _variant(config: UnisalConfig) -> tuple[dict[str, Any], Step]:
-    """(its sizes, how to run a frame); with weights that mean nothing, as time and size do not know them."""
+    """(sizes, function that runs a frame), with random weights, which do not affect time or size."""
     shapes = variable_shapes(config)
     rng = np.random.default_rng(0)
     variables = {path: np.float32(0.01 + 0.02 * rng.random(shape)) for path, shape in flatten(shapes).items()}
@@ -115,7 +115,7 @@ def _methods(found: dict[str, Any], times: dict[str, float]) -> Table:
     ours = ("unisal-jax, this machine", found["as released"]["megabytes"], times["as released"] / 1e3)
     return Table(
         "methods",
-        "The paper's Table 6 (seconds a frame on a GPU), and this package here",
+        "The paper's Table 6 (seconds per frame on a GPU), and this package on this machine",
         ("method", "model size (MB)", "runtime (s)"),
         (*rows, ours),
     )

@@ -1,4 +1,4 @@
-"""How the datasets differ before any joint training (paper, section 3.1 and Figure 2)."""
+"""Differences between the datasets before joint training (paper, section 3.1 and Figure 2)."""
 
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ def analyse(context: Context) -> Analysis:
     """Features, mean maps, the fusion experiment and sharpness, all on the same samples.
 
     Raises:
-      UnisalError: there are not two datasets, a frame cannot be read, or scikit-learn is not installed.
+      UnisalError: there are fewer than two datasets, a frame cannot be read, or scikit-learn is missing.
     """
     if len(context.need_datasets()) < 2:
-        raise UnisalError("--data: the shift between datasets needs two of them or more")
+        raise UnisalError("--data: the shift between datasets requires at least two datasets")
     encoded = encode(context)
     sharp = {each.dataset.title: sharpness(each.maps) for each in encoded}
     losses = compare_fusion(encoded, context.seed)
@@ -33,26 +33,26 @@ def analyse(context: Context) -> Analysis:
     figures = (
         NamedFigure(
             "features",
-            "t-SNE of average-pooled MobileNetV2 features (ImageNet's weights) after normalising them "
-            "over all samples, or over each dataset's own (Figure 2a).",
+            "t-SNE of average-pooled MobileNetV2 features (ImageNet weights), normalised over all samples or "
+            "by dataset (Figure 2a).",
             _features(encoded, context.seed),
         ),
         NamedFigure(
             "mean_maps",
-            "Mean of the true saliency maps, each scaled to sum to one (Figure 2b).",
+            "Mean of the ground-truth maps, each scaled to sum to 1 (Figure 2b).",
             _means(encoded),
         ),
         NamedFigure(
             "fusion",
-            "Validation loss (KLD - 0.1 CC - 0.1 NSS, at a quarter of the input size) of a 1x1 fusion of a "
-            "frozen encoder's features, trained to convergence with one set of weights, or one a dataset "
-            "(Figure 2c).",
+            "Validation loss (KLD - 0.1 CC - 0.1 NSS, at a quarter of the input size) of a 1x1 fusion of the "
+            "features of a frozen encoder, trained to convergence with one set of weights, or one per "
+            "dataset (Figure 2c).",
             _fusion(losses),
         ),
         NamedFigure(
             "sharpness",
-            "Sharpness of the true maps: largest gradient magnitude at the input size, of maps in 0 to 1 "
-            "(Figure 2d).",
+            "Sharpness of the ground-truth maps: largest gradient magnitude at the input size, of maps in 0 "
+            "to 1 (Figure 2d).",
             _sharpness(sharp),
         ),
     )
@@ -60,13 +60,13 @@ def analyse(context: Context) -> Analysis:
         Table(
             "fusion_losses",
             "Fusion experiment: validation loss at convergence",
-            ("dataset", "one set of weights", "a set for each dataset", "difference"),
+            ("dataset", "one set of weights", "one set per dataset", "difference"),
             tuple((name, shared, own, own - shared) for name, (shared, own) in losses.items()),
         ),
         Table(
             "shift",
-            "Sharpness (median, quartiles) and spread of the mean map (deviation as a share of the side)",
-            ("dataset", "samples", "sharpness", "25%", "75%", "spread, vertical", "spread, horizontal"),
+            "Sharpness (median, quartiles) and spread of the mean map (deviation relative to the side)",
+            ("dataset", "samples", "sharpness", "25%", "75%", "vertical spread", "horizontal spread"),
             tuple(
                 (name, len(each), *(float(np.percentile(each, p)) for p in (50, 25, 75)), *spread[name])
                 for name, each in sharp.items()
@@ -78,7 +78,7 @@ def analyse(context: Context) -> Analysis:
 
 
 def sharpness(maps: np.ndarray) -> np.ndarray:
-    """Largest gradient magnitude of each map that is not empty, each scaled to a peak of one.
+    """Largest gradient magnitude of each non-empty map, scaled to a peak of 1.
 
     Args:
       maps: [N, H, W].
@@ -90,7 +90,7 @@ def sharpness(maps: np.ndarray) -> np.ndarray:
 
 
 def mean_map(maps: np.ndarray) -> np.ndarray:
-    """Mean of the maps that are not empty, each scaled to sum to one, float64 [H, W]."""
+    """Mean of the non-empty maps, each scaled to sum to 1, float64 [H, W]."""
     sums = maps.sum((1, 2), dtype=np.float64)
     return (maps[sums > 0] / sums[sums > 0, None, None]).mean(0)
 
@@ -105,7 +105,7 @@ def _spread(density: np.ndarray) -> tuple[float, float]:
 
 
 def normalised(features: list[np.ndarray], by_dataset: bool) -> np.ndarray:
-    """Pooled features [sum of N, C] with mean 0 and deviation 1 over all samples, or over each dataset's."""
+    """Pooled features [sum of N, C] with mean 0 and standard deviation 1, over all samples or by dataset."""
     parts = features if by_dataset else [np.concatenate(features)]
     return np.concatenate([(x - x.mean(0)) / np.maximum(x.std(0), 1e-6) for x in parts])
 
@@ -150,7 +150,7 @@ def _fusion(losses: Losses) -> "Figure":
     figure, axes = plots.grid(1, 1, max(5, 0.8 + 1.2 * len(losses)), 3)
     at = np.arange(len(losses))
     for place, (label, values) in enumerate(
-        zip(("one set of weights", "a set for each dataset"), zip(*losses.values(), strict=True), strict=True)
+        zip(("one set of weights", "one set per dataset"), zip(*losses.values(), strict=True), strict=True)
     ):
         axes[0, 0].bar(at + 0.4 * place - 0.2, values, 0.38, label=label, color=plots.COLOURS[place])
     axes[0, 0].set(

@@ -1,4 +1,4 @@
-"""Samples as the encoder alone sees them: ImageNet's MobileNetV2, before any training on gaze."""
+"""Features of the encoder alone: MobileNetV2 with ImageNet weights, before training on gaze."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from unisal_jax.analysis.context import Context, Dataset, Sample
+from unisal_jax.analysis.context import AnalysisDataset, Context, Sample
 from unisal_jax.data.geometry import fit_fixations, fit_image, training_geometry
 from unisal_jax.domains import DHF1K
 from unisal_jax.media.images import resize_frame
@@ -23,26 +23,26 @@ _BATCH = 8
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """A dataset's samples.
+    """Encoded samples of a dataset.
 
     Attributes:
-      dataset: whose they are.
-      features: the encoder's last maps, float16 [N, height / 32, width / 32, 1280].
-      maps: the truth at the input size, float32 [N, height, width], in 0 to 1.
-      fixations: bool, the same shape.
+      dataset: the dataset.
+      features: last features of the encoder, float16 [N, height / 32, width / 32, 1280].
+      maps: ground-truth maps at the input size, float32 [N, height, width], in 0 to 1.
+      fixations: bool [N, height, width].
     """
 
-    dataset: Dataset
+    dataset: AnalysisDataset
     features: np.ndarray
     maps: np.ndarray
     fixations: np.ndarray
 
 
 def encode(context: Context) -> list[Encoded]:
-    """Each dataset's samples, all at the input size of its first frame, so that one program serves.
+    """Encodes the samples of each dataset at the input size of its first frame, with one compiled program.
 
     Raises:
-      UnisalError: there is no dataset, a frame cannot be read, or ImageNet's weights are not to be had.
+      UnisalError: there is no dataset, a frame cannot be read, or the ImageNet weights are unavailable.
     """
     config = UnisalConfig(domains=(DHF1K,))
     variables = imagenet_encoder(init_variables(config, jax.random.key(0)))
@@ -56,7 +56,9 @@ def encode(context: Context) -> list[Encoded]:
     return [_encode(dataset, context, features) for dataset in context.need_datasets()]
 
 
-def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray], jax.Array]) -> Encoded:
+def _encode(
+    dataset: AnalysisDataset, context: Context, features: Callable[[np.ndarray], jax.Array]
+) -> Encoded:
     size = dataset.input_size(dataset.data.groups[0].truth(0).size)
     geometry = training_geometry(dataset.data.name)
     found: list[np.ndarray] = []
@@ -69,7 +71,7 @@ def _encode(dataset: Dataset, context: Context, features: Callable[[np.ndarray],
 
     samples = dataset.samples(context.samples, context.seed)
     while batch := [pixels(sample) for sample in islice(samples, _BATCH)]:
-        # Filled up, so that one program serves.
+        # Pad the last batch, so that one compiled program suffices.
         full = np.zeros((_BATCH, *size, 3), np.uint8)
         full[: len(batch)] = batch
         found.append(np.asarray(features(full))[: len(batch)])

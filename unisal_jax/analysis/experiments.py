@@ -1,7 +1,7 @@
-"""The paper's trainings as one command each: its ablation (Table 5) and its six settings (Table 2).
+"""The paper's trainings: its ablation (Table 5) and its six settings (Table 2).
 
-A run is a training by a config and a seed in a folder of its own, then its scores on the datasets of
-the table, kept in that folder. What is there is not done again, so a stopped command goes on.
+A run is a training with a config and a seed in its own folder, followed by its scores on the datasets of
+the table, stored in that folder. Finished runs are not repeated, so an interrupted command resumes.
 """
 
 import dataclasses
@@ -37,12 +37,13 @@ class Study:
     """One of the paper's tables of trainings.
 
     Attributes:
-      name: of the config file and of the folder of its runs.
-      title: for people.
-      variants: names in the config file, with what the paper calls them.
-      datasets: that the table scores, with the splits to take, the first that has truth.
-      scores: the table's columns.
-      table: its number.
+      name: name of the config file and of the folder of its runs.
+      title: title to display.
+      variants: names in the config file, with their names in the paper.
+      datasets: datasets that the table scores.
+      splits: splits to score, in order of preference; the first with ground truth is used.
+      scores: columns of the table.
+      table: number of the table.
     """
 
     name: str
@@ -84,14 +85,14 @@ class Run:
 
 
 def runs(study: Study, folder: Path, seeds: Sequence[int]) -> list[Run]:
-    """All runs, each variant with each seed, below `folder`."""
+    """All runs in `folder`: each variant with each seed."""
     return [Run(v, seed, folder / study.name / f"{v}_{seed}") for v in study.variants for seed in seeds]
 
 
 def tiny_overrides() -> tuple[str, ...]:
-    """What makes of the paper's configs trainings on synthetic data that show that the code runs.
+    """Overrides that turn the paper's configs into short trainings on synthetic data, to test the code.
 
-    Small images, few steps, the encoder random and frozen, and the form of the depthwise convolutions
+    They set small images, few steps, a random and frozen encoder, and the form of depthwise convolution
     that compiles fastest.
     """
     domain = {"data": "synthetic", "batch_size": 2, "input_size": (32, 64), "target_size": (32, 64)}
@@ -117,15 +118,18 @@ def train_missing(
     overrides: Sequence[str],
     prepare_synthetic: PrepareSynthetic,
 ) -> None:
-    """Trains and scores what is not there yet, one run after the other.
+    """Trains and scores the missing runs, one after the other.
 
     Args:
-      configs: the folder of `ablation.py` and `settings.py`.
-      overrides: as for `unisal train`; those of a domain that a variant does not train on are left out.
-      prepare_synthetic: makes the data of a config that asks for synthetic ones.
+      study: the study.
+      configs: folder of `ablation.py` and `settings.py`.
+      folder: folder of the runs.
+      seeds: random seeds; each variant is trained once per seed.
+      overrides: as for `unisal train`; those of domains that a variant does not train on are ignored.
+      prepare_synthetic: makes the data of a config with synthetic data.
 
     Raises:
-      UnisalError: a training fails; names its folder.
+      UnisalError: a training fails; the message names its folder.
     """
     for run in runs(study, folder, seeds):
         if _is_done(run):
@@ -142,22 +146,22 @@ def train_missing(
             "--workdir",
             str(run.folder),
         ]
-        # A process of its own: its memory and its programs are gone when it ends.
+        # A separate process, which frees its memory and compiled programs when it ends.
         status = subprocess.run([*command, *own], check=False).returncode
         if status != 0:
             raise UnisalError(
-                f"{run.folder}: the training ended with status {status}; the same command goes on"
+                f"{run.folder}: the training ended with status {status}; run the same command to resume"
             )
         if not (run.folder / BEST).exists():
-            raise UnisalError(f"{run.folder}: the training was stopped; the same command goes on")
-        # Every dataset of the table, also those that this variant was not trained on.
+            raise UnisalError(f"{run.folder}: the training was interrupted; run the same command to resume")
+        # Score every dataset of the table, including those that this variant was not trained on.
         everything = load_config(f"{configs / study.name}.py:{list(study.variants)[-1]}", overrides)
         paths = {name: data_folder(name, everything, folder, prepare_synthetic) for name in study.datasets}
         write_text(run.folder / SCORES, to_json(_score(study, run, paths)))
 
 
 def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
-    """The table of what has been run: the paper's scores and ours, mean over seeds and their deviation."""
+    """Makes tables of the finished runs: the paper's scores, and ours as mean and deviation over seeds."""
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in study.variants}
     for run in runs(study, context.runs, seeds):
         if _is_done(run):
@@ -165,13 +169,9 @@ def analyse(study: Study, context: Context, seeds: Sequence[int]) -> Analysis:
     done = sum(map(len, found.values()))
     tables = tuple(_table(study, dataset, found) for dataset in study.datasets)
     missing = [f"{run.variant}_{run.seed}" for run in runs(study, context.runs, seeds) if not _is_done(run)]
-    plan = (
-        f"Not run yet: {', '.join(missing)}. `--train` runs them, and goes on where it was stopped."
-        if missing
-        else ""
-    )
+    plan = f"Not run yet: {', '.join(missing)}. `--train` runs or resumes them." if missing else ""
     drawn = (
-        " On synthetic images, with trainings of a few steps: the scores mean nothing."
+        " Trained for a few steps on synthetic images: the scores are meaningless."
         if context.synthetic
         else ""
     )

@@ -1,7 +1,7 @@
-"""The fusion experiment: does a frozen encoder's feature mean the same in every dataset (paper, Figure 2c)?
+"""The fusion experiment: do the features of a frozen encoder mean the same in all datasets (Figure 2c)?
 
-The encoder's 1280 maps at 1/32 are weighted to a single one by a 1x1 convolution and upsampled
-bilinearly. Its weights are trained until they converge, once for all datasets together and once for each.
+A 1x1 convolution combines the encoder's 1280 maps at 1/32 into one map, which is upsampled bilinearly. Its
+weights are trained to convergence, once on all datasets together and once on each.
 """
 
 import jax
@@ -14,21 +14,21 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.models.layers import resize_bilinear
 from unisal_jax.train.losses import saliency_loss
 
-# By dataset: validation loss with one set of weights, and with its own.
+# By dataset: validation loss with shared weights, and with the dataset's own.
 Losses = dict[str, tuple[float, float]]
 _VALIDATION_SHARE = 0.25
 _MOST_STEPS = 1000
-# Steps without a lower validation loss before it counts as converged.
+# Steps without a lower validation loss after which training has converged.
 _PATIENCE = 40
 _LEARNING_RATE = 1e-2
-# The loss is taken on a quarter of the input's height and width: what is upsampled from 1/32 has nothing
-# finer, and it takes a sixteenth of the time.
+# The loss is computed at a quarter of the input's height and width: a map upsampled from 1/32 has no finer
+# detail, and it takes a sixteenth of the time.
 _COARSER = 4
 _WEIGHT_DECAY = 1e-4
 
 
 class _Part:
-    """A dataset's samples, split; loss of weights on either half."""
+    """The samples of a dataset, split into training and validation."""
 
     def __init__(self, encoded: Encoded, seed: int):
         self.name = encoded.dataset.title
@@ -37,7 +37,7 @@ class _Part:
         held = round(_VALIDATION_SHARE * len(order))
         if not 0 < held < len(order):
             raise UnisalError(
-                f"{self.name}: {len(order)} samples with truth are too few for the fusion experiment"
+                f"{self.name}: {len(order)} samples with ground truth are too few for the fusion experiment"
             )
         self.validation, self.training = (
             tuple(
@@ -49,7 +49,7 @@ class _Part:
 
 
 def compare_fusion(encoded: list[Encoded], seed: int) -> Losses:
-    """Validation losses with one set of weights for all datasets and with a set for each.
+    """Validation losses with one set of weights for all datasets, and with one set per dataset.
 
     Raises:
       UnisalError: a dataset has too few samples.
@@ -60,14 +60,14 @@ def compare_fusion(encoded: list[Encoded], seed: int) -> Losses:
 
 
 def _train(parts: list[_Part]) -> list[float]:
-    """Trains one set of weights on all parts alike; each part's validation loss at the best step."""
+    """Trains one set of weights on all parts; returns the validation loss of each at the best step."""
     optimizer = optax.adamw(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     weights = jnp.zeros(parts[0].training[0].shape[-1])
     state = optimizer.init(weights)
     best, since = [float("inf")], 0
     for _ in range(_MOST_STEPS):
         found = [_loss_and_gradient(weights, *part.training) for part in parts]
-        # The means' mean: a dataset counts as one, however many samples it has.
+        # The mean of the means: each dataset has the same weight, whatever its size.
         gradient = sum(gradient for _, gradient in found) / len(parts)
         updates, state = optimizer.update(gradient, state, weights)
         weights = optax.apply_updates(weights, updates)
@@ -82,7 +82,7 @@ def _train(parts: list[_Part]) -> list[float]:
 
 
 def _truth(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
-    """Densities, and whether a pixel was fixated, [N, height / 4, width / 4]."""
+    """(densities, whether each pixel is fixated), [N, height / 4, width / 4] each."""
     count, height, width = encoded.maps.shape
     cells = (count, height // _COARSER, _COARSER, width // _COARSER, _COARSER)
     maps = encoded.maps.reshape(cells).sum((2, 4))

@@ -1,4 +1,4 @@
-"""All analyses of a folder as one HTML page that needs no other file."""
+"""All analyses of a folder as one self-contained HTML page."""
 
 import base64
 import json
@@ -16,13 +16,14 @@ PAGE = "index.html"
 
 
 def write_page(folder: Path, order: tuple[str, ...]) -> Path:
-    """Writes `folder/index.html` from what the folder's analyses left; returns its path.
+    """Writes `folder/index.html` from the results of the analyses in `folder`; returns its path.
 
     Args:
-      order: names of analyses, as they are to follow each other.
+      folder: folder of the results.
+      order: names of the analyses, in the order of the page.
 
     Raises:
-      UnisalError: an analysis's files are damaged, or the page cannot be written.
+      UnisalError: files of an analysis are damaged, or the page cannot be written.
     """
     found = [name for name in order if (folder / name / RESULTS).is_file()]
     sections = [_section(folder / name, name) for name in found]
@@ -57,7 +58,7 @@ def _section(home: Path, name: str) -> str:
 
 
 def _figure(home: Path, figure: dict[str, str]) -> str:
-    check_id(figure["name"])  # a page is passed on: no file from elsewhere belongs in it
+    check_id(figure["name"])  # pages are shared: embed no file from outside the folder
     data = base64.b64encode((home / f"{figure['name']}.png").read_bytes()).decode()
     caption = escape(figure["caption"])
     return (

@@ -1,4 +1,4 @@
-"""Matplotlib as all figures use it: no window, the same bytes from run to run, one colour a dataset."""
+"""Common Matplotlib code of the figures: no window, reproducible bytes, one colour per dataset."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which those who see few colours can tell apart.
+# The palette of Okabe and Ito, safe for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARK = "#D55E00"
 MAP_COLOURS = "inferno"
@@ -21,10 +21,9 @@ MAP_COLOURS = "inferno"
 def grid(
     rows: int, columns: int, width: float = 2.2, height: float = 2.2, **options: Any
 ) -> "tuple[Figure, Any]":
-    """A figure of axes [rows, columns], each of so many inches.
+    """A figure of axes [rows, columns], each `width` x `height` inches.
 
-    The page is about 11 inches wide at the figures' resolution: a wider figure is made smaller there, and
-    its words with it.
+    The page is about 11 inches wide at this resolution; a wider figure is scaled down, with its text.
 
     Raises:
       UnisalError: matplotlib is not installed.
@@ -43,25 +42,25 @@ def grid(
 
 
 def wrapped(text: str, width: int) -> str:
-    """A label in lines of so many characters, all of it: a folder's or file's name may be long."""
+    """A label wrapped to lines of `width` characters, as names of folders and files may be long."""
     return "\n".join(textwrap.wrap(text, width)) or text
 
 
 def label_row(axes: "Axes", label: str) -> None:
-    """Names a row of maps or images at its left; upright, as a row may be lower than its name is long."""
+    """Labels a row of maps or images on the left, horizontally, as the row may be short."""
     axes.set_ylabel(wrapped(label, 14), fontsize=8, rotation=0, ha="right", va="center")
 
 
 def legend(figure: "Figure", axes: "Axes") -> None:
-    """What the colours of `axes` mean, above the figure, where it hides nothing."""
+    """Adds a legend for `axes` above the figure, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     names = [wrapped(label, 24) for label in labels]
-    columns = max(1, int(figure.get_figwidth() / 2.3))  # of 24 letters and a mark
+    columns = max(1, int(figure.get_figwidth() / 2.3))  # each 24 characters and a marker
     figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=8, markerscale=2)
 
 
 def show(axes: "Axes", image: np.ndarray, title: str = "", **options: Any) -> None:
-    """A map [H, W] in the colours of all maps, or an RGB image [H, W, 3], without ticks."""
+    """Shows a map [H, W] in the common colour map, or an RGB image [H, W, 3], without ticks."""
     if image.ndim == 2:
         options.setdefault("cmap", MAP_COLOURS)
     axes.imshow(image, interpolation="nearest", **options)
@@ -71,6 +70,6 @@ def show(axes: "Axes", image: np.ndarray, title: str = "", **options: Any) -> No
 
 
 def frame(axes: "Axes", colour: str = MARK) -> None:
-    """Marks an image by a frame around it."""
+    """Draws a frame around an image."""
     for spine in axes.spines.values():
         spine.set(edgecolor=colour, linewidth=2.5)

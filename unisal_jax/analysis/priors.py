@@ -1,4 +1,4 @@
-"""Gaussian prior maps as they start and as they were learned (paper, Figures 3c and 5c)."""
+"""Gaussian prior maps, initial and learned (paper, Figures 3c and 5c)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,13 @@ from unisal_jax.models.maps import gaussian_maps
 from unisal_jax.weights.store import load_weights
 
 _SIZE = (36, 48)
-# A learned map is marked where it shares less than this with the one it started from: the sum of the
-# pixelwise minimum of both, each scaled to sum to one (SIM).
+# A learned map is framed if its similarity to its initial map (SIM: the sum of the pixelwise minimum of
+# both, each scaled to sum to 1) is below this.
 DEVIATES_BELOW = 0.75
 
 
 def analyse(context: Context) -> Analysis:
-    """The sixteen maps at initialisation, and how far training has moved each domain's own."""
+    """The 16 initial maps, and how much training changed them in each domain."""
     weights = load_weights(context.weights)
     config, variables = weights.config, weights.variables
     figure, axes = plots.grid(2, PRIORS // 2, 1.2, 1.0)
@@ -33,25 +33,21 @@ def analyse(context: Context) -> Analysis:
     )
     table = Table(
         "shares",
-        "What each learned map shares with the one it started from (1: nothing moved)",
+        "Similarity (SIM) of each learned map to its initial map (1: unchanged)",
         ("map", *map(title_of, shares)),
         rows,
     )
     return Analysis(
         "Gaussian prior maps (Figure 3c)",
-        f"Weights: {context.weights}. The learned maps are those of `retrospective` (Figure 5c).",
-        (
-            NamedFigure(
-                "initial", "The 16 prior maps at initialisation; each is 6 at its peak (Figure 3c).", figure
-            ),
-        ),
+        f"Weights: {context.weights}. The analysis `retrospective` shows the learned maps (Figure 5c).",
+        (NamedFigure("initial", "The 16 initial prior maps; the peak of each is 6 (Figure 3c).", figure),),
         (table,),
         {"gaussians": {name: value.tolist() for name, value in _gaussians(variables, config).items()}},
     )
 
 
 def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> NamedFigure:
-    """Initial and learned maps, a row each; the learned ones that deviate are framed."""
+    """A figure with a row of initial maps and a row of learned maps per domain; changed maps are framed."""
     shares = _shares(variables, config)
     figure, axes = plots.grid(1 + len(shares), PRIORS, 0.6, 0.5)
     rows = {"start": _maps(initial_gaussians())}
@@ -64,8 +60,8 @@ def compare_priors(variables: Mapping[str, Any], config: UnisalConfig) -> NamedF
         plots.label_row(axes[row, 0], title_of(name))
     return NamedFigure(
         "priors",
-        f"Prior maps at the start and as learned; framed where a map shares less than {DEVIATES_BELOW:.0%} "
-        "with the one it started from (Figure 5c).",
+        f"Initial and learned prior maps; framed if the similarity (SIM) to the initial map is below "
+        f"{DEVIATES_BELOW:.0%} (Figure 5c).",
         figure,
     )
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 SCORES = ("auc_judd", "sim", "s_auc", "cc", "nss")
-"""Those of Tables 2 to 4, in their order; Table 5 has `kld` before them."""
+"""Scores of Tables 2 to 4, in order; Table 5 also has `kld`, before them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method's scores on one dataset.
+    """The scores of one method on one dataset.
 
     Attributes:
-      table: the paper's number.
-      method: its name there, without the reference.
-      dataset, split: what was scored.
-      scores: by our names; those the paper leaves out are missing.
-      config: in Table 5, the name of `configs/ablation.py`.
+      table: number of the table in the paper.
+      method: name of the method in the table, without the reference.
+      dataset, split: the data scored.
+      scores: by this package's names; scores that the paper leaves out are missing.
+      config: for Table 5, the name in `configs/ablation.py`.
     """
 
     table: int
@@ -38,10 +38,10 @@ def _document() -> dict[str, Any]:
 
 
 def scores(*tables: int) -> tuple[Row, ...]:
-    """The rows of these tables."""
+    """The rows of the given tables."""
     return tuple(Row(**row) for row in _document()["scores"] if row["table"] in tables)
 
 
 def costs() -> tuple[dict[str, Any], ...]:
-    """Table 6: `method`, `megabytes`, `seconds` a frame on a GPU; either may be missing."""
+    """Table 6: `method`, `megabytes`, `seconds` per frame on a GPU; the last two may be missing."""
     return tuple(_document()["costs"])

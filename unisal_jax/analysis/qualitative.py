@@ -3,7 +3,7 @@
 import numpy as np
 
 from unisal_jax.analysis import plots
-from unisal_jax.analysis.context import Context, Dataset, Sample, frames_of
+from unisal_jax.analysis.context import AnalysisDataset, Context, Sample, frames_of
 from unisal_jax.analysis.results import Analysis, NamedFigure
 from unisal_jax.evaluate import wording
 from unisal_jax.evaluate.predictions import NetworkMaps
@@ -12,12 +12,12 @@ from unisal_jax.media.images import resize_frame
 from unisal_jax.predict.model import SaliencyModel
 
 _COLUMNS = 6
-# Long enough a side to see what is in an image, short enough for a page.
+# Longer side in pixels: large enough to recognise the image, small enough for a page.
 _SIDE = 320
 
 
 def analyse(context: Context) -> Analysis:
-    """For each dataset samples of its images, or frames over the length of one of its videos.
+    """Shows samples of each image dataset, and frames of one video of each video dataset.
 
     Raises:
       UnisalError: there is no dataset, or one of its frames cannot be read.
@@ -34,14 +34,15 @@ def analyse(context: Context) -> Analysis:
         figures.append(_sheet(dataset, columns))
     return Analysis(
         "Qualitative results (Figure 4)",
-        f"{context.extent}\nWeights: {context.weights}. Images, or one video and its frames, are drawn at "
-        "random, not chosen.",
+        f"{context.extent}\nWeights: {context.weights}. Images and videos are sampled at random.",
         tuple(figures),
         numbers={"frames": shown},
     )
 
 
-def _images(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+def _images(
+    model: SaliencyModel, dataset: AnalysisDataset, context: Context
+) -> list[tuple[Sample, np.ndarray]]:
     drawn = list(dataset.samples(_COLUMNS, context.seed))
     return [
         (
@@ -52,18 +53,20 @@ def _images(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tu
     ]
 
 
-def _video(model: SaliencyModel, dataset: Dataset, context: Context) -> list[tuple[Sample, np.ndarray]]:
+def _video(
+    model: SaliencyModel, dataset: AnalysisDataset, context: Context
+) -> list[tuple[Sample, np.ndarray]]:
     groups = dataset.data.groups
     group: Group = groups[int(np.random.default_rng(context.seed).integers(len(groups)))]
     count = len(group.frame_names)
     chosen = sorted({int(each) for each in np.linspace(0, count - 1, min(_COLUMNS, count))})
-    # Every frame goes through the recurrence, in order; few are shown.
+    # The recurrence requires every frame, in order; only a few are shown.
     maps = NetworkMaps(model, dataset.data, dataset.domain).maps(group)
     densities = {number: density for number, density in enumerate(maps) if number in set(chosen)}
     return list(zip(frames_of(group, chosen), (densities[number] for number in chosen), strict=True))
 
 
-def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedFigure:
+def _sheet(dataset: AnalysisDataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedFigure:
     height, width = columns[0][0].pixels.shape[:2]
     figure, axes = plots.grid(3, len(columns), 1.5 + 1 / len(columns), 1.5 * height / width + 0.12)
     names = [f"{number}: {wording.printable(sample.name)}" for number, (sample, _) in enumerate(columns, 1)]
@@ -75,8 +78,8 @@ def _sheet(dataset: Dataset, columns: list[tuple[Sample, np.ndarray]]) -> NamedF
         plots.label_row(axes[row, 0], label)
     return NamedFigure(
         dataset.data.name,
-        f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, where people "
-        f"looked, and the prediction. {'; '.join(names)}.",
+        f"{dataset.title} ({dataset.data.split}), {dataset.domain.name} parameters: input, ground "
+        f"truth and prediction. {'; '.join(names)}.",
         figure,
     )
 

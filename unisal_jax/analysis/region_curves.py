@@ -1,4 +1,4 @@
-"""The figure of `unisal score-regions --plot`: the attention of boxes along a video."""
+"""The figure of `unisal score-regions --plot`: the attention in boxes over a video."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from unisal_jax.analysis.plots import COLOURS, grid, legend
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Beyond the colours there are, lines differ in their dashes.
+# Once all colours are used, lines differ in their dashes.
 _DASHES = ("-", "--", ":", "-.")
 
 
 def draw_curves(times: Sequence[float], attention: Mapping[str, Sequence[float]]) -> "Figure":
-    """A line for each box over the seconds of a video, or over its frames where any has no time.
+    """Plots a line per box over the seconds of a video, or over its frames if any frame lacks a time.
 
     Args:
-      times: of the frames, in seconds; NaN where a frame has none.
-      attention: by name, the share in each frame, 0 to 1; NaN where the box is not in the image.
+      times: times of the frames in seconds; NaN for a frame without a time.
+      attention: by box name, the share in each frame, 0 to 1; NaN where the box is outside the image.
 
     Raises:
       UnisalError: matplotlib is not installed.
@@ -32,7 +32,7 @@ def draw_curves(times: Sequence[float], attention: Mapping[str, Sequence[float]]
         percent = 100 * np.asarray(values)
         line = COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
         there = ~np.isnan(percent)
-        # A frame between two without the box is no line, but a point.
+        # A single frame between frames without the box is drawn as a point.
         alone = there & ~np.append(False, there[:-1]) & ~np.append(there[1:], False)
         axes.plot(at, percent, color=line[0], linestyle=line[1], linewidth=1.6, label=_label(name))
         axes.plot(at[alone], percent[alone], ".", color=line[0])
@@ -47,6 +47,6 @@ def draw_curves(times: Sequence[float], attention: Mapping[str, Sequence[float]]
 
 
 def _label(name: str) -> str:
-    """A name that Matplotlib shows as it is: dollars are formulas to it, and "_" hides a name."""
+    """A name escaped for Matplotlib, where $ starts a formula and a leading "_" hides a label."""
     shown = name.replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

@@ -1,4 +1,4 @@
-"""What an analysis finds, as files: figures, tables and numbers."""
+"""The results of an analysis as files: figures, tables and numbers."""
 
 import dataclasses
 import json
@@ -22,11 +22,11 @@ class Table:
     """A table.
 
     Attributes:
-      name: of its files.
+      name: stem of its files.
       caption: what it shows.
-      columns: their titles.
-      rows: a cell for each column; None where there is no value.
-      digits: of its floats, after the point.
+      columns: titles of the columns.
+      rows: rows with a cell per column; None if there is no value.
+      digits: decimal places of floats.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Table:
             assert len(row) == len(self.columns), (self.name, row)
 
     def texts(self) -> list[list[str]]:
-        """The cells as they are written, row by row; "-" where there is no value."""
+        """The cells as text, row by row; "-" for no value."""
         return [[self._text(cell) for cell in row] for row in self.rows]
 
     def markdown(self) -> str:
-        """GitHub's form."""
+        """The table in GitHub's Markdown."""
         rule = ["---", *["---:" for _ in self.columns[1:]]]
         lines = [list(self.columns), rule, *self.texts()]
         return "\n".join(
@@ -52,7 +52,7 @@ class Table:
         )
 
     def latex(self) -> str:
-        """A `tabular` with booktabs' rules."""
+        """The table as a LaTeX `tabular` with booktabs rules."""
         head, *body = (
             " & ".join(_tex(cell) for cell in line) for line in [list(self.columns), *self.texts()]
         )
@@ -69,7 +69,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class NamedFigure:
-    """A figure with the name of its files and what it shows."""
+    """A figure with the stem of its files and its caption."""
 
     name: str
     caption: str
@@ -78,13 +78,13 @@ class NamedFigure:
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
-    """What one analysis found.
+    """The results of one analysis.
 
     Attributes:
-      title: with the paper's figure or table.
-      text: what was done, and on what.
+      title: title, with the figure or table of the paper.
+      text: what was done, and with which data.
       figures, tables: in the order of the page.
-      numbers: everything measured, for JSON.
+      numbers: all measurements, for JSON.
     """
 
     title: str
@@ -97,8 +97,8 @@ class Analysis:
 def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
     """Writes an analysis into `folder/name/`.
 
-    Figures as PNG and SVG, tables as Markdown, LaTeX and JSON; `results.json`, which is written last,
-    holds the words, the tables and the numbers.
+    Figures are written as PNG and SVG, tables as Markdown, LaTeX and JSON. `results.json` is written last
+    and contains the texts, tables and numbers.
 
     Raises:
       UnisalError: a file cannot be written.
@@ -129,20 +129,20 @@ def write(folder: Path, name: str, analysis: Analysis, command: str) -> None:
 
 
 def save_figure(path: Path, figure: "Figure") -> None:
-    """Writes a figure, whole or not at all; its format is the path's suffix, .png or .svg.
+    """Writes a figure atomically, as .png or .svg by the suffix of the path.
 
     Raises:
-      UnisalError: it cannot be written.
+      UnisalError: the file cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     with atomic_path(path) as temporary:
-        # No dates: the same figure is the same file.
+        # Without a date, the same figure gives the same file.
         about = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(temporary, format=kind, metadata=about)
 
 
 def to_json(value: Any) -> str:
-    """JSON with sorted keys, floats of ten digits, null for what is no number; ends with a newline."""
+    """JSON with sorted keys and floats of ten digits; NaN and infinity become null; ends with a newline."""
     return json.dumps(_plain(value), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 

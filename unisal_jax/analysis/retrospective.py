@@ -1,4 +1,4 @@
-"""What the domains' own parameters have become (paper, section 4.5 and Figure 5)."""
+"""The parameters of each domain after training (paper, section 4.5 and Figure 5)."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -19,7 +19,7 @@ from unisal_jax.weights.store import load_weights
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By domain; all of one length.
+# By domain, all of the same length.
 Vectors = dict[str, np.ndarray]
 
 
@@ -32,10 +32,10 @@ def analyse(context: Context) -> Analysis:
     weights = load_weights(context.weights)
     config, variables = weights.config, weights.variables
     if len(config.domains) < 2:
-        raise UnisalError(f"{context.weights}: has one domain only; there is nothing to compare")
+        raise UnisalError(f"{context.weights}: has only one domain; nothing to compare")
     means, variances = (statistics(variables, config, context.module, kind) for kind in ("mean", "var"))
-    # Fusion and smoothing follow each other: both with the other sign are the same map, and training
-    # ends with either. Here the smoothing is what adds up to something positive.
+    # Smoothing follows fusion, so negating both gives the same map, and training may end with either
+    # sign. Normalise the sign such that the smoothing kernel has a positive sum.
     signs = {d.name: np.sign(variables[d.name]["smoothing"]["kernel"].sum()) for d in config.domains}
     kernels = {name: sign * variables[name]["smoothing"]["kernel"] for name, sign in signs.items()}
     fusion = {name: sign * np.ravel(variables[name]["fusion"]["kernel"]) for name, sign in signs.items()}
@@ -50,22 +50,22 @@ def analyse(context: Context) -> Analysis:
     figures = [
         NamedFigure(
             "batch_norm",
-            f"Running statistics of {context.module} between domains: means above the "
+            f"Running statistics of {context.module} for pairs of domains: means above the "
             "diagonal, variances below. Each point is a channel; r is Pearson's correlation (Figure 5a).",
             _scatter(means, variances),
         ),
         NamedFigure(
             "fusion",
-            "Fusion weights between domains above the diagonal, their distribution on it, Pearson's "
-            "correlation below (Figure 5b). Fusion and smoothing with the other sign are the same network: "
-            "each domain is turned so that its smoothing adds up to something positive.",
+            "Fusion weights of pairs of domains above the diagonal, their distribution on it, Pearson's "
+            "correlation below (Figure 5b). Negating fusion and smoothing gives the same network, so signs "
+            "are normalised such that each smoothing kernel has a positive sum.",
             _fusion_figure(fusion),
         ),
         priors,
         NamedFigure(
             "smoothing",
-            "Smoothing kernels, 41x41 pixels of the input size, each scaled to its largest "
-            "value; below each the standard deviation of its positive part in pixels (Figure 5d).",
+            "Smoothing kernels, 41x41 pixels at the input size, each scaled to its largest value; below each "
+            "the standard deviation of its positive part in pixels (Figure 5d).",
             _kernels(kernels, widths),
         ),
     ]
@@ -83,13 +83,16 @@ def analyse(context: Context) -> Analysis:
 
 
 def statistics(variables: Mapping[str, Any], config: UnisalConfig, module: str, kind: str) -> Vectors:
-    """A batch norm's running means (`mean`) or variances (`var`); of several, one after the other.
+    """Running means or variances of a batch norm, or of several, concatenated.
 
     Args:
-      module: a batch norm, as `upsampling_16/expand_norm`, or the module that holds some.
+      variables: variables of the model.
+      config: its config.
+      module: a batch norm, such as `upsampling_16/expand_norm`, or a module that contains some.
+      kind: `mean` or `var`.
 
     Raises:
-      UnisalError: there are no batch norms of the domains' own.
+      UnisalError: the module contains no domain-specific batch norms.
     """
     found = {}
     for domain in config.domains:
@@ -98,7 +101,7 @@ def statistics(variables: Mapping[str, Any], config: UnisalConfig, module: str, 
         leaves = {name: leaf for name, leaf in own.items() if name[: len(path)] == path}
         if not leaves:
             known = ", ".join(norms(variables, config)) or "none"
-            raise UnisalError(f"--module {module}: no batch norms of a domain's own there; known: {known}")
+            raise UnisalError(f"--module {module}: has no domain-specific batch norms; choose from {known}")
         found[domain.name] = np.concatenate(
             [np.ravel(leaves[path]) for path in sorted(leaves) if path[-1] == kind]
         )
@@ -106,23 +109,23 @@ def statistics(variables: Mapping[str, Any], config: UnisalConfig, module: str, 
 
 
 def norms(variables: Mapping[str, Any], config: UnisalConfig) -> list[str]:
-    """Names of all batch norms that a domain has for itself."""
+    """Names of all domain-specific batch norms."""
     own = flatten_dict(variables.get(config.domains[0].stats, {}))
     return sorted({"/".join(path[:-1]) for path in own})
 
 
 def correlations(vectors: Vectors) -> dict[str, float]:
-    """Pearson's correlation of each two domains, as "a b"; NaN where one of them is constant."""
+    """Pearson's correlation of each pair of domains, by "a b"; NaN if either is constant."""
     return {f"{a} {b}": _pearson(vectors[a], vectors[b]) for a, b in combinations(vectors, 2)}
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    # As a bypassed recurrence's statistics are, which are still those of the start.
+    # Statistics of a bypassed recurrence are constant: they keep their initial values.
     return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(np.corrcoef(a, b)[0, 1])
 
 
 def kernel_width(kernel: np.ndarray) -> float:
-    """Standard deviation along one side, in pixels, of the positive part of a kernel [n, n]."""
+    """Standard deviation of the positive part of a kernel [n, n] along one side, in pixels."""
     positive = np.clip(np.asarray(kernel, np.float64), 0, None)
     positive /= positive.sum()
     at = np.arange(len(positive)) - (len(positive) - 1) / 2
@@ -143,7 +146,7 @@ def _pairs(measured: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def _all_norms(variables: Mapping[str, Any], config: UnisalConfig) -> Table:
-    """Each batch norm's correlations, averaged over pairs of video domains and over the others."""
+    """Mean correlations of each batch norm, over pairs of video domains and over mixed pairs."""
     rows = []
     for module in norms(variables, config):
         cells: list[float | str | None] = [module]
@@ -153,7 +156,7 @@ def _all_norms(variables: Mapping[str, Any], config: UnisalConfig) -> Table:
         rows.append(tuple(cells))
     return Table(
         "norms",
-        "Every batch norm: mean correlation over pairs of video domains, and of a video and a static one",
+        "Each batch norm: mean correlation over pairs of video domains, and over pairs of video and static",
         ("batch norm", "means, video", "means, static", "variances, video", "variances, static"),
         tuple(rows),
     )
@@ -165,13 +168,13 @@ def _mean_of(pairs: Mapping[str, float], domains: tuple[Domain, ...], static: bo
 
 
 def _chosen(pairs: Mapping[str, float], domains: tuple[Domain, ...], static: bool) -> dict[str, float]:
-    """The pairs of two video domains; or those of a video domain and a static one."""
+    """The pairs of two video domains, or of a video domain and a static one."""
     kinds = {domain.name: domain.static for domain in domains}
     return {p: r for p, r in pairs.items() if sum(kinds[name] for name in p.split()) == int(static)}
 
 
 def _claims(measured: Mapping[str, Any], domains: tuple[Domain, ...]) -> Table | None:
-    """The paper's statements beside what these weights give; None for other domains than the paper's."""
+    """The paper's statements and what these weights give; None unless the domains are the paper's."""
     if {domain.name for domain in domains} != {"dhf1k", "hollywood2", "ucf_sports", "salicon"}:
         return None
 
@@ -193,7 +196,7 @@ def _claims(measured: Mapping[str, Any], domains: tuple[Domain, ...]) -> Table |
         ("variances of video domains", "92%", span("variance_correlation", False)),
         ("variances of SALICON and video", "90%", span("variance_correlation", True)),
         ("fusion weights correlate", "above 81%", f"at least {100 * least:.1f}%"),
-        ("fusion weights least correlated", "SALICON", title_of(min(means, key=means.__getitem__))),
+        ("least correlated fusion weights", "SALICON", title_of(min(means, key=means.__getitem__))),
         ("narrowest smoothing kernel", "DHF1K", title_of(min(widths, key=widths.__getitem__))),
     )
     return Table("statements", "The paper's statements and these weights", ("", "paper", "measured"), rows)

@@ -1,1 +1,1 @@
-"""Speed of prediction: beside its peers, and as a share of what the machine can do."""
+"""Speed of prediction: compared with other programs, and with the limits of the machine."""

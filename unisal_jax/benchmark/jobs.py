@@ -1,6 +1,6 @@
-"""What runs in a worker process: our network, and others that run it or measure the machine.
+"""Jobs of worker processes: this package, other programs that run the network, and the machine's limits.
 
-Each function imports what it uses, so that a process has the threads of one runtime alone.
+Each function imports what it uses, so that a process contains the threads of one runtime only.
 """
 
 import dataclasses
@@ -21,21 +21,21 @@ from unisal_jax.machine import cores
 from unisal_jax.normalization import normalize
 
 STREAM, IMAGE = "stream", "static"
-"""Tasks: the next frame of a stream, whose state is carried; and one image, of IMAGE_SIZE."""
+"""Tasks: the next frame of a stream, with recurrent state, and one image of `IMAGE_SIZE`."""
 IMAGE_SIZE = (256, 416)
-"""That of the public ONNX file."""
+"""The input size of the public ONNX file."""
 MATMUL, BANDWIDTH = "matmul", "bandwidth"
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a worker can do.
+    """The tasks of a worker.
 
     Attributes:
-      steps: a function for each task. Those of networks return the map [height, width].
-      facts: what else the parent wants to know.
-      logs: the maps are log-densities, else densities.
-      peak_megabytes: of memory; None for the process's.
+      steps: a function per task. Those that run a network return the map [height, width].
+      facts: further facts for the parent process.
+      logs: whether the maps are log-densities instead of densities.
+      peak_megabytes: returns the peak memory; None for that of the process.
     """
 
     steps: Mapping[str, Step]
@@ -45,7 +45,7 @@ class Job:
 
 
 def shown(task: str, input_size: Sequence[int]) -> np.ndarray:
-    """The uint8 RGB frame or image that every network gets for a task."""
+    """The uint8 RGB frame or image that every program gets for a task."""
     return noise((input_size[0], input_size[1]), 0) if task == STREAM else noise(IMAGE_SIZE, 1)
 
 
@@ -57,15 +57,15 @@ def ours(
     input_size: Sequence[int] | None,
     batches: Sequence[int] = (),
 ) -> Job:
-    """Our network as users call it.
+    """This package, as users call it.
 
     Args:
       weights: as for `unisal_jax.load`.
       engine: as for `unisal_jax.load`.
       dtype: as for `unisal_jax.load`.
-      domain: whose parameters to use.
-      input_size: of the stream; None for the domain's.
-      batches: also a task for each of these numbers of images of the stream's size, by that number's name.
+      domain: domain whose parameters to use.
+      input_size: frame size of the stream; None for that of the domain.
+      batches: batch sizes of further tasks, with images of the stream's size; each task is named by its size.
     """
     from unisal_jax.predict.model import load
 
@@ -98,7 +98,7 @@ def ours(
     from unisal_jax.benchmark import xla
 
     if jax.default_backend() != "cpu" and len(model.engine.devices) == 1:
-        placed = jnp.asarray(frames)  # as those of a pipeline before it would be
+        placed = jnp.asarray(frames)  # as the output of an input pipeline would be
 
         def run_placed(batch: Any) -> None:
             jax.block_until_ready(model.engine.images(batch, chosen))
@@ -108,7 +108,7 @@ def ours(
 
 
 def machine(dtype: str) -> Job:
-    """The rates of the device that JAX finds: of a matrix product, and of memory."""
+    """Measures the rates of JAX's device: matrix product and memory bandwidth."""
     from unisal_jax.backend import start_jax
     from unisal_jax.benchmark import xla
 
@@ -119,7 +119,7 @@ def machine(dtype: str) -> Job:
 
 
 def costs(weights: str, dtype: str, domain: str, input_size: Sequence[int]) -> Job:
-    """No task; the facts are what XLA's compiler says of our programs, by task."""
+    """Has no task; its facts are the costs of our programs by task, from XLA's compiler."""
     from unisal_jax.backend import start_jax
     from unisal_jax.benchmark import xla
     from unisal_jax.domains import find_domain
@@ -141,7 +141,7 @@ def costs(weights: str, dtype: str, domain: str, input_size: Sequence[int]) -> J
 
 
 def exported(files: dict[str, str], input_size: Sequence[int]) -> Job:
-    """ONNX Runtime itself, with its default options, on our exported files: uint8 in, densities out."""
+    """ONNX Runtime with default options on our exported files: uint8 in, densities out."""
     import onnxruntime
 
     def step(task: str, path: str) -> Step:
@@ -161,7 +161,7 @@ def exported(files: dict[str, str], input_size: Sequence[int]) -> Job:
 
 
 def openvino(files: dict[str, str], input_size: Sequence[int]) -> Job:
-    """OpenVINO on our exported files, in float32, a thread a core, made for latency."""
+    """OpenVINO on our exported files, in float32, with a thread per core, optimised for latency."""
     from openvino import Core
 
     options = {
@@ -188,9 +188,9 @@ def openvino(files: dict[str, str], input_size: Sequence[int]) -> Job:
 
 
 def public_onnx(root: str) -> Job:
-    """ONNX Runtime, with its default options, on the public file: static, DHF1K's parameters, IMAGE_SIZE.
+    """ONNX Runtime with default options on the public file: static, DHF1K parameters, `IMAGE_SIZE`.
 
-    It gets the normalised image, made beforehand.
+    Its input is normalised beforehand.
     """
     import onnxruntime
 
@@ -200,9 +200,9 @@ def public_onnx(root: str) -> Job:
 
 
 def torch(root: str, compiled: bool, input_size: Sequence[int]) -> Job:
-    """The original network in PyTorch, DHF1K, its hidden state carried from frame to frame.
+    """The original PyTorch code, domain DHF1K, with recurrent state.
 
-    It gets the normalised frame, made beforehand.
+    Its input is normalised beforehand.
     """
     import torch
 
@@ -217,7 +217,7 @@ def torch(root: str, compiled: bool, input_size: Sequence[int]) -> Job:
         nonlocal hidden
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Left to itself, the original takes a single frame for an image and bypasses the RNN.
+            # By default, the original code takes a single frame for an image and bypasses the RNN.
             out, hidden = call(x, source="DHF1K", h0=hidden, return_hidden=True, static=False)
         return out.numpy().reshape(tuple(input_size))
 
@@ -225,7 +225,7 @@ def torch(root: str, compiled: bool, input_size: Sequence[int]) -> Job:
 
 
 def _original(root: Path) -> types.ModuleType:
-    """The module with the original network. Its package's own __init__ would import its training too."""
+    """The module with the original network, without its package's `__init__`, which imports training code."""
     package = types.ModuleType("_original_unisal")
     package.__path__ = [str(root / ORIGINAL_CODE)]
     sys.modules[package.__name__] = package

@@ -1,4 +1,4 @@
-"""What times say, and what they were measured on. Nothing here imports JAX."""
+"""Statistics of times, and facts about the machine. Does not import JAX."""
 
 import os
 import platform
@@ -16,24 +16,24 @@ _VERSIONS = ("jax", "jaxlib", "flax", "numpy", "onnxruntime", "openvino", "torch
 
 
 def summary(seconds: np.ndarray) -> dict[str, float]:
-    """Milliseconds: the least, the median, and the 90th and 99th percentile."""
+    """Milliseconds: minimum, median, and 90th and 99th percentile."""
     points = np.percentile(1e3 * seconds, [0, 50, 90, 99])
     return {name: round(float(ms), 3) for name, ms in zip(_POINTS, points, strict=True)}
 
 
 def noise(size: tuple[int, int], seed: int) -> np.ndarray:
-    """A random image, uint8 RGB [height, width, 3], the same in every process."""
+    """A random image, uint8 RGB [height, width, 3], identical in every process."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
 
 
 def peak_megabytes() -> float | None:
-    """The process's peak resident size; None where the system does not say."""
+    """Peak resident size of the process; None if the system does not provide it."""
     peak = peak_bytes()
     return None if peak is None else round(peak / 1e6, 1)
 
 
 def load() -> float | None:
-    """How many processes ran or waited in the last minute, on average; None where the system does not say."""
+    """Load average of the last minute; None if the system does not provide it."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):  # the first on Windows
@@ -41,12 +41,12 @@ def load() -> float | None:
 
 
 def machine(load_before: float | None = None, device: str | None = None) -> dict[str, Any]:
-    """What the numbers were measured on and with.
+    """Facts about machine and software.
 
     Args:
-      load_before: `load()` before the measurement; None for that of now. The machine is `busy` if it is
-        above the number of cores.
-      device: JAX's, if the numbers are of it.
+      load_before: `load()` before the measurement; None for the current load. The machine is `busy` if it
+        exceeds the number of cores.
+      device: JAX's device, if the measurement uses it.
     """
     found = {name: version(name) for name in _VERSIONS}
     average = load() if load_before is None else load_before

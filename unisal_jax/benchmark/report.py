@@ -1,4 +1,4 @@
-"""Numbers of the report of `unisal benchmark` from seconds [rounds, steps], and the report as text."""
+"""The report of `unisal benchmark`: its numbers from seconds [rounds, steps], and its text."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def ratio(theirs: np.ndarray, ours: np.ndarray) -> dict[str, float]:
-    """How many times as long theirs take: the median over the rounds of that of medians, and of the least."""
+    """Ratio of times: the median over rounds of the ratio of medians, and the ratio of the minima."""
     return {
         "median": round(float(np.median(_by_round(theirs) / _by_round(ours))), 2),
         "min": round(float(theirs.min() / ours.min()), 2),
@@ -15,7 +15,7 @@ def ratio(theirs: np.ndarray, ours: np.ndarray) -> dict[str, float]:
 
 
 class Machine(NamedTuple):
-    """How fast it is: seconds of matrix products of so many FLOPs, and of passes over so many bytes."""
+    """Speed of the machine: seconds of matrix products of `flops`, and of passes over `bytes`."""
 
     matmul: np.ndarray
     bandwidth: np.ndarray
@@ -23,7 +23,7 @@ class Machine(NamedTuple):
     bytes: float
 
     def rates(self) -> dict[str, float]:
-        """Medians, and the best of the matrix product."""
+        """Median rates, and the best rate of the matrix product."""
         return {
             "matmul_gflops": round(float(self.flops / np.median(self.matmul) / 1e9), 1),
             "matmul_gflops_best": round(float(self.flops / self.matmul.min() / 1e9), 1),
@@ -32,11 +32,11 @@ class Machine(NamedTuple):
 
 
 def share(cost: dict[str, float], ours: np.ndarray, machine: Machine) -> dict[str, float]:
-    """How much of the machine a program of that cost uses.
+    """Share of the machine's rates that a program of this cost reaches.
 
-    `bound` is its time over that of its FLOPs at the rate of the matrix product in the same round, the median
-    over the rounds; `bound_min` its least time over that at the best rate, which what else runs on the
-    machine disturbs less.
+    `bound` is its time relative to that of its FLOPs at the rate of the matrix product in the same round, the
+    median over rounds. `bound_min` is its minimum time relative to that at the best rate, which is less
+    sensitive to other programs.
     """
     products = 1e9 * cost["gflop"] / machine.flops
     passes = 1e6 * cost["megabytes"] / machine.bytes
@@ -54,7 +54,7 @@ def _by_round(seconds: np.ndarray) -> np.ndarray:
 
 
 def text(report: dict[str, Any]) -> Sequence[str]:
-    """The report as lines for people."""
+    """The report as lines of text."""
     machine, rates = report["machine"], report["rates"]
     lines = [
         f"{machine['device']} ({machine['processor']}, {machine['cores']} cores), {report['dtype']}, engine "
@@ -65,24 +65,24 @@ def text(report: dict[str, Any]) -> Sequence[str]:
     for task, rows in report["latency"].items():
         for name, row in rows.items():
             found = report["ratios"][task].get(name)
-            ratio = f"   {found['median']:.2f} times ours (least {found['min']:.2f})" if found else ""
+            ratio = f"   {found['median']:.2f} times ours (by minima {found['min']:.2f})" if found else ""
             points = " ".join(f"{row[p]:9.2f}" for p in ("min_ms", "median_ms", "p90_ms", "p99_ms"))
             lines.append(f"{task:7s} {name:14s} {points}{ratio}")
     for task, cost in report["cost"].items():
         lines.append(
-            f"{task}: {cost['gflop']:.3f} GFLOP and {cost['megabytes']:.0f} MB a frame, "
+            f"{task}: {cost['gflop']:.3f} GFLOP and {cost['megabytes']:.0f} MB per frame, "
             f"{cost['memory_mb']:.0f} MB held by XLA, compiled in {cost['compile_s']:.1f} s; "
-            f"{report['share'][task]['bound']:.2f} times the bound of its FLOPs (least "
+            f"{report['share'][task]['bound']:.2f} times the time of its FLOPs (by minima "
             f"{report['share'][task]['bound_min']:.2f})"
         )
     for count, row in report["throughput"].items():
-        lines.append(f"batch {count}: {row['frames_per_s']:.1f} frames a second")
+        lines.append(f"batch {count}: {row['frames_per_s']:.1f} frames/s")
     if report["peak_mb"] is not None:
         lines.append(f"peak memory {report['peak_mb']:.0f} MB")
     if machine["busy"]:
         lines.append(
             f"the machine was busy: load {machine['load']} on {machine['cores']} cores before the start; "
-            "an idle machine is faster"
+            "measure again on an idle machine"
         )
     lines += [f"left out: {name}: {why}" for name, why in report["left_out"].items()]
     return lines

@@ -1,4 +1,4 @@
-"""What `unisal benchmark` measures: our network beside its peers, each in a process of its own, in turn."""
+"""Measures this package and other programs, each in its own process, in alternation."""
 
 import contextlib
 import dataclasses
@@ -20,12 +20,12 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.weights.fetch import WHEEL_REQUIREMENT
 
 _TASKS = (STREAM, IMAGE)
-_NO_WHEEL = f"the wheel of {WHEEL_REQUIREMENT} is neither given (--peers) nor installed"
+_NO_WHEEL = f"requires the wheel {WHEEL_REQUIREMENT}; pass it with --peers, or install it"
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
-    """What to measure; fields as the flags of `unisal benchmark`."""
+    """What to measure; the fields correspond to the flags of `unisal benchmark`."""
 
     weights: str = "unisal"
     engine: str = "auto"
@@ -44,26 +44,28 @@ class BenchmarkOptions:
 
 
 def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
-    """Measures streaming, single images and batches, beside the peers that are there.
+    """Measures streaming, single images and batches, of this package and of available peers.
 
-    Each program has a process of its own, one works at a time, and blocks of their steps alternate. A ratio
-    is the median over the rounds of that of two blocks' medians. The machine's rates are measured likewise.
+    Each program has its own process; one works at a time, and blocks of their steps alternate. A ratio is
+    the median over rounds of the ratio of the medians of two blocks. The machine's rates are measured in the
+    same way.
 
     Returns:
-      `cost` of our programs from XLA's compiler; `differences`, how far a peer's log-density of one random
-      frame is from ours, at most; `idle`, the largest share of a core that a waiting process used; `latency`
-      by task and program; `left_out`, the reasons by peer; `machine` and its `rates`; `ratios` over ours by
-      task and peer; `share` of the machine that ours uses, by task; `throughput` by batch.
+      `cost` of our programs from XLA's compiler; `differences`, the largest difference of a peer's
+      log-density from ours for one random frame; `idle`, the largest share of a core that a waiting process
+      used; `latency` by task and program; `left_out`, reasons by peer; `machine` and its `rates`; `ratios`
+      to ours by task and peer; `share` of the machine's rates that ours reaches, by task; `throughput` by
+      batch size.
 
     Raises:
-      UnisalError: ours or the machine cannot be measured.
+      UnisalError: this package or the machine cannot be measured.
     """
     load_before = measure.load()
     left_out: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         arguments = {**options.model_arguments(options.engine), "batches": options.batches}
         ours = stack.enter_context(closing(Process("ours", "ours", arguments)))
-        # The compiler and the machine are asked about the device that ours computes on.
+        # Compile for, and measure, the device that ours computes on.
         on_cpu = {"JAX_PLATFORMS": "cpu"} if ours.facts["engine"] == "onnxruntime" else {}
         arguments = {"weights": options.weights, "dtype": options.dtype, **_sized(ours)}
         with closing(Process("costs", "costs", arguments, on_cpu)) as process:
@@ -127,7 +129,7 @@ def _sized(ours: Process) -> dict[str, Any]:
 def _open_peers(
     options: BenchmarkOptions, ours: Process, stack: contextlib.ExitStack, left_out: dict[str, str]
 ) -> list[Process]:
-    """The processes of the peers that are there; the others get a reason in `left_out`."""
+    """The processes of the available peers; for the others, adds a reason to `left_out`."""
     found: list[Process] = []
 
     def open_peer(name: str, job: str, arguments: dict[str, Any]) -> None:
@@ -137,7 +139,7 @@ def _open_peers(
             left_out[name] = str(error)
 
     if ours.facts["engine"] == "jax":
-        left_out["jax"] = "it is ours"
+        left_out["jax"] = "this is the engine measured as ours"
     else:
         open_peer("jax", "ours", options.model_arguments("jax"))
 
@@ -162,7 +164,7 @@ def _open_peers(
 
 
 def _exported(weights: str, ours: Process, task: str, folder: Path) -> str:
-    """The path of our own ONNX file for a task, by `unisal export`, in a process without threads of ours."""
+    """Exports our ONNX file for a task, in a separate process; returns its path."""
     height, width = ours.facts["input_size"] if task == STREAM else IMAGE_SIZE
     path = str(folder / f"{task}.onnx")
     streaming = ["--streaming"] if task == STREAM and ours.facts["recurrent"] else []
@@ -186,7 +188,7 @@ def _exported(weights: str, ours: Process, task: str, folder: Path) -> str:
 def _differences(
     options: BenchmarkOptions, ours: Process, peers: list[Process]
 ) -> dict[str, dict[str, float]]:
-    """By task and peer. The original code and the public file have the released weights for DHF1K alone."""
+    """Differences by task and peer; the original code and public file only have released DHF1K weights."""
     comparable = options.weights == "unisal" and ours.facts["domain"] == DHF1K.name
     differences: dict[str, dict[str, float]] = {task: {} for task in _TASKS}
     for peer in peers:

@@ -1,4 +1,4 @@
-"""The wheel that holds the public ONNX file and the original code (`weights.fetch.WHEEL_REQUIREMENT`)."""
+"""The wheel with the public ONNX file and the original code (`weights.fetch.WHEEL_REQUIREMENT`)."""
 
 import contextlib
 import importlib.util
@@ -18,10 +18,10 @@ _PACKAGE = "pyautoflip"
 
 @contextlib.contextmanager
 def unpacked(wheel: Path | None) -> Iterator[Path | None]:
-    """The folder of the package: from a wheel, or a folder it was unpacked to, or installed; None without.
+    """The folder of the package: from a wheel, from the folder it was unpacked to, or installed; else None.
 
     Raises:
-      UnisalError: `wheel` is not that package.
+      UnisalError: `wheel` is not this package.
     """
     if wheel is None:
         spec = importlib.util.find_spec(_PACKAGE)
@@ -38,5 +38,5 @@ def unpacked(wheel: Path | None) -> Iterator[Path | None]:
                 raise UnisalError(f"{wheel}: not a wheel") from error
         root = (Path(folder) if wheel.is_file() else wheel) / _PACKAGE
         if not (root / PUBLIC_FILE).is_file():
-            raise UnisalError(f"{wheel}: not the wheel of {WHEEL_REQUIREMENT}, nor its unpacked folder")
+            raise UnisalError(f"{wheel}: not the wheel {WHEEL_REQUIREMENT}, nor a folder it was unpacked to")
         yield root

@@ -1,14 +1,14 @@
-"""A process that does one program's steps when it is told to: `python -m unisal_jax.benchmark.worker`.
+"""A process that runs the steps of one program on request: `python -m unisal_jax.benchmark.worker`.
 
-So that programs with threads of their own, which spin for a while after their work, do not take the cores
-from each other: each has a process, and the parent (`workers.py`) lets one work at a time. Requests come and
-answers go as lines of JSON:
+Threads of a program busy-wait for a while after their work. To keep programs from taking cores from each
+other, each has its own process, and the parent (`workers.py`) lets one work at a time. Requests and replies
+are lines of JSON:
 
     {"open": JOB, "arguments": {...}, "maps": FOLDER}  ->  {"tasks": [...], "facts": {...}}
     {"task": TASK, "steps": N}                         ->  {"seconds": [...]}
     {"usage": true}                                    ->  {"idle_s", "idle_cpu_s", "peak_mb"}
 
-or {"error": REASON}. The first result of each task is kept as FOLDER/TASK.npy.
+or {"error": REASON}. The first result of each task is saved as FOLDER/TASK.npy.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _LOOK_SECONDS, _LOOKS = 0.01, 100
 
 
 class Worker:
-    """What a worker process knows: its job, and the CPU time that it used while it had nothing to do."""
+    """The state of a worker process: its job, and the CPU time it used while idle."""
 
     def __init__(self) -> None:
         self._job = Job({})
@@ -38,7 +38,7 @@ class Worker:
         self._waiting_since: tuple[float, float] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what a request asks."""
+        """Processes a request and returns the reply."""
         if self._waiting_since is not None:
             wall, cpu = self._waiting_since
             self._idle_s += time.perf_counter() - wall
@@ -61,13 +61,13 @@ class Worker:
             first = step()
             if isinstance(first, np.ndarray):
                 np.save(maps / f"{task}.npy", first if self._job.logs else np.log(first))
-            # Another program may come with the second, whose state is not zero.
+            # The second step, with a non-zero state, may require another program.
             step()
         return {"tasks": list(self._job.steps), "facts": self._job.facts}
 
     def _run(self, task: str, steps: int) -> list[float]:
         step = self._job.steps[task]
-        step()  # wakes the threads and fills the caches after the others' work; not counted
+        step()  # wakes threads and fills caches after other programs ran; not counted
         seconds = []
         for _ in range(steps):
             start = time.perf_counter()
@@ -77,7 +77,7 @@ class Worker:
 
 
 def _settle() -> None:
-    """Waits until the threads no longer spin, a second at most."""
+    """Waits until the threads stop busy-waiting, at most a second."""
     for _ in range(_LOOKS):
         before = time.process_time()
         time.sleep(_LOOK_SECONDS)
@@ -86,16 +86,16 @@ def _settle() -> None:
 
 
 def main() -> None:
-    """Answers requests until there are no more."""
+    """Processes requests until the input ends."""
     with contextlib.suppress(KeyboardInterrupt), os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
-        os.dup2(2, 1)  # what others' software prints is no answer
+        os.dup2(2, 1)  # output of other software must not mix with the replies
         worker = Worker()
         for line in sys.stdin:
             try:
                 reply = worker.answer(json.loads(line))
             except UnisalError as error:
                 reply = {"error": str(error)}
-            except Exception as error:  # whatever another's software does, the others are to be measured
+            except Exception as error:  # a failure of one program must not stop the others
                 first = str(error).strip().partition("\n")[0]
                 reply = {"error": f"{type(error).__name__}: {first}"}
             print(json.dumps(reply), file=replies, flush=True)

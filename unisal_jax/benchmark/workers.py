@@ -1,4 +1,4 @@
-"""The parent's side of the worker processes: starting them, and letting one work at a time."""
+"""The parent's side of the worker processes: starts them, and lets one work at a time."""
 
 import contextlib
 import json
@@ -15,23 +15,23 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 
-# A block of a task's steps lasts about so long: what comes and goes on a machine falls on neighbours alike.
+# Duration of a block of steps: short, so that other load on the machine affects neighbouring blocks alike.
 _BLOCK_SECONDS = 0.1
 _FEWEST_STEPS, _MOST_STEPS = 5, 50
 _END_SECONDS = 2
 
 
 class Process:
-    """A worker process: see `worker.py`.
+    """A worker process; see `worker.py`.
 
     Args:
-      name: of what works there.
-      job: the name of what it opens, one of `jobs.JOBS`.
-      arguments: the job's arguments.
-      environment: variables of the process besides those of this one.
+      name: name of the program.
+      job: name of its job in `jobs.JOBS`.
+      arguments: arguments of the job.
+      environment: additional environment variables.
 
     Raises:
-      UnisalError: it cannot; the text is the reason.
+      UnisalError: the job cannot be started; the message is the reason.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Process:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            # Several processes share an accelerator's memory.
+            # Several processes share the memory of an accelerator.
             env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ, **(environment or {})},
         )
         try:
@@ -61,13 +61,13 @@ class Process:
         self.facts: dict[str, Any] = opened["facts"]
 
     def run(self, task: str, steps: int) -> np.ndarray:
-        """The seconds [steps] of each step of a task, done one after the other."""
+        """Runs steps of a task one after the other; returns the seconds of each, [steps]."""
         return np.asarray(self._ask({"task": task, "steps": steps})["seconds"])
 
     def usage(self) -> dict[str, Any]:
-        """`peak_mb` of memory, and `idle_cpu_s` of CPU time in `idle_s` seconds without a request.
+        """`peak_mb` of memory, and `idle_cpu_s` of CPU time during `idle_s` seconds without requests.
 
-        `peak_mb` is None where the system does not say.
+        `peak_mb` is None if the system does not provide it.
         """
         return self._ask({"usage": True})
 
@@ -102,25 +102,25 @@ class Process:
 
 
 class Turn(NamedTuple):
-    """A task of a process, which has its turn in every round."""
+    """A task of a process, which runs once per round."""
 
     process: Process
     task: str
 
 
 def take_turns(turns: Sequence[Turn], rounds: int) -> tuple[dict[Turn, np.ndarray], dict[Turn, str]]:
-    """Lets tasks have their turn, a block of steps each, in so many rounds.
+    """Runs each task for a block of steps in each of `rounds` rounds.
 
-    The one that is first changes from round to round, and every other round goes backwards, so that none
-    always follows the same.
+    The first task changes from round to round, and every second round is reversed, so that no task always
+    follows the same one.
 
     Returns:
-      The seconds [rounds, steps] of each; and of those whose process failed, the reason.
+      (seconds [rounds, steps] by task; reasons by task whose process failed).
     """
     lost: dict[Turn, str] = {}
     steps: dict[Turn, int] = {}
     found: dict[Turn, list[np.ndarray]] = {turn: [] for turn in turns}
-    for number in range(-1, rounds):  # the first one counts the steps of a block
+    for number in range(-1, rounds):  # the first round determines the steps per block
         for turn in _rotated(turns, number):
             if turn in lost:
                 continue

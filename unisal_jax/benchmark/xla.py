@@ -1,4 +1,4 @@
-"""What JAX's device can do, and what XLA's compiler says that a program needs."""
+"""Rates of JAX's device, and costs of programs from XLA's compiler."""
 
 import functools
 import time
@@ -12,22 +12,22 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from unisal_jax.benchmark.measure import Step, peak_megabytes
 
-# Large enough that starting the work is nothing beside it.
+# Large enough for the launch overhead to be negligible.
 _MATMUL_SIZES = {"cpu": 1024, "gpu": 8192, "tpu": 8192}
 _STREAMED_BYTES = {"cpu": 1 << 26, "gpu": 1 << 30, "tpu": 1 << 30}
-# Threads spin for a while after their work, at the next one's cost. An accelerator would lower its clock.
+# CPU threads busy-wait after their work and slow the next step; an accelerator lowers its clock in pauses.
 _PAUSES = {"cpu": 0.02, "gpu": 0.0, "tpu": 0.0}
 
 
 def interleave(steps: Mapping[str, Step], repeats: int) -> dict[str, np.ndarray]:
-    """Times steps of this process in turn, so that what else the machine does falls on all of them alike.
+    """Times steps of this process in alternation, so that other load affects all of them alike.
 
     Args:
-      steps: each returns when its work is done.
-      repeats: rounds that count, after one that does not.
+      steps: functions by name; each returns when its work is done.
+      repeats: number of counted rounds, after a warm-up round.
 
     Returns:
-      seconds [repeats] of each.
+      Seconds [repeats] of each step, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for counted in [False] + repeats * [True]:
@@ -42,17 +42,17 @@ def interleave(steps: Mapping[str, Step], repeats: int) -> dict[str, np.ndarray]
 
 
 def device() -> str:
-    """JAX's devices in words."""
+    """Number and type of JAX's devices."""
     return f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}"
 
 
 def matmul_flops() -> int:
-    """Of a step of `matmul_step`."""
+    """FLOPs of a step of `matmul_step`."""
     return 2 * _MATMUL_SIZES[jax.default_backend()] ** 3
 
 
 def matmul_step(dtype: str) -> Step:
-    """One product of two square matrices, as exact as the network's: the machine's measured rate."""
+    """One product of two square matrices, at the precision of the network's products."""
     size = _MATMUL_SIZES[jax.default_backend()]
     a, b = (jax.random.normal(jax.random.key(seed), (size, size)).astype(dtype) for seed in (0, 1))
     multiply = jax.jit(functools.partial(jnp.matmul, precision="highest"))
@@ -60,27 +60,27 @@ def matmul_step(dtype: str) -> Step:
 
 
 def bandwidth_bytes() -> int:
-    """Read and written by a step of `bandwidth_step`."""
+    """Bytes that a step of `bandwidth_step` reads and writes."""
     return 2 * _STREAMED_BYTES[jax.default_backend()]
 
 
 def bandwidth_step() -> Step:
-    """One pass over an array much larger than the caches, read and written."""
+    """One pass that reads and writes an array much larger than the caches."""
     x = jnp.zeros(bandwidth_bytes() // 8)
     add = jax.jit(lambda x: x + 1)
     return lambda: add(x).block_until_ready()
 
 
 def cost(lowered: jax.stages.Lowered) -> dict[str, float]:
-    """What the compiler says of a program, and how long it takes to say it.
+    """Compiles a program and returns its costs.
 
     Returns:
-      `gflop` and `megabytes` that a call needs, `memory_mb` of temporaries, arguments and results,
-      and the seconds of compiling, without the cache of compiled programs.
+      `gflop` and `megabytes` accessed per call, `memory_mb` of temporaries, arguments and results, and
+      `compile_s`, the seconds of compilation without the persistent cache.
     """
     cached = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # it looks at the setting once
+    compilation_cache.reset_cache()  # it reads the setting only once
     try:
         start = time.perf_counter()
         compiled = lowered.compile()
@@ -100,6 +100,6 @@ def cost(lowered: jax.stages.Lowered) -> dict[str, float]:
 
 
 def peak_device_megabytes() -> float | None:
-    """Peak memory of the device where it counts it, else the process's resident size."""
+    """Peak memory of the device if it reports it, else the peak resident size of the process."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return round(stats["peak_bytes_in_use"] / 1e6, 1) if "peak_bytes_in_use" in stats else peak_megabytes()

@@ -1,4 +1,4 @@
-"""`unisal analyze`: the paper's figures and tables, each from data and weights."""
+"""`unisal analyze`: draws the paper's figures and tables from data and weights."""
 
 import argparse
 import os
@@ -19,18 +19,19 @@ _SYNTHETIC = "synthetic"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     names = "\n".join(f"  {name:14} {text}" for name, (_, text) in NAMES.items())
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = f"The paper's figures and tables, each from data and weights.\n\n{names}\n  all"
-    parser.add_argument("names", nargs="+", choices=(*NAMES, "all"), metavar="NAME", help="see above")
+    parser.description = f"Draws the paper's figures and tables from data and weights.\n\n{names}\n  all"
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="figures, tables and index.html"
+        "names", nargs="+", choices=(*NAMES, "all"), metavar="NAME", help="analyses to run; see above"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for figures, tables and index.html"
     )
     parser.add_argument(
         "--data",
         action="append",
         default=[],
         metavar="PATH[:SPLIT]",
-        help="a dataset as for `unisal evaluate`; once for each. `synthetic`: drawn ones, made in DIR",
+        help="a dataset as for unisal evaluate; may be repeated. synthetic: random datasets made in DIR",
     )
     flags.add_weights(parser)
     parser.add_argument(
@@ -38,57 +39,76 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.positive,
         default=256,
         metavar="N",
-        help="frames of each dataset (default: 256)",
+        help="frames to sample from each dataset (default: 256)",
     )
-    parser.add_argument("--seed", type=flags.positive, default=1, help="of what is drawn (default: 1)")
+    parser.add_argument(
+        "--seed", type=flags.positive, default=1, help="random seed of the samples (default: 1)"
+    )
     parser.add_argument(
         "--module",
         default="upsampling_16/expand_norm",
-        help="batch norm that `retrospective` draws (default: US2's first)",
+        help="batch norm that retrospective plots (default: the first of US2)",
     )
     parser.add_argument(
-        "--protocol", default="unisal", help="of `compare`: unisal (default), dhf1k or pysaliency"
+        "--protocol", default="unisal", help="protocol of compare: unisal (default), dhf1k or pysaliency"
     )
     trainings = parser.add_argument_group("ablation and settings")
     trainings.add_argument(
-        "--train", action="store_true", help="run what is missing; without it, the table of what is there"
+        "--train", action="store_true", help="run missing trainings (default: tabulate the existing ones)"
     )
     trainings.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of training runs (default: runs)",
     )
     trainings.add_argument(
-        "--configs", type=Path, default=Path("configs"), metavar="DIR", help="of ablation.py and settings.py"
+        "--configs",
+        type=Path,
+        default=Path("configs"),
+        metavar="DIR",
+        help="folder of ablation.py and settings.py",
     )
     trainings.add_argument(
-        "--seeds", type=flags.positives, default=(1,), metavar="N,N", help="one run each (default: 1)"
+        "--seeds",
+        type=flags.positives,
+        default=(1,),
+        metavar="N,N",
+        help="train one run per seed (default: 1)",
     )
-    parser.epilog = "--config.NAME=VALUE changes a field of the runs' configs, as --config.epochs=4."
+    flags.add_examples(
+        parser,
+        "unisal analyze all --data synthetic --out analysis",
+        "unisal analyze qualitative compare --data data/own/mine/1.0.0:test --out analysis",
+        "--config.NAME=VALUE changes a field of the runs' configs, such as --config.epochs=4.",
+    )
     parser.set_defaults(check=check, run=run, open_flags=_OVERRIDE)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     if args.protocol not in PROTOCOLS:
-        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {', '.join(PROTOCOLS)}")
+        raise UnisalError(f"--protocol {args.protocol!r}: unknown; choose from {', '.join(PROTOCOLS)}")
     needing = [name for name in _wanted(args) if name in NEED_DATA]
     if needing and not args.data:
-        raise UnisalError(f"--data: {needing[0]} needs a dataset, or --data synthetic")
+        raise UnisalError(f"--data: {needing[0]} requires a dataset, or --data synthetic")
     if _SYNTHETIC in args.data and len(args.data) > 1:
-        raise UnisalError("--data: synthetic stands alone")
+        raise UnisalError("--data: synthetic cannot be combined with other datasets")
     for path in args.data:
         folder = path.rpartition(":")[0] if ":" in path and not os.path.exists(path) else path
         if path != _SYNTHETIC:
             checks.check_folder_to_read(Path(folder))
-    # A dataset's folder has an index.html, or tables, of its own.
+    # A dataset's folder may have its own index.html or tables.
     if args.out.exists() and any(os.path.exists(path) and args.out.samefile(path) for path in args.data):
-        raise UnisalError(f"{args.out}: is read; name another folder for the results")
+        raise UnisalError(f"{args.out}: this folder is read; choose another one for the results")
     checks.check_folder_to_write(args.out)
     checks.check_weights(args.weights)
     checks.check_extra("unisal analyze", "analysis", "matplotlib", "sklearn")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the analyses, writes their files and the page, and says where it is."""
+    """Runs the analyses, writes their files and the page, and prints its path."""
     from unisal_jax.files import new_folders
 
     with new_folders([args.out]):
@@ -101,14 +121,14 @@ def _wanted(args: argparse.Namespace) -> list[str]:
 
 def _analyse(args: argparse.Namespace, wanted: list[str]) -> int:
     from unisal_jax.analysis.catalogue import analysis
-    from unisal_jax.analysis.context import Context, Dataset, make_synthetic, open_datasets
+    from unisal_jax.analysis.context import AnalysisDataset, Context, make_synthetic, open_datasets
     from unisal_jax.analysis.page import write_page
     from unisal_jax.analysis.results import write
     from unisal_jax.backend import start_jax
     from unisal_jax.weights.store import load_weights
 
     start_jax()
-    datasets: tuple[Dataset, ...] = ()
+    datasets: tuple[AnalysisDataset, ...] = ()
     synthetic = _SYNTHETIC in args.data
     if any(name in NEED_DATA for name in wanted):
         paths = make_synthetic(args.out / _SYNTHETIC, args.seed) if synthetic else args.data
@@ -123,7 +143,7 @@ def _analyse(args: argparse.Namespace, wanted: list[str]) -> int:
         write(args.out, name, found, command)
         for table in found.tables:
             print(f"\n{table.caption}\n{table.markdown()}\n")
-        # After each: what is done can be looked at while the rest runs.
+        # Updated after each analysis, so that results can be read while the rest runs.
         page = write_page(args.out, tuple(NAMES))
     print(f"{page}: all figures and tables")
     return 0

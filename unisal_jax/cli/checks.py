@@ -1,7 +1,7 @@
-"""What commands refuse before they import JAX, which takes seconds: what is missing, what cannot be written.
+"""Checks of arguments that commands make before they import JAX, which takes seconds.
 
-A command's `check(args)` makes these checks. They are cheap and not complete: what needs a file's content is
-found out by the command itself.
+A command's `check(args)` calls them. They are cheap and incomplete: they look for missing inputs and for
+outputs that cannot be written, and read no file's content.
 """
 
 import glob
@@ -17,7 +17,7 @@ from unisal_jax.media.addresses import allowed, is_network
 
 
 def check_inputs(inputs: Iterable[str], allow_network: bool = False) -> None:
-    """Refuses inputs (`flags.add_inputs`) that are neither there, a glob, a camera nor an allowed address."""
+    """Refuses inputs (`flags.add_inputs`) that are no existing path, glob, camera or allowed URL."""
     for text in inputs:
         if is_network(text):
             allowed(text, allow_network)
@@ -27,13 +27,13 @@ def check_inputs(inputs: Iterable[str], allow_network: bool = False) -> None:
 
 
 def check_folder_to_read(path: Path) -> None:
-    """Refuses a folder that is not there."""
+    """Refuses a folder that does not exist."""
     if not path.is_dir():
         raise UnisalError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}")
 
 
 def check_weights(weights: str, domain: str | None = None) -> None:
-    """Refuses weights that are not there, and a domain that a release has neither itself nor in a pack."""
+    """Refuses weights that do not exist, and a domain that is neither in the release nor in a domain pack."""
     from unisal_jax.weights.installed import check_domain
     from unisal_jax.weights.sources import check_there, resolve
 
@@ -46,13 +46,13 @@ def check_weights(weights: str, domain: str | None = None) -> None:
 
 
 def check_folder_to_write(folder: Path) -> None:
-    """Refuses a folder that cannot be made or written to; leaves nothing there."""
+    """Refuses a folder that cannot be created or written to; leaves nothing behind."""
     with new_folders([folder]):
         pass
 
 
 def check_file_to_write(path: Path) -> None:
-    """Refuses a file whose folder is not there or cannot be written to."""
+    """Refuses a file whose folder does not exist or cannot be written to."""
     if path.is_dir() or not path.parent.is_dir():
         raise UnisalError(
             f"{path}: cannot be written ({'is a folder' if path.is_dir() else f'no folder {path.parent}'})"
@@ -62,7 +62,7 @@ def check_file_to_write(path: Path) -> None:
 
 
 def check_file_to_write_anywhere(path: Path) -> None:
-    """Refuses a file whose folder can neither be written to nor be made."""
+    """Refuses a file whose folder can be neither created nor written to."""
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
         raise UnisalError(f"{path}: cannot be written ({place} is not a folder)")
@@ -71,7 +71,7 @@ def check_file_to_write_anywhere(path: Path) -> None:
 
 
 def check_extra(what: str, extra: str, *modules: str) -> None:
-    """Refuses `what` where a module that it needs is not installed; imports none."""
+    """Refuses `what` if a module that it requires is not installed; imports none of them."""
     for name in modules:
         if not _is_installed(name):
             from unisal_jax.packages import install_command

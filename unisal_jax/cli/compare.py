@@ -1,4 +1,4 @@
-"""`unisal compare`: which of two images, or cuts of a film, draws more attention to what."""
+"""`unisal compare`: compares where two images, or two cuts of a film, draw attention."""
 
 import argparse
 import sys
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument("a", help="an image or video file, or a folder of frames (with --video)")
-    parser.add_argument("b", help="another one of the same kind, which is compared with the first")
+    parser.add_argument("b", help="another input of the same type, to compare with the first")
     parser.add_argument(
-        "--video", action="store_true", help="take folders of images as the frames of a video"
+        "--video", action="store_true", help="treat folders of images as the frames of videos"
     )
     flags.add_model(parser)
     parser.add_argument(
@@ -27,36 +27,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="boxes to compare, as for unisal score-regions: .csv or .json with name, left, top, width, "
-        "height",
+        "height in pixels",
     )
     parser.add_argument(
         "--boxes-b",
         type=Path,
         metavar="FILE",
-        help="boxes of the same names in B, where its layout is another (default: those of --boxes)",
+        help="boxes with the same names in B, if its layout differs (default: those of --boxes)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="write side_by_side and difference, .png or .mp4, to this folder",
+        help="folder for side_by_side and difference, each a .png or .mp4",
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the numbers to this file")
     parser.add_argument(
         "--max-loss",
         type=flags.not_negative,
         metavar="P",
-        help="exit with status 1 if a box loses more than so many percentage points of attention from A to "
-        "B: with 2, one that falls from 12%% to 9%%",
+        help="exit with status 1 if a box loses more than P percentage points of attention from A to B; a "
+        "box that falls from 12%% to 9%% loses 3",
+    )
+    flags.add_examples(
+        parser,
+        "unisal compare draft_a.png draft_b.png --out compared",
+        "unisal compare draft_a.png draft_b.png --boxes boxes.csv --max-loss 2",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     for flag, given in (("--max-loss", args.max_loss), ("--boxes-b", args.boxes_b)):
         if given is not None and args.boxes is None:
-            raise UnisalError(f"{flag}: is about boxes; give --boxes as well")
+            raise UnisalError(f"{flag}: requires --boxes")
     checks.check_inputs([args.a, args.b, *(str(path) for path in (args.boxes, args.boxes_b) if path)])
     checks.check_weights(args.weights, args.domain)
     if args.json:
@@ -66,7 +71,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares, writes what was asked for, prints a table; 1 if a box lost more than it may."""
+    """Compares, writes the requested files and prints a table; 1 if a box lost more than --max-loss."""
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.sources import find_inputs
     from unisal_jax.weights.sources import files_of
@@ -77,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
         found = find_inputs([text], args.video)
         if len(found.sources) != 1:
             raise UnisalError(
-                f"{text}: {len(found.sources)} images; name one, or give --video to take them as frames"
+                f"{text}: {len(found.sources)} images; name one, or pass --video to treat them as frames"
             )
         sources += found.sources
         notes += found.notes
     a, b = sources
     if a.kind != b.kind:
-        raise UnisalError(f"{b.path}: is {_article(b.kind)}, and {a.path} is {_article(a.kind)}")
+        raise UnisalError(f"{b.path}: is {_article(b.kind)}, but {a.path} is {_article(a.kind)}")
 
     from unisal_jax.apps.compare import losses, matched
     from unisal_jax.apps.compare_files import Pair, compare_images, image_paths
@@ -129,7 +134,10 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     for name in unknown:
-        print(f"unisal compare: box {name!r}: --max-loss cannot be checked", file=sys.stderr)
+        print(
+            f"unisal compare: box {name!r}: not in both videos, so --max-loss cannot be checked",
+            file=sys.stderr,
+        )
     return 1 if lost or unknown else 0
 
 
@@ -138,7 +146,7 @@ def _article(kind: str) -> str:
 
 
 def _print(found: "Comparison", compared: str) -> None:
-    """The boxes' shares, how alike A and B are, and where attention goes."""
+    """Prints the boxes' attention, the similarity of A and B, and where attention moves."""
     if found.boxes:
         print("     A       B   change  box")
     for box in found.boxes:

@@ -3,29 +3,38 @@
 import argparse
 from pathlib import Path
 
-from unisal_jax.cli import checks
+from unisal_jax.cli import checks, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("input", help="a .pth, .safetensors or checkpoint folder, or a released name")
     parser.add_argument(
-        "output", type=Path, help="file to write: .pth, .safetensors, or a folder (no suffix)"
+        "input", help="a .pth or .safetensors file, a checkpoint folder, or the name of a release"
     )
     parser.add_argument(
-        "--verify", action="store_true", help="read the output back and prove every tensor equal, one a line"
+        "output", type=Path, help="output: a .pth or .safetensors file, or a checkpoint folder (no suffix)"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read the output back and compare it with the input, tensor by tensor",
+    )
+    flags.add_examples(
+        parser,
+        "unisal convert unisal unisal.safetensors",
+        "unisal convert runs/smoke/best weights.pth --verify",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     checks.check_weights(args.input)
     checks.check_file_to_write_anywhere(args.output)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts, and with --verify compares tensor for tensor."""
+    """Converts; with --verify compares every tensor."""
     from unisal_jax.backend import start_jax
     from unisal_jax.files import keep_inputs
     from unisal_jax.weights.sources import files_of

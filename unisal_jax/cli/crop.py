@@ -1,4 +1,4 @@
-"""`unisal crop`: where to cut images and videos to an aspect ratio so that most attention is kept."""
+"""`unisal crop`: crops images and videos to an aspect ratio so that most attention is kept."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unisal_jax.cli import checks, flags
 
-# Not asked of `apps.crop_files`, whose import takes a second: `--help` is to be quick.
+# Copied from `apps.crop_files`, whose import takes a second, so that `--help` is fast.
 KINDS = ("json", "crop", "poster")
 
 
@@ -21,61 +21,66 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=flags.aspects,
         required=True,
         metavar="W:H",
-        help="width to height, such as 9:16; several with commas (9:16,1:1,4:5)",
+        help="width to height, such as 9:16; separate several with commas (9:16,1:1,4:5)",
     )
     parser.add_argument(
         "--scale",
         type=flags.share,
         default=1.0,
         metavar="S",
-        help="side of the window over that of the largest that fits, up to 1 (default: 1)",
+        help="side of the window relative to the largest that fits, above 0 and up to 1 (default: 1)",
     )
     parser.add_argument(
         "--smoothness",
         type=flags.not_negative,
         default=0.3,
         metavar="X",
-        help="what speed of the window costs in a video; 0: each frame on its own (default: 0.3)",
+        help="penalty on the window's speed in a video; 0 crops each frame on its own (default: 0.3)",
     )
     parser.add_argument(
         "--layout",
         choices=("single", "split"),
         default="single",
-        help="split: shots of a video with two far-apart subjects show them in two windows (default: single)",
+        help="split: show two subjects that are far apart in two windows, in a video (default: single)",
     )
     parser.add_argument(
         "--keep",
         type=Path,
         metavar="CSV",
-        help="boxes not to be cut: left, top, width, height in pixels; in a video also name and frame "
-        "(from 1) or seconds",
+        help="boxes that must stay inside the crop: left, top, width, height in pixels; for a video also "
+        "name and frame (from 1) or seconds",
     )
     parser.add_argument(
         "--keep-faces",
         type=Path,
         metavar="ONNX",
-        help="find faces with OpenCV's YuNet, whose file this is, and do not cut them",
+        help="model file of OpenCV's YuNet face detector: keep the faces it finds inside the crop",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
         default=("json",),
-        metavar="KINDS",
-        help="comma-separated: json (boxes and the share of attention kept), crop (cropped images, and "
-        ".mp4 for videos), poster (as --poster) (default: json)",
+        metavar="TYPES",
+        help="output types, comma-separated: json (boxes and the share of attention kept), crop (cropped "
+        "images, .mp4 for videos), poster (as --poster) (default: json)",
     )
     parser.add_argument(
         "--poster",
         action="store_true",
-        help="save the frame of each video with the strongest single focus, whole",
+        help="also save, uncropped, the frame of each video with the strongest single focus",
     )
     flags.add_encoding(parser)
+    flags.add_examples(
+        parser,
+        "unisal crop photo.jpg --aspect 9:16,1:1 --save json,crop --out crops",
+        "unisal crop film.mp4 --aspect 9:16 --save crop --out crops",
+    )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     checks.check_inputs(args.input, args.allow_network)
     checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
@@ -83,7 +88,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Crops every input; 0 if all went well, or those left out were to be skipped."""
+    """Crops every input; 0 unless none could be cropped."""
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs

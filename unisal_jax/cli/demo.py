@@ -1,4 +1,4 @@
-"""`unisal demo`: the page of `unisal export --format web`, served on this machine."""
+"""`unisal demo`: serves the page of `unisal export --format web` on this machine."""
 
 import argparse
 import contextlib
@@ -12,21 +12,25 @@ from unisal_jax.cli import checks, flags
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)"
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)"
     )
     parser.add_argument(
-        "--port", type=flags.positive, metavar="N", help="default: the first free from 7860 on"
+        "--port",
+        type=flags.positive,
+        metavar="N",
+        help="port to listen on (default: the first free port from 7860)",
     )
     flags.add_weights(parser)
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon for images, dhf1k for films)"
+        "--domain", help="domain whose parameters to use (default: salicon for images, dhf1k for videos)"
     )
     flags.add_runtime(parser)
+    flags.add_examples(parser, "unisal demo", "unisal demo --port 8000 --weights weights.safetensors")
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     from unisal_jax.export.web_runtime import get_tarball
 
     checks.check_weights(args.weights, args.domain)
@@ -34,7 +38,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page until it is interrupted, which is its usual end."""
+    """Serves the page until Ctrl-C."""
     from unisal_jax.demo.server import serve
     from unisal_jax.export.web_page import export_web
 
@@ -42,6 +46,6 @@ def run(args: argparse.Namespace) -> int:
         page = Path(folder) / "page"
         export_web(args.weights, page, args.domain, args.runtime)
         with serve(page, args.host, args.port) as address:
-            print(f"{address} (Ctrl-C ends it)", flush=True)
+            print(f"{address} (press Ctrl-C to stop)", flush=True)
             threading.Event().wait()
     return 0

@@ -1,17 +1,20 @@
-"""`unisal doctor`: what is installed here, on what it would run, and what is missing."""
+"""`unisal doctor`: shows what is installed, which devices it uses, and what is missing."""
 
 import argparse
 import json
 
+from unisal_jax.cli.flags import add_examples
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_examples(parser, "unisal doctor", "unisal doctor --json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what it finds; 0 whatever that is."""
+    """Prints the report; always returns 0."""
     from unisal_jax.doctor import examine, text
 
     facts = examine()

@@ -1,4 +1,4 @@
-"""`unisal evaluate`: our network, or anyone's maps, scored on a dataset under a named protocol."""
+"""`unisal evaluate`: scores this model, or other saliency maps, on a dataset under a named protocol."""
 
 import argparse
 import os
@@ -15,11 +15,11 @@ from unisal_jax.evaluate.results import BASELINES
 if TYPE_CHECKING:
     from unisal_jax.evaluate.results import Evaluation
 
-# Not asked of `evaluate.protocols`, which imports JAX.
+# Copied from `evaluate.protocols`, which imports JAX.
 PROTOCOLS = ("unisal", "dhf1k", "pysaliency")
-# And of `evaluate.scanpath_run`: scores of sequences of fixations, not of maps.
+# The protocol of `evaluate.scanpath_run`, which scores sequences of fixations instead of maps.
 SCANPATH = "scanpath"
-# What it has no use for.
+# Flags that only make sense for maps.
 _OF_MAPS = ("baselines", "html", "prior", "stride")
 _BASELINES = ("centre_prior", "uniform")  # by default
 
@@ -29,75 +29,86 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        help="a prepared dataset, a released one, or a folder of images/ maps/ fixations/ (or one a clip)",
+        help="a prepared dataset, a released one, or a folder of images/ maps/ fixations/ (or one per clip)",
     )
     parser.add_argument(
-        "--split", help="train, validation, test or all (default: the test split, where it has truth)"
+        "--split", help="train, validation, test or all (default: the test split, if it has ground truth)"
     )
     parser.add_argument(
         "--domain",
-        help="dataset whose parameters to use (default: the one that the weights were trained on; of the "
-        "released weights salicon, for video dhf1k)",
+        help="domain whose parameters to use (default: the one the weights were trained on; for the released "
+        "weights salicon, or dhf1k for video)",
     )
     parser.add_argument(
         "--protocol",
         default="unisal",
-        help="whose definitions: unisal (default), dhf1k or pysaliency; or scanpath: sequences of fixations, "
-        "drawn from the maps as unisal scanpath does, are scored instead of maps",
+        help="whose metric definitions to use: unisal (default), dhf1k or pysaliency; scanpath scores "
+        "sequences of fixations, sampled from the maps as unisal scanpath does, instead of maps",
     )
     parser.add_argument(
         "--predictions",
         type=Path,
-        help="score the maps in this folder instead of our network; with --protocol scanpath also a table of "
+        help="score the maps in this folder instead of this model; with --protocol scanpath also a table of "
         "sequences (stimulus, path, x, y)",
     )
     flags.add_weights(parser)
     flags.add_engine(parser)
     parser.add_argument(
-        "--input-size", type=flags.input_size, metavar="HxW", help="default: as the dataset has it"
+        "--input-size",
+        type=flags.input_size,
+        metavar="HxW",
+        help="size of the input (default: the dataset's)",
     )
-    parser.add_argument("--stride", type=flags.stride, metavar="N", help="default: as the dataset has it")
+    parser.add_argument(
+        "--stride", type=flags.stride, metavar="N", help="frame stride (default: the dataset's)"
+    )
     parser.add_argument(
         "--baselines",
         type=flags.choices((*BASELINES, "none")),
         metavar="NAMES",
-        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none: no IG",
+        help="comma-separated: centre_prior, uniform, inter_observer (default: the first two); none also "
+        "leaves out IG",
     )
     parser.add_argument(
         "--prior",
-        help="centre prior: a map (.npy, .mat or image), or train: the mean map of the data's training split "
+        help="centre prior: a map (.npy, .mat or image), or train, the mean map of the training split "
         "(default: a Gaussian fitted to the scored fixations)",
     )
     parser.add_argument(
-        "--seed", type=flags.positive, default=1, help="of samples and intervals (default: 1)"
+        "--seed", type=flags.positive, default=1, help="random seed of samples and intervals (default: 1)"
     )
     parser.add_argument("--json", type=Path, help="write means, intervals, counts and scores to this file")
-    parser.add_argument("--csv", type=Path, help="write every frame's scores to this file")
+    parser.add_argument("--csv", type=Path, help="write the scores of every frame to this file")
     parser.add_argument("--html", type=Path, help="write a report with histograms and examples to this file")
     parser.add_argument(
         "--on-error",
         choices=("fail", "skip"),
         default="fail",
-        help="at a video or image that cannot be scored, stop (default), or leave it out and count it",
+        help="on a video or image that cannot be scored: stop (default), or skip and count it",
+    )
+    flags.add_examples(
+        parser,
+        "unisal evaluate --data MIT1003 --domain salicon --protocol pysaliency --json scores.json",
+        "unisal evaluate --data DHF1K --predictions their_maps --protocol dhf1k --html report.html",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     if args.protocol not in (*PROTOCOLS, SCANPATH):
         known = ", ".join((*PROTOCOLS, SCANPATH))
-        raise UnisalError(f"unknown protocol {args.protocol!r}; known: {known}")
+        raise UnisalError(f"--protocol {args.protocol!r}: unknown; choose from {known}")
     for name in _OF_MAPS if args.protocol == SCANPATH else ():
         if getattr(args, name) is not None:
             raise UnisalError(
-                f"--{name}: is about maps, and --protocol {SCANPATH} scores sequences; leave it out"
+                f"--{name}: applies to maps, but --protocol {SCANPATH} scores sequences; remove it"
             )
     reports = [path for path in (args.json, args.csv, args.html) if path is not None]
     for path in reports:
         checks.check_file_to_write(path)
     if len({os.path.realpath(path) for path in reports}) < len(reports):
-        raise UnisalError(f"{reports[-1]}: is named for two reports; name a file for each")
+        raise UnisalError(f"{reports[-1]}: named for two reports; give each its own file")
     checks.check_folder_to_read(Path(args.data))
     if args.predictions is None:
         checks.check_weights(args.weights, args.domain)
@@ -110,9 +121,9 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scores, prints the table and writes the files asked for."""
+    """Scores, prints the table and writes the requested files."""
     from unisal_jax.evaluate.predictions import FolderMaps, NetworkMaps, read_map
-    from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
+    from unisal_jax.evaluate.run import EvaluateOptions, MapSource, evaluate
     from unisal_jax.evaluate.scanpath_run import TablePaths, evaluate_scanpaths
     from unisal_jax.evaluate.sources import mean_truth, open_data
     from unisal_jax.files import keep_inputs
@@ -123,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     notes: list[str] = []
     data = open_data(args.data, args.split, partial=skip_errors)
     about = {"data": data.name, "split": data.split, "command": shlex.join(["unisal", *sys.argv[1:]])}
-    method: Maps | TablePaths
+    method: MapSource | TablePaths
     if args.predictions is not None and args.predictions.is_file():
         method = TablePaths(args.predictions)
         about["predictions"] = args.predictions.name
@@ -144,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     if args.protocol == SCANPATH:
         evaluation = evaluate_scanpaths(data, method, about, args.seed, skip_errors, notes)
         return _report(args, evaluation)
-    assert not isinstance(method, TablePaths)  # `check` has refused it
+    assert not isinstance(method, TablePaths)  # `check` refuses it
     options = EvaluateOptions(
         protocol=args.protocol,
         baselines=tuple(name for name in args.baselines or _BASELINES if name != "none"),
@@ -157,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, evaluation: "Evaluation") -> int:
-    """Prints the table and writes the files asked for."""
+    """Prints the table and writes the requested files."""
     from unisal_jax.evaluate.report import table_text, write_csv, write_html, write_json
 
     for line in evaluation.skipped:
@@ -171,7 +182,7 @@ def _report(args: argparse.Namespace, evaluation: "Evaluation") -> int:
 
 
 def _read(args: argparse.Namespace) -> Iterator[Path]:
-    """The files that are read; older reports, which may lie beside the data, are not among them."""
+    """The files that are read, except older reports, which may lie beside the data."""
     from unisal_jax.data.prepared import SIDECAR, divided
     from unisal_jax.files import files_below
     from unisal_jax.weights.sources import files_of
@@ -181,7 +192,7 @@ def _read(args: argparse.Namespace) -> Iterator[Path]:
             for path in files_below(folder):
                 if path.name == SIDECAR and (source := divided(path.parent)) is not None:
                     yield from files_below(source)
-                # JSON is read of prepared data alone.
+                # Only prepared data contains JSON that is read.
                 if path.suffix.lower() not in (".json", ".csv", ".html") or (path.parent / SIDECAR).exists():
                     yield path
     if args.predictions is not None and args.predictions.is_file():

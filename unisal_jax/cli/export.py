@@ -1,4 +1,4 @@
-"""`unisal export`: the network as a file, or as a web page, that runs without this package."""
+"""`unisal export`: exports the network to a file, or a web page, that runs without this package."""
 
 import argparse
 from pathlib import Path
@@ -13,42 +13,47 @@ from unisal_jax.files import check_new_folder
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument(
-        "out", type=Path, metavar="OUT", help="file to write, its card goes to OUT.json; of web: a new folder"
+        "out", type=Path, metavar="OUT", help="file to write, described by OUT.json; for web: a new folder"
     )
     parser.add_argument(
         "--format",
         choices=("onnx", "stablehlo", "tflite", "web"),
         required=True,
-        help="of the file; web: a folder with a page that runs the model in the browser",
+        help="file format; web: a folder with a page that runs the model in the browser",
     )
     flags.add_weights(parser)
     parser.add_argument(
-        "--domain", help="dataset whose parameters to use (default: salicon, with --streaming dhf1k)"
+        "--domain", help="domain whose parameters to use (default: salicon; with --streaming dhf1k)"
     )
     parser.add_argument(
         "--input-size",
         type=_input_size,
         metavar="HxW|any",
-        help="of the images (default: the domain's); any: any multiples of 32",
+        help="size of the images (default: the domain's); any: all multiples of 32",
     )
     parser.add_argument(
         "--batch",
         type=_batch,
         default=1,
         metavar="N|any",
-        help="images, or sequences, a call takes (default: 1)",
+        help="images, or sequences, per call (default: 1)",
     )
     parser.add_argument(
         "--streaming",
         action="store_true",
-        help="for video: a frame and the hidden state in, its map and the next state out",
+        help="for video: take a frame and the hidden state, return the map and the next state",
     )
     parser.add_argument(
         "--uint8",
         action="store_true",
-        help="uint8 RGB in and densities out (default: normalised float32 in, log-densities out)",
+        help="take uint8 RGB and return densities (default: normalised float32 to log-densities)",
     )
     flags.add_runtime(parser)
+    flags.add_examples(
+        parser,
+        "unisal export unisal.onnx --format onnx --uint8 --streaming",
+        "unisal export page --format web",
+    )
     parser.set_defaults(check=check, run=run)
 
 
@@ -61,12 +66,12 @@ def _batch(text: str) -> int | Literal["any"]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     checks.check_weights(args.weights, args.domain)
     if args.format == "web":
         _check_web(args)
     elif args.runtime is not None:
-        raise UnisalError("--runtime: only --format web has one")
+        raise UnisalError("--runtime: requires --format web")
     else:
         checks.check_file_to_write_anywhere(args.out)
     if args.format == "stablehlo":
@@ -86,14 +91,16 @@ def _check_web(args: argparse.Namespace) -> None:
     }
     for flag, is_given in given.items():
         if is_given:
-            raise UnisalError(f"{flag}: not with --format web, which takes images and films of any size")
+            raise UnisalError(
+                f"{flag}: cannot be combined with --format web, which takes images and films of any size"
+            )
     check_new_folder(args.out)
     checks.check_file_to_write_anywhere(args.out)
     get_tarball(args.runtime)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports, checks against the network, and says what was written."""
+    """Exports, checks the file against the network, and prints what was written."""
     if args.format == "web":
         return _run_web(args)
     from unisal_jax.export.run import ExportOptions, card_path, export

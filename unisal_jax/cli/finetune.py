@@ -1,10 +1,10 @@
-"""`unisal finetune`: own data in, a fine-tuned model and an honest report out."""
+"""`unisal finetune`: fine-tunes on your own data and reports the scores before and after."""
 
 import argparse
 import signal
 from pathlib import Path
 
-from unisal_jax.cli import checks
+from unisal_jax.cli import checks, flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_utf8
 from unisal_jax.packages import check_array_record
@@ -15,36 +15,42 @@ _OVERRIDE = "--config."
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="a prepared dataset, see unisal prepare own"
+        "--data", type=Path, required=True, metavar="DIR", help="a prepared dataset; see unisal prepare own"
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="weights, report and checkpoints; resumes the fine-tuning that is in it",
+        help="folder for weights, report and checkpoints; an interrupted fine-tuning in it resumes",
     )
-    parser.add_argument("--domain", metavar="NAME", help="of the new domain (default: the dataset's name)")
+    parser.add_argument("--domain", metavar="NAME", help="name of the new domain (default: the dataset's)")
     parser.add_argument(
         "--train",
         choices=("all", "domain"),
-        help="train all weights, or the new domain's own parameters alone (default: by the amount of data)",
+        help="train all weights, or only the new domain's parameters (default: by the amount of data)",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the split and the training (default: 0)"
+        "--seed", type=_seed, default=0, metavar="N", help="random seed of split and training (default: 0)"
     )
     parser.add_argument(
-        "--fps", type=_rate, metavar="N", help="frames a second of the videos (default: as prepared, else 30)"
+        "--fps",
+        type=_rate,
+        metavar="N",
+        help="frames per second of the videos (default: as prepared, else 30)",
     )
-    parser.epilog = (
-        "--config.NAME=VALUE changes a field of the training's config, as --config.epochs=4; "
-        "unisal train --config finetune:images --help lists them."
+    flags.add_examples(
+        parser,
+        "unisal finetune --data data/own/mine/1.0.0 --out runs/mine",
+        "unisal finetune --data data/own/mine/1.0.0 --out runs/domain --train domain",
+        "--config.NAME=VALUE changes a field of the training config, such as --config.epochs=4;\n"
+        "unisal train --config finetune:images --help lists the fields.",
     )
     parser.set_defaults(check=check, run=run, open_flags=_OVERRIDE)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     check_array_record("fine-tuning")
     checks.check_folder_to_read(args.data)
     check_utf8(args.out, "--out")
@@ -53,21 +59,23 @@ def check(args: argparse.Namespace) -> None:
         from unisal_jax.domains import RELEASED_DOMAINS, Domain
 
         if args.domain in {domain.name for domain in RELEASED_DOMAINS}:
-            raise UnisalError(f"--domain {args.domain}: is a released domain, which stays; name a new one")
+            raise UnisalError(f"--domain {args.domain}: is a released domain; choose a new name")
         Domain(args.domain, (32, 32))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fine-tunes; prints what is chosen, and the result."""
+    """Fine-tunes; prints the choices made and the result."""
     from tqdm import tqdm
 
     from unisal_jax.backend import start_jax
-    from unisal_jax.finetune.run import Asked, finetune
+    from unisal_jax.finetune.run import FinetuneOptions, finetune
 
     start_jax()
-    asked = Asked(args.data, args.out, args.domain, args.train, args.seed, args.fps, tuple(args.overrides))
-    # As main says it of a command that SIGTERM ended: what comes after must not take it for finished.
-    return 0 if finetune(asked, tqdm.write) is not None else 128 + signal.SIGTERM
+    options = FinetuneOptions(
+        args.data, args.out, args.domain, args.train, args.seed, args.fps, tuple(args.overrides)
+    )
+    # The status that `main` returns after SIGTERM, so that a script does not take the run for finished.
+    return 0 if finetune(options, tqdm.write) is not None else 128 + signal.SIGTERM
 
 
 def _seed(text: str) -> int:

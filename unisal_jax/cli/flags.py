@@ -1,4 +1,4 @@
-"""Flags and flag types that several commands share."""
+"""Flags, flag types and help examples that several commands share."""
 
 import argparse
 import math
@@ -16,76 +16,95 @@ if TYPE_CHECKING:
 _WORST_QUALITY = 51
 
 
+def add_examples(parser: argparse.ArgumentParser, first: str, second: str, note: str = "") -> None:
+    """Ends a command's help with two example command lines.
+
+    Args:
+      parser: the command's parser.
+      first: the most common use, as typed in a shell.
+      second: another use.
+      note: text before the examples, wrapped by hand.
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{note}\n\n" if note else ""
+    parser.epilog += f"examples:\n  {first}\n  {second}"
+
+
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Adds INPUT... and how inputs are taken: --video, --stride, --on-error."""
+    """Adds INPUT... and how inputs are read: --video, --stride, --on-error."""
     parser.add_argument(
         "input",
         nargs="+",
-        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N, "
-        "and with --allow-network rtsp://, http:// and https:// addresses of videos",
+        help="image or video files, folders of images, folders of frames (with --video), globs, camera:N; "
+        "with --allow-network also rtsp://, http:// and https:// URLs of videos",
     )
     add_allow_network(parser)
     parser.add_argument(
-        "--video", action="store_true", help="take a folder of images as the frames of a video"
+        "--video", action="store_true", help="treat a folder of images as the frames of a video"
     )
     parser.add_argument(
         "--stride",
         type=stride,
         metavar="N",
-        help="every how many frames one recurrence looks (default: the frame rate over 6)",
+        help="frame stride: the interval between frames of one recurrence (default: frame rate / 6)",
     )
     parser.add_argument(
         "--on-error",
         choices=("fail", "skip"),
         default="fail",
-        help="at a bad input, stop (default), or go on with the others",
+        help="on an input that cannot be read: stop (default), or skip it and continue",
     )
 
 
 def add_film(parser: argparse.ArgumentParser) -> None:
-    """Adds what of a film is read, and how: --start, --end, --every, --across-cuts."""
+    """Adds which part of a video is read, and how: --start, --end, --every, --across-cuts."""
     parser.add_argument(
         "--start",
         type=seconds,
         default=0.0,
         metavar="TIME",
-        help="of a film, from this time on: seconds, or H:MM:SS.S",
+        help="start of the part of a video to read: seconds, or H:MM:SS.S (default: 0)",
     )
-    parser.add_argument("--end", type=seconds, metavar="TIME", help="of a film, the frames before this time")
     parser.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="of a film, every N-th frame (default: 1)"
+        "--end",
+        type=seconds,
+        metavar="TIME",
+        help="end of the part to read, exclusive (default: the video's)",
+    )
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="read every N-th frame of a video (default: 1)"
     )
     parser.add_argument(
         "--across-cuts",
         action="store_true",
-        help="let the recurrence go on from shot to shot, as in the paper (default: it starts anew at a cut)",
+        help="carry the recurrent state across cuts, as in the paper (default: reset it at each cut)",
     )
 
 
 def add_encoding(parser: argparse.ArgumentParser) -> None:
-    """Adds how films are encoded: --preset, --quality."""
+    """Adds how videos are encoded: --preset, --quality."""
     parser.add_argument(
         "--preset",
         choices=PRESETS,
         metavar="NAME",
         default=DEFAULT_ENCODING.preset,
-        help=f"how films are encoded: {', '.join(PRESETS)} (default: {DEFAULT_ENCODING.preset})",
+        help=f"encoding of the videos written: {', '.join(PRESETS)} (default: {DEFAULT_ENCODING.preset})",
     )
     parser.add_argument(
         "--quality",
         type=quality,
         default=DEFAULT_ENCODING.quality,
         metavar="CRF",
-        help="x264's rate factor for films that are written, 0 (lossless) to 51 (default: "
+        help="x264 constant rate factor of the videos written, 0 (lossless) to 51 (default: "
         f"{DEFAULT_ENCODING.quality:g})",
     )
 
 
 def part(args: argparse.Namespace) -> Part:
-    """The part of a film that --start, --end and --every ask for.
+    """The part of a video that --start, --end and --every select.
 
     Raises:
-      UnisalError: it is empty.
+      UnisalError: the part is empty.
     """
     if args.end is not None and args.end <= args.start:
         raise UnisalError(f"--end: {args.end:g} s is not after --start, {args.start:g} s")
@@ -97,77 +116,77 @@ def add_allow_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-network",
         action="store_true",
-        help="let inputs be addresses on the network, which are opened",
+        help="allow URLs as inputs and open them",
     )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds which network predicts, and how: --domain, --input-size, --weights, --engine, --dtype."""
+    """Adds what predicts, and how: --domain, --input-size, --weights, --engine, --dtype."""
     parser.add_argument(
         "--domain",
-        help="dataset whose parameters to use, also one of a domain pack (default: the one that the weights "
-        "were trained on; of the released weights salicon, for video dhf1k)",
+        help="domain whose parameters to use, built in or from a domain pack (default: the one the weights "
+        "were trained on; for the released weights salicon, or dhf1k for video)",
     )
     parser.add_argument(
         "--input-size",
         type=input_size,
         metavar="HxW",
-        help="size that the network sees (default: by domain)",
+        help="size of the network's input, multiples of 32 (default: by domain)",
     )
     add_weights(parser)
     add_engine(parser)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Adds --weights, what `load_weights` takes; left out, `main` puts `installed.default_weights` there."""
+    """Adds --weights, which `load_weights` takes; its default is `installed.default_weights`."""
     parser.add_argument(
         "--weights",
         help="unisal, unisal-mit1003, hf://owner/name, or a .safetensors, .pth or checkpoint path (default: "
-        "unisal, or the release that the domain's pack belongs to)",
+        "unisal, or the release that the domain pack requires)",
     )
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Adds --runtime, which the page in the browser runs on."""
+    """Adds --runtime, the JavaScript runtime of the web page."""
     parser.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE",
-        help="tarball of onnxruntime-web, for the page (default: the cached one, or through npm)",
+        help="tarball of onnxruntime-web for the page (default: the cached one, or download with npm)",
     )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Adds what computes the network, and in which precision: --engine, --dtype."""
+    """Adds which engine runs the network, and in which precision: --engine, --dtype."""
     parser.add_argument(
         "--engine",
         choices=("auto", "jax", "onnxruntime"),
         default="auto",
-        help="what computes the network: onnxruntime (CPU), jax (CPU, GPU, TPU), or auto (default): jax "
-        "where it has a GPU or TPU, else onnxruntime",
+        help="engine that runs the network: onnxruntime (CPU), jax (CPU, GPU, TPU), or auto (default): jax "
+        "if it finds a GPU or TPU, else onnxruntime",
     )
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="of the network's computation; bfloat16 is for GPU and TPU (default: float32)",
+        help="precision of the computation; bfloat16 is for GPU and TPU (default: float32)",
     )
 
 
 def load_model(args: argparse.Namespace) -> "SaliencyModel":
-    """The model that --weights, --engine and --dtype ask for."""
+    """Loads the model that --weights, --engine and --dtype select."""
     from unisal_jax.predict.model import load
 
     return load(args.weights, args.dtype, args.engine)
 
 
 def printable(text: str) -> str:
-    """A name in one line, whatever it holds, for a table that is printed."""
+    """A name on one line: characters that a terminal cannot print are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def input_size(text: str) -> Size:
-    """HxW in multiples of 32, as 224x384."""
+    """HxW in multiples of 32, such as 224x384."""
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 224x384")
@@ -249,7 +268,7 @@ def quality(text: str) -> float:
 
 
 def aspect(text: str) -> tuple[float, float]:
-    """W:H, both numbers above 0, as 9:16 or 2.39:1."""
+    """W:H, both numbers above 0, such as 9:16 or 2.39:1."""
     number = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)"
     match = re.fullmatch(f"{number}:{number}", text)
     if not match or float(match[1]) == 0 or float(match[2]) == 0:
@@ -258,18 +277,18 @@ def aspect(text: str) -> tuple[float, float]:
 
 
 def aspects(text: str) -> tuple[tuple[float, float], ...]:
-    """Aspects, separated by commas, without repeats."""
+    """Aspect ratios, separated by commas; repeats are dropped."""
     return tuple(dict.fromkeys(aspect(part.strip()) for part in text.split(",")))
 
 
 def choices(allowed: tuple[str, ...]):
-    """A comma-separated list of some of `allowed`, without repeats, in their order."""
+    """Parses a comma-separated list of names in `allowed`; returns them in that order, without repeats."""
 
     def parse(text: str) -> tuple[str, ...]:
         given = [part.strip() for part in text.split(",") if part.strip()]
         unknown = [part for part in given if part not in allowed]
         if unknown or not given:
-            raise argparse.ArgumentTypeError(f"{text!r}: name some of {','.join(allowed)}")
+            raise argparse.ArgumentTypeError(f"{text!r}: choose from {','.join(allowed)}")
         return tuple(part for part in allowed if part in given)
 
     return parse

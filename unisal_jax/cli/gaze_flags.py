@@ -1,4 +1,4 @@
-"""The flags on trackers' files, for the commands that read them."""
+"""Flags for eye-tracker files, shared by the commands that read them."""
 
 import argparse
 import dataclasses
@@ -10,7 +10,7 @@ from unisal_jax.cli import flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.gaze.settings import CLOCKS, SHOWN, SPACES, Ivt, Settings, Shown
 
-# As `gaze.formats.FORMATS` has them: `--help` is to be quick.
+# Copied from `gaze.formats.FORMATS`, so that `--help` is fast.
 FORMATS = (
     "tobii",
     "pupil_core",
@@ -33,25 +33,27 @@ def add_reading(group: argparse._ArgumentGroup) -> None:
         "--format",
         choices=FORMATS,
         metavar="NAME",
-        help=f"of the files (default: by their content): {', '.join(FORMATS)}",
+        help=f"file format (default: detected from the content): {', '.join(FORMATS)}",
     )
     group.add_argument(
         "--columns",
         type=columns,
         metavar="OURS=THEIRS,...",
-        help="of a table of any other tracker: what it calls stimulus, observer, x, y, time, duration, trial "
-        "and validity, as x=PosX,y=PosY,stimulus=Bild",
+        help="column names in a table of any other tracker, for stimulus, observer, x, y, time, duration, "
+        "trial and validity, such as x=PosX,y=PosY,stimulus=Bild",
     )
-    group.add_argument("--eye", choices=_EYES, default=_EYES[0], help="of two eyes (default: their mean)")
+    group.add_argument(
+        "--eye", choices=_EYES, default=_EYES[0], help="which eye to use of two (default: their mean)"
+    )
     group.add_argument(
         "--coordinates",
         type=one_of(SPACES),
-        metavar="KIND",
-        help=f"what x and y are (default: by format): {', '.join(map(_dashed, SPACES))}; up: y counts "
-        "from below; centre: pixels from the middle of the screen, as PsychoPy writes them",
+        metavar="SYSTEM",
+        help=f"coordinate system of x and y (default: by format): {', '.join(map(_dashed, SPACES))}; up: y "
+        "points up; centre: pixels from the centre of the screen, as PsychoPy writes them",
     )
     group.add_argument(
-        "--stimulus", metavar="NAME", help="the image or film that was shown, for files that name none"
+        "--stimulus", metavar="NAME", help="the image or film shown, for files that do not name it"
     )
 
 
@@ -61,56 +63,56 @@ def add_placing(group: argparse._ArgumentGroup) -> None:
         "--screen",
         type=screen,
         metavar="WxH",
-        help="pixels of the screen, as 1920x1080 (default: by the file)",
+        help="size of the screen in pixels, such as 1920x1080 (default: from the file)",
     )
     group.add_argument(
         "--shown",
         type=shown,
         default=Settings().shown,
         metavar="HOW",
-        help="where a stimulus lay on the screen: fit (default: as large as the screen allows, aspect kept, "
-        "in the middle), stretch (over the whole screen), actual (its own pixels, in the middle), or "
-        "LEFT,TOP,WIDTH,HEIGHT in pixels of the screen",
+        help="where a stimulus was shown on the screen: fit (default: centred, as large as the screen "
+        "allows, aspect ratio kept), stretch (the whole screen), actual (centred, at its own size), or "
+        "LEFT,TOP,WIDTH,HEIGHT in screen pixels",
     )
     group.add_argument(
         "--clock",
         choices=CLOCKS,
-        help="what times count from: the stimulus' onset, or the recording; then a stimulus appeared with "
-        "the first row of its viewing (default: by format)",
+        help="origin of the times: the stimulus' onset, or the start of the recording; then a stimulus "
+        "appears with the first row of its viewing (default: by format)",
     )
     group.add_argument(
         "--onset",
         type=number,
         default=0.0,
         metavar="MS",
-        help="when the stimulus appeared (of a film, its first frame), in ms after what --clock says "
-        "(default: 0)",
+        help="when the stimulus (for a film, its first frame) appeared, in ms after the origin that --clock "
+        "selects (default: 0)",
     )
     group.add_argument(
         "--film-fps",
         type=above_zero,
         metavar="N",
-        help="frames a second at which films were shown (default: the films' own times)",
+        help="frames per second at which films were shown (default: the films' own times)",
     )
     group.add_argument(
         "--drop-first",
         action="store_true",
-        help="drop each viewing's first fixation, as on a cross that was shown before",
+        help="drop the first fixation of each viewing, for example on a fixation cross shown before",
     )
     group.add_argument(
         "--screen-cm",
         type=screen_cm,
         metavar="WxH",
-        help="size of the screen in cm, or its width alone, as 53x30",
+        help="size of the screen in cm, or its width alone, such as 53x30",
     )
     group.add_argument(
-        "--distance-cm", type=above_zero, metavar="D", help="from the eyes to the screen, for degrees"
+        "--distance-cm", type=above_zero, metavar="D", help="distance from eyes to screen, for visual angles"
     )
     group.add_argument(
         "--screen-pixels-per-degree",
         type=above_zero,
         metavar="P",
-        help="of the screen, in the place of --screen-cm and --distance-cm",
+        help="pixels per degree of visual angle, instead of --screen-cm and --distance-cm",
     )
     defaults = dataclasses.asdict(Ivt()).items()
     group.add_argument(
@@ -118,24 +120,24 @@ def add_placing(group: argparse._ArgumentGroup) -> None:
         type=ivt,
         default=Ivt(),
         metavar="NAME=VALUE,...",
-        help="how raw gaze becomes fixations, in degrees/s, ms and degrees (default: "
+        help="I-VT thresholds that turn raw gaze into fixations, in degrees/s, ms and degrees (default: "
         f"{','.join(f'{_dashed(name)}={value:g}' for name, value in defaults)})",
     )
 
 
 def settings(args: argparse.Namespace) -> Settings:
-    """What the flags ask for.
+    """The settings that the flags select.
 
     Raises:
-      UnisalError: they do not go together.
+      UnisalError: flags contradict each other or one lacks its partner.
     """
     if (args.screen_cm is None) != (args.distance_cm is None):
         given, other = ("--screen-cm", "--distance-cm")[:: 1 if args.distance_cm is None else -1]
-        raise UnisalError(f"{given}: goes together with {other}")
+        raise UnisalError(f"{given}: requires {other}")
     if args.screen_cm is not None and args.screen_pixels_per_degree is not None:
-        raise UnisalError("--screen-pixels-per-degree: goes in the place of --screen-cm and --distance-cm")
+        raise UnisalError("--screen-pixels-per-degree: cannot be combined with --screen-cm and --distance-cm")
     if args.columns is not None and args.format not in (None, "table"):
-        raise UnisalError(f"--columns: for tables of other trackers, and --format is {args.format}")
+        raise UnisalError(f"--columns: requires --format table, but --format is {args.format}")
     return Settings(
         read={name: getattr(args, name) for name in _READ},
         shown=args.shown,
@@ -155,12 +157,12 @@ def settings(args: argparse.Namespace) -> Settings:
 
 
 def given(args: argparse.Namespace) -> bool:
-    """Whether any of these flags is given a value of its own."""
+    """Whether any of these flags differs from its default."""
     return settings(args) != Settings(read=_READ, first_frame=args.first_frame)
 
 
 def columns(text: str) -> dict[str, str]:
-    """OURS=THEIRS,... as a mapping."""
+    """Parses OURS=THEIRS,... into a mapping."""
     found: dict[str, str] = {}
     for part in text.split(","):
         ours, equals, theirs = (each.strip() for each in part.partition("="))
@@ -171,19 +173,19 @@ def columns(text: str) -> dict[str, str]:
 
 
 def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
-    """One of some names, in which - and _ are the same."""
+    """Parses one of `names`; - and _ are equivalent."""
 
     def parse(text: str) -> str:
         name = text.lower().replace("-", "_")
         if name not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(map(_dashed, names))}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(_dashed, names))}")
         return name
 
     return parse
 
 
 def screen(text: str) -> tuple[int, int]:
-    """WxH in pixels, as (height, width)."""
+    """Parses WxH in pixels into (height, width)."""
     match = re.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})", text)
     if not match or not all(0 < int(side) <= _LARGEST_SIDE for side in match.groups()):
         raise argparse.ArgumentTypeError(f"{text!r} is not WxH, such as 1920x1080")
@@ -191,7 +193,7 @@ def screen(text: str) -> tuple[int, int]:
 
 
 def screen_cm(text: str) -> tuple[float | None, float]:
-    """WxH or W in cm, as (height or None, width)."""
+    """Parses WxH or W in cm into (height or None, width)."""
     sides = [above_zero(side) for side in text.split("x")]
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not WxH, such as 53x30")
@@ -199,7 +201,7 @@ def screen_cm(text: str) -> tuple[float | None, float]:
 
 
 def shown(text: str) -> Shown:
-    """Of `SHOWN`, or LEFT,TOP,WIDTH,HEIGHT."""
+    """Parses a name in `SHOWN`, or LEFT,TOP,WIDTH,HEIGHT."""
     if text in SHOWN:
         return text
     try:
@@ -208,7 +210,7 @@ def shown(text: str) -> Shown:
         left = top = width = height = math.nan
     if not (math.isfinite(left + top) and 0 < width < math.inf and 0 < height < math.inf):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is none of {', '.join(SHOWN)}, and not LEFT,TOP,WIDTH,HEIGHT such as 240,0,1440,1080"
+            f"{text!r} is not one of {', '.join(SHOWN)}, nor LEFT,TOP,WIDTH,HEIGHT such as 240,0,1440,1080"
         )
     return left, top, width, height
 
@@ -233,12 +235,12 @@ def above_zero(text: str) -> float:
 
 
 def ivt(text: str) -> Ivt:
-    """NAME=VALUE,... as thresholds."""
+    """Parses NAME=VALUE,... into thresholds."""
     names = [field.name for field in dataclasses.fields(Ivt)]
     given = columns(text)
     unknown = [name for name in given if name.replace("-", "_") not in names]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(map(_dashed, names))}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(map(_dashed, names))}")
     return Ivt(**{name.replace("-", "_"): flags.not_negative(value) for name, value in given.items()})
 
 

@@ -1,4 +1,4 @@
-"""`unisal import-gaze`: exports of eye trackers into the table of fixations that `prepare own` reads."""
+"""`unisal import-gaze`: converts eye-tracker exports to the fixation table that `prepare own` reads."""
 
 import argparse
 import shlex
@@ -12,41 +12,50 @@ from unisal_jax.files import files_below, keep_inputs
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument(
-        "file", nargs="+", type=Path, metavar="FILE", help="files of a tracker, and folders of them"
+        "file",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="files exported by an eye tracker, or folders of them",
     )
     parser.add_argument(
         "--stimuli",
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of the images and films that were shown",
+        help="folder of the images and films shown",
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="FILE.csv",
-        help="the table: stimulus, observer, x, y, start, duration; frame of films, trial if repeated",
+        help="output table: stimulus, observer, x, y, start, duration; frame for films, trial if repeated",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")
     parser.add_argument(
         "--preview", type=Path, metavar="FILE.png", help="write a contact sheet of fixations over the stimuli"
     )
-    gaze_flags.add_reading(parser.add_argument_group("what the files hold"))
-    placing = parser.add_argument_group("where and when stimuli were shown, and what is kept")
+    gaze_flags.add_reading(parser.add_argument_group("reading the files"))
+    placing = parser.add_argument_group("where and when stimuli were shown, and which fixations to keep")
     gaze_flags.add_placing(placing)
     placing.add_argument(
         "--first-frame",
         type=int,
         default=0,
         metavar="N",
-        help="the number of a film's first frame, in files that tell frames (default: 0)",
+        help="number of a film's first frame, in files with frame numbers (default: 0)",
+    )
+    flags.add_examples(
+        parser,
+        "unisal import-gaze exports --stimuli stimuli --out fixations.csv --preview sheet.png",
+        "unisal import-gaze gaze.tsv --format tobii --stimuli stimuli --out fixations.csv",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before files are read."""
+    """Refuses bad arguments before files are read."""
     gaze_flags.settings(args)
     for path in args.file:
         if not path.exists():
@@ -58,11 +67,11 @@ def check(args: argparse.Namespace) -> None:
     if args.preview and args.preview.suffix.lower() != ".png":
         raise UnisalError(f"--preview: {args.preview} must end in .png")
     if len({path.resolve() for path in outputs}) < len(outputs):
-        raise UnisalError("--out, --json and --preview: two are the same file")
+        raise UnisalError("--out, --json and --preview: two name the same file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Imports, writes the table, and prints what it holds and what looks wrong."""
+    """Imports, writes the table, and prints a report with what looks wrong."""
     from unisal_jax.documents import write_json
     from unisal_jax.gaze.report import lines, next_command
     from unisal_jax.gaze.run import import_files

@@ -1,4 +1,4 @@
-"""The `unisal` command: finds the subcommand, and turns errors into one line and exit status 1."""
+"""The `unisal` command: runs the subcommand, and turns errors into one line and exit status 1."""
 
 import argparse
 import contextlib
@@ -8,42 +8,43 @@ import signal
 import sys
 from typing import NoReturn, TextIO
 
+from unisal_jax.cli.flags import add_examples
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import check_on_disk
 
-# Name -> (module, help). A module is imported only for its own command, so that `--help` is quick.
+# Name -> (module, help). Only the requested command's module is imported, so that `--help` is fast.
 COMMANDS = {
-    "predict": ("unisal_jax.cli.predict", "where people look in images and videos"),
-    "crop": ("unisal_jax.cli.crop", "where to cut to an aspect ratio so that most attention is kept"),
-    "score-regions": ("unisal_jax.cli.score_regions", "how much attention boxes in an image get"),
-    "compare": ("unisal_jax.cli.compare", "which of two images or cuts draws more attention to what"),
-    "scanpath": ("unisal_jax.cli.scanpath", "sequences of fixations over images, a stated baseline"),
-    "evaluate": ("unisal_jax.cli.evaluate", "scores of our network, or of anyone's maps, on a dataset"),
-    "finetune": ("unisal_jax.cli.finetune", "own data in, fine-tuned weights and a scored report out"),
-    "train": ("unisal_jax.cli.train", "trains, or goes on with what is in the work folder"),
-    "import-gaze": ("unisal_jax.cli.import_gaze", "exports of eye trackers into a table of fixations"),
-    "prepare": ("unisal_jax.cli.prepare", "a release or own data into records that training reads fast"),
-    "submit": ("unisal_jax.cli.submit", "a test set's predictions as a benchmark's server takes them"),
-    "convert": ("unisal_jax.cli.convert", "weights from one file format to another"),
-    "export": ("unisal_jax.cli.export", "the network as ONNX or StableHLO, to run without this package"),
-    "benchmark": ("unisal_jax.cli.benchmark", "how fast prediction is here, beside its peers"),
-    "analyze": ("unisal_jax.cli.analyze", "the paper's figures and tables, from data and weights"),
-    "demo": ("unisal_jax.cli.demo", "a page on this machine to try things on"),
-    "doctor": ("unisal_jax.cli.doctor", "what is installed here, where it would run, what is missing"),
-    "weights": ("unisal_jax.cli.weights", "list, fetch and verify the released weights"),
+    "predict": ("unisal_jax.cli.predict", "predict where people look in images and videos"),
+    "crop": ("unisal_jax.cli.crop", "crop images and videos to an aspect ratio, keeping most attention"),
+    "score-regions": ("unisal_jax.cli.score_regions", "measure how much attention boxes receive"),
+    "compare": ("unisal_jax.cli.compare", "compare where two images or videos draw attention"),
+    "scanpath": ("unisal_jax.cli.scanpath", "sample sequences of fixations over images (a baseline)"),
+    "evaluate": ("unisal_jax.cli.evaluate", "score this model, or other saliency maps, on a dataset"),
+    "finetune": ("unisal_jax.cli.finetune", "fine-tune on your own data and report the scores"),
+    "train": ("unisal_jax.cli.train", "train from a config file, or resume a training"),
+    "import-gaze": ("unisal_jax.cli.import_gaze", "convert eye-tracker exports to a table of fixations"),
+    "prepare": ("unisal_jax.cli.prepare", "convert a released dataset or your own data for training"),
+    "submit": ("unisal_jax.cli.submit", "predict a test set in the format of a benchmark server"),
+    "convert": ("unisal_jax.cli.convert", "convert weights between file formats"),
+    "export": ("unisal_jax.cli.export", "export the network to a file or a web page"),
+    "benchmark": ("unisal_jax.cli.benchmark", "measure how fast prediction runs on this machine"),
+    "analyze": ("unisal_jax.cli.analyze", "draw the paper's figures and tables from data and weights"),
+    "demo": ("unisal_jax.cli.demo", "serve a demo page on this machine"),
+    "doctor": ("unisal_jax.cli.doctor", "show what is installed, which devices it uses, what is missing"),
+    "weights": ("unisal_jax.cli.weights", "list, download and verify the released weights"),
 }
 
 
-# Those that run XLA on a CPU for long enough that its memory matters.
+# Commands that run XLA on a CPU long enough for its memory use to matter.
 _XLA_COMMANDS = ("train", "finetune", "analyze")
 
 
-# How XLA and OpenCV say it.
+# Texts of out-of-memory errors of XLA and OpenCV.
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Insufficient memory")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with the exit status and the single line that the other errors have."""
+    """argparse with exit status 1 and a one-line message, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with status 1."""
@@ -51,11 +52,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `unisal ARGV` and returns its exit status: 0, 1, or 128 and the signal that ended it.
+    """Runs `unisal ARGV` and returns its exit status: 0, 1, or 128 plus the signal that ended it.
 
-    An error is one line, unless --debug is given.
+    Prints one line for an error; with --debug, raises it.
     """
-    of_its_own = argv is None  # this process is the command's, not some other program that calls us
+    of_its_own = argv is None  # this process belongs to the command, not to a program that calls `main`
     if of_its_own:
         _set_up_process()
     argv = sys.argv[1:] if argv is None else argv
@@ -63,16 +64,16 @@ def main(argv: list[str] | None = None) -> int:
     title = f"unisal {wanted}" if wanted else "unisal"
     try:
         status = _run(argv, wanted, of_its_own)
-        sys.stdout.flush()  # here, so that a full disk is told like any other error
+        sys.stdout.flush()  # here, so that a full disk is reported like any other error
         return status
     except KeyboardInterrupt as stop:
         if of_its_own:
-            # Threads may take a while to end: a second Ctrl-C does not wait for them.
+            # Threads may take a while to end; a second Ctrl-C must not wait for them.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         print(f"{title}: {'terminated' if stop.args else 'interrupted'}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:
-        # The reader of a pipe has gone, as with `| head`: not an error of ours.
+        # The reader of the pipe has closed it, as `| head` does: not an error.
         _discard_unwritten(sys.stdout)
         return 1
     except Exception as error:
@@ -83,21 +84,32 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
-    parser = Parser("unisal", description="Where people look in images and video.")
+def build_parser(wanted: str | None) -> Parser:
+    """The parser of `unisal`, complete for the command `wanted` alone; the others only appear in --help."""
+    parser = Parser("unisal", description="Predicts where people look in images and video.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    add_examples(
+        parser,
+        "unisal predict photo.jpg --out maps",
+        "unisal predict film.mp4 --out maps --save overlay,json",
+        "unisal COMMAND --help describes a command.",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
-    # The full parser of the wanted command alone; the others are here for the list in --help.
     for name, (module, text) in COMMANDS.items():
-        # "resolve": `train` has a --help of its own.
+        # "resolve": `train` replaces --help.
         command = commands.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", conflict_handler="resolve"
         )
         if name == wanted:
             importlib.import_module(module).configure(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
+    parser = build_parser(wanted)
     args, rest = parser.parse_known_args(argv)
-    # A command whose flags are open (--config.NAME=VALUE) says how they begin, and gets them as they are.
+    # A command with open flags (--config.NAME=VALUE) declares their prefix and parses them itself.
     prefix = getattr(args, "open_flags", None)
     unknown = [arg for arg in rest if prefix is None or not arg.startswith(prefix)]
     if unknown:
@@ -126,22 +138,22 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     return status
 
 
-# Arguments that may be addresses, and how these begin; every other file or folder is on a disk.
+# Arguments that may be URLs, with the prefix of these URLs; every other file or folder is on a disk.
 _ADDRESSES = {"workdir": "", "weights": "hf://", "input": "hf://"}
 
 
 def _check_on_disk(argv: list[str], args: argparse.Namespace) -> None:
-    """Refuses addresses such as gs://bucket/file, as far as the commands can only read and write on disks.
+    """Refuses URLs such as gs://bucket/file where the command can only read and write on disks.
 
     Raises:
-      UnisalError: names the first one.
+      UnisalError: names the first such URL.
     """
     allowed = {
         value
         for name, start in _ADDRESSES.items()
         if isinstance(value := getattr(args, name, None), str) and value.startswith(start)
     }
-    if hasattr(args, "allow_network"):  # whose command looks at the flag itself
+    if hasattr(args, "allow_network"):  # this command checks the flag itself
         from unisal_jax.media.addresses import is_network
 
         inputs = [args.input] if isinstance(args.input, str) else args.input
@@ -153,17 +165,17 @@ def _check_on_disk(argv: list[str], args: argparse.Namespace) -> None:
 
 
 def _set_up_process() -> None:
-    """Makes what is printed, and a signal to end, harmless to the work that is being done."""
-    # NumPy's threads for matrix products spin for a tenth of a second once they are there, asked for or not.
+    """Sets up output streams and signals so that neither can leave work half done."""
+    # OpenBLAS threads busy-wait for a tenth of a second after each product; they take cores from XLA.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     for stream in (sys.stdout, sys.stderr):
-        # A file's name may hold what the console cannot show: escapes are printed instead.
+        # A file name may hold characters that the console cannot show; print escapes instead.
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
-            # As Ctrl-C does, it unwinds the stack, so that temporary files are removed.
+            # Unwind the stack as Ctrl-C does, so that temporary files are removed.
             signal.signal(number, _terminate)
 
 
@@ -172,19 +184,19 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 
 
 def error_line(error: Exception) -> str:
-    """What a person is told of an error."""
+    """The one-line message for an error."""
     if isinstance(error, UnisalError):
         return str(error)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
-        return "out of memory; a smaller --input-size, or smaller or fewer inputs at once, need less"
+        return "out of memory; use a smaller --input-size, or smaller or fewer inputs at once"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return f"unexpected {type(error).__name__}{f': {text}' if text else ''} (--debug shows where)"
 
 
 def _discard_unwritten(stream: TextIO) -> None:
-    """Drops what a stream still holds and cannot write: Python would try again at exit, and complain."""
+    """Drops buffered output that cannot be written; Python would retry at exit and print an error."""
     try:
         stream.flush()
     except OSError:

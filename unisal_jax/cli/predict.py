@@ -1,4 +1,4 @@
-"""`unisal predict`: images, folders, videos and cameras to maps, overlays, arrays and numbers."""
+"""`unisal predict`: predicts saliency for images, videos and cameras; writes maps, overlays and numbers."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from unisal_jax.cli import checks, flags
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.film_options import MAPS
 
-# Not asked of `predict.outputs`, whose import takes a while: `--help` is to be quick.
+# Copied from `predict.outputs`, whose import is slow, so that `--help` is fast.
 KINDS = ("map", "overlay", "raw", "json")
 
 
@@ -17,47 +17,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_inputs(parser)
     flags.add_film(parser)
     flags.add_model(parser)
-    parser.add_argument("--out", type=Path, help="folder for the results; not needed with --show")
+    parser.add_argument("--out", type=Path, help="folder for the results; required unless --show is given")
     parser.add_argument(
-        "--show", action="store_true", help="a window with the overlay, for video and cameras; q closes it"
+        "--show",
+        action="store_true",
+        help="show the overlay in a window, for videos and cameras; q closes it",
     )
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
         default=("map", "overlay"),
-        metavar="KINDS",
-        help=f"comma-separated list of {','.join(KINDS)} (default: map,overlay)",
+        metavar="TYPES",
+        help=f"output types, a comma-separated list of {','.join(KINDS)} (default: map,overlay)",
     )
     parser.add_argument(
-        "--opacity", type=flags.fraction, default=0.7, help="of the overlay, 0 to 1 (default: 0.7)"
+        "--opacity", type=flags.fraction, default=0.7, help="opacity of the overlay, 0 to 1 (default: 0.7)"
     )
     parser.add_argument(
         "--map-format",
         choices=MAPS,
         default=MAPS[0],
-        help="a film's maps as grey images (default), as a grey .mp4 (video), or as a grey .mkv of 10 bits "
-        "without loss (video10)",
+        help="format of a video's maps: grey images (default), a grey .mp4 (video), or a lossless 10-bit "
+        "grey .mkv (video10)",
     )
     flags.add_encoding(parser)
-    parser.add_argument(
-        "--resume", action="store_true", help="leave out inputs whose outputs are all there already"
-    )
+    parser.add_argument("--resume", action="store_true", help="skip inputs whose outputs already exist")
     parser.add_argument(
         "--ray",
         action="store_true",
-        help="share the inputs out over a Ray cluster, or this machine's cores; needs the extra ray and a "
-        "disk that all its machines see",
+        help="distribute the inputs over a Ray cluster, or this machine's cores; requires ray and a disk "
+        "that all machines share",
+    )
+    flags.add_examples(
+        parser,
+        "unisal predict photo.jpg holiday --out maps",
+        "unisal predict film.mp4 --out maps --save overlay,json --start 1:30 --end 2:00",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     if args.out is None and not args.show:
-        raise UnisalError("--out: where are the results to go?")
+        raise UnisalError("--out is required unless --show is given")
     flags.part(args)
     if args.ray and args.show:
-        raise UnisalError("--show: a cluster has no screen")
+        raise UnisalError("--show: cannot be combined with --ray")
     checks.check_inputs(args.input, args.allow_network)
     checks.check_weights(args.weights, args.domain)
     if args.out is not None:
@@ -67,18 +72,18 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predicts every input; 0 if all went well, or those left out were to be skipped."""
+    """Predicts every input; 0 unless none could be predicted."""
     from unisal_jax.files import new_folders
     from unisal_jax.media.film_options import Drawing, Encoding
     from unisal_jax.media.names import name_bytes
     from unisal_jax.media.sources import find_inputs
 
     out, kinds = args.out or Path(), args.save if args.out is not None else ()
-    if args.ray:  # whose workers have working folders of their own
+    if args.ray:  # Ray workers run in other working folders
         out = out.absolute()
     found = find_inputs(args.input, args.video, name_bytes(out, kinds), args.allow_network)
     if args.show and not kinds and any(source.kind == "image" for source in found.sources):
-        raise UnisalError("--show: is for video; name --out for images")
+        raise UnisalError("--show: works for videos only; images require --out")
 
     from unisal_jax.predict.outputs import PredictionFiles
     from unisal_jax.predict.records import FOLDER, weights_state

@@ -1,6 +1,6 @@
-"""`unisal prepare`: a downloaded release, or own data, into records that training reads fast.
+"""`unisal prepare`: converts a released dataset, or your own data, to records that training reads fast.
 
-The one module of the package that imports `data_prep`, and late: the import takes a second.
+The only module of the package that imports `data_prep`, and only when it runs: the import takes a second.
 """
 
 import argparse
@@ -16,43 +16,48 @@ from unisal_jax.packages import check_array_record
 if TYPE_CHECKING:
     from unisal_jax.data.layouts.fixation_tables import Table
 
-# Not asked of `data_prep`: `--help` is to be quick.
+# Copied from `data_prep`, so that `--help` is fast.
 RELEASED = ("dhf1k", "hollywood2", "ucf_sports", "salicon", "mit1003", "mit300")
 OWN = "own"
 
-# The name is a folder's.
+# Bytes; the name becomes a folder.
 _MAX_NAME = 200
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument(
-        "dataset", type=str.lower, choices=(*RELEASED, OWN), help="a released dataset, or own data"
+        "dataset",
+        type=str.lower,
+        choices=(*RELEASED, OWN),
+        help="a released dataset, or own for your own data",
     )
     parser.add_argument(
         "--raw",
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of the unpacked release or the data",
+        help="folder of the unpacked release or of your data",
     )
     parser.add_argument(
-        "--data-dir", type=Path, required=True, metavar="DIR", help="folder of all prepared datasets"
+        "--data-dir", type=Path, required=True, metavar="DIR", help="folder for prepared datasets"
     )
     parser.add_argument(
         "--resolution",
         choices=("full", "input"),
         default="full",
-        help="frames as released (default), or at the size that training feeds to the network",
+        help="store frames at full size (default), or at the network's input size",
     )
     parser.add_argument(
-        "--seed", type=int, help="of the validation videos or folds (default: the original's)"
+        "--seed", type=int, help="random seed of the validation split or folds (default: the original's)"
     )
     parser.add_argument(
-        "--partial", action="store_true", help="take what there is of a release, instead of refusing it"
+        "--partial", action="store_true", help="accept an incomplete release instead of refusing it"
     )
     parser.add_argument(
-        "--verify", action="store_true", help="compare checksums if it is prepared already, not only sizes"
+        "--verify",
+        action="store_true",
+        help="if the dataset is already prepared, check its checksums, not only sizes",
     )
     parser.add_argument(
         "--preview", type=Path, metavar="FILE.png", help="write a contact sheet of frames, maps and fixations"
@@ -60,44 +65,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beam-runner",
         metavar="NAME",
-        help="write the shards with Apache Beam (extra `beam`), as DirectRunner",
+        help="write the shards with this Apache Beam runner, such as DirectRunner; requires apache-beam",
     )
-    own = parser.add_argument_group("own data")
-    own.add_argument("--name", help="of the collection (default: the raw folder's)")
+    own = parser.add_argument_group("your own data")
+    own.add_argument("--name", help="name of the dataset (default: that of the raw folder)")
     own.add_argument(
         "--table",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="fixations (stimulus, frame, observer, x, y), perhaps .csv.gz; or a tracker's exports, as "
-        "`unisal import-gaze` takes them (default: maps/ and fixations/)",
+        help="fixations (stimulus, frame, observer, x, y) as .csv or .csv.gz, or eye-tracker exports as "
+        "`unisal import-gaze` takes them (default: the folders maps/ and fixations/)",
     )
     own.add_argument(
-        "--first-frame", type=int, default=0, metavar="N", help="the table's number of a video's first frame"
+        "--first-frame", type=int, default=0, metavar="N", help="number of a video's first frame in the table"
     )
-    own.add_argument("--sigma", type=float, metavar="S", help="standard deviation of the table's Gaussian")
+    own.add_argument("--sigma", type=float, metavar="S", help="standard deviation of the Gaussian blur")
     own.add_argument(
         "--pixels-per-degree",
         type=float,
         metavar="P",
-        help="--sigma is in degrees of visual angle, not in pixels",
+        help="take --sigma in degrees of visual angle instead of pixels",
     )
-    own.add_argument("--fps", type=float, help="of clips that are folders of frames")
-    tracker = parser.add_argument_group("own data, if --table names a tracker's exports")
+    own.add_argument("--fps", type=float, help="frames per second of clips that are folders of frames")
+    tracker = parser.add_argument_group("your own data, if --table names eye-tracker exports")
     gaze_flags.add_reading(tracker)
     gaze_flags.add_placing(tracker)
+    flags.add_examples(
+        parser,
+        "unisal prepare ucf_sports --raw ucf_sports --data-dir data",
+        "unisal prepare own --raw stimuli --table fixations.csv --sigma 25 --name mine --data-dir data",
+    )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     check_array_record("preparing a dataset")
     checks.check_folder_to_read(args.raw)
     for path in args.table or ():
         if not path.exists():
             raise UnisalError(f"--table {path}: no such file")
     if gaze_flags.given(args) and args.table is None:
-        raise UnisalError("flags on trackers' exports go together with --table")
+        raise UnisalError("flags for eye-tracker exports require --table")
     checks.check_folder_to_write(args.data_dir)
     if args.preview is not None:
         checks.check_file_to_write(args.preview)
@@ -106,7 +116,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepares, and prints where the dataset is and what it holds."""
+    """Prepares, and prints where the dataset is and what it contains."""
     if args.preview:
         keep_inputs(
             [args.preview], (path for part in (args.raw, *(args.table or ())) for path in files_below(part))
@@ -136,13 +146,13 @@ def prepare_synthetic(name: str, folder: Path, amount, seed: int) -> Path:
 def _released_builder(args: argparse.Namespace):
     for flag in ("name", "table", "sigma", "pixels_per_degree", "fps"):
         if getattr(args, flag) is not None:
-            raise UnisalError(f"--{flag.replace('_', '-')}: only for own data")
+            raise UnisalError(f"--{flag.replace('_', '-')}: applies to own data only")
     from data_prep.builders import BUILDERS
 
     builder = BUILDERS[args.dataset]
     if args.resolution not in builder.builder_configs:
         raise UnisalError(
-            f"--resolution {args.resolution}: the images of {args.dataset} have many sizes; only full"
+            f"--resolution {args.resolution}: the images of {args.dataset} differ in size; use full"
         )
     return builder(
         data_dir=args.data_dir,
@@ -155,11 +165,13 @@ def _released_builder(args: argparse.Namespace):
 
 def _own_builder(args: argparse.Namespace):
     if args.resolution != "full":
-        raise UnisalError(f"--resolution {args.resolution}: own data has no size of its own; only full")
+        raise UnisalError(f"--resolution {args.resolution}: own data has no fixed input size; use full")
     if (args.sigma is None) != (args.table is None) or (
         args.sigma is not None and not 0 < args.sigma < math.inf
     ):
-        raise UnisalError("--sigma: the width of the Gaussian, above 0, goes together with --table")
+        raise UnisalError(
+            "--sigma: the width of the Gaussian, above 0, is required with --table and only there"
+        )
     if args.pixels_per_degree is not None and not 0 < args.pixels_per_degree < math.inf:
         raise UnisalError("--pixels-per-degree: must be above 0")
     if args.fps is not None and not 0 < args.fps < math.inf:
@@ -182,7 +194,7 @@ def _own_builder(args: argparse.Namespace):
 
 
 def _fixations(args: argparse.Namespace) -> "Table":
-    """The fixations of --table; on a tracker's exports prints a report."""
+    """The fixations of --table; prints a report on eye-tracker exports."""
     from unisal_jax.data.layouts.fixation_tables import read_table
 
     settings = gaze_flags.settings(args)
@@ -199,7 +211,7 @@ def _fixations(args: argparse.Namespace) -> "Table":
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file is a table of fixations, or of no tracker: then the errors are the table's."""
+    """Whether to read a file as a table of fixations: it is one, or its format is unknown."""
     from unisal_jax.gaze.read import recognise
 
     if path.is_dir():

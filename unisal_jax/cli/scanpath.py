@@ -1,4 +1,4 @@
-"""`unisal scanpath`: sequences of fixations over images, a stated baseline."""
+"""`unisal scanpath`: samples sequences of fixations over images, as a baseline."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unisal_jax.cli import checks, flags
 
-# Not asked of `apps.scanpath_files`, whose import takes a second: `--help` is to be quick.
+# Copied from `apps.scanpath_files`, whose import takes a second, so that `--help` is fast.
 KINDS = ("csv", "json", "image")
 FIXATIONS, DEGREES = 9, 100 / 3
 
@@ -17,52 +17,60 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", nargs="+", help="images, folders of images, globs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
-        "--count", type=flags.positive, default=5, metavar="N", help="paths for each image (default: 5)"
+        "--count", type=flags.positive, default=5, metavar="N", help="paths per image (default: 5)"
     )
     parser.add_argument(
         "--fixations",
         type=flags.positive,
         default=FIXATIONS,
         metavar="N",
-        help=f"fixations of each path (default: {FIXATIONS}, as in three seconds of OSIE)",
+        help=f"fixations per path (default: {FIXATIONS}, as in three seconds of OSIE)",
     )
     parser.add_argument(
-        "--seed", type=flags.positive, default=1, help="the same seed gives the same paths (default: 1)"
+        "--seed",
+        type=flags.positive,
+        default=1,
+        help="random seed; the same seed gives the same paths (default: 1)",
     )
     parser.add_argument(
         "--degrees",
         type=flags.not_negative,
         default=DEGREES,
         metavar="D",
-        help="visual angle of the longer side of the image for the viewer, as the lengths of saccades are in "
-        f"degrees (default: {DEGREES:.1f}, as in OSIE)",
+        help="visual angle of the image's longer side, which scales the lengths of saccades (default: "
+        f"{DEGREES:.1f}, as in OSIE)",
     )
     parser.add_argument(
         "--save",
         type=flags.choices(KINDS),
         default=KINDS,
-        metavar="KINDS",
-        help="comma-separated: csv, json, image (numbered circles joined by lines) (default: all)",
+        metavar="TYPES",
+        help="output types, comma-separated: csv, json, image (numbered circles and lines) (default: all)",
     )
     flags.add_model(parser)
     parser.add_argument(
         "--on-error",
         choices=("fail", "skip"),
         default="fail",
-        help="at a bad input, stop (default), or go on with the others",
+        help="on an input that cannot be read: stop (default), or skip it and continue",
+    )
+    flags.add_examples(
+        parser,
+        "unisal scanpath photo.jpg --out paths",
+        "unisal scanpath holiday --count 10 --fixations 6 --save csv --out paths",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before anything is read."""
+    """Refuses bad arguments before anything is read."""
     checks.check_inputs(args.input)
     checks.check_weights(args.weights, args.domain)
     checks.check_folder_to_write(args.out)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws paths for every image; 0 if all went well, or those left out were to be skipped."""
+    """Samples paths for every image; 0 unless none could be read."""
     from unisal_jax.apps.scanpath_files import ScanpathFiles, refuse_video
     from unisal_jax.files import keep_inputs, new_folders
     from unisal_jax.media.names import name_bytes

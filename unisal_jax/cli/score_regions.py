@@ -1,4 +1,4 @@
-"""`unisal score-regions`: how much attention boxes in an image or a video get, over time as well."""
+"""`unisal score-regions`: measures how much attention boxes in an image or a video receive."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument("input", help="an image or video file, or a folder of frames (with --video)")
     parser.add_argument(
-        "--video", action="store_true", help="take a folder of images as the frames of a video"
+        "--video", action="store_true", help="treat a folder of images as the frames of a video"
     )
     flags.add_allow_network(parser)
     flags.add_model(parser)
@@ -30,24 +30,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".json (a list of objects) or .csv (with a header): name, left, top, width, height (or x, y, w, "
-        "h) in pixels; for boxes that move also frame (from 1) or seconds",
+        help="boxes, as .json (a list of objects) or .csv (with a header): name, left, top, width, height "
+        "(or x, y, w, h) in pixels; for moving boxes also frame (from 1) or seconds",
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores to this file")
     parser.add_argument(
-        "--csv", type=Path, metavar="OUT", help="of a video: write each box's attention in each frame"
+        "--csv", type=Path, metavar="OUT", help="for a video: write each box's attention in each frame"
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="OUT",
-        help="of a video: draw each box's attention over time (.png or .svg; extra analysis)",
+        help="for a video: plot each box's attention over time (.png or .svg; requires matplotlib)",
+    )
+    flags.add_examples(
+        parser,
+        "unisal score-regions photo.jpg --boxes boxes.csv --json scores.json",
+        "unisal score-regions film.mp4 --boxes boxes.csv --csv attention.csv --plot attention.png",
     )
     parser.set_defaults(check=check, run=run)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what is wrong before JAX is imported."""
+    """Refuses bad arguments before JAX is imported."""
     checks.check_inputs([args.input], args.allow_network)
     checks.check_inputs([str(args.boxes)])
     checks.check_weights(args.weights, args.domain)
@@ -55,10 +60,10 @@ def check(args: argparse.Namespace) -> None:
     for path in outputs:
         checks.check_file_to_write(path)
     if len({path.resolve() for path in outputs}) < len(outputs):
-        raise UnisalError("--json, --csv and --plot: two have one name")
+        raise UnisalError("--json, --csv and --plot: two name the same file")
     if args.plot:
         if args.plot.suffix.lower() not in _PLOTS:
-            raise UnisalError(f"{args.plot}: a plot is a {' or '.join(_PLOTS)} file")
+            raise UnisalError(f"{args.plot}: must be a {' or '.join(_PLOTS)} file")
         checks.check_extra("--plot", "analysis", "matplotlib")
 
 
@@ -71,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     found = find_inputs([args.input], args.video, allow_network=args.allow_network)
     if len(found.sources) != 1:
         raise UnisalError(
-            f"{args.input}: {len(found.sources)} images; name one, or give --video to take them as frames"
+            f"{args.input}: {len(found.sources)} images; name one, or pass --video to treat them as frames"
         )
     (source,) = found.sources
     keep_inputs(_outputs(args), [*source.files(), args.boxes, *files_of(args.weights)])
@@ -91,13 +96,13 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
 
 
 def _score_image(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
-    """What JSON says of an image, and notes."""
+    """(JSON content for an image, notes)."""
     from unisal_jax.apps.regions import check_regions, read_regions, score_regions
     from unisal_jax.media.images import read_image
 
     for flag, path in (("--csv", args.csv), ("--plot", args.plot)):
         if path:
-            raise UnisalError(f"{flag}: shows attention over time, and {args.input} is an image; use --json")
+            raise UnisalError(f"{flag}: shows attention over time, but {args.input} is an image; use --json")
     regions = read_regions(args.boxes)
     image = read_image(source.path)
     check_regions(regions, image.shape[:2])
@@ -110,7 +115,7 @@ def _score_image(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[
 
 
 def _score_video(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[str, Any], list[str]]:
-    """What JSON says of a video, and notes; writes the CSV file and the plot."""
+    """(JSON content for a video, notes); also writes the CSV file and the plot."""
     from unisal_jax.apps.curves import RegionCurves, curves_table, known_time
     from unisal_jax.apps.moving import check_moving_regions, read_moving_regions
     from unisal_jax.apps.regions import MeanDensity, Region, score_regions
@@ -137,12 +142,12 @@ def _score_video(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[
     if args.plot:
         _plot(args.plot, curves)
     found = {entry["name"]: entry for entry in curves.summary()}
-    # A still box is scored on the mean density, which has a peak.
+    # Score a still box on the mean density, which also gives it a peak.
     for score in score_regions(mean.density(), still) if still else []:
         found[score.name] = {**score.to_json(), "rank": found[score.name]["rank"]}
     about = {"domain": domain.name, "frames": len(curves.times), "size": size}
     notes = [
-        f"box {name!r} is in none of the {len(curves.times)} frames"
+        f"box {name!r} lies in none of the {len(curves.times)} frames"
         for name, entry in found.items()
         if entry["attention"] is None
     ]

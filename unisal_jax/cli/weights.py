@@ -1,4 +1,4 @@
-"""`unisal weights`: the released files and domain packs that are here and whole; adds and makes packs."""
+"""`unisal weights`: lists, downloads and verifies weights; adds, removes and makes domain packs."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from unisal_jax.errors import UnisalError
 if TYPE_CHECKING:
     from unisal_jax.weights.packs import Pack
 
-# What the first word may be, in the place of a name, and what follows it.
+# Actions that the first word may name instead of weights, and their arguments.
 ACTIONS = {"add": "PACK", "remove": "NAME", "pack": "WEIGHTS OUT"}
 _COLUMN = 16
 _MAX_SHOWN = 200  # characters
@@ -19,30 +19,34 @@ _MAX_SHOWN = 200  # characters
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
-        "Lists the released weights and the domain packs, or\n\n"
-        "  unisal weights add PACK [--name N]                puts a domain pack beside the released weights\n"
-        "  unisal weights remove NAME                        removes one that was added\n"
-        "  unisal weights pack WEIGHTS OUT --domain NAME     makes one of a domain of trained weights\n"
+        "Lists the released weights and the domain packs. Other actions:\n\n"
+        "  unisal weights add PACK [--name N]                add a domain pack to the released weights\n"
+        "  unisal weights remove NAME                        remove a domain pack that was added\n"
+        "  unisal weights pack WEIGHTS OUT --domain NAME     make a domain pack from trained weights\n"
     )
     parser.add_argument(
-        "word", nargs="*", help="released files or domains of packs to list (default: all), or as above"
+        "word",
+        nargs="*",
+        help="released weights or domain packs to list (default: all), or an action as above",
     )
-    parser.add_argument("--fetch", action="store_true", help="fetch what is missing or damaged")
+    parser.add_argument("--fetch", action="store_true", help="download weights that are missing or damaged")
     parser.add_argument(
-        "--verify", action="store_true", help="exit with status 1 unless all are here and whole"
+        "--verify", action="store_true", help="exit with status 1 if any are missing or damaged"
     )
-    parser.add_argument(
-        "--name", metavar="N", help="of add: the domain's name from now on (default: its own)"
-    )
-    parser.add_argument("--domain", metavar="NAME", help="of pack: the domain to take out of the weights")
+    parser.add_argument("--name", metavar="N", help="for add: new name of the domain (default: the pack's)")
+    parser.add_argument("--domain", metavar="NAME", help="for pack: domain to extract from the weights")
     parser.add_argument(
         "--about",
         type=_fact,
         action="append",
         metavar="KEY=TEXT",
-        help="of pack: what to tell of it, such as data, licence or scores; may be repeated",
+        help="for pack: a note to store, such as data, licence or scores; may be repeated",
+    )
+    flags.add_examples(
+        parser,
+        "unisal weights unisal --fetch",
+        "unisal weights pack runs/mine/best mine.safetensors --domain mine --about licence=MIT",
     )
     parser.set_defaults(check=check, run=run)
 
@@ -55,10 +59,10 @@ def _fact(text: str) -> tuple[str, str]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses words and flags that do not go together."""
+    """Refuses words and flags that do not match."""
     action = args.word[0] if args.word and args.word[0] in ACTIONS else None
     if action is not None and len(args.word) - 1 != len(ACTIONS[action].split()):
-        raise UnisalError(f"{action}: give {ACTIONS[action]}")
+        raise UnisalError(f"{action}: requires {ACTIONS[action]}")
     for flag, given, owner in (
         ("--fetch", args.fetch, None),
         ("--verify", args.verify, None),
@@ -67,14 +71,14 @@ def check(args: argparse.Namespace) -> None:
         ("--about", args.about is not None, "pack"),
     ):
         if given and owner != action:
-            place = f"unisal weights {owner}" if owner else "the list that unisal weights prints"
-            raise UnisalError(f"{flag}: is for {place}")
+            use = f"applies to unisal weights {owner} only" if owner else f"cannot be combined with {action}"
+            raise UnisalError(f"{flag}: {use}")
     if action == "pack" and args.domain is None:
-        raise UnisalError("pack: --domain NAME is missing: the domain to take out of the weights")
+        raise UnisalError("pack: requires --domain NAME, the domain to extract from the weights")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists, or does what the first word says."""
+    """Lists, or performs the action that the first word names."""
     match args.word:
         case ["add", path]:
             return _add(path, args.name)
@@ -113,7 +117,7 @@ def _pack(weights: str, out: Path, domain: str, about: list[tuple[str, str]] | N
 
 
 def _list(args: argparse.Namespace) -> int:
-    """A few lines for each: name, state, what it is, sha256, path."""
+    """Prints a few lines per entry: name, state, description, sha256, path."""
     from unisal_jax.weights.fetch import RELEASED, cached_path, fetch, verify
     from unisal_jax.weights.installed import at_hand
 
@@ -122,7 +126,9 @@ def _list(args: argparse.Namespace) -> int:
     for name in names:
         if name not in RELEASED and name not in packs:
             known = ", ".join([*RELEASED, *packs])
-            raise UnisalError(f"weights {name!r}: not a released file or a domain pack; there are {known}")
+            raise UnisalError(
+                f"weights {name!r}: neither released weights nor a domain pack; choose from {known}"
+            )
     states = []
     for name in names:
         if name not in RELEASED:
@@ -137,7 +143,7 @@ def _list(args: argparse.Namespace) -> int:
         print(f"{'':<{_COLUMN}} {cached_path(name)} ({released.size / 1e6:.1f} MB)")
     if args.verify and set(states) != {"ok"}:
         print(
-            f"unisal weights: {len(states) - states.count('ok')} of {len(states)} not here and whole",
+            f"unisal weights: {len(states) - states.count('ok')} of {len(states)} missing or damaged",
             file=sys.stderr,
         )
         return 1

@@ -40,7 +40,7 @@ def clip_shape(domain: Domain, frames: int = CLIP_FRAMES) -> ClipShape:
 
 
 def split_by_length(videos: Sequence[Video], shape: ClipShape) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Selects the videos that are at least as long as a clip (docs/reference.md).
+    """Selects the videos that are at least as long as a clip (reference.md, "Video").
 
     The original drops videos shorter than `frames * stride`, although a clip is `stride - 1` frames shorter.
 

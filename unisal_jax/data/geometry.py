@@ -46,7 +46,7 @@ class Geometry:
 
 _MIT1003_UNITS = ((8, 13), (9, 13), (9, 12), (12, 9), (13, 9))
 
-# See docs/reference.md. DHF1K's and SALICON's maps have the target size as released.
+# See reference.md, "Input". DHF1K's and SALICON's maps have the target size as released.
 TRAINING = MappingProxyType(
     {
         "dhf1k": Geometry(),
@@ -72,7 +72,7 @@ def evaluation_input_size(dataset: str, domain: Domain, frame_size: Size, *, vid
     """The input size (height, width) for evaluation on a dataset; frames are stretched to it.
 
     A released dataset has its own size, which does not depend on the domain. Other images and videos have the
-    size that is used for prediction (docs/reference.md).
+    size that is used for prediction (reference.md, "Input").
     """
     if dataset in _RELEASED:
         return _RELEASED[dataset].input_size

@@ -1,7 +1,7 @@
-"""Means of scores, over frames and over videos.
+"""Means of scores over frames and over videos.
 
-Sums are kept exactly (Shewchuk's non-overlapping partial sums) and rounded once, at `compute`: the order of
-the frames does not change a digit of the result.
+Sums are exact (Shewchuk's non-overlapping partial sums) and rounded once, in `compute`, so the result does
+not depend on the order of the frames.
 """
 
 import math
@@ -13,52 +13,52 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 
-# Resampled values held at once by `bootstrap_ci`: 32 MB of float64.
+# Resampled values that `bootstrap_ci` holds at once: 32 MB of float64.
 _BOOTSTRAP_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
 class ExactMean:
-    """A mean whose sum is exact: `partials` do not overlap, so nothing was rounded away."""
+    """A mean with an exact sum: `partials` do not overlap, so no rounding has occurred."""
 
     partials: tuple[float, ...] = ()
     count: int = 0
 
     def add(self, values: Iterable[float]) -> "ExactMean":
-        """With these values too.
+        """Returns the mean with these values added.
 
         Raises:
-          UnisalError: one is NaN or infinite. Undefined scores are left out, not averaged.
+          UnisalError: a value is NaN or infinite. Callers leave undefined scores out.
         """
         partials, count = list(self.partials), self.count
         for value in values:
             if not math.isfinite(value):
-                raise UnisalError(f"a mean cannot take in {value}")
+                raise UnisalError(f"cannot average {value}")
             partials = _grow(partials, float(value))
             count += 1
         return ExactMean(tuple(partials), count)
 
     def merge(self, other: "ExactMean") -> "ExactMean":
-        """Of both states' values."""
+        """Returns the mean of the values of both."""
         partials = list(self.partials)
         for partial in other.partials:
             partials = _grow(partials, partial)
         return ExactMean(tuple(partials), self.count + other.count)
 
     def compute(self) -> float:
-        """The mean, correctly rounded; NaN of no values."""
+        """The mean, correctly rounded; NaN if there are no values."""
         return math.fsum(self.partials) / self.count if self.count else math.nan
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a `ScoreTable` holds, computed.
+class ScoreSummary:
+    """The results of a `ScoreTable`.
 
     Attributes:
-      mean: by score, over frames or over groups as asked; NaN where no frame had the score.
+      mean: by score, the mean over frames or over groups; NaN if no frame has the score.
       groups: by group (a video or an image), then by score, the mean over the group's frames.
-      frames: by score, how many frames are in the mean.
-      left_out: by reason, how many frames it touched.
+      frames: by score, the number of frames in the mean.
+      left_out: by reason, the number of affected frames.
     """
 
     mean: dict[str, float]
@@ -69,11 +69,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores by group, where a group is a video, or an image by itself.
+    """Scores by group; a group is a video or a single image.
 
     Attributes:
       groups: by group, then by score, the mean.
-      left_out: by reason, how many frames it touched.
+      left_out: by reason, the number of affected frames.
     """
 
     groups: Mapping[str, Mapping[str, ExactMean]]
@@ -81,11 +81,11 @@ class ScoreTable:
 
     @classmethod
     def of(cls, frames: Iterable[tuple[str, Mapping[str, float], Iterable[str]]]) -> "ScoreTable":
-        """The table of the frames.
+        """Makes a table from frames.
 
         Args:
-          frames: (the video, or the image; scores by name, of which NaN is left out of the means; why scores
-            are missing or degenerate, see `protocols.frame_faults`, to be counted) of each.
+          frames: for each frame (name of its video or image; scores by name, where NaN is left out of the
+            means; reasons why scores are missing or degenerate, see `protocols.frame_faults`).
         """
         groups: dict[str, dict[str, ExactMean]] = {}
         left_out: dict[str, int] = {}
@@ -97,12 +97,12 @@ class ScoreTable:
                 left_out[reason] = left_out.get(reason, 0) + 1
         return cls(groups, left_out)
 
-    def compute(self, over: Literal["groups", "frames"]) -> Summary:
+    def compute(self, over: Literal["groups", "frames"]) -> ScoreSummary:
         """The means, in sorted order.
 
         Args:
-          over: "groups" weighs each video or image the same, whatever its number of frames;
-            "frames" weighs each frame the same.
+          over: "groups" gives each video or image the same weight, whatever its number of frames;
+            "frames" gives each frame the same weight.
         """
         names = sorted({name for means in self.groups.values() for name in means})
         columns = {
@@ -116,7 +116,7 @@ class ScoreTable:
             }
         else:
             averages = totals
-        return Summary(
+        return ScoreSummary(
             mean={name: mean.compute() for name, mean in averages.items()},
             groups={
                 group: {name: mean.compute() for name, mean in sorted(means.items())}
@@ -135,18 +135,18 @@ def bootstrap_ci(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean over videos or images.
+    """Percentile bootstrap confidence interval of a mean over videos or images.
 
     Args:
-      values: `[N]` one mean a video or image; NaNs are left out.
-      weights: `[N]` the videos' numbers of frames, where the mean is over frames: whole videos are
-        still drawn, since frames of one video are not independent.
-      level: how much of the resampled means lies inside.
-      resamples: how many times N of the N are drawn with replacement.
-      seed: seeds the draws.
+      values: `[N]`, one mean per video or image; NaNs are left out.
+      weights: `[N]`, the number of frames of each video, if the mean is over frames. Whole videos are
+        resampled all the same, since the frames of a video are not independent.
+      level: confidence level.
+      resamples: number of bootstrap samples.
+      seed: random seed.
 
     Returns:
-      (low, high); both NaN of no values.
+      (low, high); both NaN if there are no values.
 
     Raises:
       UnisalError: weights and values differ in number.
@@ -171,7 +171,7 @@ def bootstrap_ci(
 
 
 def _grow(partials: list[float], value: float) -> list[float]:
-    """Add a float to non-overlapping partial sums, keeping every rounding error as a partial."""
+    """Adds a float to non-overlapping partial sums; keeps every rounding error as a partial."""
     kept = []
     for partial in partials:
         if abs(value) < abs(partial):

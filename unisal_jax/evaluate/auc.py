@@ -1,12 +1,13 @@
 """AUC-Judd and shuffled AUC, by sorting and counting.
 
-An area under the ROC curve depends on the prediction only through its order, so no map is
-rescaled here and densities, log-densities and 8-bit maps score alike (the sampled shuffled AUC
-alone has fixed thresholds, on the map scaled to 0..1). Pixels are sorted once, and each
-threshold's counts are looked up; ties between a fixated and another pixel count half.
+The area under a ROC curve depends only on the order of the predicted values, so maps are not
+rescaled, and densities, log-densities and 8-bit maps score the same. The exception is the sampled
+shuffled AUC, which has fixed thresholds on the map scaled to 0..1. Pixels are sorted once; counts at
+each threshold are looked up. A tie between a fixated and another pixel counts half.
 
-`[..., H, W]` in, float64 `[...]` out, NumPy on the host (JAX arrays are fetched). NaN where a
-frame has no positives or no negatives; a constant prediction scores 0.5, chance level.
+Inputs are `[..., H, W]`, outputs float64 `[...]`, computed by NumPy on the host (JAX arrays are
+fetched). A frame without positives or without negatives scores NaN; a constant prediction scores 0.5,
+chance level.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ Seed = int | list[int] | np.random.Generator
 
 
 def auc_exact(positives: Any, negatives: Any) -> float:
-    """The chance that a positive outranks a negative, ties counted half (Mann-Whitney's U, scaled).
+    """The probability that a positive outranks a negative; ties count half (scaled Mann-Whitney U).
 
     Args:
       positives: `[P]` predicted values at the positives.
@@ -45,19 +46,19 @@ def auc_exact(positives: Any, negatives: Any) -> float:
 def auc_judd(pred: Any, fixations: Any, *, unique: bool = True) -> np.ndarray:
     """AUC-Judd: fixated pixels against all others, with thresholds at the fixated values only.
 
-    The curve runs through (0, 0), one point per distinct fixated value and (1, 1), and is linear
-    in between, so a map whose highest values all lie elsewhere still gets half of what is above
-    the highest fixated value: with one fixation the score is 0.5 at least. The original code
-    rounds its rates to four digits; this does not.
+    The curve runs through (0, 0), one point per distinct fixated value, and (1, 1), and is linear in
+    between. A map with its highest values elsewhere therefore still gets half of the area above the
+    highest fixated value: with one fixation the score is at least 0.5. The original code rounds its
+    rates to four digits; this function does not.
 
     Args:
-      pred: `[..., H, W]`, any range. Benchmarks that jitter it do so before (`protocols.py`).
-      fixations: the same shape: how many fixations fall on each pixel.
-      unique: a pixel fixated often is one positive (`unisal`, `dhf1k`); else each fixation is one
-        (`pysaliency`). The negatives are the unfixated pixels in both.
+      pred: `[..., H, W]`, any range. Protocols with jitter add it before (`protocols.py`).
+      fixations: the same shape: the number of fixations on each pixel.
+      unique: count each fixated pixel as one positive (`unisal`, `dhf1k`), instead of each fixation
+        (`pysaliency`). The negatives are the pixels without fixations in both cases.
 
     Returns:
-      `[...]`, 0 to 1; NaN without fixations, or where every pixel is fixated.
+      `[...]`, 0 to 1; NaN without fixations, or if every pixel is fixated.
 
     Raises:
       UnisalError: the shapes differ, or the prediction holds NaN.
@@ -66,11 +67,11 @@ def auc_judd(pred: Any, fixations: Any, *, unique: bool = True) -> np.ndarray:
 
 
 def auc_all_pixels(pred: Any, fixations: Any) -> np.ndarray:
-    """pysaliency's plain `AUC`: every fixation against every pixel, ties counted half.
+    """pysaliency's plain `AUC`: every fixation against every pixel; ties count half.
 
     Args:
       pred: `[..., H, W]`, any range.
-      fixations: the same shape: how many fixations fall on each pixel; each is a positive.
+      fixations: the same shape: the number of fixations on each pixel; each is a positive.
 
     Returns:
       `[...]`, 0 to 1; NaN without fixations.
@@ -82,12 +83,12 @@ def auc_all_pixels(pred: Any, fixations: Any) -> np.ndarray:
 
 
 def s_auc_exact(pred: Any, fixations: Any, others: Any) -> np.ndarray:
-    """Exact shuffled AUC: every fixation against every fixation of the other images, ties half.
+    """Exact shuffled AUC: every fixation against every fixation of the other images; ties count half.
 
     Args:
       pred: `[..., H, W]`, any range.
-      fixations: the same shape: how many fixations fall on each pixel.
-      others: the same for the fixations of all other images, scaled to this one
+      fixations: the same shape: the number of fixations on each pixel.
+      others: the same for the fixations of all other images, scaled to this image
         (`metrics.count_map` with `source_size`).
 
     Returns:
@@ -102,21 +103,21 @@ def s_auc_exact(pred: Any, fixations: Any, others: Any) -> np.ndarray:
 def s_auc_sampled(
     pred: Any, fixations: Any, others: Any, *, splits: int = 100, step: float = 0.1, seed: Seed
 ) -> np.ndarray:
-    """Shuffled AUC as the original code and the DHF1K benchmark sample it.
+    """Sampled shuffled AUC, as in the original code and the DHF1K benchmark.
 
-    On the map scaled to 0..1, the mean over random splits of the area under a curve with its
-    thresholds `step` apart. A split's negatives are as many of the others' fixated pixels as there
-    are fixated pixels here (or all, if fewer), drawn without replacement. A split's area depends on
-    them only through how many fall between two thresholds, so these counts are drawn at once for
-    all splits, from the multivariate hypergeometric law that such draws follow.
+    The map is scaled to 0..1. The score is the mean over random splits of the area under a curve with
+    thresholds `step` apart. The negatives of a split are drawn without replacement from the fixated
+    pixels of the other frames, as many as there are fixated pixels here (or all, if fewer). The area
+    depends only on the number of negatives between two thresholds, so these numbers are drawn for all
+    splits at once, from a multivariate hypergeometric distribution.
 
     Args:
       pred: `[..., H, W]`, any range.
       fixations: the same shape, nonzero where fixated.
-      others: the same shape, nonzero where other frames are (`unisal`: 10 random ones).
-      splits: how many random splits.
-      step: distance of the thresholds, which are 0, step, ... below the greatest drawn value.
-      seed: seeds the splits; a batch's frames draw from one stream, in order.
+      others: the same shape, nonzero where other frames are fixated (`unisal`: 10 random frames).
+      splits: number of random splits.
+      step: distance between thresholds, which are 0, step, ... up to below the largest drawn value.
+      seed: seed of the splits; the frames of a batch draw from one stream, in order.
 
     Returns:
       `[...]`, 0 to 1; NaN without fixations or without others.
@@ -133,9 +134,9 @@ def _judd(pred: np.ndarray, fixations: np.ndarray, unique: bool) -> float:
     negatives = pred.size - fixated.size
     if not fixated.size or not negatives:
         return float("nan")
-    _minimum(pred)  # refuses NaN, which would drop out of the comparison below
+    _minimum(pred)  # raises for NaN, which the comparison below would drop
     values, weights = pred.ravel()[fixated], fixations.ravel()[fixated].astype(np.int64)
-    # Nothing below the lowest threshold counts: half of a good map need not be sorted.
+    # Pixels below the lowest threshold do not count; for a good map that is half of the sorting.
     pixels = pred[pred >= values.min()]
     pixels.sort()
     order = np.argsort(values)
@@ -159,15 +160,15 @@ def _sampled(
     positives, candidates = (pred.ravel()[_fixated(m)] for m in (fixations, others))
     if not positives.size or not candidates.size:
         return float("nan")
-    # In float64 also for a float32 map: the thresholds are not representable in either, and a
-    # value must fall on the same side of them as in the definition.
+    # Use float64 even for a float32 map: the thresholds are not exactly representable in either, and
+    # each value must fall on the same side of them as in the definition.
     low, high = float(_minimum(pred)), float(pred.max())
     span = (high - low) or 1.0
     positives, candidates = ((v.astype(np.float64) - low) / span for v in (positives, candidates))
 
-    # The thresholds i * step stop below the greatest drawn value v, at i < ceil(v / step); a value
-    # passes those with i * step <= v. The two differ where v lies on a threshold itself, so values
-    # are classed by both: class 2 * passed - 1 if v lies on one, else 2 * passed.
+    # The thresholds i * step end below the largest drawn value v, at i < ceil(v / step); a value v
+    # passes those with i * step <= v. The two conditions differ if v lies exactly on a threshold, so
+    # the classes encode both: 2 * passed - 1 if v lies on a threshold, else 2 * passed.
     grid = np.arange(int(np.ceil(1 / step)) + 1) * step
 
     def classes(values: np.ndarray) -> np.ndarray:
@@ -177,14 +178,14 @@ def _sampled(
 
     mine = classes(positives)
     drawn = min(positives.size, candidates.size)
-    # Most classes are empty, and the draw's time goes by their number.
+    # The time to draw depends on the number of classes, and most are empty.
     available = classes(candidates)
     theirs = np.zeros((splits, available.size), np.intp)
     theirs[:, available > 0] = rng.multivariate_hypergeometric(available[available > 0], drawn, size=splits)
     occupied = (theirs + mine) > 0
     top = 2 * grid.size - occupied[:, ::-1].argmax(axis=1)
-    # Class 2k lies between thresholds k - 1 and k, class 2k - 1 on threshold k - 1, which is not
-    # below it: their greatest thresholds are the first k and the first k - 1.
+    # Class 2k lies between thresholds k - 1 and k and uses the first k thresholds. Class 2k - 1 lies on
+    # threshold k - 1, which is not below it, and uses the first k - 1.
     used = np.arange(grid.size) < (top // 2)[:, None]
     hits = np.where(used, _passing(mine, grid.size) / positives.size, 0.0)
     false_alarms = np.where(used, _passing(theirs, grid.size) / drawn, 0.0)
@@ -192,7 +193,7 @@ def _sampled(
 
 
 def _passing(classes: np.ndarray, thresholds: int) -> np.ndarray:
-    """From counts by class, `[..., 2 n + 1]`, how many values pass each of the n thresholds."""
+    """The number of values that pass each of n thresholds, from counts by class `[..., 2 n + 1]`."""
     from_top = classes[..., ::-1].cumsum(axis=-1)[..., ::-1]
     return from_top[..., 1 : 2 * thresholds : 2]
 
@@ -205,13 +206,13 @@ def _area(hits: np.ndarray, false_alarms: np.ndarray) -> Any:
 
 
 def _at(pred: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The predicted values at the fixations, one for each."""
+    """The predicted values at the fixations, one per fixation."""
     fixated = _fixated(counts)
     return np.repeat(pred.ravel()[fixated], counts.ravel()[fixated].astype(np.intp))
 
 
 def _minimum(pred: np.ndarray) -> Any:
-    """The least value, which is NaN if any is: the quickest way to see one."""
+    """The minimum; raises if any value is NaN, since the minimum is then NaN."""
     low = pred.min()
     if np.isnan(low):
         raise UnisalError("the prediction holds NaN")
@@ -219,7 +220,7 @@ def _minimum(pred: np.ndarray) -> Any:
 
 
 def _fixated(counts: np.ndarray) -> np.ndarray:
-    """Flat indices of the fixated pixels: found, and read, sooner than by a mask where they are few."""
+    """Flat indices of the fixated pixels; faster than a mask, as they are few."""
     return np.flatnonzero(counts.astype(bool, copy=False))
 
 

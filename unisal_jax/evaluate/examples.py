@@ -1,4 +1,4 @@
-"""Frames to look at in a report: image, truth and prediction of the best, the median and the worst."""
+"""Example frames for a report: image, truth and prediction of the best, median and worst frame."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +11,7 @@ from unisal_jax.evaluate.metrics import to_density
 from unisal_jax.evaluate.results import Example, MethodScores
 from unisal_jax.evaluate.sources import Group, ScoringData, closing_frames
 
-# Longer side in pixels: three side by side on a desktop screen of twice the usual density.
+# Longer side in pixels, enough for three images side by side on a high-density desktop screen.
 _EXAMPLE_SIDE = 640
 
 
@@ -21,13 +21,13 @@ def choose_examples(
     scored: MethodScores,
     name: str,
 ) -> tuple[Example, ...]:
-    """The best, median and worst frame by the score `name`, each once; predicted once more.
+    """Chooses the best, median and worst frame by the score `name`, and predicts them again.
 
     Args:
       data: what was scored.
-      maps: predicts the frames of a group, in order.
+      maps: yields the predicted maps of a group's frames, in order.
       scored: the predictions' scores.
-      name: of the score.
+      name: name of the score.
 
     Raises:
       UnisalError: an image, its truth or its map cannot be read.
@@ -39,7 +39,7 @@ def choose_examples(
         return ()
     groups = {group.id: group for group in data.groups}
     examples = []
-    # Of two frames none is in the middle, and one is the best there is.
+    # With fewer than three frames, later entries replace earlier ones: the last frame is the best.
     places = {0: "worst", len(ranked) // 2: "median", len(ranked) - 1: "best"}
     for place in sorted(places, reverse=True):
         title, row = places[place], ranked[place]
@@ -47,7 +47,7 @@ def choose_examples(
         with closing_frames(group) as frames:
             image = next((frame for number, frame in enumerate(frames, 1) if number == row.frame), None)
         if image is None:
-            raise UnisalError(f"{group.id}: has no frame {row.frame}, but ground truth for it")
+            raise UnisalError(f"{group.id}: frame {row.frame} is missing, but has ground truth")
         image = shrunk(image)
         pred = next(each for number, each in enumerate(maps(group), 1) if number == row.frame)
         if isinstance(pred, UnisalError):
@@ -61,17 +61,17 @@ def choose_examples(
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [H, W, 3], no longer than an example is shown."""
+    """uint8 RGB [H, W, 3], shrunk to the size of an example."""
     shrink = min(1.0, _EXAMPLE_SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
 
 
 def resized_density(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """A map of any size as a density, [*size]: it lies over an image of another size."""
+    """A map of any size as a density [*size], to overlay on an image of that size."""
     density = to_density(pixels)
     if density.shape != size:
         smaller = density.shape[0] >= size[0] and density.shape[1] >= size[1]
-        kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        density = cv2.resize(density, size[::-1], interpolation=kind)
+        interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        density = cv2.resize(density, size[::-1], interpolation=interpolation)
     return density

@@ -1,4 +1,4 @@
-"""Histograms as inline SVG, coloured by the style sheet of the page around them."""
+"""Histograms as inline SVG, styled by the page that contains them."""
 
 import math
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ _BINS, _TICKS = 18, 4
 
 
 def histogram_svg(values: Sequence[float], mean: float, noun: str) -> str:
-    """A histogram of at least one finite value, its bins and ticks at round numbers.
+    """A histogram of at least one finite value, with bins and ticks at round numbers.
 
-    Its parts have the classes `bar`, `axis`, `tick`, `mean` and `mean-label`. A bar tells its range
-    and its count when pointed at.
+    Its elements have the classes `bar`, `axis`, `tick`, `mean` and `mean-label`. The tooltip of a bar
+    shows its range and count.
 
     Args:
-      values: what to count.
-      mean: where the dashed line stands.
-      noun: what one value belongs to, such as "image".
+      values: the values to count.
+      mean: position of the dashed line.
+      noun: what each value belongs to, such as "image".
     """
     low, high = min(values), max(values)
     span = (high - low) or 0.1 * abs(low) or 0.1
     step = round_step(span / _BINS)
     first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
     edges = np.arange(first, last + 1) * step
-    # Rounding of an edge must not push the extreme values out.
+    # A rounded edge must not exclude the extreme values.
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     digits = max(0, -math.floor(math.log10(step)))
 
@@ -66,6 +66,6 @@ def histogram_svg(values: Sequence[float], mean: float, noun: str) -> str:
 
 
 def round_step(rough: float) -> float:
-    """The least of 1, 2 or 5 times a power of ten that is not below `rough`."""
+    """The smallest number of the form 1, 2 or 5 times a power of ten that is not below `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))

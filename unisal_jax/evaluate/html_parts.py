@@ -1,4 +1,4 @@
-"""What the HTML pages share: the style, and pieces whose text is escaped. A page needs no other file."""
+"""Shared parts of the self-contained HTML reports: the style sheet, and elements with escaped text."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 
 from unisal_jax.evaluate import wording
 
-# Three images side by side on a desktop screen of twice the usual density.
+# Enough pixels for three images side by side on a high-density desktop screen.
 _IMAGE_SIDE = 640
 _JPEG_QUALITY = 85
 
@@ -62,9 +62,9 @@ def document(title: str, sections: Iterable[str], style: str = "") -> str:
     """A whole page.
 
     Args:
-      title: is escaped.
-      sections: HTML; empty ones are left out.
-      style: CSS beside `STYLE`.
+      title: plain text, which is escaped.
+      sections: HTML; empty sections are left out.
+      style: CSS in addition to `STYLE`.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -76,12 +76,12 @@ def document(title: str, sections: Iterable[str], style: str = "") -> str:
 
 
 def text(value: object) -> str:
-    """A value as HTML text, also inside an attribute; what does not print is shown as an escape."""
+    """A value as HTML text or attribute; unprintable characters become escapes."""
     return escape(wording.printable(value))
 
 
 def facts(rows: Mapping[str, str]) -> str:
-    """A table of names and values, which are escaped."""
+    """A table of names and values, both escaped."""
     cells = "".join(
         f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>' for name, value in rows.items()
     )
@@ -89,16 +89,16 @@ def facts(rows: Mapping[str, str]) -> str:
 
 
 def listed(items: Iterable[str]) -> str:
-    """A list of items, each HTML."""
+    """An unordered list of items, each HTML."""
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
 def figures(images: Mapping[str, np.ndarray], name: str) -> str:
-    """Images in a row.
+    """A row of images.
 
     Args:
-      images: by caption, which is escaped, uint8 RGB [H, W, 3].
-      name: of what they show, for who cannot see them.
+      images: uint8 RGB [H, W, 3] by caption, which is escaped.
+      name: what they show, for the alternative text.
     """
     shown = "".join(
         f'<figure><img src="{data_uri(image)}" alt="{text(what)}, {text(name)}">'
@@ -109,7 +109,7 @@ def figures(images: Mapping[str, np.ndarray], name: str) -> str:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """uint8 RGB [H, W, 3] as a JPEG inside a URI, shrunk to what a page can show."""
+    """uint8 RGB [H, W, 3] as a JPEG data URI, shrunk to the size that a page shows."""
     shrink = min(1.0, _IMAGE_SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
     if shrink < 1:

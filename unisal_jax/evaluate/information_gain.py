@@ -1,9 +1,9 @@
-"""Information gain, and the baselines that a score is measured against.
+"""Information gain, and the baselines to compare scores with.
 
-Information gain is what a density knows about the fixations beyond a centre-bias baseline, in
-bits per fixation. The baselines are densities `[H, W]`, to be scored like any model's: uniform, a
-Gaussian fitted to a training set's fixations, a training set's mean map, and what the other
-observers of the same image looked at.
+Information gain measures how much better a density predicts the fixations than a centre-bias
+baseline, in bits per fixation. The baselines are densities `[H, W]` and are scored like a model's:
+uniform, a Gaussian fitted to a training set's fixations, a training set's mean map, and the fixations
+of the other observers of the same image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,21 +20,20 @@ from unisal_jax.evaluate.metrics import array_namespace, density_at, to_density
 def information_gain(pred: Any, baseline: Any, fixations: Any, *, unique: bool = False) -> Any:
     """Mean over the fixations of `log2 p - log2 baseline`, in bits per fixation.
 
-    Both are normalised to densities first, none of whose pixels is below 1.2e-38
-    (`metrics.to_density`): a fixation where the prediction is zero costs some 109 bits at 360x640,
-    not infinity.
+    Both are first normalised to densities with no pixel below 1.2e-38 (`metrics.to_density`), so a
+    fixation where the prediction is zero costs about 109 bits at 360x640 instead of infinity.
 
     Args:
       pred: `[..., H, W]`, a density or any map.
       baseline: `[H, W]` or the same shape, the baseline's density.
-      fixations: the same shape as `pred`: how many fixations fall on each pixel.
-      unique: count a pixel once however often it was fixated.
+      fixations: the same shape as `pred`: the number of fixations on each pixel.
+      unique: count each fixated pixel once.
 
     Returns:
-      `[...]`; NaN without fixations. Negative where the baseline does better.
+      `[...]`; NaN without fixations. Negative if the baseline is better.
 
     Raises:
-      UnisalError: the shapes do not fit together.
+      UnisalError: the shapes do not match.
     """
     xp = array_namespace(pred, baseline, fixations)
     pred, baseline, fixations = (xp.asarray(a) for a in (pred, baseline, fixations))
@@ -57,7 +56,7 @@ def information_gain(pred: Any, baseline: Any, fixations: Any, *, unique: bool =
 
 
 class CannotFit(UnisalError):
-    """Fixations that no Gaussian can be fitted to."""
+    """A Gaussian cannot be fitted to the fixations."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,16 @@ class CentreGaussian:
 
 
 def fit_centre_gaussian(maps: Iterable[Any]) -> CentreGaussian:
-    """The Gaussian with the mean and standard deviation of all fixations of a training set.
+    """Fits a Gaussian to the mean and standard deviation of all fixations of a training set.
 
     Args:
-      maps: `[H, W]` each, of any sizes: how many fixations fall on each pixel (each fixation then
-        weighs the same), or densities (each image then does).
+      maps: `[H, W]` each, of any sizes: either the number of fixations on each pixel (each fixation
+        has the same weight), or densities (each image has the same weight).
 
     Raises:
       CannotFit: there are no fixations, or all lie on one row or one column.
     """
-    # Weight, and first and second moments of y and x, at the pixels' centres.
+    # Total weight, and first and second moments of y and x, at pixel centres.
     moments = np.zeros(5)
     for counts in maps:
         counts = np.asarray(counts, np.float64)
@@ -88,17 +87,17 @@ def fit_centre_gaussian(maps: Iterable[Any]) -> CentreGaussian:
         by_row, by_column = counts.sum(1), counts.sum(0)
         moments += [by_row.sum(), by_row @ y, by_row @ y**2, by_column @ x, by_column @ x**2]
     if moments[0] <= 0:
-        raise CannotFit("a centre prior cannot be fitted: no fixations")
+        raise CannotFit("cannot fit a centre prior: there are no fixations")
     _, mean_y, square_y, mean_x, square_x = moments / moments[0]
-    # A single row's variance is a rounding error of its mean's square.
+    # The variance of a single row is a rounding error, not exactly 0.
     variance_y, variance_x = square_y - mean_y**2, square_x - mean_x**2
     if min(variance_y, variance_x) < 1e-12:
-        raise CannotFit("a centre prior cannot be fitted: all fixations lie on one row or column")
+        raise CannotFit("cannot fit a centre prior: all fixations lie on one row or column")
     return CentreGaussian(mean_y, mean_x, variance_y**0.5, variance_x**0.5)
 
 
 def centre_prior(size: tuple[int, int], gaussian: CentreGaussian) -> np.ndarray:
-    """The Gaussian as a density over an image of this size, `[H, W]` float64, summing to 1."""
+    """The Gaussian as a density of this size, float64 `[H, W]`, summing to 1."""
     y, x = ((np.arange(n) + 0.5) / n for n in size)
     rows = np.exp(-(((y - gaussian.mean_y) / gaussian.std_y) ** 2) / 2)
     columns = np.exp(-(((x - gaussian.mean_x) / gaussian.std_x) ** 2) / 2)
@@ -106,16 +105,16 @@ def centre_prior(size: tuple[int, int], gaussian: CentreGaussian) -> np.ndarray:
 
 
 def uniform(size: tuple[int, int]) -> np.ndarray:
-    """The density that knows nothing, `[H, W]` float64, summing to 1."""
+    """The uniform density, float64 `[H, W]`, summing to 1."""
     return np.full(size, 1.0 / (size[0] * size[1]))
 
 
 def mean_map(maps: Iterable[Any], size: tuple[int, int]) -> np.ndarray:
-    """A training set's mean density, each image weighing the same.
+    """The mean density of a training set; each image has the same weight.
 
     Args:
       maps: `[H, W]` each, of any sizes: ground-truth maps of any range.
-      size: (height, width) of the result; other sizes are resized bilinearly.
+      size: (height, width) of the result; maps are resized bilinearly.
 
     Returns:
       `[H, W]` float64, summing to 1.
@@ -127,18 +126,18 @@ def mean_map(maps: Iterable[Any], size: tuple[int, int]) -> np.ndarray:
     for number, density in enumerate(maps, start=1):  # noqa: B007 - counts the maps, used below
         total += to_density(cv2.resize(to_density(density), size[::-1], interpolation=cv2.INTER_LINEAR))
     if not number:
-        raise UnisalError("a mean map needs at least one map")
+        raise UnisalError("a mean map requires at least one map")
     return total / number
 
 
 def gaussian_map(counts: Any, sigma: float) -> np.ndarray:
-    """Fixations blurred into a density: at each, a Gaussian as heavy as its count.
+    """Fixations blurred into a density: the sum of a Gaussian at each fixation.
 
-    The Gaussian is not truncated (cv2 and SciPy cut theirs at 3 to 4 sigma, which leaves zeros);
-    what falls outside the image is cut off before the map is normalised.
+    The Gaussian is not truncated (OpenCV and SciPy truncate at 3 to 4 sigma, which leaves zeros). The
+    part outside the image is cut off before the map is normalised.
 
     Args:
-      counts: `[H, W]`: how many fixations fall on each pixel.
+      counts: `[H, W]`: the number of fixations on each pixel.
       sigma: the standard deviation in pixels.
 
     Returns:
@@ -146,20 +145,20 @@ def gaussian_map(counts: Any, sigma: float) -> np.ndarray:
     """
     counts = np.asarray(counts, np.float64)
     rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
-    # Separable, and few rows and columns are fixated: two small products instead of a convolution.
+    # The Gaussian is separable and few rows and columns are fixated: two small matrix products suffice.
     across = counts[np.ix_(rows, columns)] @ _profiles(columns, counts.shape[1], sigma)
     return to_density(_profiles(rows, counts.shape[0], sigma).T @ across)
 
 
 def inter_observer_maps(counts: Any, sigma: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Leave one observer out: what the others looked at, as a prediction of that observer's fixations.
+    """Leave-one-out baseline: the other observers' fixations as a prediction of one observer's.
 
     Args:
-      counts: `[observers, H, W]`: how many fixations of each observer fall on each pixel.
-      sigma: standard deviation in pixels of the blur; one degree of visual angle is usual.
+      counts: `[observers, H, W]`: the number of fixations of each observer on each pixel.
+      sigma: standard deviation of the blur in pixels; usually one degree of visual angle.
 
     Yields:
-      For each observer with fixations, where others have some too: the others' density `[H, W]`
+      For each observer with fixations, if others have fixations too: the others' density `[H, W]`
       (`gaussian_map`), and the observer's own counts `[H, W]` to score it on.
     """
     counts = np.asarray(counts)

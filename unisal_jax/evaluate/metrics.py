@@ -1,18 +1,17 @@
 """Dense saliency scores: KLD, CC, SIM and NSS.
 
-Maps are `[..., H, W]` and scores `[...]`, NumPy or JAX, also under `jax.jit` and `jax.vmap`. They
-are computed in the maps' own precision: give float64 for the last digits; of float32 maps a score
-is good to about 1e-7. The protocols' different definitions are keyword options here; `protocols.py`
-says which protocol takes which.
+Maps are `[..., H, W]` and scores `[...]`, NumPy or JAX arrays, also under `jax.jit` and `jax.vmap`.
+Scores are computed in the precision of the maps: float32 maps give about 1e-7, float64 more. Keyword
+options select the definitions of the protocols; `protocols.py` says which protocol uses which.
 
-The same edges everywhere, whatever a protocol's own code does there:
+Edge cases are the same under every protocol:
 
-- a prediction need not be a density: it is shifted if it has negative values and divided by its
-  sum, and an all-zero one counts as uniform;
-- a constant prediction says nothing, so its NSS and CC are 0, chance level (pysaliency does so;
-  the others divide 0 by 0);
-- a frame without fixations has no NSS, a ground truth without mass has no KLD, CC or SIM, and a
-  constant one has no CC: NaN, for the caller to leave out and count.
+- A prediction need not be a density: it is shifted if it has negative values, and divided by its
+  sum. An all-zero prediction counts as uniform.
+- A constant prediction has NSS and CC 0, chance level, as in pysaliency. The code of the other
+  protocols divides 0 by 0.
+- A frame without fixations has no NSS, a ground truth without mass no KLD, CC or SIM, and a constant
+  ground truth no CC. These scores are NaN; the caller leaves them out and counts them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,33 +23,33 @@ import numpy as np
 
 from unisal_jax.errors import UnisalError
 
-# No pixel of a density counts less. It is the least normal float32, so no density that float32 can
-# hold is altered, while a zero in an 8-bit map costs 126 bits in a logarithm instead of infinity.
+# Lower bound of a density's pixels. The smallest normal float32: densities that float32 can represent
+# stay unchanged, and a zero in an 8-bit map costs 126 bits in a logarithm instead of infinity.
 DENSITY_FLOOR = float(np.finfo(np.float32).tiny)
 
-# The benchmarks' MATLAB `eps`, and the rounded one that pysaliency takes over from MIT.
+# MATLAB's `eps`, as in the benchmarks, and the rounded value that pysaliency takes from MIT's code.
 MATLAB_EPS = float(np.finfo(np.float64).eps)
 MIT_EPS = 2.2204e-16
 
-# NumPy works through a map in runs of so many pixels: their temporaries (75 KB) stay in the cache,
-# where whole-map ones cost several times the arithmetic in page faults. Below 10,000 also because
-# OpenBLAS gives longer dot products to threads, whose start alone costs more.
+# NumPy processes a map in runs of this many pixels, so that temporaries (75 KB) stay in the cache;
+# for whole maps, page faults cost several times the arithmetic. Below 10,000 because OpenBLAS uses
+# threads for longer dot products, and starting them costs more than the product.
 _RUN = 9600
 
 
 def count_map(
     points: Any, size: tuple[int, int], *, source_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """How many fixations fall on each pixel.
+    """Counts the fixations on each pixel.
 
     Args:
-      points: `[N, 2]` fixations as (row, column), 0-based pixels; fractions are cut off.
+      points: `[N, 2]` fixations as (row, column), 0-based pixels; fractions are truncated.
       size: (height, width) of the map.
-      source_size: the size of the image that the points refer to, if another: they are scaled to
-        `size` first and then cut off, as pysaliency does for other images' fixations.
+      source_size: size of the image that the points refer to, if it differs: points are scaled to
+        `size` and then truncated, as pysaliency does for fixations of other images.
 
     Returns:
-      `[H, W]` uint32; a pixel fixated twice holds 2.
+      uint32 `[H, W]`; a pixel fixated twice holds 2.
 
     Raises:
       UnisalError: a point lies outside the image.
@@ -70,14 +69,14 @@ def count_map(
 
 
 def to_density(maps: Any, *, rescale: bool = False) -> Any:
-    """Maps as densities: shifted if negative, divided by their sum, uniform if that is zero.
+    """Converts maps to densities: shifts negative maps, divides by the sum; a zero map becomes uniform.
 
-    No pixel is left below `DENSITY_FLOOR` (1.2e-38), so that logarithms are finite.
+    No pixel is below `DENSITY_FLOOR` (1.2e-38), so that logarithms are finite.
 
     Args:
       maps: `[..., H, W]`, any range.
-      rescale: take the minimum off in any case, so that the least value becomes 0. Over the sum,
-        this equals min-max scaling first (SIM in the DHF1K benchmark).
+      rescale: always subtract the minimum. After division by the sum, this equals min-max scaling
+        (SIM in the DHF1K benchmark).
 
     Returns:
       `[..., H, W]`, positive, each map summing to 1.
@@ -89,7 +88,7 @@ def to_density(maps: Any, *, rescale: bool = False) -> Any:
 
 
 def density_at(pixels: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """`to_density` of a map `[H, W]`, at the pixels `at` of the flat map alone: no more maps are made."""
+    """`to_density` of a map `[H, W]` at the flat indices `at` only, without a whole map of temporaries."""
     _, _, (flat,) = _pixels(pixels)
     dtype = _precision(np, flat)
     density, _ = _density_of(np, flat, dtype)
@@ -99,16 +98,16 @@ def density_at(pixels: np.ndarray, at: np.ndarray) -> np.ndarray:
 def kld(pred: Any, gt: Any, *, eps: float = 0.0) -> Any:
     """Kullback-Leibler divergence of the ground truth from the prediction, in nats (lower is better).
 
-    `sum gt log(gt / p)` over the densities of both (paper, section 3.4, and `unisal`); with `eps`
-    `sum gt log(eps + gt / (p + eps))`, as the benchmarks have it.
+    `sum gt log(gt / p)` over both densities (paper, section 3.4, and protocol `unisal`); with `eps`,
+    `sum gt log(eps + gt / (p + eps))`, as in the benchmarks.
 
     Args:
       pred: `[..., H, W]`, a density or any map.
       gt: the same shape, a density or any map.
-      eps: 0 for `unisal`: then only `DENSITY_FLOOR` keeps a zero in the prediction from infinity.
+      eps: 0 for `unisal`: only `DENSITY_FLOOR` then bounds the cost of a zero in the prediction.
 
     Returns:
-      `[...]`; NaN where the ground truth has no mass.
+      `[...]`; NaN if the ground truth has no mass.
 
     Raises:
       UnisalError: the shapes differ.
@@ -117,14 +116,14 @@ def kld(pred: Any, gt: Any, *, eps: float = 0.0) -> Any:
 
 
 def cc(pred: Any, gt: Any) -> Any:
-    """Pearson's correlation of the two maps over their pixels, -1 to 1.
+    """Pearson's correlation coefficient of the two maps over their pixels, -1 to 1.
 
     Args:
       pred: `[..., H, W]`, any range.
       gt: the same shape.
 
     Returns:
-      `[...]`; 0 where the prediction is constant, NaN where the ground truth is.
+      `[...]`; 0 if the prediction is constant, NaN if the ground truth is.
 
     Raises:
       UnisalError: the shapes differ.
@@ -138,10 +137,10 @@ def sim(pred: Any, gt: Any, *, rescale: bool = False) -> Any:
     Args:
       pred: `[..., H, W]`, a density or any map.
       gt: the same shape.
-      rescale: min-max scale both before they are summed to one (`dhf1k`).
+      rescale: min-max scale both maps before normalisation (`dhf1k`).
 
     Returns:
-      `[...]`; NaN where the ground truth has no mass.
+      `[...]`; NaN if the ground truth has no mass.
 
     Raises:
       UnisalError: the shapes differ.
@@ -150,17 +149,17 @@ def sim(pred: Any, gt: Any, *, rescale: bool = False) -> Any:
 
 
 def nss(pred: Any, fixations: Any, *, ddof: int = 1, unique: bool = True) -> Any:
-    """Normalised scanpath saliency: the standardised prediction's mean at the fixations.
+    """Normalised scanpath saliency: the mean of the standardised prediction at the fixations.
 
     Args:
       pred: `[..., H, W]`, any range.
-      fixations: the same shape: how many fixations fall on each pixel (0 and 1 if binary).
-      ddof: 1 for the unbiased standard deviation (`unisal`, `dhf1k`), 0 for the population's
-        (`pysaliency`).
-      unique: count a pixel once however often it was fixated; else every fixation (`pysaliency`).
+      fixations: the same shape: the number of fixations on each pixel (0 and 1 if binary).
+      ddof: 1 for the unbiased standard deviation (`unisal`, `dhf1k`), 0 for the population standard
+        deviation (`pysaliency`).
+      unique: count each fixated pixel once, instead of every fixation (`pysaliency`).
 
     Returns:
-      `[...]` in standard deviations; NaN without fixations, 0 where the prediction is constant.
+      `[...]` in standard deviations; NaN without fixations, 0 if the prediction is constant.
 
     Raises:
       UnisalError: the shapes differ.
@@ -180,12 +179,12 @@ def dense_scores(
     nss_ddof: int = 1,
     unique_fixations: bool = True,
 ) -> dict[str, Any]:
-    """Several of the scores in one pass over the maps, each as its own function defines it.
+    """Computes several scores in one pass over the maps, each as defined by its own function.
 
     Args:
       pred: `[..., H, W]`, a density or any map.
-      gt: the same shape; KLD, CC and SIM need it.
-      fixations: the same shape; NSS needs it.
+      gt: the same shape; required for KLD, CC and SIM.
+      fixations: the same shape; required for NSS.
       names: which of "kld", "cc", "sim" and "nss".
       kld_eps: `kld`'s `eps`.
       sim_rescale: `sim`'s `rescale`.
@@ -222,8 +221,8 @@ def dense_scores(
             found["sim"] = xp.minimum(pred_rescaled(pred), gt_rescaled(gt)).sum(-1)
         elif "sim" in names:
             found["sim"] = xp.minimum(p, q).sum(-1)
-        # CC and NSS do not depend on the maps' scale, and a density's mean is known. Augmented, here
-        # and above, is in place in NumPy.
+        # CC and NSS do not depend on the maps' scale, and the mean of a density is known. Augmented
+        # assignment, here and above, works in place in NumPy.
         p -= 1 / number
         found["xx"] = _inner(xp, p, p)
         if "cc" in names:
@@ -236,14 +235,14 @@ def dense_scores(
         if name in names:
             scores[name] = xp.where(gt_constant & (gt[..., 0] == 0), xp.nan, total[name])
     if "cc" in names:
-        # A product of two roots: a density's summed squares are small enough for their own product
-        # to leave float32's range.
+        # The product of two roots, because the product of the two sums of squares can underflow
+        # in float32.
         spread = xp.sqrt(total["xx"]) * xp.sqrt(total["yy"])
         r = total["xy"] / xp.where(pred_constant | gt_constant, 1.0, spread)
         scores["cc"] = xp.where(gt_constant, xp.nan, xp.where(pred_constant, 0.0, r))
     if "nss" in names:
         mean, none = _mean_at(xp, pred, rest.pop(0), dtype, unique_fixations)
-        # A map of one pixel is constant, and its spread of no use.
+        # A map of one pixel is constant; its standard deviation is not used.
         std = xp.sqrt(total["xx"] / max(number - nss_ddof, 1))
         z = (pred_density(mean[..., None])[..., 0] - 1 / number) / xp.where(pred_constant, 1.0, std)
         scores["nss"] = xp.where(none, xp.nan, xp.where(pred_constant, 0.0, z))
@@ -251,12 +250,12 @@ def dense_scores(
 
 
 def array_namespace(*arrays: Any) -> Any:
-    """`jax.numpy` if any of the arrays is JAX's (or traced), else `numpy`."""
+    """`jax.numpy` if any of the arrays is a JAX array (or traced), else `numpy`."""
     return jnp if any(isinstance(a, jax.Array) for a in arrays) else np
 
 
 def _pixels(*maps: Any) -> tuple[Any, tuple[int, ...], list[Any]]:
-    """The maps' namespace, their one shape `[..., H, W]`, and they as `[..., H * W]`."""
+    """(array namespace, common shape `[..., H, W]`, the maps as `[..., H * W]`)."""
     xp = array_namespace(*maps)
     arrays = [xp.asarray(m) for m in maps]
     shape = arrays[0].shape
@@ -267,7 +266,7 @@ def _pixels(*maps: Any) -> tuple[Any, tuple[int, ...], list[Any]]:
 
 
 def _precision(xp: Any, *maps: Any) -> Any:
-    """The type to compute in: the maps' own, float32 at least; for integers NumPy's float64."""
+    """The dtype to compute in: that of the maps, at least float32; for integers float64 (JAX: float32)."""
     dtype = xp.result_type(*(m.dtype for m in maps))
     if xp.issubdtype(dtype, xp.floating):
         return xp.promote_types(dtype, xp.float32)
@@ -275,7 +274,7 @@ def _precision(xp: Any, *maps: Any) -> Any:
 
 
 def _by_runs(xp: Any, sums: Callable[..., dict[str, Any]], *maps: Any) -> dict[str, Any]:
-    """`sums`, by name, of the maps' pixels `[..., N]`: of all at once in JAX, by runs in NumPy."""
+    """`sums`, by name, over the pixels `[..., N]`: all at once in JAX, in runs in NumPy."""
     dtype = _precision(xp, *maps)
     if xp is jnp:
         return sums(*(m.astype(dtype) for m in maps))
@@ -288,16 +287,16 @@ def _by_runs(xp: Any, sums: Callable[..., dict[str, Any]], *maps: Any) -> dict[s
 
 
 def _density_of(xp: Any, pixels: Any, dtype: Any, rescale: bool = False) -> tuple[Callable[[Any], Any], Any]:
-    """`to_density` of these maps `[..., N]`, to apply to all of their pixels or to a run of them.
+    """(`to_density` of maps `[..., N]` as a function of all or some of their pixels, constant).
 
-    Also, `[...]`, whether each map has one value only: by its values, since a rounded mean leaves a
-    constant map a spread of 1e-22.
+    `constant`, bool `[...]`, marks maps with a single value. It compares values, since rounding of the
+    mean gives a constant map a variance of 1e-22.
     """
     low = pixels.min(-1, keepdims=True).astype(dtype)
     high = pixels.max(-1, keepdims=True).astype(dtype)
     shift = low if rescale else xp.minimum(low, 0)
-    # Without mass, a constant map: one over it, so that each pixel's share is 1 of N. Seen by its
-    # values, since a rounded sum need not be zero.
+    # A map without mass becomes uniform: shift it to 1 everywhere. Detected by its values, since a
+    # rounded sum need not be zero.
     shift = xp.where(high <= shift, low - 1, shift)
     constant = (high == low)[..., 0]
     if xp is np and not shift.any():
@@ -311,7 +310,7 @@ def _density_of(xp: Any, pixels: Any, dtype: Any, rescale: bool = False) -> tupl
 
 
 def _mean_at(xp: Any, pixels: Any, fixations: Any, dtype: Any, unique: bool) -> tuple[Any, Any]:
-    """The maps' mean over the fixations, 0 without any, and where there are none; `[...]` each."""
+    """(mean of the maps at the fixations, 0 without fixations; whether there are none), `[...]` each."""
     if xp is jnp:
         weights = (fixations > 0 if unique else fixations).astype(dtype)
         total, count = (pixels.astype(dtype) * weights).sum(-1), weights.sum(-1)
@@ -327,5 +326,5 @@ def _mean_at(xp: Any, pixels: Any, fixations: Any, dtype: Any, unique: bool) -> 
 
 
 def _inner(xp: Any, a: Any, b: Any) -> Any:
-    """Sum of the products. Not JAX's vecdot, which accelerators may run in lower precision."""
+    """Sum of products. Avoids JAX's vecdot, which accelerators may compute in lower precision."""
     return np.vecdot(a, b) if xp is np else (a * b).sum(-1)

@@ -1,4 +1,4 @@
-"""What is scored: our network's maps, or anyone's from a folder of files."""
+"""The maps to score: those of this model, or those in a folder of files."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,18 +19,18 @@ from unisal_jax.media.stems import by_stem, match_stems, passed_over_lines
 from unisal_jax.predict.model import SaliencyModel
 
 _STACK, _MAT = ".npy", ".mat"
-# Where `unisal predict` writes maps, the exact ones first.
+# Folders that `unisal predict` writes maps to, the exact ones first.
 _PREDICTED = ("raw", "map")
 
 
 class NetworkMaps:
-    """Our network's densities.
+    """Densities predicted by this model.
 
     Args:
-      model: the network.
-      domain: whose parameters score the data.
-      input_size: in the place of the one that the data brings.
-      stride: in the place of the one that the data brings.
+      model: the model.
+      domain: domain whose parameters to use.
+      input_size: overrides that of the data.
+      stride: overrides that of the data.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class NetworkMaps:
 class FolderMaps:
     """Maps from files: an image's `NAME.png` or `.npy`; a video's folder `NAME/`, or `NAME.npy` [T, H, W].
 
-    `read_map` reads them. `NAME` is the image's stem or its full name (`a.jpg.png`). What
-    `unisal predict` leaves in `map/` or `raw/` fits. Hidden files are passed over.
+    `read_map` reads them. `NAME` is the image's stem or its full name (`a.jpg.png`), as in the folders
+    `map/` and `raw/` that `unisal predict` writes. Hidden files are ignored.
 
     Attributes:
-      notes: one line on the files and folders that belong to no image or video, if there are any.
+      notes: one line on files and folders that belong to no image or video, if there are any.
     """
 
     def __init__(self, folder: Path, data: ScoringData):
@@ -93,12 +93,12 @@ class FolderMaps:
         )
 
     def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
-        """The maps of a group's frames in order, float64 [H, W] of any size and range.
+        """Yields the maps of a group's frames in order, float64 [H, W] of any size and range.
 
-        Yields an error in the place of one frame's map that cannot be read.
+        Yields a `UnisalError` in place of a map that cannot be read.
 
         Raises:
-          UnisalError: a group's files are missing, or are too few or too many.
+          UnisalError: the group's files are missing, or their number is wrong.
         """
         found = self._find(group)
         if found is None:
@@ -123,7 +123,7 @@ class FolderMaps:
                 yield error
 
     def _find(self, group: Group) -> Path | None:
-        """An image's file, a video's folder or stack; None where there is none."""
+        """The file of an image, or the folder or .npy file of a video; None if there is none."""
         for name in filter(None, (group.id, group.file_stem)):
             if self._kind == "image":
                 if name in self._files:
@@ -135,7 +135,7 @@ class FolderMaps:
         return None
 
     def _wanted(self, group: Group) -> str:
-        """What would be taken, and the subfolder that holds it instead."""
+        """The expected file types, and the subfolder that contains them, if any."""
         wanted = ".npy, .png or another image" if self._kind == "image" else "a folder of maps, or a .npy"
         for name in sorted(self._folders, key=lambda name: (name not in _PREDICTED, name)):
             below = self._folder / name
@@ -144,7 +144,7 @@ class FolderMaps:
         return wanted
 
     def _frame_files(self, folder: Path, group: Group) -> list[Path]:
-        """Files by the frames' own names, else one for each frame in natural order."""
+        """Files named like the frames, else one file per frame in natural order."""
         matched = _files_of(folder, group.frame_names)
         if len(matched) == len(group.frame_names):
             return [folder / matched[name] for name in group.frame_names]
@@ -152,23 +152,23 @@ class FolderMaps:
         if len(names) != len(group.frame_names):
             lacks = next(name for name in group.frame_names if name not in matched)
             held = f"{len(names)} maps for {len(group.frame_names)} frames"
-            raise UnisalError(f"{folder}: holds {held}; {lacks} is missing")
+            raise UnisalError(f"{folder}: contains {held}; {lacks} is missing")
         return [folder / name for name in natsorted(names)]
 
 
 def _files_of(folder: Path, stems: Iterable[str]) -> dict[str, str]:
-    """The files of maps that belong to these stems. Of one stem, a .npy comes before a .mat and an image."""
+    """The map files of these stems; for one stem, .npy takes precedence over .mat and images."""
     return match_stems(by_stem(folder, (_STACK,), (_MAT,), IMAGE_SUFFIXES), stems)
 
 
 def read_map(path: Path) -> np.ndarray:
-    """A map from a .npy file, an image or a .mat file with one matrix, float64 [H, W].
+    """Reads a map from a .npy file, an image or a .mat file with one matrix, float64 [H, W].
 
-    Images keep their 16 bits or floats; colour is turned to grey. Numbers that are nowhere above 0 are
-    a log-density, as `unisal predict --save raw` writes it, and are exponentiated: -inf becomes 0.
+    Images keep 16 bits or floats; colour is converted to grey. An array without positive values is taken
+    for a log-density, as `unisal predict --save raw` writes it, and exponentiated: -inf becomes 0.
 
     Raises:
-      UnisalError: it cannot be read, or is no map.
+      UnisalError: the file cannot be read, or does not contain a map.
     """
     suffix = path.suffix.lower()
     if suffix == _STACK:
@@ -177,18 +177,18 @@ def read_map(path: Path) -> np.ndarray:
         matrices = [value for value in read_mat(path).values() if isinstance(value, np.ndarray)]
         large = [value for value in matrices if value.ndim == 2 and min(value.shape) > 1]
         if len(large) != 1:
-            raise UnisalError(f"{path}: {len(large)} matrices; a map is one")
+            raise UnisalError(f"{path}: contains {len(large)} matrices; a map requires exactly one")
         return _as_map(path, large[0])
     return _as_map(path, read_map_image(path))
 
 
 def _load(path: Path) -> np.ndarray:
     try:
-        # Mapped: a video's file may be larger than the memory. A claim of 2**60 rows overflows in silence.
+        # Memory-mapped, as a video may exceed the memory. NumPy warns about a forged shape of 2**60 rows.
         with np.errstate(over="ignore"):
             return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:
-        # A header is parsed as Python: OSError, ValueError, EOFError, SyntaxError, TokenError and more.
+        # NumPy parses the header as Python, which raises OSError, ValueError, SyntaxError and others.
         raise UnisalError(f"{path}: not a readable .npy file ({error})") from error
 
 
@@ -197,14 +197,14 @@ def _as_map(path: Path, array: np.ndarray) -> np.ndarray:
         raise UnisalError(f"{path}: {list(array.shape)}, not a map of 1 to {MAX_MAP_PIXELS:,} pixels")
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise UnisalError(f"{path}: {array.dtype} {list(array.shape)}, not a map of finite numbers")
-    # A NaN may be of the kind that warns when it is converted; it is told of below.
+    # A signalling NaN warns when it is converted; the check below reports it.
     with np.errstate(invalid="ignore"):
         array = array.astype(np.float64)
         low, high = array.min(), array.max()
     if np.isnan(low):
-        raise UnisalError(f"{path}: holds NaN, not a map of finite numbers")
+        raise UnisalError(f"{path}: contains NaN, not a map of finite numbers")
     if high == np.inf or (low == -np.inf and high > 0):
-        raise UnisalError(f"{path}: holds infinity, not a map of finite numbers or a log-density")
+        raise UnisalError(f"{path}: contains infinity, not a map of finite numbers or a log-density")
     if high == -np.inf:
         return np.zeros_like(array)
     return np.exp(array - high) if high <= 0 and low < 0 else array

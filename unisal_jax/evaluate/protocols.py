@@ -1,8 +1,8 @@
-"""The protocols: whose definition of each score is meant, as data, and a frame's scores under one.
+"""Evaluation protocols: which definition of each score to use, and the scores of a frame.
 
-The same names give different numbers in the original code, in the DHF1K benchmark's MATLAB (which
-is MIT's) and in pysaliency, so a protocol is always named. `PROTOCOLS` is the table of their
-choices; the arithmetic is in `metrics.py`, `auc.py` and `information_gain.py`.
+The original code, the DHF1K benchmark's MATLAB code (from MIT) and pysaliency define the same scores
+differently, so every evaluation names a protocol. `PROTOCOLS` lists their choices; `metrics.py`,
+`auc.py` and `information_gain.py` do the arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,21 +24,21 @@ _JITTER = 1e-7
 
 @dataclass(frozen=True)
 class Protocol:
-    """One protocol's choices.
+    """The choices of one protocol.
 
     Attributes:
       name: as given to `unisal evaluate --protocol`.
-      unique_fixations: NSS, AUC-Judd and information gain count a pixel once however often it was
-        fixated; else every fixation.
-      nss_ddof: 1 for the unbiased standard deviation, 0 for the population's.
-      kld_eps: added inside and below KLD's ratio; 0 for the plain definition.
+      unique_fixations: NSS, AUC-Judd and information gain count each fixated pixel once, instead of
+        every fixation.
+      nss_ddof: 1 for the unbiased standard deviation, 0 for that of the population.
+      kld_eps: constant added to KLD's ratio and its denominator; 0 for the plain definition.
       sim_rescale: min-max scale the maps before SIM.
-      jitter: what AUC-Judd does to the prediction first, from (prediction, seed), or None.
-      sampled_s_auc: shuffled AUC by random splits against ten other frames' fixations; else the
-        exact one against all other images'.
-      resizes: a prediction of another size is resized (bicubic); else it is an error.
-      mean_over: what the mean weighs the same: "groups" (videos; images) or "frames".
-      max_frames: the mean takes at most so many frames, drawn at random, or None for all.
+      jitter: function of (prediction, seed) that AUC-Judd applies to the prediction, or None.
+      sampled_s_auc: compute the shuffled AUC by random splits against the fixations of ten other
+        frames, instead of exactly against those of all other images.
+      resizes: resize a prediction of another size (bicubic) instead of raising an error.
+      mean_over: the unit of equal weight in the mean: "groups" (videos or images) or "frames".
+      max_frames: largest number of frames in the mean, drawn at random; None for all.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Protocol:
 
 
 def unit_jitter(pred: np.ndarray, seed: auc.Seed) -> np.ndarray:
-    """The map scaled to 0..1, plus up to 1e-7 of uniform noise, to break ties.
+    """The map scaled to 0..1, plus uniform noise of up to 1e-7 to break ties.
 
-    The benchmark adds it to maps read from 8-bit files. Scaled first, it only breaks ties in a
-    density too, whose values are no larger than the noise.
+    The benchmark adds the noise to maps from 8-bit files. Scaling first ensures that it only breaks ties
+    in a density as well, whose values may be as small as the noise.
     """
     pred = np.asarray(pred, np.float64)
     low, high = pred.min(), pred.max()
@@ -65,10 +65,10 @@ def unit_jitter(pred: np.ndarray, seed: auc.Seed) -> np.ndarray:
 
 
 def pysaliency_jitter(pred: np.ndarray, seed: auc.Seed) -> np.ndarray:
-    """pysaliency's noise for one image: normal, 1e-7 wide, from its own fixed seed, on the raw map.
+    """The map plus pysaliency's noise for one image: normal, standard deviation 1e-7, fixed seed.
 
-    So a density's AUC-Judd is blurred by it, in the library as here: a pixel of a uniform 360x640
-    density is 4e-6. The library draws on over a set's images, this starts anew for each.
+    The noise affects the AUC-Judd of a density, as in pysaliency: a pixel of a uniform 360x640 density
+    is 4e-6. pysaliency continues one random stream over a set's images; this restarts it for each.
     """
     del seed
     return np.asarray(pred, np.float64) + _pysaliency_noise(pred.shape)
@@ -121,10 +121,10 @@ def get_protocol(name: str) -> Protocol:
     """The protocol of this name.
 
     Raises:
-      UnisalError: there is none; the message lists those there are.
+      UnisalError: the name is unknown; the message lists the known ones.
     """
     if name not in PROTOCOLS:
-        raise UnisalError(f"unknown protocol {name!r}; known: {', '.join(PROTOCOLS)}")
+        raise UnisalError(f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
@@ -139,25 +139,25 @@ def score_frame(
     seed: auc.Seed = 0,
     resize: bool = False,
 ) -> dict[str, float]:
-    """All of a frame's scores under a protocol.
+    """Computes all scores of a frame under a protocol.
 
     Args:
-      protocol: whose definitions.
+      protocol: the definitions to use.
       pred: `[h, w]`, a density or any map; not a log-density.
       gt: `[H, W]` ground-truth density or map, or None.
-      fixations: `[H, W]`: how many fixations fall on each pixel, or None.
-      others: `[H, W]`: how many fixations of other frames do (the union of ten random frames for
-        the sampled shuffled AUC, all other images' for the exact one), or None.
-      baseline: `[H, W]` density that information gain is measured over, or None. Only pysaliency
-        defines it; under the other protocols it is the same, over their kind of fixations.
-      seed: seeds the sampled shuffled AUC and the jitter; give each frame its own.
-      resize: resize a prediction of another size also where the protocol does not.
+      fixations: `[H, W]`: the number of fixations on each pixel, or None.
+      others: `[H, W]`: the number of fixations of other frames on each pixel (ten random frames for
+        the sampled shuffled AUC, all other images for the exact one), or None.
+      baseline: `[H, W]` density that information gain is measured against, or None. Only pysaliency
+        defines information gain; the other protocols use its formula with their own fixations.
+      seed: seed of the sampled shuffled AUC and of the jitter; use another one for each frame.
+      resize: resize a prediction of another size even if the protocol does not.
 
     Returns:
-      By name, all of `SCORES`. NaN where the frame lacks what the score needs (`frame_faults`).
+      By name, all of `SCORES`; NaN for scores that the frame's data do not allow (`frame_faults`).
 
     Raises:
-      UnisalError: a size differs, or the prediction has values that are not finite.
+      UnisalError: sizes differ, or the prediction has non-finite values.
     """
     pred = np.asarray(pred)
     if pred.ndim != 2 or not (np.isfinite(pred.min()) and np.isfinite(pred.max())):
@@ -169,7 +169,7 @@ def score_frame(
         raise UnisalError("sizes differ: " + ", ".join(f"{name} {shape}" for name, shape in sizes.items()))
     if pred.shape != size:
         if not (protocol.resizes or resize):
-            raise UnisalError(f"the prediction is {pred.shape}, its ground truth {size}")
+            raise UnisalError(f"the prediction is {pred.shape}, but its ground truth {size}")
         pred = resize_bicubic(pred, size)
 
     dense = [*(("kld", "cc", "sim") if gt is not None else ()), *(("nss",) if fixations is not None else ())]
@@ -200,12 +200,12 @@ def score_frame(
 
 
 def frame_faults(pred: Any, gt: Any | None, fixations: Any | None, others: Any | None) -> tuple[str, ...]:
-    """What is degenerate about a frame, for a report to count.
+    """Names of what is degenerate about a frame, for a report to count.
 
-    "no_fixations" leaves NSS, both AUCs and information gain out, "every_pixel_fixated" AUC-Judd,
-    "no_other_fixations" the shuffled AUC, "empty_ground_truth" KLD, CC and SIM,
-    "constant_ground_truth" CC. A "constant_prediction" is scored, at chance. None means not given at
-    all, which is no fault.
+    "no_fixations" excludes NSS, both AUCs and information gain, "every_pixel_fixated" AUC-Judd,
+    "no_other_fixations" the shuffled AUC, "empty_ground_truth" KLD, CC and SIM, and
+    "constant_ground_truth" CC. A "constant_prediction" is scored, at chance level. An argument of None
+    is not a fault.
     """
     faults = {
         "constant_prediction": np.min(pred) == np.max(pred),
@@ -221,15 +221,15 @@ def frame_faults(pred: Any, gt: Any | None, fixations: Any | None, others: Any |
 def draw_other_frames(
     frame_counts: Sequence[int], seed: auc.Seed, *, videos: int = 10
 ) -> list[tuple[int, int]]:
-    """Which frames' fixations the sampled shuffled AUC takes as negatives.
+    """Draws the frames whose fixations are the negatives of the sampled shuffled AUC.
 
-    As in the original code: one random frame of each of ten different videos (or images) of the
-    split, the scored one's own not excluded.
+    As in the original code: one random frame from each of ten different videos (or images) of the
+    split, possibly including the video being scored.
 
     Args:
-      frame_counts: each video's number of frames; 1 for an image.
-      seed: seeds the draw.
-      videos: how many, or all if there are fewer.
+      frame_counts: number of frames of each video; 1 for an image.
+      seed: random seed.
+      videos: number of videos to draw; all if there are fewer.
 
     Returns:
       (video, frame) indices, 0-based.
@@ -240,27 +240,27 @@ def draw_other_frames(
 
 
 def draw_frames(total: int, protocol: Protocol, seed: auc.Seed) -> np.ndarray:
-    """Which of `total` frames the protocol scores: all, or `max_frames` at random; sorted indices."""
+    """Sorted indices of the frames that the protocol scores: all, or `max_frames` at random."""
     if protocol.max_frames is None or total <= protocol.max_frames:
         return np.arange(total)
     return np.sort(np.random.default_rng(seed).choice(total, protocol.max_frames, replace=False))
 
 
 def resize_bicubic(pred: Any, size: tuple[int, int]) -> np.ndarray:
-    """MATLAB's `imresize` of a float map: Keys' cubic (a = -1/2), mirrored at the borders.
+    """Resizes a float map like MATLAB's `imresize`: Keys' cubic (a = -1/2), mirrored at the borders.
 
-    Shrinking widens the kernel (antialiasing). Values may overshoot, and are not clipped.
+    Shrinking widens the kernel (antialiasing). Values may overshoot; they are not clipped.
 
     Args:
       pred: `[h, w]`.
-      size: (height, width) to resize to.
+      size: (height, width) of the result.
 
     Returns:
-      `[H, W]` float64.
+      float64 `[H, W]`.
     """
     pred = np.asarray(pred, np.float64)
     if pred.min() == pred.max():
-        # The weights' rounding errors must not make something of a map that says nothing.
+        # Rounding errors of the weights must not add structure to a constant map.
         return np.full(size, pred.flat[0])
     rows, columns = _cubic_weights(pred.shape[0], size[0]), _cubic_weights(pred.shape[1], size[1])
     return np.ascontiguousarray((columns @ (rows @ pred).T).T)
@@ -268,7 +268,7 @@ def resize_bicubic(pred: Any, size: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _cubic_weights(old: int, new: int) -> sparse.csr_array:
-    """`[new, old]`: each new pixel's weights of the old ones. Dense, long sides would take gigabytes."""
+    """Weights `[new, old]` of the old pixels in each new one; sparse, as dense ones could take gigabytes."""
     stretch = max(1.0, old / new)
     centres = (np.arange(new) + 0.5) * old / new - 0.5
     first = np.floor(centres - 2 * stretch).astype(np.intp)

@@ -1,7 +1,7 @@
-"""Our network as a model of pysaliency, for that library's own evaluation code.
+"""This model as a pysaliency model, for use with pysaliency's evaluation code.
 
-pysaliency needs older releases of several packages than we do, so it is no dependency: it is imported
-when a model is asked for.
+pysaliency requires older releases of several packages than this package does, so it is not a dependency. It
+is imported only when a model is requested.
 """
 
 from typing import Any
@@ -16,18 +16,18 @@ from unisal_jax.predict.model import SaliencyModel
 def pysaliency_model(
     model: SaliencyModel, domain: str | Domain | None = None, input_size: Size | None = None, **options: Any
 ) -> Any:
-    """The network as a `pysaliency.Model`.
+    """Wraps a model as a `pysaliency.Model`.
 
     Args:
       model: from `unisal_jax.load`.
-      domain: whose parameters to use; None for salicon.
-      input_size: (height, width) that the network sees, multiples of 32; None for the one by aspect
+      domain: domain whose parameters to use; None for salicon.
+      input_size: (height, width) of the network input, multiples of 32; None to choose it by aspect
         ratio.
-      options: of `pysaliency.Model`, such as `caching`.
+      options: arguments of `pysaliency.Model`, such as `caching`.
 
     Returns:
-      A `pysaliency.Model`, whose log-densities are float64 [H, W]. Its stimuli are uint8, [H, W]
-      grey or [H, W, 3] RGB; other ones raise a UnisalError.
+      A `pysaliency.Model` with float64 [H, W] log-densities. Stimuli are uint8, grey [H, W] or RGB
+      [H, W, 3]; others raise a UnisalError.
 
     Raises:
       UnisalError: pysaliency cannot be imported, or the domain is unknown.
@@ -46,7 +46,7 @@ def pysaliency_model(
             if image.ndim == 2:
                 image = np.repeat(image[..., None], 3, axis=2)
             log_density = model.predict(image, chosen, input_size, log=True).astype(np.float64)
-            # float32 maps sum to one only to its precision.
+            # float32 maps sum to 1 only within float32 precision.
             return log_density - np.log(np.exp(log_density).sum())
 
     return Unisal(**options)

@@ -1,4 +1,4 @@
-"""An evaluation as a table for the terminal, JSON, CSV and an HTML page."""
+"""Reports of an evaluation: a table for the terminal, JSON, CSV and an HTML page."""
 
 import csv
 import io
@@ -16,16 +16,16 @@ from unisal_jax.evaluate.results import Evaluation, MethodScores
 from unisal_jax.files import write_text
 from unisal_jax.version import __version__
 
-# Sums in another order (other hardware, other library releases) differ in the last of a float's 17
-# digits; what is kept is more than any score is good for.
+# Sums in another order (on other hardware or library releases) differ in the last digits of a float. Ten
+# digits are stable, and more than any score is accurate to.
 _DIGITS = 10
 
 
 def table_text(evaluation: Evaluation) -> str:
-    """A table of means and 95% intervals, and what they are means of; ends with a newline.
+    """A table of means and 95% intervals, and a description of the data; ends with a newline.
 
-    A row a method and a column a score, its interval's two ends in the two rows below. 80 columns
-    wide with all scores, but for file names.
+    Each method has a row and each score a column; the ends of the interval are in the two rows below.
+    The table is 80 columns wide, apart from file names.
     """
     names = wording.columns(evaluation)
     rows = [["", *(wording.score_title(name) for name in names)]]
@@ -53,12 +53,12 @@ def table_text(evaluation: Evaluation) -> str:
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """The evaluation as JSON text, the same byte for byte from run to run; ends with a newline.
+    """The evaluation as JSON text, identical from run to run; ends with a newline.
 
     Keys: `mean` and `ci` (by score) of the predictions; `per_image` or `per_video` (by name, then
     by score); `counts` (`frames`, `images` or `videos`, `scored` by score, `left_out` by reason,
-    `skipped`); `notes`, if there are any; `protocol`; `about`; `baselines` (by method: `mean`, `ci`). A
-    score that is NaN or infinite has no key. Floats are rounded to 10 significant digits.
+    `skipped`); `notes`, if there are any; `protocol`; `about`; `baselines` (by method: `mean`, `ci`).
+    NaN and infinite scores have no key. Floats are rounded to 10 significant digits.
     """
     scored, *baselines = evaluation.methods
     document = {
@@ -80,7 +80,7 @@ def to_json(evaluation: Evaluation) -> str:
 
 
 def write_json(path: str | Path, evaluation: Evaluation) -> None:
-    """Writes `to_json`, whole or not at all.
+    """Writes `to_json` atomically.
 
     Raises:
       UnisalError: the file cannot be written.
@@ -89,7 +89,7 @@ def write_json(path: str | Path, evaluation: Evaluation) -> None:
 
 
 def write_csv(path: str | Path, evaluation: Evaluation) -> None:
-    """Writes a row for each method and frame, whole or not at all.
+    """Writes a row for each method and frame, atomically.
 
     Columns: method, group (the image's or video's name), frame (from 1), the protocol's scores
     (an empty cell is NaN), faults (separated by spaces).
@@ -110,9 +110,9 @@ def write_csv(path: str | Path, evaluation: Evaluation) -> None:
 
 
 def write_html(path: str | Path, evaluation: Evaluation) -> None:
-    """Writes a page for people that needs no other file, whole or not at all (`report_html.page`).
+    """Writes a self-contained HTML page atomically (`report_html.page`).
 
-    It tells the version of the package and the date.
+    The page shows the package version and the date.
 
     Raises:
       UnisalError: the file cannot be written.
@@ -130,7 +130,7 @@ def _means(method: MethodScores) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """The value with its floats rounded, and without the entries that JSON has no number for."""
+    """The value with rounded floats, and without NaN and infinite entries."""
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items() if _is_finite(each)}
     if isinstance(value, (list, tuple)):
@@ -139,7 +139,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _is_finite(value: Any) -> bool:
-    """False for NaN and infinity, and for a list or pair that holds one."""
+    """False for NaN and infinity, and for a list or pair that contains one."""
     if isinstance(value, (list, tuple)):
         return all(_is_finite(each) for each in value)
     return not isinstance(value, float) or math.isfinite(value)

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs no other file: style, charts and images are inside it."""
+"""An evaluation as a self-contained HTML page with style, charts and images inside."""
 
 import math
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from unisal_jax.evaluate.protocols import get_protocol
 from unisal_jax.evaluate.results import Evaluation, Example, MethodScores
 from unisal_jax.media.overlay import overlay
 
-# Shown at once; a reader with more of them wants the CSV.
+# Skipped inputs listed on the page; the rest are only counted.
 _MAX_SKIPPED = 200
 
 
 def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({})) -> str:
     """The page as text.
 
-    It shows the predictions' means, all methods with their 95% intervals, a histogram of each score,
-    the examples as rows of input, ground truth and prediction, what was left out, what the protocol
-    means by its scores, and how the page was made (`about`, with `about["command"]` as a command
-    line). All text is escaped. The same arguments give the same bytes.
+    It shows the mean scores of the predictions, all methods with 95% intervals, a histogram of each
+    score, examples as rows of input, ground truth and prediction, what was left out, how the protocol
+    defines its scores, and how the page was made (`about`, with `about["command"]` as a command line).
+    All text is escaped. The same arguments give the same bytes.
 
     Args:
-      evaluation: what to show.
-      made: facts on the making of the page, such as a version and a date, to show with `about`.
+      evaluation: the evaluation to show.
+      made: facts about the report, such as version and date, to show with `about`.
 
     Raises:
       UnisalError: the protocol is unknown.
@@ -53,7 +53,7 @@ def page(evaluation: Evaluation, made: Mapping[str, str] = MappingProxyType({}))
 
 
 def _tiles(evaluation: Evaluation) -> str:
-    """The predictions' means in large type."""
+    """The mean scores of the predictions in large type."""
     scored = evaluation.methods[0]
     tiles = [
         f'<div class="tile">{wording.SCORE_TITLES[name]}<b>{_number(scored.mean[name])}</b>'
@@ -65,7 +65,7 @@ def _tiles(evaluation: Evaluation) -> str:
 
 
 def _table(evaluation: Evaluation) -> str:
-    """All methods, a row each; the predictions' row stands out."""
+    """A table with a row per method; the row of the predictions is highlighted."""
     names = wording.columns(evaluation)
     head = "".join(
         f'<th scope="col" title="{"lower" if name in wording.LOWER_IS_BETTER else "higher"} is better">'
@@ -92,7 +92,7 @@ def _table(evaluation: Evaluation) -> str:
 
 
 def _histograms(evaluation: Evaluation) -> str:
-    """The predictions' scores over images or videos; over the frames where there is but one of these."""
+    """Histograms of the predictions' scores over images or videos, or over the frames of a single one."""
     scored = evaluation.methods[0]
     by_group = len(scored.groups) > 1
     noun = evaluation.kind if by_group else "frame"
@@ -113,7 +113,7 @@ def _examples(evaluation: Evaluation) -> str:
         return ""
     shown = "".join(_example(example, evaluation.kind == "video") for example in evaluation.examples)
     by = wording.SCORE_TITLES.get(evaluation.examples_by, "")
-    chosen = f'<p class="quiet">Chosen by the prediction\'s {by}.</p>' if by else ""
+    chosen = f'<p class="quiet">Chosen by the {by} of the prediction.</p>' if by else ""
     return f"<h2>Examples</h2>{chosen}{shown}"
 
 
@@ -137,7 +137,7 @@ def _example(example: Example, in_video: bool) -> str:
 
 
 def _left_out(evaluation: Evaluation) -> str:
-    """Frames with something amiss, and inputs that could not be scored."""
+    """Lists degenerate frames, and inputs that could not be scored."""
     noted = [parts.text(line) for line in wording.noted_lines(evaluation)]
     skipped = [parts.text(line) for line in evaluation.skipped[:_MAX_SKIPPED]]
     if len(evaluation.skipped) > _MAX_SKIPPED:
@@ -149,14 +149,14 @@ def _left_out(evaluation: Evaluation) -> str:
         found.append(
             f"<h3>Skipped: {wording.number_of(len(evaluation.skipped), 'input')}</h3>{parts.listed(skipped)}"
         )
-    return "<h2>Left out and noted</h2>" + ("".join(found) or '<p class="quiet">Nothing.</p>')
+    return "<h2>Left out, and notes</h2>" + ("".join(found) or '<p class="quiet">Nothing.</p>')
 
 
 def _definitions(evaluation: Evaluation) -> str:
     definitions = wording.definitions(get_protocol(evaluation.protocol))
     rows = {wording.SCORE_TITLES[name]: definitions[name] for name in wording.columns(evaluation)}
     return (
-        f"<h2>The scores as protocol {parts.text(evaluation.protocol)} defines them</h2>{parts.facts(rows)}"
+        f"<h2>Definitions of the scores in protocol {parts.text(evaluation.protocol)}</h2>{parts.facts(rows)}"
     )
 
 
@@ -173,6 +173,6 @@ def _number(value: float) -> str:
 
 
 def _interval(method: MethodScores, name: str, digits: int = 4) -> str:
-    """The 95% interval, or nothing where there is none."""
+    """The 95% interval, or an empty text if there is none."""
     low, high = method.ci.get(name, (math.nan, math.nan))
     return f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(low + high) else ""

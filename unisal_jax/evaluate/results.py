@@ -1,4 +1,4 @@
-"""What an evaluation has found: the means, every frame's scores, and some images to look at."""
+"""The results of an evaluation: means, scores of every frame, and example images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ import numpy as np
 
 from unisal_jax.evaluate.accumulate import ScoreTable, bootstrap_ci
 
-# What predictions can be compared with.
+# Baselines to compare predictions with.
 BASELINES = ("centre_prior", "uniform", "inter_observer")
 
 
 @dataclass(frozen=True)
 class FrameScores:
-    """One frame's (or image's) scores.
+    """The scores of one frame or image.
 
     Attributes:
       group: the video's or the image's name.
-      frame: number in its video, from 1; 1 for an image.
-      scores: by score name; NaN where the frame lacks what the score needs.
-      faults: what is degenerate about it (`protocols.frame_faults`).
+      frame: number within the video, from 1; 1 for an image.
+      scores: by score name; NaN for scores that the frame's data do not allow.
+      faults: what is degenerate about the frame (`protocols.frame_faults`).
     """
 
     group: str
@@ -31,16 +31,17 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class MethodScores:
-    """One method under one protocol: the predictions, or a baseline.
+    """The scores of one method under one protocol: the predictions, or a baseline.
 
     Attributes:
       name: `prediction`, `centre_prior`, `uniform`, `mean_map` or `inter_observer`.
-      mean: by score; a score that no frame had is left out.
-      ci: by score, the bootstrap interval (low, high) of the mean over images or videos; none of one alone.
+      mean: by score; scores that no frame has are left out.
+      ci: by score, the bootstrap interval (low, high) of the mean over images or videos; none for a
+        single one.
       groups: by video or image, then by score, the mean over its frames.
-      frames: every frame's scores, in order.
-      scored: by score, how many frames are in the mean.
-      left_out: by reason, how many frames it touched.
+      frames: the scores of every frame, in order.
+      scored: by score, the number of frames in the mean.
+      left_out: by reason, the number of affected frames.
     """
 
     name: str
@@ -60,14 +61,14 @@ class MethodScores:
         over: Literal["groups", "frames"],
         seed: int,
     ) -> "MethodScores":
-        """Means, intervals and counts of frames.
+        """Computes means, intervals and counts.
 
         Args:
-          name: the method's.
-          frames: in order.
+          name: name of the method.
+          frames: scores of the frames, in order.
           scores: names of the scores, in the order of the result.
-          over: what the means are over, see `ScoreTable.compute`.
-          seed: of the intervals.
+          over: what the means are over; see `ScoreTable.compute`.
+          seed: random seed of the intervals.
         """
         table = ScoreTable.of((frame.group, frame.scores, frame.faults) for frame in frames)
         summary = table.compute(over)
@@ -80,7 +81,7 @@ class MethodScores:
         ci = {
             score: bootstrap_ci(column, weights=weights, seed=seed)
             for score, column in columns.items()
-            if np.isfinite(column).sum() > 1  # one video says nothing of another
+            if np.isfinite(column).sum() > 1  # a single video has no interval
         }
         groups = {
             group: {score: found[score] for score in known if not np.isnan(found.get(score, np.nan))}
@@ -99,14 +100,14 @@ class MethodScores:
 
 @dataclass(frozen=True)
 class Example:
-    """A frame to look at.
+    """A frame shown in a report.
 
     Attributes:
       title: `best`, `median` or `worst`.
-      group, frame: which one, as in `FrameScores`.
-      scores: its scores.
+      group, frame: as in `FrameScores`.
+      scores: scores of the frame.
       image: uint8 RGB [H, W, 3].
-      truth, prediction: densities float [H, W] of the image's size.
+      truth, prediction: densities, float [H, W] of the image's size.
     """
 
     title: str
@@ -120,16 +121,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation: what was scored, how, and what came out.
+    """An evaluation: what was scored, how, and the results.
 
     Attributes:
-      protocol: its name.
+      protocol: name of the protocol.
       kind: whether the groups are images or videos.
-      about: facts to show and keep: data, domain, weights, input size; of JSON types.
-      methods: the predictions first, then the baselines.
+      about: facts for the report, of JSON types: data, domain, weights, input size.
+      methods: the predictions, then the baselines.
       examples: best, median and worst frames of the predictions.
       skipped: one line for each input that could not be scored.
-      notes: one line for each kind of file that was passed over, and for a baseline that fell away.
+      notes: one line for each type of file that was ignored, and for each baseline left out.
       examples_by: name of the score that the examples were chosen by.
     """
 

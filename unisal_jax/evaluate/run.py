@@ -1,4 +1,4 @@
-"""Scoring a dataset under a protocol: predictions and baselines, and counts of what was left out."""
+"""Scores predictions and baselines on a dataset under a protocol, and counts what is left out."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -27,22 +27,22 @@ from unisal_jax.evaluate.results import Evaluation, FrameScores, MethodScores
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData
 from unisal_jax.limits import MAX_HELD_FIXATIONS
 
-# The centre prior is fitted to at most so many frames, spread evenly over the data.
+# The centre prior is fitted to at most this many frames, spread evenly over the data.
 _CENTRE_FRAMES = 1000
 _CENTRE_SIZE = (360, 640)
-# What a frame whose fixations are kept costs beside them, in fixations.
+# Overhead of keeping the fixations of a frame, in units of fixations.
 _KEPT_FRAME = 20
-# For the shuffled AUC of all others: fixations counted at once, and pixels of counts that are kept.
+# For the exact shuffled AUC: fixations counted at once, and pixels of counts kept in memory.
 _COUNTED_AT_ONCE, _COUNTS_HELD = 2_000_000, 24_000_000
-# Blur of the inter-observer maps: about a degree of visual angle in most experiments.
+# Blur of the inter-observer maps, about a degree of visual angle in most experiments.
 OBSERVER_BLUR = 0.03
 
 
-class Maps(Protocol):
-    """A method under test."""
+class MapSource(Protocol):
+    """A method to score."""
 
     def maps(self, group: Group) -> Iterator[np.ndarray | UnisalError]:
-        """The maps of a group's frames, in order; an error in the place of one that cannot be had."""
+        """Yields the maps of a group's frames in order, or an error in place of a map that is unavailable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +50,15 @@ class EvaluateOptions:
     """How to score.
 
     Attributes:
-      protocol: name of one.
-      baselines: which of `results.BASELINES` to score beside the predictions.
-      prior: a density to be the centre prior and the baseline of information gain, such as a training
-        set's mean map; None for a Gaussian fitted to the scored data's own fixations. None is fitted
-        where there are no baselines: then there is no information gain.
-      examples: keep the best, the median and the worst frame to look at.
-      skip_errors: leave out a frame whose truth or map cannot be read, and a group whose frames cannot.
-      seed: of the sampled scores, the jitter and the intervals.
-      observer_blur: standard deviation for the inter-observer maps, as a fraction of the width.
+      protocol: name of the protocol.
+      baselines: which of `results.BASELINES` to score as well.
+      prior: density to use as the centre prior and the baseline of information gain, such as a training
+        set's mean map; None to fit a Gaussian to the fixations of the scored data. Without baselines,
+        nothing is fitted and there is no information gain.
+      examples: keep the best, median and worst frame for the report.
+      skip_errors: skip frames whose truth or map cannot be read, and groups whose frames cannot be read.
+      seed: random seed of the sampled scores, the jitter and the intervals.
+      observer_blur: standard deviation of the inter-observer maps, as a fraction of the width.
     """
 
     protocol: str = "unisal"
@@ -72,23 +72,23 @@ class EvaluateOptions:
 
 def evaluate(
     data: ScoringData,
-    predictions: Maps,
+    predictions: MapSource,
     options: EvaluateOptions,
     about: dict[str, Any],
     notes: tuple[str, ...] = (),
 ) -> Evaluation:
-    """Scores predictions and baselines on all of the data.
+    """Scores predictions and baselines on a dataset.
 
     Args:
-      data: what to score on.
-      predictions: what to score.
-      options: how.
+      data: the dataset.
+      predictions: the method to score.
+      options: how to score.
       about: facts for the report.
-      notes: lines for the report on what else was passed over.
+      notes: further lines for the report.
 
     Raises:
       UnisalError: the data or a prediction cannot be read (unless errors are skipped), or nothing
-        is left to score.
+        remains to score.
     """
     protocol = get_protocol(options.protocol)
     context = _Context(data, protocol, options)
@@ -108,7 +108,7 @@ def evaluate(
                     raise
                 skipped.append(str(error))
                 continue
-            # Only whole groups count: a video that broke off would be another video.
+            # Only complete groups count: part of a video would be another video.
             for method in methods:
                 method.take(rows[method.name])
     if not methods[0].rows:
@@ -122,7 +122,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class _Frame:
-    """A frame to be scored, with all that its scores need besides a map."""
+    """A frame to score, with everything that its scores require besides a map."""
 
     group: str
     number: int
@@ -134,7 +134,7 @@ class _Frame:
     protocol: ScoreProtocol
 
     def score(self, pred: np.ndarray, gt: np.ndarray | None, fixations: np.ndarray) -> FrameScores:
-        """Scores a map; one of another size is resized, and counted."""
+        """Scores a map; a map of another size is resized and counted."""
         try:
             scores = score_frame(
                 self.protocol,
@@ -157,11 +157,11 @@ class _Frame:
 
 
 class _Context:
-    """The data as a frame's scores need it: other frames' fixations, and the centre prior.
+    """Data that the scores of a frame require: fixations of other frames, and the centre prior.
 
     Attributes:
-      baselines: those that can be scored.
-      notes: a line on each that cannot.
+      baselines: the baselines that can be scored.
+      notes: a line on each baseline that cannot.
     """
 
     def __init__(self, data: ScoringData, protocol: ScoreProtocol, options: EvaluateOptions):
@@ -179,10 +179,10 @@ class _Context:
                 self.gaussian = fit_centre_gaussian(self._spread())
             except CannotFit as error:
                 self.baselines = tuple(name for name in options.baselines if name != "centre_prior")
-                self.notes = (f"{error}; the baseline is left out, and IG with it",)
+                self.notes = (f"{error}; left out this baseline and IG",)
 
     def frame(self, group: int, index: int) -> _Frame:
-        """The frame number `index` of the group number `group`, both from 0."""
+        """Frame `index` of group `group`, both counted from 0."""
         truth = self._data.groups[group].truth(index)
         return _Frame(
             self._data.groups[group].id,
@@ -196,7 +196,7 @@ class _Context:
         )
 
     def _prior(self, size: Size) -> np.ndarray | None:
-        """The centre prior at a size, [H, W], summing to 1; made anew only when the size changes."""
+        """The centre prior at a size, [H, W], summing to 1; recomputed only if the size changes."""
         if self.gaussian is None and self.options.prior is None:
             return None
         if self._last_prior.shape != size:
@@ -207,7 +207,7 @@ class _Context:
         return self._last_prior
 
     def _others(self, group: int, frame: int, size: Size) -> np.ndarray | None:
-        """Counts of other frames' fixations at a size, [H, W]; None where there are no others."""
+        """Counts of other frames' fixations at a size, [H, W]; None if there are no other frames."""
         if len(self._data.groups) < 2:
             return None
         if self._protocol.sampled_s_auc:
@@ -217,7 +217,7 @@ class _Context:
         return self._all_fixations(size) - _summed_counts(own, size)
 
     def _all_fixations(self, size: Size) -> np.ndarray:
-        """Counts of all frames' fixations at a size, [H, W]; kept for as many sizes as there is room."""
+        """Counts of all frames' fixations at a size, [H, W]; cached for as many sizes as fit."""
         if size not in self._all:
             total = _summed_counts(
                 (
@@ -233,7 +233,7 @@ class _Context:
         return self._all[size]
 
     def _fixations(self, group: int, index: int) -> np.ndarray:
-        """A frame's fixations [n, 2], (row, column) in fractions of the sides; kept once read, while room."""
+        """Fixations of a frame [n, 2], (row, column) as fractions of the sides; cached while they fit."""
         found = self._kept.get((group, index))
         if found is None:
             truth = self._data.groups[group].truth(index)
@@ -245,7 +245,7 @@ class _Context:
         return (points + 0.5) / np.asarray(size)
 
     def _others_fixations(self, group: int, index: int) -> np.ndarray:
-        """`_fixations`, or none where they cannot be read: no reason to leave out the frame that asks."""
+        """`_fixations`, or none if they cannot be read, so that the frame being scored is not skipped."""
         try:
             return self._fixations(group, index)
         except UnisalError:
@@ -254,7 +254,7 @@ class _Context:
             return np.zeros((0, 2))
 
     def _spread(self) -> Iterable[np.ndarray]:
-        """Fixation counts of frames spread evenly over the data."""
+        """Yields fixation counts of frames spread evenly over the data."""
         total = sum(self._counts)
         ends = np.cumsum(self._counts)
         for flat in np.unique(np.linspace(0, total - 1, min(total, _CENTRE_FRAMES)).astype(int)):
@@ -269,20 +269,20 @@ class _Context:
 
 
 def _counts_at(points: np.ndarray, size: Size) -> np.ndarray:
-    """Counts [H, W] of points [n, 2] given as (row, column) in fractions of the sides."""
+    """Counts [H, W] of points [n, 2], (row, column) as fractions of the sides."""
     at = np.minimum((points * np.asarray(size)).astype(np.int64), np.asarray(size) - 1)
     return np.bincount(at[:, 0] * size[1] + at[:, 1], minlength=size[0] * size[1]).reshape(size)
 
 
 def _summed_counts(frames: Iterable[np.ndarray], size: Size) -> np.ndarray:
-    """`_counts_at` of all the frames' points together, int64 [H, W]."""
+    """`_counts_at` summed over frames, int64 [H, W]."""
     total = np.zeros(size, np.int64)
     points: list[np.ndarray] = []
     waiting = 0
     for each in frames:
         points.append(each)
         waiting += len(each)
-        # Many at once, as each count is of a whole map; not all, as they may be too many to hold.
+        # Count many frames at once, as each count costs a whole map, but not all, to bound the memory.
         if waiting > _COUNTED_AT_ONCE:
             total += _counts_at(np.concatenate(points), size)
             points, waiting = [], 0
@@ -309,14 +309,14 @@ class _Method:
 def _score_group(
     number: int,
     group: Group,
-    predictions: Maps,
+    predictions: MapSource,
     methods: list[_Method],
     context: _Context,
     chosen: set[int],
     skipped: list[str],
     progress: tqdm,
 ) -> dict[str, list[FrameScores]]:
-    """Every method's scores of a group's frames."""
+    """The scores of a group's frames by every method."""
     rows: dict[str, list[FrameScores]] = {method.name: [] for method in methods}
     count = 0
     for index, pred in enumerate(predictions.maps(group)):
@@ -351,7 +351,7 @@ def _score_group(
 
 
 def _inter_observer(frame: _Frame, blur: float) -> FrameScores | None:
-    """Each observer's fixations scored by the map of the others, averaged; None where nobody is known."""
+    """Mean score of each observer's fixations by the map of the others; None for fewer than two observers."""
     truth = frame.truth
     people = np.unique(truth.observers[truth.observers >= 0])
     if len(people) < 2:
@@ -370,7 +370,7 @@ def _inter_observer(frame: _Frame, blur: float) -> FrameScores | None:
 
 
 def _chosen_frames(data: ScoringData, protocol: ScoreProtocol, seed: int) -> list[set[int]]:
-    """Which frames of each group are scored: all, unless the protocol takes a sample."""
+    """The frames of each group to score: all, unless the protocol samples."""
     counts = [len(group.frame_names) for group in data.groups]
     starts = np.cumsum([0, *counts])
     chosen: list[set[int]] = [set() for _ in counts]

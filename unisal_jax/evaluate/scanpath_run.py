@@ -1,4 +1,4 @@
-"""Scoring sequences of fixations: anyone's from a table, or those drawn from maps, beside people's own."""
+"""Scores sequences of fixations, from a table or sampled from maps, against those of people."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.evaluate import scanpaths
 from unisal_jax.evaluate.results import Evaluation, FrameScores, MethodScores
-from unisal_jax.evaluate.run import Maps
+from unisal_jax.evaluate.run import MapSource
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData
 from unisal_jax.limits import MAX_PATH_FIXATIONS
 from unisal_jax.predict.scanpath import OSIE, Parameters, draw_scanpaths, log_likelihood
@@ -24,9 +24,9 @@ from unisal_jax.predict.scanpath import OSIE, Parameters, draw_scanpaths, log_li
 PROTOCOL = "scanpath"
 SCORES = ("string_edit", "time_delay", "bits", "saccade", "returns")
 
-# Paths drawn for an image.
+# Paths sampled per image.
 COUNT = 10
-# Of the mean density: what a zero of a map counts as, where a logarithm is taken.
+# Floor of a density relative to its mean, so that logarithms are finite.
 _LEAST_DENSITY = 1e-12
 
 _ALONE = dataclasses.replace(OSIE, start=None, saccade=None, inhibition=None)
@@ -36,16 +36,16 @@ _MODELS: dict[str, Parameters] = {
     "no_saccades": dataclasses.replace(OSIE, saccade=None),
     "density_alone": _ALONE,
 }
-"""The model, and what it is without its parts, by name in the report."""
+"""The scanpath model, and the model without each of its parts, by name in the report."""
 
 
 class TablePaths:
-    """Paths from a table: stimulus, path, x, y and perhaps index, as `unisal scanpath` writes it.
+    """Paths from a table with columns stimulus, path, x, y and optionally index, as from `unisal scanpath`.
 
-    Rows of a path are in order of time. A stimulus is called as the image, with or without the suffix.
+    The rows of a path are in temporal order. A stimulus has the image's name, with or without suffix.
 
     Raises:
-      UnisalError: the table cannot be read, or `index` does not grow along a path.
+      UnisalError: the table cannot be read, or `index` does not increase along a path.
     """
 
     def __init__(self, path: Path):
@@ -60,9 +60,7 @@ class TablePaths:
                 index = math.nan
             if not index > last.get(key, -math.inf):
                 number = getattr(row, "number", "?")
-                raise UnisalError(
-                    f"{path}: line {number}: index {row['index']!r} does not follow the row before"
-                )
+                raise UnisalError(f"{path}: line {number}: index {row['index']!r} does not increase")
             last[key] = index
             return True
 
@@ -73,54 +71,54 @@ class TablePaths:
         """The paths over an image of this size.
 
         Raises:
-          UnisalError: there are none, or one leaves the image.
+          UnisalError: there is no path, or a path leaves the image.
         """
         name = group.id if group.id in self._gaze else self._names.get(group.id)
         if name is None:
-            raise UnisalError(f"{self._path}: no path over {group.id}")
+            raise UnisalError(f"{self._path}: contains no path over {group.id}")
         gaze = self._gaze[name]
         xy = np.array(gaze.xy).reshape(-1, 2)
         outside = ((xy < 0) | (xy > size[::-1])).any(1)
         if outside.any():
             x, y = xy[outside][0]
             raise UnisalError(
-                f"{self._path}: {name}: a fixation at {x:g}, {y:g} is outside of the image of "
+                f"{self._path}: {name}: a fixation at {x:g}, {y:g} lies outside the image of "
                 f"{size[1]}x{size[0]} pixels"
             )
         return _by_person(f"{self._path}: {name}", xy, gaze.observers)
 
     def notes(self, data: ScoringData) -> list[str]:
-        """A line on stimuli that are not in the data."""
+        """A line on stimuli in the table that are not in the data."""
         ids = {group.id for group in data.groups}
         left = [name for name in self._gaze if name not in ids and Path(name).stem not in ids]
-        return [f"{len(left):,} stimuli of the table are not scored, such as {left[0]}"] if left else []
+        return [f"{len(left):,} stimuli in the table are not in the data, such as {left[0]}"] if left else []
 
 
 def evaluate_scanpaths(
     data: ScoringData,
-    prediction: TablePaths | Maps,
+    prediction: TablePaths | MapSource,
     about: dict[str, Any],
     seed: int = 1,
     skip_errors: bool = False,
     notes: Sequence[str] = (),
 ) -> Evaluation:
-    """Scores sequences against those of the people who looked at the same images.
+    """Scores sequences against those of people who looked at the same images.
 
     Args:
-      data: images, with fixations whose observers are known, each one's in order of time.
-      prediction: sequences; or maps, from which they are drawn with the whole model, without each of its
-        parts, and with none.
+      data: images with fixations in temporal order and known observers.
+      prediction: sequences; or maps, from which sequences are sampled with the whole scanpath model, without
+        each of its parts, and without any.
       about: facts for the report.
-      seed: of what is drawn, and of the intervals.
-      skip_errors: leave out an image that cannot be read.
-      notes: lines for the report.
+      seed: random seed of the samples and intervals.
+      skip_errors: skip images that cannot be read.
+      notes: further lines for the report.
 
     Raises:
-      UnisalError: the data are videos or do not tell whose fixations are whose, something cannot be read
-        (unless errors are skipped), or nothing is left to score.
+      UnisalError: the data are videos or lack observers, something cannot be read (unless errors are
+        skipped), or nothing remains to score.
     """
     if data.kind != "image":
-        raise UnisalError(f"{data.name}: sequences are scored on images, and these are videos")
+        raise UnisalError(f"{data.name}: sequences require images, but these are videos")
     rows: dict[str, list[FrameScores]] = defaultdict(list)
     skipped: list[str] = []
     for number, group in enumerate(tqdm(data.groups, unit="image", disable=None)):
@@ -144,10 +142,10 @@ def evaluate_scanpaths(
 
 
 def _people(data: ScoringData, group: Group, truth: FrameTruth) -> list[np.ndarray]:
-    """Each person's path."""
+    """The path of each person."""
     if (truth.observers < 0).any():
         raise UnisalError(
-            f"{data.name}: {group.id}: does not tell whose fixations are whose; prepare the data from a "
+            f"{data.name}: {group.id}: the observers of the fixations are unknown; prepare the data from a "
             "table of fixations (unisal prepare own --table)"
         )
     if not len(truth.points):
@@ -162,15 +160,15 @@ def _by_person(what: str, xy: np.ndarray, people: Sequence[Any]) -> list[np.ndar
     longest = max(map(len, rows.values()))
     if longest > MAX_PATH_FIXATIONS:
         raise UnisalError(
-            f"{what}: a sequence of {longest:,} fixations; at most {MAX_PATH_FIXATIONS:,} are scored"
+            f"{what}: a sequence of {longest:,} fixations; at most {MAX_PATH_FIXATIONS:,} are allowed"
         )
     return [xy[numbers] for numbers in rows.values()]
 
 
 def _of_image(
-    prediction: TablePaths | Maps, group: Group, size: Size, people: list[np.ndarray], seed: list[int]
+    prediction: TablePaths | MapSource, group: Group, size: Size, people: list[np.ndarray], seed: list[int]
 ) -> dict[str, dict[str, float]]:
-    """Every method's scores, by the method's name."""
+    """The scores of every method, by its name."""
     found: dict[str, dict[str, float]] = {}
     bits: Callable[[np.ndarray, Parameters], float] | None = None
     if isinstance(prediction, TablePaths):
@@ -180,7 +178,7 @@ def _of_image(
         if isinstance(read, UnisalError):
             raise read
         if not (read.min() >= 0 and read.max() > 0):
-            raise UnisalError(f"{group.id}: its map is no density: below 0 somewhere, or 0 everywhere")
+            raise UnisalError(f"{group.id}: its map is not a density: it is negative or all zero")
         density = np.maximum(read, _LEAST_DENSITY * read.mean(dtype=np.float64))
         scale = np.array(density.shape[::-1]) / size[::-1]
         alone = np.concatenate([log_likelihood(density, xy * scale, _ALONE) for xy in people])
@@ -192,7 +190,7 @@ def _of_image(
         for name, parameters in _MODELS.items():
             drawn = draw_scanpaths(density, COUNT, seed=seed, parameters=parameters).xy / scale
             found[name] = {**_scores(list(drawn), people, size), "bits": bits(density, parameters)}
-    # Of the map's size, so that both are compared on one grid.
+    # At the size of the map, so that both are compared on the same grid.
     even = np.ones(size) if isinstance(prediction, TablePaths) else np.ones_like(density)
     drawn = draw_scanpaths(even, COUNT, seed=seed, parameters=_ALONE).xy
     found["uniform"] = _scores(list(drawn * (np.array(size[::-1]) / even.shape[::-1])), people, size)
@@ -206,7 +204,7 @@ def _of_image(
 def _scores(
     paths: list[np.ndarray], people: list[np.ndarray], size: Size, same: bool = False
 ) -> dict[str, float]:
-    """Means over all pairs of a path and a person's; `same`: but for each with itself."""
+    """Means over all pairs of a path and a person's path; `same` leaves out pairs of a path with itself."""
     own = np.eye(len(paths), len(people), dtype=bool) if same else False
     pairs = {
         "string_edit": scanpaths.string_edit(paths, people, size),
@@ -217,7 +215,7 @@ def _scores(
         "returns": [scanpaths.return_share(path, size) for path in paths],
     }
     with warnings.catch_warnings():
-        # Of NaN alone, as of people with a single fixation each.
+        # NumPy warns if all values are NaN, as for people with a single fixation each.
         warnings.simplefilter("ignore", RuntimeWarning)
         return {
             **{name: float(np.nanmean(np.where(own, math.nan, values))) for name, values in pairs.items()},

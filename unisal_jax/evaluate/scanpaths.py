@@ -1,6 +1,6 @@
-"""How alike sequences of fixations are: string edit distance, time-delay embedding distance, and plain facts.
+"""Similarity of sequences of fixations: string edit and time-delay embedding distances, and statistics.
 
-Definitions are those of FixaTons (Zanca et al., arXiv 1802.02534): the string edit distance after Brandt and
+Definitions follow FixaTons (Zanca et al., arXiv 1802.02534): the string edit distance after Brandt and
 Stark (J. Cogn. Neurosci. 9(1), 1997), the time-delay embedding after Wang et al. (CVPR 2011). Paths are float
 [n, 2], (x, y) in pixels of an image whose `size` is (height, width).
 """
@@ -12,11 +12,11 @@ import numpy as np
 
 from unisal_jax.domains import Size
 
-# Letters of the string edit distance: the image's cells, so many a side.
+# Cells per side of the grid whose cells are the letters of the string edit distance.
 GRID = 5
-# Fixations that a time-delay embedding puts together.
+# Successive fixations in one vector of the time-delay embedding.
 WINDOW = 3
-# A return is a fixation so near to an earlier one, as a share of the longer side: 2 degrees in OSIE.
+# Distance to an earlier fixation that counts as a return, relative to the longer side: 2 degrees in OSIE.
 NEAR = 0.06
 
 Paths = Sequence[np.ndarray]
@@ -25,8 +25,8 @@ Paths = Sequence[np.ndarray]
 def string_edit(first: Paths, second: Paths, size: Size) -> np.ndarray:
     """Normalised string edit distances of all pairs, float64 [len(first), len(second)], 0 to 1.
 
-    Each fixation becomes the letter of its cell of a 5x5 grid. The distance is the least number of letters
-    to be inserted, deleted or replaced, over the length of the longer string; NaN of two empty paths.
+    Each fixation becomes the letter of its cell in a 5x5 grid. The distance is the smallest number of letters
+    to insert, delete or replace, divided by the length of the longer string; NaN for two empty paths.
     """
     letters = [_letters(path, size) for path in (*first, *second)]
     longest = max((len(each) for each in letters), default=0)
@@ -35,7 +35,7 @@ def string_edit(first: Paths, second: Paths, size: Size) -> np.ndarray:
     padded = padded.reshape(len(letters), longest)
     a, b = padded[: len(first)], padded[len(first) :]
     ends_a, ends_b = np.meshgrid(lengths[: len(first)], lengths[len(first) :], indexing="ij")
-    # Of all pairs at once: row j holds the distance of the first i letters and the first j.
+    # For all pairs at once: row j holds the distance between the first i and the first j letters.
     before = np.tile(np.arange(longest + 1)[:, None, None], (1, len(first), len(second)))
     found = np.where(ends_a == 0, ends_b, 0).astype(float)
     for i in range(1, longest + 1):
@@ -52,11 +52,11 @@ def string_edit(first: Paths, second: Paths, size: Size) -> np.ndarray:
 
 
 def time_delay_embedding(first: Paths, second: Paths, size: Size) -> np.ndarray:
-    """Time-delay embedding distances from each of the first to each of the second, float64 [.., ..].
+    """Time-delay embedding distances of all pairs, float64 [len(first), len(second)].
 
-    For each three successive fixations of the first, the three of the second that are nearest: the Euclidean
-    distance of the six coordinates, in longer sides of the image, over 3; the mean of these. Not the same
-    the other way round. NaN where a path is shorter than three.
+    Every three successive fixations of the first path are matched with the nearest three of the second, by
+    the Euclidean distance of their six coordinates in units of the longer side of the image. The result is
+    the mean distance divided by 3. It is not symmetric. NaN if a path has fewer than three fixations.
     """
     windows_a, windows_b = ([_windows(path, size) for path in side] for side in (first, second))
     found = np.full((len(first), len(second)), math.nan)
@@ -69,17 +69,17 @@ def time_delay_embedding(first: Paths, second: Paths, size: Size) -> np.ndarray:
 
 
 def saccade_length(path: np.ndarray, size: Size) -> float:
-    """The mean distance from one fixation to the next, in longer sides of the image; NaN of one fixation."""
+    """Mean distance between successive fixations relative to the longer side; NaN for one fixation."""
     if len(path) < 2:
         return math.nan
     return float(np.linalg.norm(np.diff(path, axis=0), axis=1).mean() / max(size))
 
 
 def return_share(path: np.ndarray, size: Size) -> float:
-    """The share of fixations that come back, of those from the third on; NaN of fewer than three.
+    """Share of returning fixations among those from the third on; NaN for fewer than three fixations.
 
-    One comes back if it lies within 0.06 longer sides of an earlier one, but not of the one just before: such
-    a fixation has not left.
+    A fixation returns if it lies within 0.06 longer sides of an earlier one, but not of the previous one:
+    then the gaze has not left.
     """
     if len(path) < 3:
         return math.nan
@@ -94,7 +94,7 @@ def _letters(path: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _windows(path: np.ndarray, size: Size) -> np.ndarray:
-    """Each so many successive fixations as one row, [n - WINDOW + 1, 2 * WINDOW]."""
+    """Every `WINDOW` successive fixations as a row, [n - WINDOW + 1, 2 * WINDOW]."""
     count = max(0, len(path) - WINDOW + 1)
     scaled = np.asarray(path, float) / max(size)
     return np.stack([scaled[k : k + count] for k in range(WINDOW)], axis=1).reshape(count, 2 * WINDOW)

@@ -23,20 +23,20 @@ from unisal_jax.files import list_folder
 from unisal_jax.media.images import read_image
 from unisal_jax.media.video import open_video
 
-# Which split a score is usually reported on, the first of these that has truth.
+# The default split is the first of these with ground truth.
 ALL_SPLITS = "all"
 _USUAL_SPLITS = ("test", "validation", "train", "all")
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameTruth:
-    """Where people looked at a frame.
+    """The ground truth of a frame.
 
     Attributes:
-      map: [H, W], the saliency map: uint8 of files with 8 bits, else the file's own numbers.
-      points: int32 [n, 2], (row, column) of each fixation, in pixels of `map`.
-      observers: int32 [n], who made it; -1 where unknown.
-      faults: what is odd about the files (`unisal_jax.data.layouts.truth.Fixations`).
+      map: saliency map [H, W]: uint8 for 8-bit files, else the dtype of the file.
+      points: int32 [n, 2], (row, column) of each fixation in pixels of `map`.
+      observers: int32 [n], the observer of each fixation; -1 if unknown.
+      faults: problems of the files (`unisal_jax.data.layouts.truth.Fixations`).
     """
 
     map: np.ndarray
@@ -46,11 +46,11 @@ class FrameTruth:
 
     @property
     def size(self) -> Size:
-        """(height, width) that scores are taken at."""
+        """(height, width) at which scores are computed."""
         return self.map.shape[0], self.map.shape[1]
 
     def counts(self, size: Size | None = None) -> np.ndarray:
-        """How many fixations fall on each pixel, uint32 [H, W] at `size`, or at the map's own."""
+        """Number of fixations on each pixel, uint32 [H, W] at `size`, or at the size of the map."""
         return count_map(self.points, size or self.size, source_size=self.size)
 
 
@@ -59,11 +59,11 @@ class Group:
     """A video, or an image as a video of one frame.
 
     Attributes:
-      id: its name.
-      frame_names: file stems of its frames, to find the predictions of others by.
+      id: name of the video or image.
+      frame_names: file stems of its frames, to match files of predictions.
       pixels: opens its frames, uint8 RGB [H, W, 3], in order.
-      truth: reads the truth of the frame number `index`, from 0.
-      file_stem: of the video file that its frames are in, which its predictions may be called by.
+      truth: reads the truth of frame `index`, from 0.
+      file_stem: stem of its video file, which also matches files of predictions.
     """
 
     id: str
@@ -75,14 +75,14 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class ScoringData:
-    """What is to be scored.
+    """A dataset to score.
 
     Attributes:
-      name: a released dataset's (`dhf1k`, ...), else the folder's.
-      split: of the dataset.
+      name: name of a released dataset (`dhf1k`, ...), else of the folder.
+      split: split of the dataset.
       kind: whether the groups are images or videos.
-      groups: in order.
-      notes: a line on each kind of file that was passed over.
+      groups: the videos or images, in order.
+      notes: a line on each type of file that was ignored.
     """
 
     name: str
@@ -92,26 +92,27 @@ class ScoringData:
     notes: tuple[str, ...] = ()
 
     def input_size(self, domain: Domain, frame_size: Size) -> Size:
-        """Size that the network sees: a released dataset brings its own, whatever domain scores it."""
+        """Size of the network input. A released dataset has a fixed one, whatever the domain."""
         return evaluation_input_size(self.name, domain, frame_size, video=self.kind == "video")
 
     def stride(self, domain: Domain) -> int:
-        """Frames from one to the next of a recurrence, by the same rule."""
+        """Frame stride, by the same rule."""
         return next((known.stride for known in RELEASED_DOMAINS if known.name == self.name), domain.stride)
 
 
 def open_data(path: str | Path, split: str | None = None, partial: bool = False) -> ScoringData:
-    """Opens data by what is in the folder.
+    """Opens data; the contents of the folder determine its type.
 
     Args:
-      path: a prepared dataset; a released dataset in its own layout, as much of it as is there; or
-        own data: `images/`, `maps/` and `fixations/` (or `fixation/`) with the same stems, or one
-        folder of these per clip.
-      split: which one, or `all` of them; None for the first of test, validation, train with truth.
-      partial: let own data lack maps or fixations; reading the truth of such a frame then fails.
+      path: a prepared dataset; a released dataset in its own layout, possibly incomplete; or own data:
+        `images/`, `maps/` and `fixations/` (or `fixation/`) with the same stems, or one folder of these
+        per clip.
+      split: name of the split, or `all`; None for the first of test, validation, train with truth.
+      partial: accept own data with missing maps or fixations; reading the truth of such a frame fails.
 
     Raises:
-      UnisalError: nothing of these is there, a file has no counterpart, or the split has no truth.
+      UnisalError: the folder contains no such data, a file has no counterpart, or the split has no
+        truth.
     """
     root = Path(path)
     if not root.is_dir():
@@ -137,7 +138,7 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
     twice = [name for name, count in Counter(group.id for group in groups).items() if count > 1]
     if twice:
         raise UnisalError(
-            f"{root}: {len(twice)} names are in several splits, such as {twice[0]}; name a split"
+            f"{root}: {len(twice)} names occur in several splits, such as {twice[0]}; choose a split"
         )
     known = next((each for each in RELEASED_DOMAINS if each.name == name), None)
     static = known.static if known else all(len(group.frame_names) == 1 for group in groups)
@@ -145,16 +146,16 @@ def open_data(path: str | Path, split: str | None = None, partial: bool = False)
 
 
 def find_prepared(root: Path) -> Path | None:
-    """The folder itself, or the only one below it (name/variant/version/) that is a prepared dataset.
+    """The prepared dataset in the folder itself or below it (name/variant/version/); None if there is none.
 
     Raises:
-      UnisalError: several are; names one.
+      UnisalError: there are several; the message names one.
     """
     level = [root]
     for _ in range(4):
         found = [folder for folder in level if (folder / SIDECAR).is_file()]
         if len(found) > 1:
-            raise UnisalError(f"{root}: holds several prepared datasets; name one, such as {found[0]}")
+            raise UnisalError(f"{root}: contains several prepared datasets; name one, such as {found[0]}")
         if found:
             return found[0]
         level = [entry for folder in level for entry in list_folder(folder) if entry.is_dir()]
@@ -162,7 +163,7 @@ def find_prepared(root: Path) -> Path | None:
 
 
 def _released_splits(root: Path, partial: bool) -> tuple[str, dict[str, tuple[Group, ...]], tuple[str, ...]]:
-    """The name and the groups with truth of each split, by the layout that the folder has, and notes."""
+    """(name, groups with truth by split, notes) of a folder in the layout of a release or of own data."""
     dataset = next((each for each in DATASETS.values() if each.recognise(root)), None)
     if dataset is not None:
         name, release = dataset.name, dataset.scan(root, True, dataset.seed)
@@ -192,7 +193,7 @@ def _clip_group(clip: Clip) -> Group:
                 yield from reader
 
     truth_files = clip.truth
-    assert isinstance(truth_files, TruthFiles)  # a release's truth is files, and others are left out above
+    assert isinstance(truth_files, TruthFiles)  # a release has files; clips without truth are left out above
 
     def truth(index: int) -> FrameTruth:
         pixels = truth_files.read_map(index)
@@ -212,7 +213,7 @@ def _prepared_splits(folder: Path) -> tuple[str, dict[str, tuple[Group, ...]]]:
     name = folder.name
     for split in split_names(folder):
         prepared = open_prepared(folder, split)
-        # Own data all have one builder; the collection's own name is its folder's.
+        # All own data share a builder; the name of the dataset is that of its folder.
         name = prepared.name if prepared.name in DATASETS else prepared.path.parent.name
         first = read_frames(prepared, [video.start for video in prepared.videos[:1]])
         has_truth = any(frame.truth is not None for frame in first)
@@ -232,8 +233,8 @@ def _prepared_group(prepared: Prepared, video: Video) -> Group:
         size = frame.truth.map.shape
         if not size == tuple(frame.truth.fixation_size) == tuple(video.size):
             raise UnisalError(
-                f"{frame.id}: its map is {shown_size(size)}, the frame as released {shown_size(video.size)}; "
-                "scoring needs the dataset prepared with --resolution full"
+                f"{frame.id}: its map is {shown_size(size)}, but the released frame "
+                f"{shown_size(video.size)}; scoring requires the dataset prepared with --resolution full"
             )
         return FrameTruth(frame.truth.map, frame.truth.fixations, frame.truth.observers)
 
@@ -244,13 +245,14 @@ def _prepared_group(prepared: Prepared, video: Video) -> Group:
 
 
 def mean_truth(data: ScoringData, skip_errors: bool = False) -> np.ndarray:
-    """Mean of all frames' true maps, [H, W] of the first one's size, each scaled to sum to one.
+    """Mean of the ground-truth maps, each scaled to sum to 1; [H, W] at the size of the first.
 
     Args:
-      skip_errors: leave out frames whose truth cannot be read.
+      data: the dataset.
+      skip_errors: skip frames whose truth cannot be read.
 
     Raises:
-      UnisalError: a frame's truth cannot be read, or none can.
+      UnisalError: the truth of a frame, or of every frame, cannot be read.
     """
 
     def maps() -> Iterator[np.ndarray]:
@@ -264,10 +266,10 @@ def mean_truth(data: ScoringData, skip_errors: bool = False) -> np.ndarray:
 
     first = next(maps(), None)
     if first is None:
-        raise UnisalError(f"{data.name}: no map of its split {data.split} can be read")
+        raise UnisalError(f"{data.name}: cannot read any map of split {data.split}")
     return mean_map(maps(), (first.shape[0], first.shape[1]))
 
 
 def closing_frames(group: Group) -> closing:
-    """The group's frames as a context manager, so that a file is closed when they are not all taken."""
+    """The frames of a group as a context manager, which closes the file even if frames remain."""
     return closing(group.pixels())  # type: ignore[type-var]

@@ -1,14 +1,14 @@
-"""Submissions: a test set's predictions in the files that its benchmark's server takes.
+"""Submissions: predictions of a test set in the file format of a benchmark server.
 
 | benchmark | files |
 |---|---|
-| DHF1K | a folder for each video, `0701/0001.png ...`: 8-bit grey maps scaled to the peak |
-| SALICON | `STEM.png` for each image, the same |
-| MIT300, CAT2000, COCO-Freeview | one HDF5 file of log-densities, a dataset an image, under its file name |
+| DHF1K | a folder per video, `0701/0001.png ...`: 8-bit grey maps scaled to the peak |
+| SALICON | such a map per image, `STEM.png` |
+| MIT300, CAT2000, COCO-Freeview | one HDF5 file with a dataset of log-densities per image file name |
 
-The HDF5 file is what `pysaliency.HDF5Model` reads, from which the MIT/Tuebingen benchmark computes each
-metric's own best map. Its code (github.com/matthias-k/saliency-benchmarking) has these three test sets, and
-refuses a density whose sum is off by more than a thousandth.
+`pysaliency.HDF5Model` reads the HDF5 file. The MIT/Tuebingen benchmark derives the best map for each metric
+from it. The benchmark's code (github.com/matthias-k/saliency-benchmarking) covers these three test sets and
+refuses densities whose sum deviates from 1 by more than a thousandth.
 """
 
 import os
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from unisal_jax.predict.model import SaliencyModel
 
 _HDF5_SUFFIXES = (".h5", ".hdf5")
-# Log-densities are smooth, so their high bytes repeat: sorted by byte (HDF5's shuffle), this level of
-# gzip leaves as much as the highest does, in a fraction of its time.
+# Log-densities are smooth, so their high bytes repeat. With HDF5's byte shuffle, this gzip level compresses
+# as well as the highest one, in a fraction of the time.
 _GZIP_LEVEL = 4
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark's rules.
+    """The rules of a benchmark.
 
     Attributes:
-      title: its name for people.
-      kind: whether its stimuli are images or videos.
-      count: how many there are in its test set.
-      by_category: its images lie in one folder a category, which their names keep.
-      hdf5: one HDF5 file of log-densities is wanted, not PNGs.
-      name: a stimulus' name in the submission, from its absolute path.
+      title: name to display.
+      kind: whether the stimuli are images or videos.
+      count: number of stimuli in the test set.
+      by_category: images are in one folder per category, which is part of their names.
+      hdf5: the submission is one HDF5 file of log-densities instead of PNGs.
+      name: returns the name of a stimulus in the submission, from its absolute path.
     """
 
     title: str
@@ -86,16 +86,16 @@ BENCHMARKS = {
 
 
 def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
-    """The images or videos that the inputs name, each with its name in the submission; what is left out.
+    """Finds the images or videos, each with its name in the submission, and notes on ignored files.
 
     Args:
-      benchmark: whose stimuli they are.
+      benchmark: the benchmark.
       inputs: files, folders and globs as for `find_inputs`. DHF1K: video files, or folders of
-        frames (one called `images` or `frames` has its parent's name). CAT2000: also a folder of
-        category folders.
+        frames (a folder called `images` or `frames` takes its parent's name). CAT2000: also a folder
+        of category folders.
 
     Raises:
-      UnisalError: an input is not there or of the wrong kind, or two have one name.
+      UnisalError: an input does not exist or has the wrong type, or two have the same name.
     """
     if benchmark.by_category:
         inputs = [each for text in inputs for each in _category_folders(text)]
@@ -103,12 +103,10 @@ def find_stimuli(benchmark: Benchmark, inputs: Iterable[str]) -> Found:
     found = find_inputs(list(inputs), video=benchmark.kind == "video")
     for source in found.sources:
         if source.kind != benchmark.kind or isinstance(source.path, str):
-            raise UnisalError(f"{source.path}: {benchmark.title} has {benchmark.kind}s on disk only")
+            raise UnisalError(f"{source.path}: {benchmark.title} requires {benchmark.kind}s on disk")
         name = benchmark.name(Path(os.path.abspath(source.path)))
         if name in stimuli:
-            raise UnisalError(
-                f"{source.path}: would be {name} in the submission, as {stimuli[name].path} is already"
-            )
+            raise UnisalError(f"{source.path}: would be {name} in the submission, like {stimuli[name].path}")
         stimuli[name] = MediaSource(source.kind, source.path, name)
     return Found(list(stimuli.values()), found.notes)
 
@@ -120,20 +118,20 @@ def write_submission(
     out: Path,
     domain: str | Domain | None = None,
 ) -> None:
-    """Predicts the stimuli into a submission.
+    """Predicts the stimuli and writes a submission.
 
-    Each video, each image, and the HDF5 file appears when it is whole.
+    Each video folder, each image and the HDF5 file is written atomically.
 
     Args:
-      model: the network.
-      benchmark: whose rules to follow.
+      model: the model.
+      benchmark: the benchmark.
       stimuli: from `find_stimuli`.
-      out: a folder, new or empty, for PNGs (a stray file spoils a submission); else an .h5 or .hdf5
+      out: for PNGs a new or empty folder (a stray file invalidates a submission), else an .h5 or .hdf5
         file.
-      domain: whose parameters to use; None for the usual one.
+      domain: domain whose parameters to use; None for the default.
 
     Raises:
-      UnisalError: `out` does not fit, cannot be written, or a stimulus cannot be read.
+      UnisalError: `out` is unsuitable or cannot be written, or a stimulus cannot be read.
     """
     chosen = model.domain(domain, video=benchmark.kind == "video")
     check_out(benchmark, out)
@@ -150,27 +148,25 @@ def write_submission(
 
 
 def check_out(benchmark: Benchmark, out: Path) -> None:
-    """Refuses a place that the submission cannot be written to.
+    """Checks the output path of a submission.
 
     Raises:
-      UnisalError: `out` is not a new or empty folder, or not called .h5 or .hdf5.
+      UnisalError: `out` is not a new or empty folder, or does not end in .h5 or .hdf5.
     """
     if benchmark.hdf5:
         if out.suffix.lower() not in _HDF5_SUFFIXES:
-            raise UnisalError(
-                f"{out}: {benchmark.title} takes one file, called {' or '.join(_HDF5_SUFFIXES)}"
-            )
+            raise UnisalError(f"{out}: {benchmark.title} requires a {' or '.join(_HDF5_SUFFIXES)} file")
         _import_h5py()
     elif out.exists() and not (out.is_dir() and not list_folder(out)):
         raise UnisalError(f"{out}: is not a new or empty folder")
 
 
 def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Writes log-densities as the HDF5 file that `pysaliency.HDF5Model` reads, whole or not at all.
+    """Writes log-densities atomically to an HDF5 file that `pysaliency.HDF5Model` reads.
 
     Args:
-      path: of the file; its folder is made.
-      predictions: (file name of the image, perhaps below folders; log-density float32 [H, W]).
+      path: path of the file; its folder is created.
+      predictions: (file name of the image, possibly with folders; log-density, float32 [H, W]).
 
     Raises:
       UnisalError: the file cannot be written, or h5py is not installed.
@@ -190,13 +186,13 @@ def write_log_densities(path: str | Path, predictions: Iterable[tuple[str, np.nd
 def _log_densities(
     model: "SaliencyModel", stimuli: list[MediaSource], domain: Domain
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, log-density float32 [H, W]) of each image."""
+    """Yields (name, log-density float32 [H, W]) of each image."""
     for source in tqdm(stimuli, unit="image", disable=None):
         yield source.name, model.predict(read_image(source.path), domain, log=True)
 
 
 def _write_video_maps(model: "SaliencyModel", source: MediaSource, out: Path, domain: Domain) -> None:
-    """Writes a video's folder of maps, which appears when all of it is there."""
+    """Writes the folder of maps of a video; it appears once it is complete."""
     from unisal_jax.predict.batch import PredictOptions, predict_sources  # late, as it imports JAX
 
     with write_errors(out), TemporaryDirectory(prefix=".", dir=out) as folder:
@@ -207,7 +203,7 @@ def _write_video_maps(model: "SaliencyModel", source: MediaSource, out: Path, do
 
 
 def _category_folders(text: str) -> list[str]:
-    """The category folders in a folder that holds no images itself; any other input as it is."""
+    """The category folders in a folder without images of its own; any other input unchanged."""
     folder = Path(text)
     if not folder.is_dir() or list_images(folder):
         return [text]

@@ -1,4 +1,4 @@
-"""The words of a report: names of scores and methods, what was left out, what a protocol means by a score."""
+"""Texts of a report: names of scores and methods, what was left out, and definitions of scores."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ SCORE_TITLES = {
     "kld": "KLD",
     "ig": "IG",
 }
-"""By score name, as it is written in tables of papers."""
+"""Titles by score name, as in tables of papers."""
 
 SEQUENCE_TITLES = {
     "string_edit": "SED",
@@ -23,15 +23,15 @@ SEQUENCE_TITLES = {
     "saccade": "saccade",
     "returns": "returns",
 }
-"""The same for the scores of sequences of fixations."""
+"""Titles of the scores of sequences of fixations."""
 
 _TITLES = {**SCORE_TITLES, **SEQUENCE_TITLES}
 
 LOWER_IS_BETTER = frozenset({"kld", "string_edit", "time_delay"})
-"""Scores that are distances; of the others, more is better."""
+"""Scores that are distances; for all others, higher is better."""
 
 _FAULTS = {
-    "constant_prediction": "with a constant prediction (scored, at chance)",
+    "constant_prediction": "with a constant prediction (scored, at chance level)",
     "resized_prediction": "with a prediction of another size (scored, resized)",
     "empty_ground_truth": "with an empty ground-truth map (no CC, SIM, KLD)",
     "constant_ground_truth": "with a constant ground-truth map (no CC)",
@@ -39,30 +39,30 @@ _FAULTS = {
     "every_pixel_fixated": "with fixations on every pixel (no AUC-Judd)",
     "no_other_fixations": "without other frames' fixations (no s-AUC)",
     "no_centre_prior": "without a centre prior (no IG)",
-    "lossy_fixations": "with fixations in a JPEG or lossy WebP image (pixels of 128 and more counted)",
+    "lossy_fixations": "with fixations in a JPEG or lossy WebP image (pixels of at least 128 counted)",
     "blurred_fixations": "with fixations that look like a blurred map (each pixel above 0 counted)",
 }
 
 
 def columns(evaluation: Evaluation) -> list[str]:
-    """The scores that some method has a mean of, in the order of the titles."""
+    """The scores that at least one method has, in the order of the titles."""
     return [name for name in _TITLES if any(name in method.mean for method in evaluation.methods)]
 
 
 def score_title(name: str) -> str:
-    """A score's title, of maps or of sequences."""
+    """The title of a score, of maps or of sequences."""
     return _TITLES[name]
 
 
 def method_title(name: str) -> str:
-    """A method's name for people: `centre_prior` is "centre prior"."""
+    """The name of a method as text: `centre_prior` becomes "centre prior"."""
     return name.replace("_", " ")
 
 
 def printable(text: object) -> str:
-    """The text with everything that does not print written as an escape, such as \\x1b.
+    """The text with unprintable characters replaced by escapes, such as \\x1b.
 
-    File names may hold newlines, terminal commands and bytes that are no text at all.
+    File names may contain newlines, terminal commands and bytes that are not text.
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
@@ -76,7 +76,7 @@ def number_of(count: int, noun: str) -> str:
 
 
 def extent(evaluation: Evaluation) -> str:
-    """How much was scored: "700 images", "1 video, 54 frames"."""
+    """The amount of data scored: "700 images", "1 video, 54 frames"."""
     method = evaluation.methods[0]
     groups = number_of(len(method.groups), evaluation.kind)
     if evaluation.kind == "image" and len(method.frames) == len(method.groups):
@@ -85,7 +85,7 @@ def extent(evaluation: Evaluation) -> str:
 
 
 def averaging(protocol: Protocol | None, kind: str) -> str:
-    """What the mean and its interval are over; `protocol` is None where sequences are scored."""
+    """What the mean and its interval are over; `protocol` is None for scores of sequences."""
     if protocol is not None and protocol.mean_over == "frames" and kind == "video":
         limit = f", at most {protocol.max_frames:,}" if protocol.max_frames else ""
         over = f"frames{limit}"
@@ -95,7 +95,7 @@ def averaging(protocol: Protocol | None, kind: str) -> str:
 
 
 def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
-    """One line a reason, for `MethodScores.left_out`."""
+    """One line per reason in `MethodScores.left_out`."""
     return [
         f"{number_of(count, 'frame')} {_FAULTS.get(reason, printable(reason).replace('_', ' '))}"
         for reason, count in sorted(left_out.items())
@@ -104,7 +104,7 @@ def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
 
 
 def noted_lines(evaluation: Evaluation) -> list[str]:
-    """What is odd about frames of the predictions, counted, and what else was passed over."""
+    """Counts of degenerate frames of the predictions, and the notes."""
     return [
         *left_out_lines(evaluation.methods[0].left_out),
         *(printable(line) for line in evaluation.notes),
@@ -112,7 +112,7 @@ def noted_lines(evaluation: Evaluation) -> list[str]:
 
 
 def definitions(protocol: Protocol) -> dict[str, str]:
-    """By score, what the protocol means by it."""
+    """The definition of each score in the protocol."""
     fixations = "each fixated pixel once" if protocol.unique_fixations else "every fixation"
     spread = "unbiased" if protocol.nss_ddof else "population"
     noise = " after noise of 1e-7" if protocol.jitter else ", ties count half"
@@ -129,6 +129,6 @@ def definitions(protocol: Protocol) -> dict[str, str]:
         "sim": "sum of the pixelwise minimum of the two densities"
         + (", maps scaled to 0..1 first" if protocol.sim_rescale else ""),
         "kld": "sum of truth times log(truth / prediction), in nats"
-        + (f", {protocol.kld_eps:.3g} added inside and below" if protocol.kld_eps else ""),
+        + (f", {protocol.kld_eps:.3g} added to the ratio and its denominator" if protocol.kld_eps else ""),
         "ig": f"bits per fixation over the centre prior; {fixations}",
     }

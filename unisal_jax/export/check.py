@@ -1,4 +1,4 @@
-"""An exported network against the plain one, on images that anyone can make again."""
+"""Checks an exported network against the plain one, on reproducible images."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,19 +13,19 @@ from unisal_jax.normalization import normalize
 from unisal_jax.weights.store import Weights
 
 TOLERANCE = 1e-3
-"""How far a log-density may be from the plain network's."""
+"""Largest difference of a log-density from that of the plain network."""
 STATE_TOLERANCE = 4e-3
-"""The same of a hidden state: in float32 each of the two may be half of it from the exact one, with random
-weights; through the rest of the network less is left of that."""
+"""Largest difference of a hidden state. With random weights, the float32 error of each of the two may be half
+of it. The error shrinks through the decoder."""
 _SEED = 0
 _SIZE_IF_ANY: Size = (64, 96)  # not square, and small: a wrong export shows at any size
 _STREAMED_FRAMES = 2
 _BATCH_IF_ANY = 2
-_SHOWN = 4  # rows and columns of each map, and channels of the state, whose values are in the card
+_SHOWN = 4  # rows and columns of each map, and channels of the state, shown in the card
 
 
 class Vector(NamedTuple):
-    """Images and what the network makes of them.
+    """A test vector: images and the outputs of the network.
 
     Attributes:
       frames: uint8 RGB [step, batch, height, width, 3]; several steps if streaming.
@@ -39,7 +39,7 @@ class Vector(NamedTuple):
 
 
 def vector(weights: Weights, signature: Signature) -> Vector:
-    """A seeded test vector of the exported shapes, by the plain network with its weights as they are."""
+    """A seeded test vector of the exported shapes, computed by the plain network with unfolded weights."""
     size = signature.input_size or _SIZE_IF_ANY
     steps = _STREAMED_FRAMES if signature.streaming else 1
     shape = (steps, signature.batch or _BATCH_IF_ANY, *size, 3)
@@ -56,26 +56,26 @@ def _run(module: Unisal, signature: Signature, variables: dict[str, Any], frames
 
 
 class Apart(NamedTuple):
-    """Largest distances of an exported network from a vector."""
+    """Largest differences of an exported network from a test vector."""
 
     log_density: float
     state: float
 
     @property
     def tolerable(self) -> bool:
-        """Whether the export is the network."""
+        """Whether the differences are within tolerance."""
         return self.log_density <= TOLERANCE and self.state <= STATE_TOLERANCE
 
 
 def difference(call: Call, signature: Signature, expected: Vector) -> Apart:
-    """How far an exported network is from the vector."""
+    """Compares an exported network with a test vector."""
     batch, *size = expected.frames.shape[1:4]
     state = signature.zero_state(batch, (size[0], size[1]))
     apart = 0.0
     for frames, log_density in zip(expected.frames, expected.log_density, strict=True):
         inputs = (signature.prepared(frames), state)
         maps, *states = call(*inputs[: 1 + signature.streaming])
-        if signature.uint8:  # what is below float32's least density is zero on both sides
+        if signature.uint8:  # densities below the smallest float32 count as equal
             least = np.finfo(np.float32).tiny
             maps, log_density = np.log(np.maximum(maps, least)), np.maximum(log_density, np.log(least))
         apart = max(apart, _distance(maps, log_density))
@@ -87,14 +87,14 @@ def difference(call: Call, signature: Signature, expected: Vector) -> Apart:
 
 
 def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Infinite if the shapes differ or anything is not a number."""
+    """Largest absolute difference; infinite if the shapes differ or a value is not finite."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(found - wanted).max())
 
 
 def describe(expected: Vector) -> dict[str, Any]:
-    """The vector for a card: how the images are made, and some of the expected values."""
+    """The test vector for a card: how to make the images, and some expected values."""
     rows, columns = (np.arange(_SHOWN) * side // _SHOWN for side in expected.frames.shape[2:4])
     values: dict[str, Any] = {
         "columns": columns.tolist(),
@@ -111,10 +111,10 @@ def describe(expected: Vector) -> dict[str, Any]:
         "expected": values,
         "frames": f"numpy.random.Generator(numpy.random.PCG64({_SEED}))"
         f".integers(0, 256, {expected.frames.shape}, numpy.uint8)",
-        "frames_axes": "step, batch, row, column, RGB; one step a call",
+        "frames_axes": "step, batch, row, column, RGB; one step per call",
     }
 
 
 def _rounded(values: np.ndarray) -> list[Any]:
-    # The last digits are another machine's own.
+    # The last digits depend on the machine.
     return np.round(values.astype(np.float64), 4).tolist()

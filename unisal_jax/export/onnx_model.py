@@ -1,4 +1,4 @@
-"""The network as ONNX, for one size or any; it runs wherever ONNX does."""
+"""Export to ONNX, for a fixed image size or any."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from unisal_jax.inference.onnx_operations import OPSET
 from unisal_jax.inference.onnx_plan import Plan
 
 FACTS: dict[str, Any] = {"opset": OPSET}
-"""For the card."""
+"""Facts for the card."""
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The bytes of the .onnx file. Inputs and outputs have the names in `signature`."""
+    """The content of the .onnx file, with inputs and outputs named as in `signature`."""
     plan = Plan(
         signature.input_size,
         signature.batch,
@@ -30,7 +30,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
 
 
 def loaded(artifact: bytes) -> Call:
-    """The artifact's function in ONNX Runtime: called with images and, if streaming, the state."""
+    """The artifact as a function, run by ONNX Runtime, of images and, if streaming, the state."""
     session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return lambda *arguments: tuple(session.run(None, dict(zip(names, arguments, strict=True))))

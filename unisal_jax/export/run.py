@@ -1,4 +1,4 @@
-"""`unisal export`: writes an artifact and, beside it, the card that says what it is."""
+"""`unisal export`: writes an artifact and, next to it, a card that describes it."""
 
 import dataclasses
 import hashlib
@@ -34,7 +34,7 @@ _VERSIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """What to export; fields as the flags of `unisal export`."""
+    """What to export; the fields correspond to the flags of `unisal export`."""
 
     format: Format
     domain: str | None = None
@@ -45,19 +45,19 @@ class ExportOptions:
 
 
 def export(weights: str, out: Path, options: ExportOptions) -> dict[str, Any]:
-    """Exports a network, once its output agrees with the plain network's.
+    """Exports a network, after checking that its output agrees with the plain network's.
 
     Args:
       weights: as for `unisal_jax.load`.
-      out: the artifact's path; the card is written to `card_path(out)`.
+      out: path of the artifact; the card is written to `card_path(out)`.
       options: what to export.
 
     Returns:
-      The card, and `difference`, the largest distance from the plain network in log-density.
+      The card, with `difference`: the largest difference in log-density from the plain network.
 
     Raises:
-      UnisalError: the artifact or its card would overwrite the weights, something given cannot be exported,
-        a package is missing, or the artifact does not agree with the network. Nothing is written then.
+      UnisalError: the artifact or its card would overwrite the weights, an option cannot be exported, a
+        package is missing, or the artifact differs from the network. Nothing is written in these cases.
     """
     keep_inputs([out, card_path(out)], files_of(weights))
     start_jax()
@@ -67,13 +67,13 @@ def export(weights: str, out: Path, options: ExportOptions) -> dict[str, Any]:
     module = FORMATS[options.format]
     artifact = module.serialize(fold(loaded.variables, loaded.config, signature.domain), signature)
     call = module.loaded(artifact)
-    # On the CPU, where float32 is that: other devices may round factors of a product to fewer digits.
+    # On the CPU, which uses full float32 precision; other devices may round the factors of products.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         expected = check.vector(loaded, signature)
         apart = check.difference(call, signature, expected)
     if not apart.tolerable:
         raise UnisalError(
-            f"{out}: not written: it is not the network: {apart.log_density:.2g} from it in log-density"
+            f"{out}: not written: it differs from the network by {apart.log_density:.2g} in log-density"
             + (f", {apart.state:.2g} in state" if signature.streaming else "")
         )
     card = {
@@ -103,16 +103,14 @@ def export(weights: str, out: Path, options: ExportOptions) -> dict[str, Any]:
 
 
 def card_path(out: Path) -> Path:
-    """Where the card of an artifact lies: its own name and `.json`."""
+    """Path of the card of an artifact: its own name with `.json` appended."""
     return out.with_name(f"{out.name}.json")
 
 
 def _signature(weights: Weights, options: ExportOptions) -> Signature:
     domain = weights.domain(options.domain, video=options.streaming)
     if options.streaming and not weights.config.has_recurrence(domain.static):
-        raise UnisalError(
-            f"--streaming: frames of the domain {domain.name} bypass the recurrence; it has no state"
-        )
+        raise UnisalError(f"--streaming: domain {domain.name} bypasses the recurrence and has no state")
     return Signature(
         domain,
         None if options.input_size == "any" else options.input_size or domain.input_size,
@@ -141,7 +139,7 @@ def _describe(pack: Pack | None) -> dict[str, Any]:
 def _write(out: Path, artifact: bytes, card: dict[str, Any]) -> None:
     with write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    # Both or neither.
+    # Write both or neither.
     with text_file(card_path(out)) as card_file, atomic_path(out) as temporary:
         temporary.write_bytes(artifact)
         card_file.write(json.dumps(card, indent=1, sort_keys=True) + "\n")

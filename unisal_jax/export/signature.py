@@ -1,4 +1,4 @@
-"""What goes into an exported network and what comes out of it."""
+"""Inputs and outputs of an exported network."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from unisal_jax.models.architecture import HIDDEN_FEATURES
 from unisal_jax.normalization import RGB_MEAN, RGB_STD, normalize
 
 Call = Callable[..., tuple[np.ndarray, ...]]
-"""An exported network: images, and the state if streaming, to the maps, and the next state if streaming."""
+"""An exported network as a function: (images[, state]) -> (maps[, next state]); states if streaming."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +20,15 @@ class Signature:
     """Shapes and types of an exported network.
 
     Attributes:
-      domain: whose parameters it has.
+      domain: domain whose parameters to use.
       input_size: (height, width) of the images; None for any multiples of 32.
-      batch: how many images, or sequences, a call takes; None for any number.
-      streaming: one frame of each sequence and the hidden state in, map and next state out; else images,
-        which bypass the recurrence.
-      uint8: images are uint8 RGB in 0 to 255 and maps densities; else normalised float32 and log-densities.
-      channels_first: the order of axes of normalised images and of the state. Images of uint8 are
-        [batch, height, width, 3] in any case, as decoders give them.
+      batch: number of images or sequences per call; None for any number.
+      streaming: takes a frame of each sequence and the hidden state, and returns the map and the next state;
+        otherwise takes images, which bypass the recurrence.
+      uint8: images are uint8 RGB in 0 to 255 and maps densities; otherwise images are normalised float32 and
+        maps log-densities.
+      channels_first: axis order of normalised images and of the state. uint8 images are always
+        [batch, height, width, 3], as decoders return them.
     """
 
     domain: Domain
@@ -39,12 +40,12 @@ class Signature:
 
     @property
     def output(self) -> str:
-        """Name of the maps."""
+        """Name of the output with the maps."""
         return DENSITY if self.uint8 else LOG_DENSITY
 
     @property
     def frames_shape(self) -> tuple[str, ...]:
-        """Symbols of the axes of images; those without a number take any."""
+        """Sizes of the axes of the images; a symbol stands for any size."""
         batch, height, width = self._axes()
         if self.channels_first and not self.uint8:
             return batch, "3", height, width
@@ -52,7 +53,7 @@ class Signature:
 
     @property
     def state_shape(self) -> tuple[str, ...]:
-        """The same of the hidden state."""
+        """Sizes of the axes of the hidden state."""
         batch, height, width = self._axes(SIZE_UNIT)
         if self.channels_first:
             return batch, str(HIDDEN_FEATURES), height, width
@@ -67,7 +68,7 @@ class Signature:
         return batch, height, width
 
     def prepared(self, frames: np.ndarray) -> np.ndarray:
-        """Uint8 RGB [batch, height, width, 3] as the exported network takes images."""
+        """Converts uint8 RGB [batch, height, width, 3] to the input of the exported network."""
         if self.uint8:
             return frames
         normalized = normalize(frames)
@@ -80,7 +81,7 @@ class Signature:
         return np.zeros((batch, *shape), np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Inputs and outputs by name, with shapes, types and meaning, for the card."""
+        """Inputs and outputs by name, with shape, dtype and meaning, for the card."""
         batch, height, width = self._axes()
         state = {
             "dtype": "float32",

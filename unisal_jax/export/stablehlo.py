@@ -1,7 +1,7 @@
-"""The network as StableHLO: one artifact for CPU, CUDA and TPU, that runs with nothing but JAX.
+"""Export to StableHLO: one artifact for CPU, CUDA and TPU, which requires only JAX.
 
-Batch and sizes may be symbolic. The artifact holds the fastest form of the layers for each platform
-(`inference.jax_operations`); what the others have is dropped when it is compiled.
+Batch and sizes may be symbolic. The artifact contains the fastest form of the layers for each platform
+(`inference.jax_operations`); compilation drops those of the other platforms.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FACTS: dict[str, Any] = {"platforms": list(PLATFORMS)}
-"""For the card."""
-# In the file itself an artifact has the name of what it computes, and no word of where it was made.
+"""Facts for the card."""
+# Settings that keep the paths of source files out of the artifact.
 _LOCATIONS = {
     "jax_include_full_tracebacks_in_locations": False,
     "jax_hlo_source_file_canonicalization_regex": ".*",
@@ -37,15 +37,15 @@ _LOCATIONS = {
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The artifact: `jax.export.deserialize(bytearray(artifact)).call(frames[, state])`.
+    """Serializes for `jax.export.deserialize(bytearray(artifact)).call(frames[, state])`.
 
-    It returns the maps, and the next state if streaming, as a tuple.
+    The call returns a tuple of the maps and, if streaming, the next state.
 
     Raises:
       UnisalError: flatbuffers is not installed.
     """
     try:
-        import flatbuffers  # noqa: F401 - jax.export needs it, and does not say so
+        import flatbuffers  # noqa: F401 - jax.export requires it, but does not declare it
     except ImportError as error:
         raise UnisalError(
             f"--format stablehlo requires flatbuffers; install it with: {install_command('export')}"
@@ -57,7 +57,7 @@ def lowered(folded: Folded, signature: Signature, platforms: Sequence[str]) -> "
     """The network lowered for platforms of JAX, with their forms of the layers; not serialized yet."""
     from jax import export
 
-    # Those of a fixed size are computed here, as constants of the artifact.
+    # For a fixed size, the prior maps are constants of the artifact.
     fixed = folded.sized(signature.input_size) if signature.input_size else None
     function = jax.jit(functools.partial(_predict, folded, fixed, signature))
     types = ["uint8" if signature.uint8 else "float32", "float32"]
@@ -72,7 +72,7 @@ def lowered(folded: Folded, signature: Signature, platforms: Sequence[str]) -> "
 
 
 def loaded(artifact: bytes) -> Call:
-    """The artifact's function, from its bytes."""
+    """The artifact as a function."""
     from jax import export
 
     call = jax.jit(export.deserialize(bytearray(artifact)).call)
@@ -107,7 +107,7 @@ def _predict(
 
 
 def _sized(folded: Folded, size: Size) -> Params:
-    """As `Folded.sized`, for a symbolic size: the artifact computes the prior maps."""
+    """`Folded.sized` for a symbolic size: the artifact computes the prior maps."""
     if not folded.priors:
         return folded.params
     priors = {name: jnp.asarray(leaf, jnp.float32) for name, leaf in folded.priors.items()}
@@ -118,7 +118,7 @@ def _sized(folded: Folded, size: Size) -> Params:
 
 @contextlib.contextmanager
 def _locations() -> Iterator[None]:
-    """Traces without the names of source files."""
+    """Keeps paths of source files out of what is traced in this context."""
     before = {name: jax.config.values[name] for name in _LOCATIONS}
     try:
         for name, value in _LOCATIONS.items():

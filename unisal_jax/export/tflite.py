@@ -1,6 +1,6 @@
-"""The network as a TensorFlow Lite file for LiteRT, which runs on phones and small computers.
+"""Export to TensorFlow Lite for LiteRT, which runs on phones and small computers.
 
-LiteRT's own converter makes it from the StableHLO that JAX lowers the network to. It has one size and batch.
+LiteRT's converter makes the file from the StableHLO that JAX lowers the network to. Size and batch are fixed.
 """
 
 import textwrap
@@ -15,9 +15,9 @@ from unisal_jax.packages import install_command
 
 _SIGNATURE = "serving_default"
 FACTS: dict[str, Any] = {"signature": _SIGNATURE}
-"""For the card."""
+"""Facts for the card."""
 
-# From the portable form, with everything in one function, as LiteRT's converter takes it.
+# From the portable form, inlined into one function, as LiteRT's converter requires.
 _TO_STABLEHLO = """\
     builtin.module(
         vhlo-legalize-stablehlo,
@@ -29,10 +29,10 @@ _TO_STABLEHLO = """\
 
 
 def serialize(folded: Folded, signature: Signature) -> bytes:
-    """The bytes of the .tflite file. Inputs and outputs have the names in `signature`.
+    """The content of the .tflite file, with inputs and outputs named as in `signature`.
 
     Raises:
-      UnisalError: the signature leaves the size or the batch open, or the converter is not installed.
+      UnisalError: the signature has no fixed size or batch, or the converter is not installed.
     """
     for flag, value in (("--input-size", signature.input_size), ("--batch", signature.batch)):
         if value is None:
@@ -42,7 +42,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
         from litert_converter.mlir._mlir_libs import converter_api_ext as converter
     except ImportError as error:
         raise _missing("litert_converter") from error
-    # The forms for TPUs are plain convolutions, which LiteRT has operations for.
+    # The forms for TPUs are plain convolutions, for which LiteRT has operations.
     lowered = stablehlo.lowered(folded, signature, ("tpu",)).mlir_module_serialized
     context = ir.Context()
     converter.prepare_mlir_context(context)
@@ -59,7 +59,7 @@ def serialize(folded: Folded, signature: Signature) -> bytes:
 
 
 def loaded(artifact: bytes) -> Call:
-    """The artifact's function in LiteRT: called with images and, if streaming, the state.
+    """The artifact as a function, run by LiteRT, of images and, if streaming, the state.
 
     Raises:
       UnisalError: LiteRT is not installed.
@@ -69,7 +69,7 @@ def loaded(artifact: bytes) -> Call:
     except ImportError as error:
         raise _missing("ai_edge_litert") from error
     run = Interpreter(model_content=artifact).get_signature_runner(_SIGNATURE)
-    # By name they are in the order of a call: frames and state, maps and next state.
+    # Sorted by name, they are in the order of a call: frames and state, maps and next state.
     inputs, outputs = sorted(run.get_input_details()), sorted(run.get_output_details())
 
     def call(*arguments: Any) -> tuple[Any, ...]:

@@ -1,11 +1,11 @@
-"""The last stage of a fine-tuning: one set of weights of several trainings, their start, and a temperature.
+"""Last stage of a fine-tuning: blends the weights of several trainings and their start, and rescales logits.
 
-A network that has seen a few hundred images many times is too sure of others. Three remedies cost nothing
-in prediction: the mean of the weights of several trainings (Wortsman et al. 2022, "Model soups"), weights
-between the start and the end of the training (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
-models"), and a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks"): the logits times a
-factor, which goes into the fusion's weights. The last two are chosen by the score that also chooses the best
-epoch, on the same validation stimuli.
+A network trained many times on a few hundred images is overconfident on others. Three remedies cost nothing
+in prediction: averaging the weights of several trainings (Wortsman et al. 2022, "Model soups"), interpolating
+between the initial and the trained weights (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"),
+and a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks"): a factor on the logits, which
+is merged into the fusion weights. Interpolation and temperature are chosen by the score that also selects the
+best epoch, on the same validation stimuli.
 """
 
 import dataclasses
@@ -31,21 +31,21 @@ from unisal_jax.train.workdir import cost
 from unisal_jax.weights.contents import Weights
 
 SHARES = (1.0, 0.85, 0.7)
-"""Of the trained weights in the blend; the rest is the start's."""
+"""Candidates for the share of the trained weights in the blend; the rest are initial weights."""
 FACTORS = tuple(round(float(factor), 2) for factor in np.arange(0.7, 1.11, 0.05))
-"""On the logits: below 1 maps are flatter, above 1 sharper."""
+"""Candidates for the factor on the logits: below 1 maps become flatter, above 1 sharper."""
 
 Tree = dict[str, Any]
 
 
 class Blend(NamedTuple):
-    """What was chosen.
+    """The chosen blend.
 
     Attributes:
-      share: of the trained weights, the mean of all trainings.
-      factor: on the logits.
-      before: loss, kld, cc and nss of the validation stimuli, with the trained weights as they are.
-      after: with the blend.
+      share: share of the trained weights (the mean of all trainings).
+      factor: factor on the logits.
+      before: loss, kld, cc and nss of the validation stimuli with the trained weights.
+      after: the same with the blend.
     """
 
     share: float
@@ -55,22 +55,22 @@ class Blend(NamedTuple):
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The blend as text."""
         return (
-            f"{self.share:.0%} of the way from the start to the trained weights, logits times {self.factor:g}"
+            f"{self.share:.0%} trained and {1 - self.share:.0%} initial weights, logits times {self.factor:g}"
         )
 
 
 def blend(runs: Sequence[Weights], config: TrainConfig, workdir: Path) -> tuple[Weights, Blend]:
-    """Chooses among `SHARES` and `FACTORS` by the validation stimuli of trainings of one domain.
+    """Chooses among `SHARES` and `FACTORS` by the validation score of trainings of one domain.
 
     Args:
-      runs: the best weights of each training, which started alike.
-      config: of one of them.
+      runs: the best weights of each training; all have the same initial weights.
+      config: config of one of the trainings.
       workdir: a folder for `open_sources`.
 
     Returns:
-      (the weights, with the metadata of the first training; what was chosen).
+      (the blended weights, with the metadata of the first training; the chosen blend).
     """
     trained = mean([run.variables for run in runs])
     training, (source,) = open_sources(config, workdir)
@@ -95,7 +95,7 @@ def mean(trees: Sequence[Tree]) -> Tree:
 
 
 def mixed(start: Tree, end: Tree, share: float) -> Tree:
-    """start + share * (end - start) of each array of the end, in float32; with share 1 the end itself."""
+    """start + share * (end - start) for each array in `end`, in float32; `end` itself if share is 1."""
     if share == 1:
         return end
     return jax.tree.map(
@@ -106,7 +106,7 @@ def mixed(start: Tree, end: Tree, share: float) -> Tree:
 
 
 def sharpened(variables: Tree, domain: Domain, factor: float) -> Tree:
-    """The variables with a domain's logits times `factor`; from the fusion to the logits all is linear."""
+    """The variables with the logits of a domain scaled by `factor`: fusion to logits is linear."""
     fusion = jax.tree.map(lambda leaf: np.float32(factor) * leaf, variables[domain.name]["fusion"])
     return variables | {domain.name: variables[domain.name] | {"fusion": fusion}}
 
@@ -128,7 +128,7 @@ def _scores_of(
             loss, terms = saliency_loss(log_density, examples.maps, examples.fixations, weights)
             return {"loss": loss, **terms}
 
-        # One after the other: side by side they would hold as many maps as there are factors.
+        # Sequentially: in parallel, maps of all factors would be in memory at once.
         return jax.lax.map(with_factor, jnp.asarray(FACTORS, jnp.float32))
 
     return scores
@@ -137,13 +137,13 @@ def _scores_of(
 def _means(
     score: Callable[[Tree, Arrays], dict[str, jax.Array]], variables: Tree, source: DomainSource
 ) -> list[dict[str, float]]:
-    """The mean scores over the source's batches, for each of `FACTORS`."""
+    """The mean scores over all batches, for each of `FACTORS`."""
     variables = jax.device_put(variables)
     with closing(Loader([source], seed=0)) as batches:
         rows: list[dict[str, jax.Array]] = []
         for batch in batches:
             if rows:
-                # Unfetched, a long queue would hold all of the batches.
+                # Without waiting, a long queue would keep all batches in memory.
                 jax.block_until_ready(rows[-1])
             rows.append(score(variables, batch.arrays))
     fetched = jax.device_get(rows)

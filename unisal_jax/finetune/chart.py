@@ -1,4 +1,4 @@
-"""Curves over a training's epochs as inline SVG, coloured by the style sheet of the page around them."""
+"""Curves over the epochs of a training as inline SVG, styled by the page that contains them."""
 
 import math
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ Point = tuple[float, float]
 
 
 def curve_svg(points: Sequence[Point], what: str, best: float | None, behind: Sequence[Point] = ()) -> str:
-    """A curve with a dot a point.
+    """A curve with a dot per point.
 
-    The vertical axis fits the curve, and the middle 90% of what is behind it; the rest of that is cut.
+    The vertical axis fits the curve and the middle 90% of the background line, which is clipped.
 
     Args:
       points: (epoch, value), at least one, finite.
-      what: they are, for who cannot see them; is not escaped.
+      what: description for the accessible label; not escaped.
       best: epoch of the point to mark.
-      behind: points of a thin line, such as the training's own loss.
+      behind: points of a thin background line, such as the training loss.
     """
     values = [value for _, value in points]
     if behind:

@@ -1,4 +1,4 @@
-"""How long a training has to go: told once its first steps are timed, and again when steps get longer."""
+"""Estimates the remaining time of a training, once steps have been timed and when steps become slower."""
 
 import itertools
 import statistics
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from unisal_jax.train.config import TrainConfig
 
-# A step that moves the encoder too takes so many times as long (OSIE's images on two cores).
+# Time of a step that also trains the encoder, relative to one that does not (OSIE on two cores).
 _ENCODER = 1.75
-# Steps of a phase before its speed is told. The first ones compile.
+# Steps of a phase before its speed is reported. The first ones compile.
 _COMPILING, _TIMED = 2, 5
 
 
 class Effort:
-    """Is called with each finished step's number; see `train.loop.train`."""
+    """A callback for the number of each finished step; see `train.loop.train`."""
 
     def __init__(
         self,
@@ -23,13 +23,13 @@ class Effort:
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
     ):
-        """Prepares to time the steps of a training.
+        """Makes a callback.
 
         Args:
-          config: of the training.
-          per_epoch: steps of an epoch.
-          tell: takes the line.
-          clock: seconds.
+          config: config of the training.
+          per_epoch: steps per epoch.
+          tell: prints a line.
+          clock: returns a time in seconds.
         """
         self._tell, self._clock = tell, clock
         self._total = config.epochs * per_epoch
@@ -46,18 +46,18 @@ class Effort:
         if len(self._times) != _COMPILING + _TIMED:
             return
         timed = self._times[_COMPILING - 1 :]
-        # The median: between two steps there may have been a validation.
+        # The median, as a validation may have run between two steps.
         seconds = statistics.median(late - early for early, late in itertools.pairwise(timed))
         frozen_left = max(self._frozen - step, 0)
         moving_left = self._total - step - frozen_left
         left = seconds * (frozen_left + moving_left * (1 if moving else _ENCODER))
         self._tell(
-            f"step {step} of {self._total}: about {minutes(left)} of training to go, {seconds:.1f} s a step"
+            f"step {step} of {self._total}: about {minutes(left)} of training left, {seconds:.1f} s per step"
         )
 
 
 def minutes(seconds: float) -> str:
-    """A duration for people: "1 minute", "12 minutes", "2 h 5 min"."""
+    """A duration as text: "1 minute", "12 minutes", "2 h 5 min"."""
     count = max(1, round(seconds / 60))
     if count >= 90:
         return f"{count // 60} h {count % 60} min"

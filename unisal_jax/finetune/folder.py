@@ -1,7 +1,7 @@
-"""The folder of a fine-tuning: what it holds, and that it holds one fine-tuning alone.
+"""The folder of a fine-tuning: its files, and the check that it contains one fine-tuning only.
 
-`plan.json` is written first, and says what is done; a later start with other settings is refused. What a
-stage leaves is written whole, so what is there is finished, and not done again.
+`plan.json` is written first and describes the fine-tuning; a later start with other settings is refused. Each
+stage writes its result atomically, so existing results are complete and are not computed again.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a fine-tuning does.
+class FinetunePlan:
+    """The plan of a fine-tuning.
 
     Attributes:
-      settings: what tells it from another one: `data`, `domain`, `train`, `seed`, `stride`, `overrides`.
-      division: its stimuli.
-      config: of the first training.
-      runs: how many trainings there are (`recipe.variant`).
+      settings: identify the fine-tuning: `data`, `domain`, `train`, `seed`, `stride`, `overrides`.
+      division: division of the stimuli.
+      config: config of the first training.
+      runs: number of trainings (`recipe.variant`).
       lines: what was chosen, and why.
     """
 
@@ -44,7 +44,7 @@ class Plan:
     lines: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The plan as JSON data."""
         plan = {
             "settings": self.settings,
             "parts": self.division.parts,
@@ -56,24 +56,24 @@ class Plan:
         return stored
 
 
-def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
-    """The plan to follow: this one, which is written down, or the one that the folder has already.
+def start(folder: Path, plan: FinetunePlan, given: frozenset[str]) -> FinetunePlan:
+    """Returns the plan to follow: the one stored in the folder, or else this one, which is then stored.
 
-    A stored one keeps its training's config and its choices, also where a later version of the package would
-    make others.
+    A stored plan keeps its training config and choices, even if a later version of the package would choose
+    differently.
 
     Args:
-      folder: of the fine-tuning; is made.
-      plan: made now.
-      given: names of the settings that were asked for, and not chosen by the amount of data.
+      folder: folder of the fine-tuning; created if missing.
+      plan: the new plan.
+      given: names of the settings that the user gave; the others follow from the amount of data.
 
     Raises:
-      UnisalError: the folder holds another fine-tuning, or other things; or cannot be written.
+      UnisalError: the folder contains another fine-tuning or other files, or cannot be written.
     """
     path = folder / PLAN
     if not path.exists() and folder.is_dir() and (there := list_folder(folder)):
-        raise UnisalError(f"{folder}: holds {there[0].name} and no fine-tuning; name another --out")
-    # A plan that nothing was done by is no other one.
+        raise UnisalError(f"{folder}: contains {there[0].name} but no fine-tuning; choose another --out")
+    # A stored plan without any results can be replaced.
     if not any((folder / each).exists() for each in (SCORES, TRAINING, WEIGHTS)):
         make_folder(folder)
         write_json(path, plan.document())
@@ -84,19 +84,19 @@ def start(folder: Path, plan: Plan, given: frozenset[str]) -> Plan:
         for name, value in new["settings"].items():
             before = old["settings"][name]
             if before != value and (name in given or name not in ("domain", "train")):
-                raise _Other(f"{path}: {_told(name, before)}, not {_told(name, value)}; name another --out")
+                raise _Other(f"{path}: {_told(name, before)}, not {_told(name, value)}; choose another --out")
         if old["parts"] != new["parts"]:
-            raise _Other(f"{path}: was made for other stimuli than the data have now; name another --out")
+            raise _Other(f"{path}: was made for other stimuli than are in the data now; choose another --out")
         runs = typed(int, old["runs"], "runs")
-        return Plan(old["settings"], plan.division, config, runs, tuple(map(str, old["lines"])))
+        return FinetunePlan(old["settings"], plan.division, config, runs, tuple(map(str, old["lines"])))
     except _Other:
         raise
     except (UnisalError, KeyError, TypeError, AttributeError) as error:
-        raise UnisalError(f"{path}: damaged ({error}); name another --out") from error
+        raise UnisalError(f"{path}: damaged ({error}); choose another --out") from error
 
 
 class _Other(UnisalError):
-    """Another fine-tuning than the stored one."""
+    """The stored fine-tuning is a different one."""
 
 
 def _told(name: str, value: Any) -> str:

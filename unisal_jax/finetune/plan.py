@@ -1,7 +1,7 @@
-"""What a fine-tuning is to do, by the facts of its data: which stimuli train, validate and test; what moves.
+"""Plans a fine-tuning from its data: the stimuli to train, validate and test with, and what to train.
 
-The choice follows from the data and the seed alone. Each of its rules leaves a line that is told before the
-training starts, and in the report.
+The choices depend on the data and the seed only. Each rule adds a line that is printed before the training
+starts, and is part of the report.
 """
 
 import dataclasses
@@ -32,33 +32,33 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 
 Moved = Literal["all", "domain"]
-"""What is trained: all weights, or the new domain's own parameters alone."""
+"""What is trained: all weights, or only the parameters of the new domain."""
 
-# With fewer stimuli there is too little to train, choose and test on at once.
+# Fewer stimuli are too few to train, validate and test.
 LEAST = {"image": 20, "video": 5}
-# From so many training stimuli on all weights are trained. A clip has hundreds of frames.
+# With at least this many training stimuli, all weights are trained. A clip has hundreds of frames.
 LEAST_FOR_ALL = {"image": 100, "video": 4}
 FEW_TESTED = 10
-"""A test of fewer stimuli says little of others."""
+"""Results on fewer test stimuli hardly generalise."""
 
 _DEFAULT_NAME = "own"
-# Images whose maps are looked at.
+# Images whose maps are examined.
 _SAMPLED = 8
-# Names in two splits whose frames are compared.
+# Names common to two splits whose frames are compared.
 _COMPARED = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of a prepared dataset.
+    """Facts about a prepared dataset.
 
     Attributes:
-      folder: of the dataset.
-      name: its name, such as `osie`.
+      folder: folder of the dataset.
+      name: name of the dataset, such as `osie`.
       kind: whether its stimuli are images or videos.
-      splits: by name, the stimuli of each split that has ground truth, at least `train`.
-      stride: frame stride of a video's recurrences; 1 of images.
-      lines: what was assumed or is odd.
+      splits: by name, the stimuli of each split with ground truth; contains `train`.
+      stride: frame stride; 1 for images.
+      lines: assumptions and problems.
     """
 
     folder: Path
@@ -71,12 +71,12 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True)
 class Division:
-    """Which stimuli train, validate and test.
+    """The stimuli to train, validate and test with.
 
     Attributes:
-      parts: by `SPLITS`, (the dataset's split that they are in, their ids).
-      own: all three are whole splits of the dataset.
-      usable: how many stimuli to train with a training clip fits in.
+      parts: by `SPLITS`, (split of the dataset that contains them, their ids).
+      own: whether all three are whole splits of the dataset.
+      usable: number of training stimuli long enough for a training clip.
       lines: how they were chosen.
     """
 
@@ -87,14 +87,14 @@ class Division:
 
 
 def read_facts(data: str | Path, fps: float | None = None) -> Facts:
-    """Looks at a prepared dataset.
+    """Reads the facts of a prepared dataset.
 
     Args:
-      data: its folder, or one above it.
-      fps: frames a second of its videos, where the dataset does not know it.
+      data: folder of the dataset, or a folder above it.
+      fps: frames per second of its videos, if the dataset does not store it.
 
     Raises:
-      UnisalError: it is none, has no split `train` with ground truth, or is damaged.
+      UnisalError: there is no prepared dataset, it has no split `train` with ground truth, or is damaged.
     """
     folder = find_prepared(Path(data)) if Path(data).is_dir() else None
     folder = folder or Path(data)
@@ -104,19 +104,19 @@ def read_facts(data: str | Path, fps: float | None = None) -> Facts:
         if prepared.videos and read_frames(prepared, [prepared.videos[0].start])[0].truth is not None:
             splits[name] = prepared.videos
     if TRAIN not in splits:
-        raise UnisalError(f"{folder}: no split {TRAIN!r} with maps and fixations, which is trained on")
+        raise UnisalError(f"{folder}: no split {TRAIN!r} with maps and fixations to train on")
     scored = open_data(folder, TRAIN)
     if scored.kind == "image":
         return Facts(folder, scored.name, "image", splits, 1, _alike(folder, splits))
     rate, lines = fps or frame_rate(folder), _alike(folder, splits)
     stride = DHF1K.video_stride(rate)
     if rate is None:
-        lines = (*lines, "the videos' frame rate is not known: taken for 30 a second; --fps sets it")
+        lines = (*lines, "the frame rate of the videos is unknown; assuming 30 fps (--fps sets it)")
     return Facts(folder, scored.name, "video", splits, stride, lines)
 
 
 def _alike(folder: Path, splits: Mapping[str, Sequence[Video]]) -> tuple[str, ...]:
-    """A line on stimuli that are in two splits: of the same name, with the same first frame."""
+    """Lines on stimuli in two splits: with the same name and the same first frame."""
     lines = []
     for first, second in itertools.combinations(splits, 2):
         names = sorted({video.id for video in splits[first]} & {video.id for video in splits[second]})
@@ -133,7 +133,7 @@ def _alike(folder: Path, splits: Mapping[str, Sequence[Video]]) -> tuple[str, ..
         if same:
             lines.append(
                 f"{len(same)} {'is' if len(same) == 1 else 'are'} in both {first} and {second}, such as "
-                f"{same[0]}: what is held out was seen"
+                f"{same[0]}: the held-out data were trained on"
             )
     return tuple(lines)
 
@@ -141,9 +141,9 @@ def _alike(folder: Path, splits: Mapping[str, Sequence[Video]]) -> tuple[str, ..
 def divide(facts: Facts, seed: int) -> Division:
     """Chooses the stimuli to train, validate and test with: the dataset's splits, or parts of `train`.
 
-    What the dataset does not have is drawn from `train`, stimulus by stimulus, so that no person's gaze at a
-    tested stimulus is trained on. A test takes a tenth, but 20 stimuli or a quarter where that is less; a
-    validation a tenth, but 10 or an eighth. Videos shorter than a clip cannot be drawn.
+    Missing splits are drawn from `train` by stimulus, so that nobody's gaze at a test stimulus is trained on.
+    The test split takes a tenth of the stimuli, but at least 20 or a quarter of them, whichever is less; the
+    validation split a tenth, but at least 10 or an eighth. Videos shorter than a clip are not drawn.
 
     Raises:
       UnisalError: there are too few stimuli.
@@ -157,7 +157,7 @@ def divide(facts: Facts, seed: int) -> Division:
         dropped = f" ({len(too_short)} more are shorter than a clip)" if too_short else ""
         raise UnisalError(
             f"{facts.folder}: {total} {plural} with ground truth{dropped}; fine-tuning with a held-out test "
-            f"needs at least {LEAST[facts.kind]}"
+            f"requires at least {LEAST[facts.kind]}"
         )
     count = len(long_enough)
     sizes = {
@@ -180,16 +180,16 @@ def divide(facts: Facts, seed: int) -> Division:
         parts[split] = old, ids
         usable[split] = len(_usable(facts, [video for video in videos if video.id in ids])[0])
         if not usable[split]:
-            raise UnisalError(f"{facts.folder}: leaves no {facts.kind} for {split}; prepare more")
+            raise UnisalError(f"{facts.folder}: no {facts.kind} is left for {split}; prepare more data")
     shown = ", ".join(f"{len(parts[split][1])} {name}" for split, name in _PURPOSE.items())
     own = [split for split in SPLITS if split not in missing]
     how = "the dataset's own splits"
     if missing:
         how = f"{' and '.join(reversed(missing))} drawn from {TRAIN} by {facts.kind} with seed {seed}"
-        how += f"; {' and '.join(own)} as the dataset has it" if len(own) > 1 else ""
-    lines.append(f"{plural}: {shown}: {how}; no {facts.kind} is in two of them, whoever looked at it")
+        how += f"; {' and '.join(own)} from the dataset" if len(own) > 1 else ""
+    lines.append(f"{plural}: {shown}: {how}; no {facts.kind} is in two of them, whoever viewed it")
     if too_short:
-        lines.append(f"{len(too_short)} videos are shorter than a clip and are not trained on")
+        lines.append(f"{len(too_short)} videos are shorter than a clip and not used in training")
     return Division(parts, not missing, usable[TRAIN], tuple(lines))
 
 
@@ -197,19 +197,19 @@ _PURPOSE = {TRAIN: "to train", VALIDATION: "to validate", TEST: "to test"}
 
 
 def _usable(facts: Facts, videos: Sequence[Video]) -> tuple[list[str], tuple[str, ...]]:
-    """Ids of the stimuli that a training clip fits in, and of the others."""
+    """(ids of stimuli long enough for a training clip, ids of the others)."""
     shape = ClipShape(1, 1) if facts.kind == "image" else ClipShape(CLIP_FRAMES, facts.stride)
     kept, dropped = split_by_length(videos, shape)
     return [videos[place].id for place in kept], dropped
 
 
-def what_to_train(facts: Facts, division: Division, asked: Moved | None) -> tuple[Moved, str]:
-    """All weights or the domain's own parameters, by the amount of data, and a line that says why."""
+def what_to_train(facts: Facts, division: Division, requested: Moved | None) -> tuple[Moved, str]:
+    """(what to train, by the amount of data unless requested; a line that explains it)."""
     count, least = division.usable, LEAST_FOR_ALL[facts.kind]
     by_amount: Moved = "all" if count >= least else "domain"
-    names = {"all": "all weights", "domain": "the domain's own parameters alone"}
-    if asked is not None:
-        return asked, f"trains {names[asked]}, as --train says"
+    names = {"all": "all weights", "domain": "only the domain's parameters"}
+    if requested is not None:
+        return requested, f"trains {names[requested]}, as set by --train"
     relation = "at least" if by_amount == "all" else "fewer than"
     return by_amount, (
         f"trains {names[by_amount]}: {count} training {facts.kind}s are {relation} {least} "
@@ -218,12 +218,12 @@ def what_to_train(facts: Facts, division: Division, asked: Moved | None) -> tupl
 
 
 def frame_size(facts: Facts) -> tuple[Size, str]:
-    """The size (height, width) of frames that most of the data share the aspect of, and a line on others."""
+    """(the (height, width) of frames with the most common aspect ratio, a line on it and on others)."""
     sizes = Counter(video.size for videos in facts.splits.values() for video in videos)
     by_aspect: Counter[Size] = Counter()
     for size, count in sizes.items():
         by_aspect[size_by_aspect(size)] += count
-    # The first of equals in ascending order, so that the order of the data does not matter.
+    # Ties go to the smallest size, so that the order of the data does not matter.
     input_size = min(by_aspect, key=lambda size: (-by_aspect[size], size))
     fitting = {size: count for size, count in sizes.items() if size_by_aspect(size) == input_size}
     most = min(fitting, key=lambda size: (-fitting[size], size))
@@ -231,14 +231,14 @@ def frame_size(facts: Facts) -> tuple[Size, str]:
     line = f"input size {shown_size(input_size)}, from {facts.kind}s of {shown_size(most)}"
     if others:
         line += (
-            f"; {others} of {sum(by_aspect.values())} {facts.kind}s have another shape, and are stretched to "
-            "it in training"
+            f"; {others} of {sum(by_aspect.values())} {facts.kind}s have another aspect ratio and are "
+            "stretched in training"
         )
     return most, line
 
 
 def map_blur(facts: Facts) -> tuple[float | None, str]:
-    """The blur of images' maps (`augment.blur_of`), where all of a sample agree, and a line on it."""
+    """(the blur of the images' maps (`augment.blur_of`), None if it varies; a line on it)."""
     prepared = open_prepared(facts.folder, TRAIN)
     videos = facts.splits[TRAIN]
     sample = [videos[place] for place in np.unique(np.linspace(0, len(videos) - 1, _SAMPLED).astype(int))]
@@ -249,22 +249,22 @@ def map_blur(facts: Facts) -> tuple[float | None, str]:
             found.append(blur_of(truth.map, truth.fixations, truth.fixation_size))
     known = [blur for blur in found if blur is not None]
     if not known or len(known) < len(found) or max(known) > 1.1 * min(known):
-        return None, "maps are not Gaussians of the fixations: training crops little off the images"
+        return None, "maps are not Gaussians of the fixations; training crops images only slightly"
     blur = float(np.median(known))
     return (
         blur,
-        f"maps are Gaussians of the fixations, {100 * blur:.1f}% of the height wide: crops are drawn anew",
+        f"maps are Gaussians of the fixations, {100 * blur:.1f}% of the height wide; crops recompute them",
     )
 
 
-def domain_name(facts: Facts, asked: str | None) -> str:
-    """The new domain's name: as asked, else the dataset's, where that can be one.
+def domain_name(facts: Facts, requested: str | None) -> str:
+    """The name of the new domain: the requested one, else the dataset's if valid, else `own`.
 
     Raises:
-      UnisalError: what is asked cannot be a new domain's name.
+      UnisalError: the requested name is not valid for a new domain.
     """
-    if asked is not None:
-        return check_domain(asked)
+    if requested is not None:
+        return check_domain(requested)
     name = re.sub(r"[^a-z0-9]+", "_", facts.name.lower()).strip("_")
     try:
         return check_domain(name)
@@ -273,12 +273,12 @@ def domain_name(facts: Facts, asked: str | None) -> str:
 
 
 def check_domain(name: str) -> str:
-    """The name, if a new domain can have it.
+    """Returns the name if it is valid for a new domain.
 
     Raises:
-      UnisalError: it is no domain name, or a released domain's.
+      UnisalError: the name is not a domain name, or is that of a released domain.
     """
     if name in {domain.name for domain in RELEASED_DOMAINS}:
-        raise UnisalError(f"--domain {name}: is a released domain, which stays as it is; name a new one")
+        raise UnisalError(f"--domain {name}: is a released domain; choose a new name")
     Domain(name, (32, 32))
     return name

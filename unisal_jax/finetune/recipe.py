@@ -1,7 +1,7 @@
-"""The recipe: how a new domain is trained, by kind and amount of data. All of its numbers are here.
+"""The recipe: how to train a new domain, by type and amount of data. It contains all numbers.
 
-They were chosen on the validation stimuli of OSIE (images) and billiard (videos), and are carried over to
-other amounts of data by the number of steps.
+They were chosen on the validation stimuli of OSIE (images) and billiard (videos). For other amounts of data,
+the number of steps stays about the same.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from unisal_jax.train.config import (
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a domain is trained with.
+    """The data to train a domain with.
 
     Attributes:
-      folder: of the prepared dataset, or of its division; it has the splits train, validation and test.
+      folder: folder of the prepared dataset or of its division, with splits train, validation and test.
       domain: name of the new domain.
       kind: whether the stimuli are images or videos.
-      stimuli: how many there are to train.
+      stimuli: number of training stimuli.
       frame_size: (height, width) of most frames.
-      stride: frame stride of a video's recurrences; 1 of images.
-      map_sigma: of the images' maps (`DomainConfig.map_sigma`), where it is known.
+      stride: frame stride; 1 for images.
+      map_sigma: blur of the images' maps (`DomainConfig.map_sigma`), if known.
     """
 
     folder: Path
@@ -45,12 +45,12 @@ class Material:
 
 
 def recipe(material: Material, moved: Moved, seed: int = 0) -> TrainConfig:
-    """The training of a new domain.
+    """The config to train a new domain.
 
     Args:
-      material: what it is trained with.
-      moved: what of the network is trained.
-      seed: of the data's order and dropout.
+      material: the data.
+      moved: what to train.
+      seed: random seed of data order and dropout.
     """
     if material.kind == "image":
         return _images(material, moved, seed)
@@ -58,15 +58,14 @@ def recipe(material: Material, moved: Moved, seed: int = 0) -> TrainConfig:
 
 
 def runs(material: Material, moved: Moved) -> int:
-    """How many trainings are averaged (`blend.blend`), by `variant`."""
+    """The number of trainings (`variant`) to average (`blend.blend`)."""
     return 2 if material.kind == "image" and moved == "all" else 1
 
 
 def variant(config: TrainConfig, number: int) -> TrainConfig:
-    """The config of a training, from 0. The second has another seed, and sees the images as they are.
+    """The config of training `number`, from 0. The second has another seed and no augmentation but flips.
 
-    Trainings that differ in more than the seed, one that is too sure and one that is less so, have the better
-    mean.
+    Averaging trainings that differ in more than the seed, one more confident than the other, scores better.
     """
     if number == 0:
         return config
@@ -81,7 +80,7 @@ def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
     batch_size = 16 if material.stimuli >= 64 else 8 if material.stimuli >= 32 else min(4, material.stimuli)
     epochs = _epochs(350, max(1, material.stimuli // batch_size), 3, 40)
     height, width = size_by_aspect(material.frame_size)
-    # The ratio of SALICON's target to its input.
+    # The ratio of target to input size is that of SALICON.
     target = round(height * 5 / 3), round(width * 5 / 3)
     enlarges = target[0] > material.frame_size[0] or target[1] > material.frame_size[1]
     domain = DomainConfig(
@@ -101,15 +100,15 @@ def _images(material: Material, moved: Moved, seed: int) -> TrainConfig:
         domains={material.domain: domain},
         seed=seed,
         epochs=epochs,
-        # Real eye tracking has been seen by the release that is fine-tuned on MIT1003; SALICON's is mouse
-        # tracking. The domain's own parameters alone must fit the weights that everyone has.
+        # The release fine-tuned on MIT1003 was trained on eye tracking, whereas SALICON contains mouse
+        # tracking. Domain parameters trained alone must fit the default weights.
         init=InitConfig(weights="unisal-mit1003" if moved == "all" else "unisal"),
-        # CC counts as much as KLD: it is what KLD alone learns worst of few images.
+        # CC has the same weight as KLD: with few images, KLD alone improves CC least.
         loss=LossWeights(cc=-1.0, nss=-0.3),
         optimizer=OptimizerConfig(
             lr=0.02 if moved == "all" else 0.05,
             schedule="cosine",
-            # At the full rate the encoder forgets what it knows.
+            # At the full rate, the encoder forgets its pretraining.
             encoder_lr_scale=0.3,
             frozen_encoder_epochs=max(1, round(epochs / 10)),
             domain_only=moved == "domain",
@@ -157,5 +156,5 @@ def _video(material: Material, moved: Moved, seed: int) -> TrainConfig:
 
 
 def _epochs(steps: int, per_epoch: int, least: int, most: int) -> int:
-    """Epochs that make about so many steps."""
+    """Epochs that make about `steps` steps, between `least` and `most`."""
     return min(max(round(steps / per_epoch), least), most)

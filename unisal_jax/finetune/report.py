@@ -1,4 +1,4 @@
-"""What a fine-tuning has found, as one value: its verdict, a table for the terminal, and `report.json`."""
+"""The report of a fine-tuning: its verdict, a table for the terminal, and `report.json`."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from unisal_jax.evaluate.wording import LOWER_IS_BETTER, SCORE_TITLES, printable
 from unisal_jax.finetune.plan import FEW_TESTED, SPLITS, TEST, Division
 from unisal_jax.finetune.scores import Difference, Document, differences, paired, per_stimulus
 
-# What the verdict is about; the other scores are told beside.
+# Scores that the verdict is based on; the others are only reported.
 DECIDING = ("nss", "cc", "kld")
 _DIGITS = 6
 
@@ -23,12 +23,12 @@ CENTRE_PRIOR, BEFORE, AFTER, PEOPLE = "centre prior", "before", "after", "other 
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
-    """How the training went, or the first of several.
+    """Curves of the training, or of the first of several.
 
     Attributes:
       steps: (step, loss) of training steps.
-      epochs: of each validation: `epoch`, `step`, `loss`, `kld`, `cc`, `nss`.
-      best_step: of the validation whose weights were taken.
+      epochs: `epoch`, `step`, `loss`, `kld`, `cc`, `nss` of each validation.
+      best_step: step of the validation whose weights were used.
     """
 
     steps: tuple[tuple[int, float], ...]
@@ -38,10 +38,10 @@ class Curves:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """A held-out frame to look at.
+    """A held-out frame shown in the report.
 
     Attributes:
-      name: of its stimulus, with the frame's number of a video.
+      name: name of the stimulus, with the frame number for a video.
       scores: by name, (before, after).
       image: uint8 RGB [H, W, 3].
       truth, before, after: densities, float [H, W].
@@ -57,19 +57,19 @@ class Shown:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All of it.
+    """The report of a fine-tuning.
 
     Attributes:
-      title: the data's name.
+      title: name of the data.
       kind: "image" or "video".
       about: facts, by name.
       lines: what was chosen, and why.
       division: the stimuli.
-      before, after, people: evaluations; the last is None where people are not known.
-      curves: of the training.
-      commands: that give the same scores, and use the weights, by what they do.
-      files: what was written, by what it is.
-      shown: frames to look at; no part of the JSON.
+      before, after, people: evaluations; `people` is None if observers are unknown.
+      curves: curves of the training.
+      commands: commands that reproduce the scores and use the weights, by purpose.
+      files: written files, by description.
+      shown: example frames; not part of the JSON.
     """
 
     title: str
@@ -92,7 +92,7 @@ class Report:
 
     @property
     def methods(self) -> dict[str, Document]:
-        """`mean` and `ci` by method, from the one that knows least to the one that knows most."""
+        """`mean` and `ci` by method: centre prior, before, after, other people."""
         found = {CENTRE_PRIOR: self.before["baselines"].get("centre_prior"), BEFORE: self.before}
         found |= {AFTER: self.after}
         if self.people is not None:
@@ -101,14 +101,14 @@ class Report:
 
     @property
     def columns(self) -> list[str]:
-        """The scores that there are, in the protocols' order."""
+        """The available scores, in the order of the protocols."""
         return [name for name in SCORES if any(name in each["mean"] for each in self.methods.values())]
 
 
 def verdict(report: Report) -> tuple[list[str], list[str]]:
-    """(what was gained, warnings), a line each.
+    """(gains, warnings) as lines.
 
-    A gain is shown where the 95% interval of the paired difference lies on its good side alone.
+    A score has a gain if the 95% interval of the paired difference contains improvements only.
     """
     gains, warnings = [], []
     found = report.differences
@@ -119,24 +119,24 @@ def verdict(report: Report) -> tuple[list[str], list[str]]:
         (low, high), unit = difference.ci, f"{difference.stimuli} held-out {report.kind}s"
         change = f"{title} {difference.mean:+.3f}"
         if math.isnan(low):
-            warnings.append(f"{change} on one held-out {report.kind}: whether it is chance cannot be told")
+            warnings.append(f"{change} on one held-out {report.kind}: it may be due to chance")
             continue
         line = f"{change} ({low:+.3f} to {high:+.3f}) on {unit}"
         if low <= 0 <= high:
-            warnings.append(f"no gain is shown: {line}; the 95% interval has zero inside")
+            warnings.append(f"no significant gain: {line}; the 95% interval contains zero")
         elif (difference.mean > 0) == (name in LOWER_IS_BETTER):
             warnings.append(f"worse than before: {line}")
         else:
             gains.append(line)
     if tested(report.division) < FEW_TESTED:
         warnings.append(
-            f"the test has {tested(report.division)} {report.kind}s alone: its intervals say little of others"
+            f"the test has only {tested(report.division)} {report.kind}s: its intervals hardly generalise"
         )
     return gains, warnings
 
 
 def share_of_ceiling(report: Report) -> str:
-    """How far from the centre prior to other people the NSS was and is; empty where that is not known."""
+    """NSS before and after, on a scale from centre prior to other people; empty if unknown."""
     nss = {name: each["mean"].get("nss") for name, each in report.methods.items()}
     if any(nss.get(name) is None for name in (CENTRE_PRIOR, BEFORE, AFTER, PEOPLE)):
         return ""
@@ -144,13 +144,11 @@ def share_of_ceiling(report: Report) -> str:
     if span <= 0:
         return ""
     before, after = (100 * (nss[name] - nss[CENTRE_PRIOR]) / span for name in (BEFORE, AFTER))
-    return (
-        f"from the centre prior (0%) to other people (100%), NSS was at {before:.0f}% and is at {after:.0f}%"
-    )
+    return f"from centre prior (0%) to other people (100%): NSS was at {before:.0f}%, is at {after:.0f}%"
 
 
 def table_text(report: Report) -> str:
-    """The scores for the terminal, a row a method, and the difference with its interval below."""
+    """A table for the terminal with a row per method, and the differences with their intervals below."""
     names = report.columns
     rows = [["", *(SCORE_TITLES[name] for name in names)]]
     for title, method in report.methods.items():
@@ -168,12 +166,12 @@ def table_text(report: Report) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The report as JSON text, the same byte for byte from the same scores; ends with a newline.
+    """The report as JSON text, identical for identical scores; ends with a newline.
 
     Keys: `about`; `plan` (lines); `stimuli` (ids of `train`, `validation` and `test`, and `split`, the
-    dataset's split that each is from); `scores` by method (`mean`, `ci`); `difference` by score (`mean`,
-    `ci`, `stimuli`); `gains` and `warnings`; `training` (`epochs`, `best_step`); `per_stimulus` (`before`,
-    `after`); `commands`; `files`. Floats are rounded to 6 significant digits.
+    split of the dataset that each comes from); `scores` by method (`mean`, `ci`); `difference` by score
+    (`mean`, `ci`, `stimuli`); `gains` and `warnings`; `training` (`epochs`, `best_step`); `per_stimulus`
+    (`before`, `after`); `commands`; `files`. Floats are rounded to 6 significant digits.
     """
     gains, warnings = verdict(report)
     document = {
@@ -209,7 +207,7 @@ def to_json(report: Report) -> str:
 
 
 def summary(report: Report) -> list[str]:
-    """What is printed at the end: the verdict, warnings, and what was written."""
+    """The lines printed at the end: scores, verdict, warnings, files and commands."""
     gains, warnings = verdict(report)
     ceiling = share_of_ceiling(report)
     return [
@@ -224,7 +222,7 @@ def summary(report: Report) -> list[str]:
 
 
 def ranked(before: Document, after: Document) -> tuple[str, list[str]]:
-    """The deciding score that there is, and the stimuli from the greatest gain in it to the greatest loss."""
+    """(the first available deciding score; the stimuli, from the largest gain in it to the largest loss)."""
     name = next((name for name in DECIDING if paired(before, after, name)), "")
     sign = -1 if name in LOWER_IS_BETTER else 1
     gains = {each: sign * (new - old) for each, (old, new) in paired(before, after, name).items()}
@@ -232,7 +230,7 @@ def ranked(before: Document, after: Document) -> tuple[str, list[str]]:
 
 
 def tested(division: Division) -> int:
-    """How many stimuli are held out."""
+    """The number of held-out stimuli."""
     return len(division.parts[TEST][1])
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuning as one HTML page that needs no other file: style, curves and images are inside it."""
+"""A fine-tuning as a self-contained HTML page with style, curves and images inside."""
 
 import math
 
@@ -38,7 +38,7 @@ _CURVES = {"loss": "loss", **{name: SCORE_TITLES[name] for name in ("nss", "cc",
 
 
 def page(report: Report) -> str:
-    """The page as text; all names are escaped. The same arguments give the same bytes."""
+    """The page as text, with all names escaped. The same arguments give the same bytes."""
     sections = [
         f"<h1>{parts.text(report.title)}: before and after fine-tuning</h1>",
         f'<p class="quiet">New domain <b>{parts.text(report.about.get("domain", ""))}</b>, scored on '
@@ -58,7 +58,7 @@ def page(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     gains, warnings = verdict(report)
-    shown = [f"<p><b>Gained:</b> {parts.text(line)}.</p>" for line in gains]
+    shown = [f"<p><b>Gain:</b> {parts.text(line)}.</p>" for line in gains]
     shown += [f'<p class="warning"><b>Warning:</b> {parts.text(line)}.</p>' for line in warnings]
     if ceiling := share_of_ceiling(report):
         shown.append(f"<p>{parts.text(ceiling[0].upper() + ceiling[1:])}.</p>")
@@ -97,10 +97,10 @@ def _table(report: Report) -> str:
     over = averaging(get_protocol(PROTOCOL), report.kind)
     return (
         f'<h2>Scores on the held-out {report.kind}s</h2><div class="wide"><table><tr><th scope="col"></th>'
-        f'{head}</tr>{"".join(rows)}</table></div><p class="quiet">Protocol {PROTOCOL}: {over}; of the '
-        f"difference, over the pairs of each {report.kind}. Centre prior: the mean map of the training "
-        f"{report.kind}s. Other people: each person's fixations scored by the others' (where people are "
-        "known), the most that a map can be expected to reach.</p>"
+        f'{head}</tr>{"".join(rows)}</table></div><p class="quiet">Protocol {PROTOCOL}: {over}; for '
+        f"the difference, over pairs by {report.kind}. Centre prior: the mean map of the training "
+        f"{report.kind}s. Other people: each observer's fixations scored by those of the others (if "
+        "observers are known), a ceiling for any map.</p>"
     )
 
 
@@ -114,10 +114,7 @@ def _changes(report: Report) -> str:
             charts.append(f'<div class="chart">{SCORE_TITLES[name]}{svg}</div>')
     if not charts:
         return ""
-    return (
-        f"<h2>After minus before, of each {report.kind}</h2>"
-        f'<div class="charts curves">{"".join(charts)}</div>'
-    )
+    return f'<h2>After minus before, by {report.kind}</h2><div class="charts curves">{"".join(charts)}</div>'
 
 
 def _curves(report: Report) -> str:
@@ -135,9 +132,9 @@ def _curves(report: Report) -> str:
         svg = chart.curve_svg(points, title, best, behind)
         charts.append(f'<div class="chart">{title}{svg}</div>')
     return (
-        f'<h2>Training</h2><p class="quiet">On the validation {report.kind}s, after each epoch; the marked '
-        "epoch's weights were taken. Thin: the loss of training steps. Of several trainings this is the "
-        "first.</p>"
+        f'<h2>Training</h2><p class="quiet">On the validation {report.kind}s, after each epoch. The weights '
+        "of the marked epoch were used. Thin line: training loss. If there were several trainings, this is "
+        "the first.</p>"
         f'<div class="charts curves">{"".join(charts)}</div>'
     )
 
@@ -147,8 +144,8 @@ def _examples(report: Report) -> str:
         return ""
     rows = "".join(_example(shown) for shown in report.shown)
     return (
-        f'<h2>Held-out {report.kind}s</h2><p class="quiet">From the greatest gain to the greatest loss, at '
-        f"even distances. The images are the data's own: whoever has this page has them.</p>{rows}"
+        f'<h2>Held-out {report.kind}s</h2><p class="quiet">Evenly spaced from largest gain to largest '
+        f"loss. The page contains these images of the dataset: consider this before you share it.</p>{rows}"
     )
 
 
@@ -160,7 +157,7 @@ def _example(shown: Shown) -> str:
     )
     images = {
         "input": shown.image,
-        "where people looked": overlay(shown.image, shown.truth),
+        "ground truth": overlay(shown.image, shown.truth),
         BEFORE: overlay(shown.image, shown.before),
         AFTER: overlay(shown.image, shown.after),
     }
@@ -182,7 +179,7 @@ def _plan(report: Report) -> str:
 def _definitions(report: Report) -> str:
     meant = definitions(get_protocol(PROTOCOL))
     rows = {SCORE_TITLES[name]: meant[name] for name in report.columns}
-    title = f"The scores as protocol {PROTOCOL} defines them"
+    title = f"Definitions of the scores in protocol {PROTOCOL}"
     return f"<details><summary>{title}</summary>{parts.facts(rows)}</details>"
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuning from the data to the report, in stages; one that is finished is not done again."""
+"""A fine-tuning from data to report, in stages; finished stages are not repeated."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from unisal_jax.finetune import plan as planning
 from unisal_jax.finetune import scores
 from unisal_jax.finetune.blend import Blend, blend
 from unisal_jax.finetune.effort import Effort
-from unisal_jax.finetune.folder import Plan
+from unisal_jax.finetune.folder import FinetunePlan
 from unisal_jax.finetune.plan import SPLITS, TEST, TRAIN, Facts, Moved
 from unisal_jax.finetune.recipe import Material, recipe, runs, variant
 from unisal_jax.finetune.report import Curves, Report, Shown, ranked, summary, to_json
@@ -46,24 +46,24 @@ from unisal_jax.weights.sources import fetched, resolve
 from unisal_jax.weights.store import load_weights, save_weights
 
 RELEASED = "unisal"
-# Held-out frames in the report.
+# Number of held-out frames in the report.
 _SHOWN = {"image": 5, "video": 3}
 
 Tell = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a person asks for; None leaves the choice to the data.
+class FinetuneOptions:
+    """Options of a fine-tuning; None lets the data decide.
 
     Attributes:
       data: folder of a prepared dataset.
       out: folder of the fine-tuning.
       domain: name of the new domain.
-      moved: what is trained.
-      seed: of the split, the data's order and dropout.
-      fps: frames a second of the videos.
-      overrides: of the training's config, such as `--config.epochs=2`.
+      moved: what to train.
+      seed: random seed of split, data order and dropout.
+      fps: frames per second of the videos.
+      overrides: overrides of the training config, such as `--config.epochs=2`.
     """
 
     data: Path
@@ -75,52 +75,53 @@ class Asked:
     overrides: tuple[str, ...] = ()
 
 
-def finetune(asked: Asked, tell: Tell) -> Report | None:
+def finetune(options: FinetuneOptions, tell: Tell) -> Report | None:
     """Divides the data, scores, trains, scores again, and writes the weights and the report.
 
     Args:
-      asked: what is asked for.
-      tell: takes lines on what is chosen and on what goes on, which end with the result.
+      options: the options.
+      tell: prints a line: choices, progress and results.
 
     Returns:
-      The report; None if the training was told to stop (SIGTERM) and can be resumed.
+      The report; None if SIGTERM stopped the training, which can then be resumed.
 
     Raises:
-      UnisalError: the data cannot be used, the folder holds another fine-tuning, or as `train.loop.train`.
+      UnisalError: the data cannot be used, the folder contains another fine-tuning, or as
+        `train.loop.train`.
     """
-    return _Run(asked, tell).until_done()
+    return _Run(options, tell).until_done()
 
 
-def make_plan(asked: Asked, facts: Facts) -> Plan:
-    """What to do, by the facts of the data and what is asked for.
+def make_plan(options: FinetuneOptions, facts: Facts) -> FinetunePlan:
+    """Makes the plan from the facts of the data and the options.
 
     Raises:
-      UnisalError: there are too few stimuli, or something asked for is impossible.
+      UnisalError: there are too few stimuli, or an option is invalid.
     """
-    division = planning.divide(facts, asked.seed)
-    moved, reason = planning.what_to_train(facts, division, asked.moved)
+    division = planning.divide(facts, options.seed)
+    moved, reason = planning.what_to_train(facts, division, options.moved)
     size, size_line = planning.frame_size(facts)
-    domain = planning.domain_name(facts, asked.domain)
-    folder = facts.folder if division.own else asked.out / folders.DATA
+    domain = planning.domain_name(facts, options.domain)
+    folder = facts.folder if division.own else options.out / folders.DATA
     blur, blur_line = planning.map_blur(facts) if facts.kind == "image" else (None, "")
     material = Material(folder.resolve(), domain, facts.kind, division.usable, size, facts.stride, blur)
-    wanted = recipe(material, moved, asked.seed)
-    values = experiments.overridden(dataclasses.asdict(wanted), asked.overrides)
+    wanted = recipe(material, moved, options.seed)
+    values = experiments.overridden(dataclasses.asdict(wanted), options.overrides)
     config: TrainConfig = typed(TrainConfig, values, "config")
     _check_overrides(wanted, config)
     settings = {
         "data": str(facts.folder.resolve()),
         "domain": domain,
         "train": moved,
-        "seed": asked.seed,
+        "seed": options.seed,
         "stride": facts.stride,
-        "overrides": list(asked.overrides),
+        "overrides": list(options.overrides),
     }
-    rate = f"; every {facts.stride} frames" if facts.kind == "video" else ""
+    rate = f"; frame stride {facts.stride}" if facts.kind == "video" else ""
     start = config.init.weights or config.init.encoder or "random weights"
     how = f"new domain {domain}, from {start}; {reason}"
     count = runs(material, moved)
-    return Plan(
+    return FinetunePlan(
         settings,
         division,
         config,
@@ -130,36 +131,36 @@ def make_plan(asked: Asked, facts: Facts) -> Plan:
 
 
 def _check_overrides(wanted: TrainConfig, config: TrainConfig) -> None:
-    """Refuses overrides that change what is trained on: the scores would be of another split."""
+    """Refuses overrides that change the training data, as the scores would be of another split."""
     chosen = ("data", "train_split", "validation_split", "cross_validation_fold", "hold_out")
     if config.domains.keys() != wanted.domains.keys():
-        raise UnisalError(f"config.domains: the fine-tuning has one, {', '.join(wanted.domains)}")
+        raise UnisalError(f"config.domains: a fine-tuning has one domain, {', '.join(wanted.domains)}")
     for name, domain in config.domains.items():
         for field in chosen:
             if getattr(domain, field) != getattr(wanted.domains[name], field):
-                raise UnisalError(f"config.domains.{name}.{field}: the fine-tuning's own choice; leave it")
+                raise UnisalError(f"config.domains.{name}.{field}: set by unisal finetune; remove it")
 
 
 class _Run:
-    """The stages, and what several of them need."""
+    """The stages, and the state that they share."""
 
-    def __init__(self, asked: Asked, tell: Tell):
-        self.asked, self._tell, self.out = asked, tell, asked.out
-        self.facts = planning.read_facts(asked.data, asked.fps)
-        _check_apart(self.facts.folder, asked.out)
-        given = {"domain": asked.domain, "train": asked.moved}
+    def __init__(self, options: FinetuneOptions, tell: Tell):
+        self.options, self._tell, self.out = options, tell, options.out
+        self.facts = planning.read_facts(options.data, options.fps)
+        _check_apart(self.facts.folder, options.out)
+        given = {"domain": options.domain, "train": options.moved}
         named = frozenset(name for name, value in given.items() if value is not None)
-        self.plan = folders.start(asked.out, make_plan(asked, self.facts), named)
+        self.plan = folders.start(options.out, make_plan(options, self.facts), named)
         self.domain_name = next(iter(self.plan.config.domains))
         self.video = self.facts.kind == "video"
-        # As the command line names it; the config has the whole path.
+        # As on the command line; the config contains the absolute path.
         self.data_folder = self.facts.folder if self.plan.division.own else self.out / folders.DATA
 
     def tell(self, line: str) -> None:
         self._tell(printable(line))
 
     def until_done(self) -> Report | None:
-        """All stages."""
+        """Runs all stages."""
         for line in self.plan.lines:
             self.tell(line)
         if not self.plan.division.own:
@@ -167,9 +168,9 @@ class _Run:
             write_division(self.data_folder, self.facts.folder, {split: parts[split] for split in SPLITS})
         finished = (self.out / folders.PAGE).exists()
         if finished:
-            self.tell(f"{self.out}: is finished; name another --out to do it anew")
+            self.tell(f"{self.out}: already finished; choose another --out to repeat it")
         if not (self.out / folders.WEIGHTS).exists() and self.plan.config.init.weights is not None:
-            # What cannot be had is told before anything is computed.
+            # Fail before any computation if the weights are unavailable.
             fetched(resolve(self.plan.config.init.weights))
         before = self.scored("before", RELEASED, self.released.name)
         people = self.people()
@@ -198,22 +199,22 @@ class _Run:
 
     @property
     def stride(self) -> int | None:
-        """Frame stride; None of images."""
+        """Frame stride; None for images."""
         return self.facts.stride if self.video else None
 
     @property
     def released(self) -> Domain:
-        """The released domain that one would predict with, which is scored before."""
+        """The released domain for this type of data, which is scored before training."""
         return DHF1K if self.video else SALICON
 
     def scored(self, name: str, weights: str | Path, domain: str) -> scores.Document:
-        """Scores of the held-out stimuli, from the file where they are there."""
+        """Scores of the held-out stimuli, from the stored file if there is one."""
         path = self.out / folders.SCORES / f"{name}.json"
         if (document := scores.stored(path)) is None:
             count = len(self.held_out.groups)
             self.tell(f"scoring {name} ({Path(weights).name}, domain {domain}) on {count} stimuli")
             model = load(weights)
-            document = scores.score_network(
+            document = scores.score_model(
                 path,
                 self.held_out,
                 model,
@@ -221,7 +222,7 @@ class _Run:
                 self.stride,
                 self.prior,
                 {"weights": Path(weights).name},
-                # The same for both networks.
+                # The baseline is the same before and after.
                 ("centre_prior",) if name == "before" else (),
             )
         means = ", ".join(
@@ -233,33 +234,33 @@ class _Run:
         return document
 
     def people(self) -> scores.Document | None:
-        """How well other people predict the held-out stimuli; None where people are not known."""
+        """Scores of the held-out stimuli by other observers; None if observers are unknown."""
         path = self.out / folders.SCORES / "people.json"
         if (document := scores.stored(path)) is not None:
             return document
-        self.tell("scoring people by each other")
+        self.tell("scoring observers against each other")
         return scores.score_people(path, self.held_out, self.prior)
 
     def train(self) -> bool:
-        """Trains, and writes the weights; False if it was told to stop."""
+        """Trains and writes the weights; False if SIGTERM stopped it."""
         config = self.plan.config
         training, _ = open_sources(config, self.out)
         per_epoch = sum(find_examples(source).batches for source in training)
-        patience = f"; stops after {config.patience} without a better one" if config.patience else ""
+        patience = f"; stops after {config.patience} without improvement" if config.patience else ""
         count = self.plan.runs
         times = f"{count} trainings" if count > 1 else "training"
         self.tell(
             f"{times}: at most {config.epochs} epochs of {per_epoch} steps{' each' if count > 1 else ''}, "
-            f"{count * config.epochs * per_epoch} in all; each epoch is validated{patience}; compiles first"
+            f"{count * config.epochs * per_epoch} in total; validates every epoch{patience}; compiles first"
         )
         for number, workdir in enumerate(self.workdirs):
             if count > 1:
                 self.tell(f"training {number + 1} of {count}")
             outcome = train(variant(config, number), workdir, on_step=Effort(config, per_epoch, self.tell))
             if not outcome.finished:
-                self.tell(f"stopped after step {outcome.step}; the same command resumes")
+                self.tell(f"stopped after step {outcome.step}; run the same command to resume")
                 return False
-        self.tell("choosing the blend with the weights of the start, and the sharpness")
+        self.tell("choosing the blend with the initial weights, and the sharpness")
         weights, chosen = blend([load_weights(workdir / BEST) for workdir in self.workdirs], config, self.out)
         self.tell(
             f"{chosen.line}: validation loss {chosen.after['loss']:.4f}, {chosen.before['loss']:.4f} without"
@@ -275,38 +276,38 @@ class _Run:
 
     @property
     def chosen(self) -> Blend:
-        """The blend that was written down."""
+        """The stored blend."""
         path = self.out / folders.BLEND
-        found = read_json(path, "what was chosen after the training")
+        found = read_json(path, "the blend of a fine-tuning")
         try:
             return Blend(
                 float(found["share"]), float(found["factor"]), dict(found["before"]), dict(found["after"])
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UnisalError(f"{path}: damaged ({error}); name another --out") from error
+            raise UnisalError(f"{path}: damaged ({error}); choose another --out") from error
 
     @property
     def workdirs(self) -> list[Path]:
-        """Of the trainings."""
+        """Working folders of the trainings."""
         numbers = range(1, self.plan.runs + 1)
         return [self.out / (folders.TRAINING + (f"-{number}" if number > 1 else "")) for number in numbers]
 
     @property
     def pack(self) -> Path:
-        """Of the domain's own parameters, where they alone are trained."""
+        """Path of the domain pack, written if only the domain's parameters are trained."""
         return self.out / f"{self.domain_name}{PACK_SUFFIX}"
 
     def report(
         self, before: scores.Document, after: scores.Document, people: scores.Document | None
     ) -> Report:
-        """All that is known, but for frames to look at."""
+        """Makes the report, without example frames."""
         config = self.plan.config
         about = {
             "data": self.facts.name,
             "domain": self.domain_name,
             "before": f"{before['about']['weights']}, domain {before['about']['domain']}",
             "starts from": str(config.init.weights or config.init.encoder or "random weights"),
-            "trained": {"all": "all weights", "domain": "the domain's own parameters alone"}[
+            "trained": {"all": "all weights", "domain": "only the domain's parameters"}[
                 self.plan.settings["train"]
             ],
             "weights": f"{self.plan.runs} trainings, " * (self.plan.runs > 1) + self.chosen.line,
@@ -320,7 +321,7 @@ class _Run:
             )
         files = {
             "the report": folders.PAGE,
-            "scores and lists": folders.REPORT,
+            "scores and stimuli": folders.REPORT,
             "the weights": folders.WEIGHTS,
         }
         if self.pack.exists():
@@ -340,7 +341,7 @@ class _Run:
         )
 
     def curves(self) -> Curves:
-        """From the training's logs."""
+        """Reads the curves from the training logs."""
         workdir = self.workdirs[0]
         validations = read_list(workdir / VALIDATIONS)
         try:
@@ -351,22 +352,22 @@ class _Run:
                 for each in validations
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnisalError(f"{workdir}: its logs are damaged ({error})") from error
+            raise UnisalError(f"{workdir}: the training logs are damaged ({error})") from error
         best = best_step(self.plan.config, validations)
         return Curves(tuple(steps), tuple(epochs), best or 0)
 
     def commands(self) -> dict[str, str]:
-        """That give the scores again, and use the weights."""
+        """Commands that reproduce the scores and use the weights."""
         weights = str(self.out / folders.WEIGHTS)
         score = ["unisal", "evaluate", "--data", str(self.data_folder), "--split", TEST, "--prior", "train"]
         strided = ["--stride", str(self.stride)] if self.stride else []
         stimulus = "film.mp4" if self.video else "photo.jpg"
-        asked = {"--domain": self.asked.domain, "--train": self.asked.moved, "--fps": self.asked.fps}
-        again = ["unisal", "finetune", "--data", str(self.asked.data), "--out", str(self.out)]
-        again += [str(part) for pair in asked.items() if pair[1] is not None for part in pair]
-        again += ["--seed", str(self.asked.seed)] if self.asked.seed else []
+        given = {"--domain": self.options.domain, "--train": self.options.moved, "--fps": self.options.fps}
+        again = ["unisal", "finetune", "--data", str(self.options.data), "--out", str(self.out)]
+        again += [str(part) for pair in given.items() if pair[1] is not None for part in pair]
+        again += ["--seed", str(self.options.seed)] if self.options.seed else []
         found = {
-            "fine-tune": [*again, *self.asked.overrides],
+            "fine-tune": [*again, *self.options.overrides],
             "score before": [*score, "--domain", self.released.name, *strided],
             "score after": [*score, "--weights", weights, "--domain", self.domain_name, *strided],
             "predict": ["unisal", "predict", stimulus, "--weights", weights, "--out", "maps"],
@@ -376,7 +377,7 @@ class _Run:
         return {what: shlex.join(words) for what, words in found.items()}
 
     def shown(self, before: scores.Document, after: scores.Document) -> tuple[Shown, ...]:
-        """Held-out frames to look at, from the greatest gain to the greatest loss; a video's middle one."""
+        """Example frames, from the largest gain to the largest loss; of a video, its middle frame."""
         _, order = ranked(before, after)
         places = np.unique(
             np.linspace(0, len(order) - 1, min(_SHOWN[self.facts.kind], len(order))).astype(int)
@@ -405,7 +406,7 @@ def _pair(before: Any, after: Any, stimulus: str, score: str) -> tuple[float, fl
 def _shown(
     group: Group, video: bool, maps: Sequence[NetworkMaps], known: dict[str, tuple[float, float]]
 ) -> Shown:
-    """One frame, with its truth and both predictions."""
+    """The middle frame of a stimulus, with its truth and both predictions."""
     middle = len(group.frame_names) // 2
     with closing_frames(group) as frames:
         image = next(frame for number, frame in enumerate(frames) if number == middle)
@@ -423,7 +424,7 @@ def _shown(
 
 
 def _check_apart(data: Path, out: Path) -> None:
-    """Refuses to write into the data's folder."""
+    """Refuses an output folder inside the data folder."""
     inner, outer = out.resolve(), data.resolve()
     if inner == outer or outer in inner.parents:
-        raise UnisalError(f"--out {out}: is in the data's folder {data}; name another one")
+        raise UnisalError(f"--out {out}: is inside the data folder {data}; choose another one")

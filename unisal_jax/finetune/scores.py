@@ -1,4 +1,4 @@
-"""The held-out stimuli's scores: before and after, the centre prior, other people, the paired difference."""
+"""Scores of the held-out stimuli: before, after, centre prior, other people, and paired differences."""
 
 import dataclasses
 import itertools
@@ -15,28 +15,28 @@ from unisal_jax.evaluate.accumulate import bootstrap_ci
 from unisal_jax.evaluate.predictions import NetworkMaps
 from unisal_jax.evaluate.protocols import SCORES
 from unisal_jax.evaluate.report import write_json
-from unisal_jax.evaluate.run import EvaluateOptions, Maps, evaluate
+from unisal_jax.evaluate.run import EvaluateOptions, MapSource, evaluate
 from unisal_jax.evaluate.sources import FrameTruth, Group, ScoringData, closing_frames, mean_truth
 from unisal_jax.predict.model import SaliencyModel
 
 Document = dict[str, Any]
-"""An evaluation as `unisal evaluate --json` writes it."""
+"""An evaluation, as written by `unisal evaluate --json`."""
 
 PROTOCOL = "unisal"
-# `unisal evaluate`'s own default, so that it gives the same numbers.
+# The default of `unisal evaluate`, which then gives the same numbers.
 SEED = 1
-# The training split's mean map is taken of at most so many frames, spread evenly.
+# The mean map of the training split uses at most this many frames, evenly spaced.
 _PRIOR_FRAMES = 20_000
-# Other people's scores are taken of as many frames as make so many maps of one person's fixations.
+# Scores of other people use as many frames as require this many maps of one observer's fixations.
 _PEOPLES_MAPS = 1_500
 
 
 def prior_map(training: ScoringData) -> np.ndarray:
-    """The centre prior: the training stimuli's mean map, [H, W]."""
+    """The centre prior: the mean map of the training stimuli, [H, W]."""
     return mean_truth(thinned(training, _PRIOR_FRAMES))
 
 
-def score_network(
+def score_model(
     path: Path,
     data: ScoringData,
     model: SaliencyModel,
@@ -46,17 +46,17 @@ def score_network(
     about: Mapping[str, str],
     baselines: tuple[str, ...] = (),
 ) -> Document:
-    """Scores a network.
+    """Scores a model.
 
     Args:
-      path: JSON file that is written.
+      path: JSON file to write.
       data: the held-out stimuli.
-      model: whose maps to score.
-      domain: whose parameters to use.
+      model: the model.
+      domain: domain whose parameters to use.
       stride: frame stride of videos; None for images.
       prior: the centre prior, the baseline of information gain.
       about: facts for the file.
-      baselines: to score beside it.
+      baselines: baselines to score as well.
 
     Raises:
       UnisalError: the data cannot be read, or the file cannot be written.
@@ -66,13 +66,13 @@ def score_network(
 
 
 def score_people(path: Path, data: ScoringData, prior: np.ndarray) -> Document | None:
-    """Scores each person's fixations by the others', the ceiling of a prediction; on a part of many frames.
+    """Scores each observer's fixations by those of the others, a ceiling for predictions; on a sample.
 
     Returns:
-      The evaluation, whose baseline `inter_observer` counts; None where people are not known.
+      An evaluation whose baseline `inter_observer` is the result; None if observers are unknown.
 
     Raises:
-      UnisalError: as `score_network`.
+      UnisalError: as `score_model`.
     """
     truths = (group.truth(0) for group in data.groups[:5])
     people = max((len(np.unique(truth.observers[truth.observers >= 0])) for truth in truths), default=0)
@@ -83,7 +83,7 @@ def score_people(path: Path, data: ScoringData, prior: np.ndarray) -> Document |
 
 
 def stored(path: Path) -> Document | None:
-    """What a finished evaluation left; None if there is none.
+    """The stored result of an evaluation; None if there is none.
 
     Raises:
       UnisalError: the file is damaged.
@@ -92,19 +92,19 @@ def stored(path: Path) -> Document | None:
 
 
 def per_stimulus(document: Document) -> dict[str, dict[str, float]]:
-    """Each stimulus's scores, by its name."""
+    """The scores of each stimulus, by name."""
     found: dict[str, dict[str, float]] = document.get("per_image") or document.get("per_video") or {}
     return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """After minus before of one score.
+    """The difference after minus before of one score.
 
     Attributes:
-      mean: over the stimuli that have both.
-      ci: its 95% interval, bootstrapped over these; NaN of a single one.
-      stimuli: how many there are.
+      mean: mean over the stimuli with both scores.
+      ci: 95% bootstrap interval of the mean; NaN for a single stimulus.
+      stimuli: number of stimuli.
     """
 
     mean: float
@@ -113,7 +113,7 @@ class Difference:
 
 
 def differences(before: Document, after: Document) -> dict[str, Difference]:
-    """The paired difference of each score that both have."""
+    """The paired difference of each score in both evaluations."""
     found = {}
     for name in SCORES:
         pairs = paired(before, after, name)
@@ -125,7 +125,7 @@ def differences(before: Document, after: Document) -> dict[str, Difference]:
 
 
 def paired(before: Document, after: Document, name: str) -> dict[str, tuple[float, float]]:
-    """By stimulus, its score (before, after), of those that have both."""
+    """(before, after) of a score by stimulus, for stimuli with both."""
     old, new = per_stimulus(before), per_stimulus(after)
     return {
         each: (old[each][name], new[each][name])
@@ -135,7 +135,7 @@ def paired(before: Document, after: Document, name: str) -> dict[str, tuple[floa
 
 
 def thinned(data: ScoringData, most: int) -> ScoringData:
-    """At most about `most` frames of the data, spread evenly: some of the images, or frames of each video."""
+    """About `most` frames of the data or fewer, evenly spaced: some images, or some frames of each video."""
     total = sum(len(group.frame_names) for group in data.groups)
     every = -(-total // most)
     if every <= 1:
@@ -159,10 +159,10 @@ def _thinned(group: Group, every: int) -> Group:
 
 
 class _Flat:
-    """Maps that say nothing, where baselines alone are scored."""
+    """Uniform maps, used if only baselines matter."""
 
     def maps(self, group: Group) -> Iterator[np.ndarray]:
-        """One for each frame."""
+        """Yields a map per frame."""
         for index in range(len(group.frame_names)):
             size: Size = group.truth(index).size
             yield np.ones(size, np.float32)
@@ -171,7 +171,7 @@ class _Flat:
 def _scored(
     path: Path,
     data: ScoringData,
-    maps: Maps,
+    maps: MapSource,
     prior: np.ndarray,
     baselines: tuple[str, ...],
     about: Mapping[str, str],

@@ -167,7 +167,7 @@ def _encoder(ops: Operations[Value], params: _Params, x: Value) -> tuple[Value, 
 
 
 def _gru(ops: Operations[Value], params: _Params, x: Value, state: Value) -> Value:
-    """One step of the cGRU (docs/reference.md)."""
+    """One step of the cGRU (reference.md, "cGRU")."""
 
     def shares(of: str, source: Value) -> list[Value]:
         return [_filtered(ops, params[f"{gate}_{of}"], source, "norm") for gate in GATES]

@@ -1,4 +1,4 @@
-"""The network's constants (paper, Table 1; docs/reference.md). Does not import JAX."""
+"""The network's constants (paper, Table 1; reference.md, "Network"). Does not import JAX."""
 
 import itertools
 from typing import NamedTuple
@@ -58,7 +58,7 @@ SMOOTHING_FACTOR = 8
 
 
 def initial_gaussians() -> np.ndarray:
-    """Initial Gaussians, [map, (y, x), (mean, log std)], of the sixteen prior maps."""
+    """Initial Gaussians [map, (y, x), (mean, log std)] of the prior maps (reference.md, "Gaussian maps")."""
     grid = (0.25, 0.5, 0.75)
     round_ones = [((y, -1.5), (x, -1.5)) for y, x in itertools.product(grid, grid)]
     wide_in_y = [((0.5, 0.0), (x, -1.5)) for x in grid]

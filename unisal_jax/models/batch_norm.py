@@ -21,7 +21,7 @@ class BatchNorm(nn.Module):
 
     In training mode, each time step is normalised by its own statistics over batch, height and width. The
     running statistics are updated with one time step after the other, with the unbiased variance
-    (docs/reference.md) and PyTorch's momentum: running = (1 - m) * running + m * step. Statistics are
+    (reference.md, "Network") and PyTorch's momentum: running = (1 - m) * running + m * step. Statistics are
     computed and stored in at least float32, whatever the input.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The convolutional GRU of the Bypass-RNN (paper, section 3.2; docs/reference.md).
+"""The convolutional GRU of the Bypass-RNN (paper, section 3.2; reference.md, "cGRU").
 
 r, z = sigmoid(a_x * N(w x) + a_h * N(u h) + b); the candidate is tanh(a_x * N(w x) + r * a_h * N(u h) + b);
 h = (1 - z) h + z candidate, with N a domain's batch norm and w, u depthwise-separable convolutions.

@@ -38,7 +38,7 @@ def cell_kernel(kernel: Any) -> Any:
 
     A 224x384 map upsampled from 28x48 holds each value 64 times, so the 41x41 kernel reads each up to 64
     times. A 7x7 convolution of the small map computes the same sums: its 64 outputs are the 64 pixels of an
-    8x8 cell. That takes 35 times fewer operations (docs/reference.md).
+    8x8 cell. That takes 35 times fewer operations (reference.md, "Measured cost").
     """
     side = 2 * SMOOTHING_REACH + 1
     taps = _taps_of_cells().reshape(-1, SMOOTHING_SIZE).astype(kernel.dtype)

@@ -2,7 +2,7 @@
 
 Its batch norms always use the running statistics, also in training (paper, section 4.1). The two blocks
 with an additional output run at stride 1 and are subsampled afterwards, so that this output has the larger
-size (docs/reference.md). The other blocks use their stride, which gives exactly the same result.
+size (reference.md, "Network"). The other blocks use their stride, which gives exactly the same result.
 """
 
 from typing import NamedTuple

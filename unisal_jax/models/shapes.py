@@ -29,7 +29,7 @@ Domains = tuple[Domain, ...]
 
 def variable_shapes(config: UnisalConfig) -> dict[str, Any]:
     """The shape of every variable of a model, all float32: nested dicts of tuples, by collection."""
-    return unflatten(dict(_network(config, config.has_rnn)))
+    return unflatten(dict(_model(config, config.has_rnn)))
 
 
 def encoder_shapes() -> dict[str, Any]:
@@ -45,11 +45,11 @@ def domain_shapes(config: UnisalConfig, recurrence: bool) -> dict[str, Any]:
       recurrence: whether the model has the RNN; other domains may use it where this one does not.
     """
     domain = config.domains[0]
-    shapes = unflatten(dict(_network(config, recurrence)))
+    shapes = unflatten(dict(_model(config, recurrence)))
     return {name: shapes.get(name, {}) for name in (domain.name, domain.stats)}
 
 
-def _network(config: UnisalConfig, recurrence: bool) -> Shapes:
+def _model(config: UnisalConfig, recurrence: bool) -> Shapes:
     def owners(adaptive: bool) -> Domains:
         return config.domains if adaptive else ()
 

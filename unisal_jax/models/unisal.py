@@ -95,7 +95,7 @@ class Unisal(nn.Module):
         features = layers.InvertedResidual(
             HIDDEN_FEATURES,
             1,
-            # Shared by all domains (docs/reference.md).
+            # Shared by all domains (reference.md, "Post-CNN").
             functools.partial(BatchNorm, momentum=0.01, axis_name=self.axis_name),
             form=config.depthwise,
             kernel_init=layers.default_init,

@@ -1,4 +1,4 @@
-"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; docs/reference.md)."""
+"""The training loss, KLD - 0.1 CC - 0.1 NSS of each frame (paper, section 3.4; reference.md, "Training")."""
 
 import jax
 import jax.numpy as jnp

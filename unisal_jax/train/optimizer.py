@@ -1,6 +1,6 @@
 """SGD with momentum as in PyTorch, and AdamW, with two parameter groups: the encoder and everything else.
 
-SGD: v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (docs/reference.md).
+SGD: v = momentum * v + (clipped gradient + decay * p), p = p - lr * v (reference.md, "Training").
 """
 
 from collections.abc import Mapping

@@ -89,7 +89,7 @@ def moving(tree: Tree, config: UnisalConfig, domain: Domain, frozen: bool, domai
     """The part of a tree that a step of `domain` differentiates with respect to.
 
     It excludes other domains' collections, the RNN and Post-RNN if the domain bypasses them, and a frozen
-    encoder (docs/reference.md). Only momentum may change more than that (see `idle`).
+    encoder (reference.md, "Training"). Only momentum may change more than that (see `idle`).
 
     Args:
       tree: variables, or momentum, by collection and module.

@@ -119,6 +119,7 @@ async function lookAt(bitmap, how) {
   const number = opened;
   const found = await engine.predict(bitmap, how);
   if (number !== opened) return 0;
+  backend = found.backend;
   map = { ...found, domain: site.models[how.model].domain };
   $("views").classList.remove("busy");
   view.setMap(map);

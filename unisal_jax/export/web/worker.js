@@ -7,9 +7,11 @@ import { inputSize, resizeDensity, resizeLanczos } from "./pixels.js";
 const RUNTIME = new URL("./runtime/", import.meta.url).href;
 const MAX_THREADS = 8;
 const CHECK_TOLERANCE = 0.02; // in log-density; a wrong kernel is off by far more
+const ERRORS = 3; // of the runtime's messages, these alone
+const WEBGPU = "WebGPU";
 const CHANNELS = 256, UNIT = 32; // of the recurrence's state, and its scale
 
-let site, ort, options;
+let site, ort, options, backend;
 const sessions = new Map(); // by the model's file
 let state = null; // of the recurrence: {tensor, key}
 let work = Promise.resolve();
@@ -28,7 +30,7 @@ self.onmessage = ({ data }) => {
 
 async function start(theSite) {
   site = theSite;
-  const backend = (await startWebgpu()) || (await startWasm());
+  backend = (await startWebgpu()) ?? (await startWasm());
   return { answer: { backend }, transfer: [] };
 }
 
@@ -39,15 +41,15 @@ async function startWebgpu() {
     ort = await import("./runtime/ort.webgpu.min.mjs");
     configure();
     options = { executionProviders: ["webgpu"] };
-    if (await isRight()) return "WebGPU";
+    if (await isRight()) return WEBGPU;
   } catch {
     // No reason to bother anyone with: WebAssembly does the same.
   }
-  sessions.clear();
   return null;
 }
 
 async function startWasm() {
+  sessions.clear();
   ort = await import("./runtime/ort.wasm.min.mjs");
   const threads = configure();
   options = { executionProviders: ["wasm"] };
@@ -82,7 +84,7 @@ async function isRight() {
 function sessionOf(model) {
   if (!sessions.has(model.file)) {
     const url = new URL(model.file, import.meta.url).href;
-    const opening = ort.InferenceSession.create(url, { ...options, graphOptimizationLevel: "all" });
+    const opening = ort.InferenceSession.create(url, { ...options, logSeverityLevel: ERRORS });
     opening.catch(() => sessions.delete(model.file));
     sessions.set(model.file, opening);
   }
@@ -105,10 +107,11 @@ async function predict({ source, model: name, restart, full }) {
   const { data, width, height } = pixelsOf(source);
   const size = inputSize(height, width, site.sizes, model.trained);
   const small = resizeLanczos(data, width, height, size[1], size[0]);
-  const found = await run(model, small, size, restart);
+  const found = await runSomewhere(model, small, size, restart);
   const density = full ? resizeDensity(found, size[1], size[0], width, height) : found;
   const milliseconds = performance.now() - began;
   const answer = {
+    backend,
     density,
     height: full ? height : size[0],
     width: full ? width : size[1],
@@ -116,6 +119,17 @@ async function predict({ source, model: name, restart, full }) {
     milliseconds,
   };
   return { answer, transfer: [density.buffer] };
+}
+
+/** As `run`; where WebGPU fails on the way, as when the driver starts anew, WebAssembly takes over. */
+async function runSomewhere(model, frames, size, restart) {
+  try {
+    return await run(model, frames, size, restart);
+  } catch (error) {
+    if (backend !== WEBGPU) throw error;
+    backend = await startWasm();
+    return run(model, frames, size, true);
+  }
 }
 
 async function run(model, frames, [height, width], restart) {

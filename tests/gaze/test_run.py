@@ -93,7 +93,7 @@ def test_a_folder_of_exports(command, lab):
         *(("P1", "10", "0"), ("P1", "70", "210"), ("P2", "15", "0"), ("P2", "75", "210")),
         *(("P1", "40.5", "0"), ("P2", "45.5", "0")),
     ]
-    assert "2 observers, 2 stimuli, 4 viewings, 6 fixations: 1.5 a viewing (1 to 2)" in out
+    assert "2 observers, 2 stimuli, 4 viewings, 6 fixations: 1.5 per viewing (1 to 2)" in out
     assert "not in the folder of stimuli: 'cross.png' (2 rows)" in out and "P3.edf, notes.txt" in out
     content = json.loads(report.read_text())
     assert content["pixels_per_degree"]["median"] == 30 and content["stimuli_not_in_folder"] == {
@@ -118,7 +118,7 @@ def test_exports_are_prepared_directly(command, lab):
     assert status == 0, err
     assert "2 observers, 1 stimulus, 2 viewings, 2 fixations" in out
     assert "dropped: 4 fixations (66.7%): 4 the first of its viewing" in out
-    assert "train: 2 images" in out and "1.0 fixations a frame; 1 of 2 without any" in out
+    assert "train: 2 images" in out and "1.0 fixations per frame; 1 of 2 without any" in out
 
 
 def test_any_table(command, lab):

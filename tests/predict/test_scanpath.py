@@ -169,7 +169,7 @@ def test_log_likelihood_is_that_of_what_is_drawn():
     )
     assert total == pytest.approx(1)
     assert log_likelihood(np.array([[0.0, 1]]), [(0.5, 0.5)], ALONE)[0] == -math.inf
-    with pytest.raises(UnisalError, match="outside of the density"):
+    with pytest.raises(UnisalError, match="outside the density"):
         log_likelihood(density, [(3.0, 0.5)])
 
 
@@ -303,7 +303,7 @@ def test_scores_of_maps():
     [
         ("", "no column 'stimulus'"),
         ("stimulus,path,x\np,1,2\n", "no column 'y'"),
-        ("stimulus,path,x,y\n", "no fixations in it"),
+        ("stimulus,path,x,y\n", "contains no fixations"),
         ("stimulus,path,x,y\np,1,2,b\n", "line 2: could not convert"),
         ("stimulus,path,x,y\nq,1,2,3\n", "contains no path over p"),
         (
@@ -427,7 +427,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"")
     out = ("--out", tmp_path / "out", "--weights", golden_file)
     for flags, message in (
-        (("--degrees", 0), "degrees: 0.0 is not above 0"),
+        (("--degrees", 0), "degrees: 0.0 is not in (0, 180]"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
         (("--save", "map"), "choose from csv,json,image"),

@@ -229,5 +229,5 @@ def test_frames_to_write_are_of_any_kind(image, tmp_path):
 
 @pytest.mark.parametrize("fps", [0, -1, 0.0001, 1e9, float("nan"), float("inf")])
 def test_a_rate_that_is_none(tmp_path, fps):
-    with pytest.raises(UnisalError, match=r"fps: .* is not in 0\.01 to 1000"):
+    with pytest.raises(UnisalError, match=r"fps: .* is not between 0\.01 and 1000"):
         VideoWriter(tmp_path / "clip.mp4", (20, 30), fps)

@@ -124,7 +124,7 @@ def test_a_failure_keeps_an_older_result(predict, tmp_path):
         (["--opacity", "2"], ["--opacity", "'2'"]),
         (["--on-error", "hide"], ["--on-error", "hide"]),
         (["--weights", "nowhere.pth"], ["nowhere.pth", "unisal-mit1003"]),
-        (["--weights", "mobilenet_v2"], ["mobilenet_v2", "encoder alone"]),
+        (["--weights", "mobilenet_v2"], ["mobilenet_v2", "only the encoder"]),
         (["--colour"], ["--colour"]),
     ],
 )

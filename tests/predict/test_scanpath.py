@@ -303,7 +303,7 @@ def test_scores_of_maps():
     [
         ("", "no column 'stimulus'"),
         ("stimulus,path,x\np,1,2\n", "no column 'y'"),
-        ("stimulus,path,x,y\n", "no fixations in it"),
+        ("stimulus,path,x,y\n", "contains no fixations"),
         ("stimulus,path,x,y\np,1,2,b\n", "line 2: could not convert"),
         ("stimulus,path,x,y\nq,1,2,3\n", "contains no path over p"),
         (

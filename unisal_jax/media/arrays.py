@@ -23,7 +23,7 @@ def as_image(given: Any, what: str = "image") -> np.ndarray:
     """Returns an image as uint8 RGB [height, width, 3], without a copy if it already has this form.
 
     Args:
-        given: one of
+      given: one of
 
             - the path of an image file, read by `read_image`;
             - a Pillow image, of any mode that `read_image` supports; its EXIF orientation is applied;
@@ -33,8 +33,8 @@ def as_image(given: Any, what: str = "image") -> np.ndarray:
         what: name of the argument, for the message.
 
     Raises:
-        UnisalError: the argument is none of these; the file cannot be read; floats are NaN or outside 0 to 1;
-            channels come first; or the argument is a URL.
+      UnisalError: the argument is none of these; the file cannot be read; floats are NaN or outside 0 to 1;
+        channels come first; or the argument is a URL.
     """
     if isinstance(given, (str, os.PathLike)):
         return read_image(_local(given, what))
@@ -47,12 +47,12 @@ def as_images(given: Any, what: str = "images") -> np.ndarray:
     """Returns images of the same size as uint8 RGB [N, height, width, 3].
 
     Args:
-        given: a list or tuple of images as for `as_image`; or an array [N, height, width, 1, 3 or 4 channels]
-            of the types and containers as for `as_image`.
-        what: name of the argument, for the message.
+      given: a list or tuple of images as for `as_image`; or an array [N, height, width, 1, 3 or 4 channels]
+        of the types and containers as for `as_image`.
+      what: name of the argument, for the message.
 
     Raises:
-        UnisalError: the argument is none of these, the list is empty, or the sizes differ.
+      UnisalError: the argument is none of these, the list is empty, or the sizes differ.
     """
     if not isinstance(given, (list, tuple)):
         return _rgb(given, 4, what)
@@ -71,7 +71,7 @@ def as_density(array: Any, what: str = "density") -> np.ndarray:
     """Returns a density as a NumPy array, float32 or float64 [height, width]; containers as for `as_image`.
 
     Raises:
-        UnisalError: the argument is not a two-dimensional array of floats.
+      UnisalError: the argument is not a two-dimensional array of floats.
     """
     found = _as_array(array, what)
     if found.ndim != 2 or 0 in found.shape or found.dtype.kind != "f":

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
-import jax
 import pytest
 
 from tests.helpers.web_pages import real_tarball
@@ -62,8 +61,7 @@ def test_files_and_headers(folder):
 def test_the_command(golden_file, tmp_path):
     tarball = real_tarball()
     command = [sys.executable, "-m", "unisal_jax", "demo", "--weights", golden_file, "--runtime", tarball]
-    compiled = jax.config.values["jax_compilation_cache_dir"]
-    surroundings = os.environ | {"TMPDIR": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": compiled}
+    surroundings = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as server:
         address = server.stdout.readline().split(" ")[0]
         assert b"<title>" in fetched(address, "/")[2]

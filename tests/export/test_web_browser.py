@@ -150,6 +150,31 @@ def test_a_file_boxes_and_saving(driver, model, image, tmp_path, downloads):
     assert np.abs(grey - density / density.max() * 255).max() < 2
 
 
+def test_boxes_by_mouse_and_touch(driver):
+    def shares():
+        cells = driver.find_elements("css selector", "#boxes td:nth-child(2)")
+        return [float(cell.text.removesuffix(" %")) for cell in cells]
+
+    driver.find_element("id", "sample").click()
+    wait_for(lambda: "512 × 600" in text(driver, "about"))
+    layer = driver.find_element("css selector", "#over .layer")
+    actions = pytest.importorskip("selenium.webdriver").ActionChains(driver)
+    width, height = layer.size["width"], layer.size["height"]
+    actions.move_to_element_with_offset(layer, 2 - width // 2, 2 - height // 2)
+    actions.click_and_hold().move_by_offset(width, height).release().perform()
+    (whole,) = shares()
+    assert whole > 95
+    driver.find_element("css selector", "#over .box").send_keys("\ue017")  # Delete
+    assert not shares()
+    place = driver.execute_script(
+        "const {x, y} = arguments[0].getBoundingClientRect(); return {x: x + 90, y: y + 90}", layer
+    )
+    for kind, points in (("touchStart", [place]), ("touchEnd", [])):
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    wait_for(shares)
+    assert 0 < shares()[0] < whole
+
+
 def test_a_film_file(driver, tmp_path):
     with VideoWriter(tmp_path / "clip.mp4", (90, 160), 10) as writer:
         for frame in moving_clip(40):

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -102,6 +104,24 @@ def test_a_static_domain_has_one_model(exported):
     site = json.loads((folder / "site.json").read_text())
     assert site["models"]["video"] == site["models"]["image"]
     assert sorted(path.name for path in (folder / "models").glob("*.onnx")) == ["image.onnx"]
+
+
+def test_unchecked_models_are_the_same_and_need_no_jax(exported, golden_file, tarball, tmp_path):
+    """As `unisal demo` makes the page."""
+    program = f"""
+import sys
+from pathlib import Path
+from unisal_jax.export import web_page, web_runtime
+web_runtime.SHA512 = {web_runtime.SHA512!r}
+web_page.export_web(*sys.argv[1:2], Path(sys.argv[2]), runtime=Path(sys.argv[3]), checked=False)
+assert not {{"flax", "jax", "jaxlib"}} & set(sys.modules)
+"""
+    command = [sys.executable, "-c", program, str(golden_file), str(tmp_path / "demo"), str(tarball)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    *_, folder = exported()
+    for name in ("models/image.onnx", "models/video.onnx", "site.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "demo" / name).read_bytes(), name
+    assert len(list((tmp_path / "demo" / "models").iterdir())) == 2
 
 
 def test_the_page_asks_for_nothing_outside():

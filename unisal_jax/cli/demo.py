@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
 
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="unisal-demo-") as folder:
         page = Path(folder) / "page"
-        export_web(args.weights, page, args.domain, args.runtime)
+        if sys.stderr.isatty():
+            print("unisal demo: preparing the page", file=sys.stderr)
+        export_web(args.weights, page, args.domain, args.runtime, checked=False)
         with serve(page, args.host, args.port) as address:
             print(f"{address} (press Ctrl-C to stop)", flush=True)
             threading.Event().wait()

@@ -15,14 +15,15 @@ import numpy as np
 
 from unisal_jax.domains import TRAINED_FPS, Domain, aspect_sizes
 from unisal_jax.export import onnx_model, web_runtime
-from unisal_jax.export.run import ExportOptions, card_path, export
+from unisal_jax.export.signature import Signature
 from unisal_jax.files import check_new_folder, keep_inputs, temporary_path, write_errors, write_text
+from unisal_jax.inference.fold import fold
 from unisal_jax.media.overlay import heat_table
 from unisal_jax.samples import photograph_path
 from unisal_jax.version import __version__
 from unisal_jax.weights.installed import with_domain
 from unisal_jax.weights.sources import files_of
-from unisal_jax.weights.store import load_weights
+from unisal_jax.weights.store import Weights, load_weights
 
 _MODELS, _RUNTIME, _SITE, _SAMPLE = "models", "runtime", "site.json", "sample.jpg"
 _IMAGE, _VIDEO = "image.onnx", "video.onnx"
@@ -38,16 +39,22 @@ class WebExport(NamedTuple):
       domains: for images and for films.
       size: of the folder, in bytes.
       first_load: what a browser without WebGPU loads before its first image, in bytes.
-      difference: the largest distance of a model from the plain network, in log-density.
+      difference: the largest distance of a model from the plain network, in log-density; None if unchecked.
     """
 
     domains: tuple[str, str]
     size: int
     first_load: int
-    difference: float
+    difference: float | None
 
 
-def export_web(weights: str, out: Path, domain: str | None = None, runtime: Path | None = None) -> WebExport:
+def export_web(
+    weights: str,
+    out: Path,
+    domain: str | None = None,
+    runtime: Path | None = None,
+    checked: bool = True,
+) -> WebExport:
     """Writes the page's folder, whole or not at all.
 
     Args:
@@ -55,6 +62,7 @@ def export_web(weights: str, out: Path, domain: str | None = None, runtime: Path
       out: the folder, which must not be there yet, or be empty.
       domain: whose parameters to use; None for the usual ones of images and of films.
       runtime: the tarball of `web_runtime.REQUIREMENT`; None for the cached one, or through npm.
+      checked: compare each model with the plain network, which requires JAX, and write its card beside it.
 
     Raises:
       UnisalError: there is something at `out`, the runtime cannot be had, or as for `run.export`.
@@ -66,7 +74,7 @@ def export_web(weights: str, out: Path, domain: str | None = None, runtime: Path
     try:
         with write_errors(out):
             temporary.mkdir(parents=True)
-            written = _write(weights, temporary, domain, tarball)
+            written = _write(weights, temporary, domain, tarball, checked)
             if out.exists():
                 out.rmdir()
             os.replace(temporary, out)
@@ -76,7 +84,7 @@ def export_web(weights: str, out: Path, domain: str | None = None, runtime: Path
     return written
 
 
-def _write(weights: str, folder: Path, domain: str | None, tarball: Path) -> WebExport:
+def _write(weights: str, folder: Path, domain: str | None, tarball: Path, checked: bool) -> WebExport:
     _copy_page(folder)
     (folder / _RUNTIME).mkdir()
     web_runtime.extract(tarball, folder / _RUNTIME)
@@ -84,56 +92,78 @@ def _write(weights: str, folder: Path, domain: str | None, tarball: Path) -> Web
 
     loaded = load_weights(weights)
     loaded = loaded if domain is None else with_domain(loaded, domain)
-    of_films = loaded.domain(domain, video=True)
+    of_images, of_films = (loaded.domain(domain, video=video) for video in (False, True))
     recurrent = loaded.config.has_recurrence(of_films.static)
-    cards = {"image": export(weights, folder / _MODELS / _IMAGE, _options(domain, streaming=False))}
-    if recurrent:
-        cards["video"] = export(weights, folder / _MODELS / _VIDEO, _options(domain, streaming=True))
-    image, video = cards["image"], cards.get("video", cards["image"])
-    models = {
-        "image": {**_model(image), "recurrent": False, "trained": None},
-        "video": {**_model(video), "recurrent": recurrent, "trained": _trained(of_films)},
-    }
+    (folder / _MODELS).mkdir()
+    differences = []
+    for name, of, streaming in ((_IMAGE, of_images, False), (_VIDEO, of_films, True))[: 1 + recurrent]:
+        if checked:
+            differences.append(_export(weights, folder / _MODELS / name, domain, streaming))
+        else:
+            _serialize(loaded, folder / _MODELS / name, of, streaming)
+    video = _VIDEO if recurrent else _IMAGE
     colours, opacities = heat_table()
     site = {
         "check": _check(folder / _MODELS / _IMAGE),
         "frames_per_second": TRAINED_FPS,
         "heat": {"colours": colours.tolist(), "weights": opacities.tolist()},
-        "models": models,
+        "models": {
+            "image": {
+                "domain": of_images.name,
+                "file": f"{_MODELS}/{_IMAGE}",
+                "recurrent": False,
+                "trained": None,
+            },
+            "video": {
+                "domain": of_films.name,
+                "file": f"{_MODELS}/{video}",
+                "recurrent": recurrent,
+                "trained": _trained(of_films),
+            },
+        },
         "runtime": web_runtime.REQUIREMENT,
         "sizes": aspect_sizes(),
         "version": __version__,
-        "weights": image["weights"],
+        "weights": {"name": Path(weights).name, "sha256": loaded.sha256, "sha256_of": "tensors"},
     }
     write_text(folder / _SITE, json.dumps(site, sort_keys=True) + "\n")
-    later = {
-        card_path(Path(_IMAGE)).name,
-        card_path(Path(_VIDEO)).name,
-        _VIDEO,
-        *web_runtime.WEBGPU_FILES,
-        _SAMPLE,
-    }
-    sizes = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
     return WebExport(
-        (image["domain"], video["domain"]),
-        sum(sizes.values()),
-        sum(size for path, size in sizes.items() if path.name not in later and path.suffix != ".txt"),
-        max(card["difference"] for card in cards.values()),
+        (of_images.name, of_films.name),
+        sum(path.stat().st_size for path in files),
+        sum(path.stat().st_size for path in files if _is_loaded_first(path)),
+        max(differences) if checked else None,
     )
+
+
+def _is_loaded_first(path: Path) -> bool:
+    """Whether a browser without WebGPU loads it before its first image."""
+    is_card = path.parent.name == _MODELS and path.suffix == ".json"
+    return (
+        not is_card
+        and path.suffix != ".txt"
+        and path.name not in (_VIDEO, _SAMPLE, *web_runtime.WEBGPU_FILES)
+    )
+
+
+def _export(weights: str, out: Path, domain: str | None, streaming: bool) -> float:
+    """Writes a model and its card; gives its distance from the plain network."""
+    from unisal_jax.export.run import ExportOptions, export  # late: it imports JAX
+
+    options = ExportOptions("onnx", domain, "any", streaming=streaming, uint8=True)
+    return export(weights, out, options)["difference"]
+
+
+def _serialize(loaded: Weights, out: Path, domain: Domain, streaming: bool) -> None:
+    """Writes the same model, unchecked and without a card."""
+    signature = Signature(domain, None, 1, streaming, uint8=True, channels_first=True)
+    out.write_bytes(onnx_model.serialize(fold(loaded.variables, loaded.config, domain), signature))
 
 
 def _copy_page(folder: Path) -> None:
     for source in resources.files(__package__).joinpath("web").iterdir():
         (folder / source.name).write_bytes(source.read_bytes())
     shutil.copyfile(photograph_path(), folder / _SAMPLE)
-
-
-def _options(domain: str | None, streaming: bool) -> ExportOptions:
-    return ExportOptions("onnx", domain, "any", streaming=streaming, uint8=True)
-
-
-def _model(card: dict[str, Any]) -> dict[str, str]:
-    return {"domain": card["domain"], "file": f"{_MODELS}/{card['artifact']['file']}"}
 
 
 def _trained(domain: Domain) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import { shareInBox } from "./pixels.js";
 
 const LEAST = 0.01; // of a side
 const STEP = 0.01, LARGE_STEP = 0.05;
-const NEW = { x: 0.35, y: 0.35, width: 0.3, height: 0.3 };
+const NEW = { width: 0.3, height: 0.3 };
 
 export class Boxes {
   #layers;
@@ -21,7 +21,10 @@ export class Boxes {
   constructor(layers, table) {
     this.#layers = layers;
     this.#table = table;
-    for (const layer of layers) layer.addEventListener("pointerdown", (event) => this.#drag(event, layer));
+    for (const layer of layers) {
+      layer.addEventListener("pointerdown", (event) => this.#drag(event, layer));
+      layer.addEventListener("click", (event) => this.#tap(event, layer));
+    }
   }
 
   /** Another image, in pixels. Boxes stay on a film's next frames, and go with an image. */
@@ -39,11 +42,13 @@ export class Boxes {
     this.#measure();
   }
 
-  /** A box in the middle, for the keyboard. */
-  add() {
-    this.#boxes.push(this.#named(NEW));
+  /** A box in the middle, or around a place. */
+  add(centre = { x: 0.5, y: 0.5 }) {
+    const x = clamp(centre.x - NEW.width / 2, 0, 1 - NEW.width);
+    const y = clamp(centre.y - NEW.height / 2, 0, 1 - NEW.height);
+    this.#boxes.push(this.#named({ ...NEW, x, y }));
     this.#build();
-    this.#layers[0].lastElementChild.focus();
+    this.#layers[0].lastElementChild.focus({ preventScroll: true });
   }
 
   /** The boxes in whole pixels of the image, with the columns that `unisal score-regions` reads. */
@@ -162,20 +167,20 @@ export class Boxes {
     (next?.querySelector("button") ?? document.getElementById("add-box")).focus();
   }
 
+  #tap(event, layer) {
+    if (event.pointerType === "touch" && !event.target.closest(".box")) this.add(placeOf(event, layer));
+  }
+
   #drag(event, layer) {
     if (event.button !== 0) return;
-    const area = layer.getBoundingClientRect();
-    const place = ({ clientX, clientY }) => ({
-      x: clamp((clientX - area.left) / area.width, 0, 1),
-      y: clamp((clientY - area.top) / area.height, 0, 1),
-    });
-    const start = place(event);
+    const start = placeOf(event, layer);
     const index = [...layer.children].indexOf(event.target.closest(".box"));
     let box = this.#boxes[index] ?? null;
     const before = box ? { ...box } : null;
+    if (!box && event.pointerType === "touch") return; // it scrolls, or taps
     const resizes = event.target.classList.contains("handle");
     const move = (moved) => {
-      const at = place(moved);
+      const at = placeOf(moved, layer);
       if (!box) {
         if (Math.abs(at.x - start.x) < LEAST || Math.abs(at.y - start.y) < LEAST) return;
         box = this.#named({ ...start, width: 0, height: 0 });
@@ -228,6 +233,15 @@ export class Boxes {
     event.preventDefault();
     this.#measure();
   }
+}
+
+/** Where a pointer is on a layer, in shares of its sides. */
+function placeOf({ clientX, clientY }, layer) {
+  const area = layer.getBoundingClientRect();
+  return {
+    x: clamp((clientX - area.left) / area.width, 0, 1),
+    y: clamp((clientY - area.top) / area.height, 0, 1),
+  };
 }
 
 function clamp(value, least, most) {

@@ -1,6 +1,8 @@
 // What goes in: an image file, a film file, or the camera. Each is opened whole or refused in one line.
 
 const MAX_PIXELS = 50_000_000; // a density of so many takes 200 MB
+// Upright, and with the numbers of the file: colour profiles are not applied, as in the Python package.
+const AS_STORED = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
 const OPENING_SECONDS = 15;
 
 /** Something that cannot be opened; the message is one line for people. */
@@ -27,12 +29,8 @@ export async function openFile(file) {
 export async function openImage(blob, name) {
   let pixels;
   try {
-    // Upright, and with the numbers of the file: colour profiles are not applied, as in the Python package.
-    pixels = await createImageBitmap(blob, {
-      imageOrientation: "from-image",
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    });
+    // Older browsers refuse what they do not know; without it they turn images upright, too.
+    pixels = await createImageBitmap(blob, AS_STORED).catch(() => createImageBitmap(blob));
   } catch {
     throw new SourceError(`${name}: this browser cannot read the image; it is damaged or of an unknown format.`);
   }

@@ -173,7 +173,7 @@ def test_command_on_images(run, place):
     assert -1 < found["similarity"]["cc"] < 1 and found["focal_points"]["a"]
     images = [read_image(out / f"{name}.png") for name in ("side_by_side", "difference")]
     assert images[0].shape[1] > 2 * 640 and images[1].shape[1] == 640
-    # The other way around what was won is lost. The files are there all the same.
+    # Swapped, gains become losses. The files are written anyway.
     loss, loser = max((100 * box["change"], box["name"]) for box in (plain, rest))
     assert loss > 0
     for limit, fails in ((0.5 * loss, True), (1.5 * loss, False)):
@@ -239,14 +239,14 @@ def test_command_on_films_of_different_lengths(run, place):
         5,
     )
     status, _, err = run("a.mp4", "long.mp4", *flags, "--boxes-b", place / "late.csv")
-    # A box that is nowhere in B is no pass.
+    # A box that is in no frame of B fails.
     assert status == 1 and "'early' is in no frame of B" in err and "--max-loss cannot be checked" in err
     found = json.loads((place / "n.json").read_text())
     assert found["about"]["compared"] == "means" and found["about"]["frames"] == {"a": 5, "b": 8}
     assert "frames" not in found and found["unknown"] == ["early"] and found["boxes"][0]["b"] is None
     assert sorted(path.name for path in (place / "out").iterdir()) == ["difference.png", "side_by_side.mp4"]
     with open_video(place / "out" / "side_by_side.mp4") as reader:
-        # 0 to 0.4375 s, at the pace of the faster one.
+        # 0 to 0.4375 s, at the higher rate.
         assert len(list(reader)) == 8 and reader.fps == 16
 
 

@@ -63,11 +63,11 @@ def test_boxes_to_keep_come_before_attention(rng):
     density[:, 60:] *= 20
     assert best_crop(density, (1, 1)).box.left == 40
     assert best_crop(density, (1, 1), boxes=[Box(35, 5, 10, 10)]).box.left == 35
-    # Of two that do not fit together the one with more attention is held, and the other is not cut.
+    # If two do not fit together, the one with more attention is held and the other is not cut.
     left, right = Box(2, 5, 10, 10), Box(66, 5, 10, 10)
     assert best_crop(density, (1, 1), boxes=[left, right]).box.left == 40
     assert best_crop(density, (1, 1), boxes=[left, Box(38, 0, 5, 5), right]).box.left == 38
-    # One that cannot be held whole: as much of it as can be.
+    # A box too large for the window is kept as far as possible.
     assert 10 <= best_crop(density, (1, 1), boxes=[Box(10, 0, 50, 40)]).box.left <= 20
 
 

@@ -38,7 +38,7 @@ def test_where_boxes_are(regions):
     places = [ball.box_at(frame, None) for frame in range(14)]
     assert places[0] is None and places[13] is None
     assert places[1:6] == [Box(2 * n, 20, 3 + n, 3 + n) for n in range(1, 6)]
-    # It holds until it is gone, and comes back at once.
+    # The box stays until it is absent, and reappears at once.
     assert places[6:9] == [Box(10, 20, 8, 8)] * 3 and places[9:11] == [None, None]
     assert places[11:13] == [Box(30, 21, 8, 8), Box(31, 0, 8, 8)]
     assert [dot.box_at(frame, None) for frame in (2, 3, 4)] == [None, Box(0, 0, 1, 1), None]
@@ -106,7 +106,7 @@ def test_curves_are_plain_sums(rng):
     ]
     assert [[score.name for score in scores] for scores in found] == [["s"], *[["m", "s"]] * 3]
     assert found == list(region_curves(densities, [moving, still, late]))
-    # Of a box that is partly outside the part inside counts.
+    # Only the part of a box inside the image counts.
     score = found[1][0]
     assert score.box == Box(0, 0, 6, 10)
     want = densities[1, :10, :6].sum(dtype=np.float64) / densities[1].sum(dtype=np.float64)

@@ -125,7 +125,7 @@ def test_each_shot_has_a_path_of_its_own():
     flags = [number in (30, 50, 90) for number in range(len(columns))]
     same = list(crop_video([blob(45, at) for at in columns], (9, 16), cuts=flags))
     assert same == crops
-    # Without cuts the window glides.
+    # Without cuts the window moves continuously.
     gliding = list(crop_video([blob(45, at) for at in columns], (9, 16)))
     assert np.abs(np.diff(lefts(gliding))).max() < 15 < np.abs(np.diff(lefts(crops))).max()
 

@@ -240,7 +240,7 @@ def test_tables_of_samples(tmp_path):
     found = read(write(tmp_path / "t.csv", as_text(",", *rows)))
     check(found, kind="samples", start=[10.0 * n for n in range(9)])
     assert "raw gaze" in found.notes[0]
-    # The last one first.
+    # The last sample comes first.
     assert read(write(tmp_path / "t.csv", as_text(",", rows[0], *rows[:0:-1]))).kind == "samples"
 
 
@@ -314,7 +314,7 @@ def test_lines_that_are_cut_off_or_hold_no_number_are_counted(tmp_path):
     found = read(write(tmp_path / "f.tsv", "\n".join(lines)[:-30]))
     check(found, stimuli=["a.png", "b.png"])
     assert found.notes == ("1 line cut off, skipped", "1 value not a number, such as '4o1.5'")
-    # Two exports one after the other: the second header is no row.
+    # Two concatenated exports: the second header is not a row.
     twice = read(write(tmp_path / "f.tsv", tobii() + tobii()))
     assert twice.stimuli == ["a.png", "b.png"] * 2
 

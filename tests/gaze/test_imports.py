@@ -77,7 +77,7 @@ def test_to_the_stimulus(space, point, expected):
 
 
 def test_pixels_per_degree():
-    # 40 pixels a cm; at 57.29 cm a cm is a degree.
+    # 40 pixels per cm; at 57.29 cm, one cm is one degree.
     settings = Settings(screen_cm=(27.0, 48.0), distance_cm=57.29)
     assert geometry.screen_pixels_per_degree(settings, HD) == pytest.approx(40, rel=1e-3)
     box = geometry.place("fit", HD, (600, 800))
@@ -132,7 +132,7 @@ def test_near_fixations_are_one_and_short_ones_none():
     blip = trace(np.zeros(50), [1.0, 2.0, 3.0, 2.0, 1.0], np.zeros(50))
     assert found_in(*blip).duration.tolist() == [4 * 105]
     assert len(found_in(*blip, how=Ivt(merge_time=0)).start) == 2
-    # Far apart in space: 188 ms, 40 ms between two saccades, 188 ms.
+    # Far apart: 188 ms, 40 ms between two saccades, 188 ms.
     three = trace(np.zeros(50), np.full(15, 9.0), np.zeros(50))
     found = found_in(*three)
     assert len(found.start) == 2 and found.too_short == 1

@@ -44,7 +44,7 @@ def lab(tmp_path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
     for name, image in zip("ab", pixels, strict=True):
         Image.fromarray(image).save(tmp_path / "stimuli" / f"{name}.png")
-    # 10 pixels of the screen for one of the image.
+    # 10 screen pixels per image pixel.
     for person, shift in (("P1", 0), ("P2", 50)):
         fixations = [
             ("cross.png", 500, 400, 300),

@@ -19,7 +19,7 @@ def test_tobii_stimulus_coordinates_come_first(tmp_path):
     rows += [(*row, row[-2] and "0.25", row[-2] and "0.5") for row in TOBII[1:]]
     found = read(write(tmp_path / "export.tsv", as_text("\t", *rows)))
     check(found, space="stimulus_fraction", x=[0.25, 0.25], y=[0.5, 0.5], stimuli=["a.png", "b.png"])
-    # Columns that the export has but left empty do not count.
+    # Empty columns are ignored.
     rows[1:] = [(*row, "", "") for row in TOBII[1:]]
     check(read(write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 
@@ -33,7 +33,7 @@ def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
     found = read(write(tmp_path / "export.tsv", as_text("\t", *rows)))
     check(found, space="stimulus_fraction", stimuli=["a.png", "b.png"])
     check(found, x=[161.5 / 1440, -460 / 800], y=[301.25 / 1080, -150 / 600])
-    # Where it is not told of all, nothing of it is taken.
+    # If some rows lack it, it is not used for any.
     rows[-2:] = [(*row[:-4], *told[""]) for row in rows[-2:]]
     check(read(write(tmp_path / "export.tsv", as_text("\t", *rows))), **TOBII_FIXATIONS)
 

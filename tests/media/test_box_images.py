@@ -24,7 +24,7 @@ FORMS = [
 ]
 each_form = pytest.mark.parametrize("form", FORMS)
 
-# Four plain quarters, each of another grey, and wider than high: every turn shows.
+# Four quarters of different greys, wider than high, so that every rotation is visible.
 IMAGE = np.full((64, 128, 3), 20, np.uint8)
 IMAGE[:32, 64:], IMAGE[32:, :64], IMAGE[32:, 64:] = 90, 160, 230
 
@@ -47,7 +47,7 @@ def written(tmp_path, form, data):
 
 def close(read, expected):
     assert read.shape == expected.shape and read.dtype == np.uint8
-    # Away from the edges, which lossy coding blurs.
+    # Ignore edges, which lossy coding blurs.
     np.testing.assert_allclose(read[8::16, 8::16].astype(int), expected[8::16, 8::16], atol=6)
 
 
@@ -173,7 +173,7 @@ def test_endless_tables(tmp_path, monkeypatch, form):
     monkeypatch.setattr(boxes, "MAX_BOX_TABLE_BYTES", 100)
     assert "holds no still image" in refusal(written(tmp_path, form, data))
     monkeypatch.undo()
-    # An association of four thousand million items.
+    # An association with four billion items.
     at = data.index(b"ipma") + 8
     refusal(written(tmp_path, form, data[:at] + b"\xff\xff\xff\xff\0\x09" + data[at + 6 :]))
 

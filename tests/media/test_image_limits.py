@@ -159,7 +159,7 @@ def test_blocks_of_a_gif_before_its_first_frame_take_no_time(tmp_path):
     (tmp_path / "b.gif").write_bytes(gif_with(b"U", comment, b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0\0"))
     began = time.thread_time()
     np.testing.assert_array_equal(read_image(tmp_path / "b.gif"), read_image(tmp_path / "a.gif"))
-    # Pillow alone needs minutes.
+    # Pillow alone takes minutes.
     assert time.thread_time() - began < 5
 
 

@@ -192,7 +192,7 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path):
     header = b"P6 %d %d 255\n"
     (tmp_path / "a.ppm").write_bytes(header % (100_000, 100_000))
     assert "megapixels" in refusal(tmp_path / "a.ppm")
-    # Above Pillow's warning, below its error: our own bound decides, and the missing pixels speak.
+    # Above Pillow's warning and below its error: our limit decides, and missing pixels are reported.
     (tmp_path / "b.ppm").write_bytes(header % (10_000, 12_000))
     with pytest.raises(UnisalError, match=r"b.ppm: 10000x12000 is larger than 100 megapixels"):
         read_image(tmp_path / "b.ppm", max_pixels=100_000_000)

@@ -224,7 +224,7 @@ def test_addresses_that_are_none(tmp_path):
     for other in ("ftp://host/a.mp4", "file:///etc/a.mp4"):
         with pytest.raises(UnisalError, match="no such file"):
             find_inputs([other], allow_network=True)
-    # A text that looks like an address is a path, and a file holds none that is opened.
+    # A plain string that looks like an address is a path; addresses in files are not opened.
     with pytest.raises(UnisalError, match="no such file"):
         open_video("http://127.0.0.1:1/a.ts")
 

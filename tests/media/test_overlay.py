@@ -54,7 +54,7 @@ def test_heat_has_no_edge_on_a_plain_background(grey):
     density = np.linspace(1, 0, 2000, dtype=np.float32)[None]
     result = overlay(np.full((1, 2000, 3), grey, np.uint8), density)[0].astype(int)
     assert np.abs(np.diff(result, axis=0)).max() <= 5
-    # It begins from nothing, and not with a film of colour.
+    # The heat begins at 0, without a hard edge.
     assert np.abs(result[density[0] < 0.01] - grey).max() <= 1
 
 

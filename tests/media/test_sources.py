@@ -57,7 +57,7 @@ def test_files_by_suffix(tree):
 def test_folder_in_natural_order(tree):
     assert [name for _, _, name in found("a")] == ["x", "x9", "x10"]
     assert found("a", video=True) == [("video", "a", "a")]
-    # The name of a folder that is called `images` says nothing of the video.
+    # A folder called `images` takes its parent's name.
     assert found("set/images", video=True) == [("video", "set/images", "set")]
 
 
@@ -68,7 +68,7 @@ def test_the_folder_itself_has_its_real_name(tree, monkeypatch):
 
 def test_globs(tree):
     assert [path for _, path, _ in found("a/*.[pP][nN][gG]")] == ["a/x9.png", "a/x10.PNG"]
-    # Notes and hidden files are passed over, folders without images too.
+    # Text files, hidden files and folders without images are skipped.
     assert [path for _, path, _ in found("[ac]*/*")] == [
         "a/x.jpg",
         "a/x9.png",
@@ -185,7 +185,7 @@ def test_links_that_loop(tmp_path, monkeypatch):
     for pattern in ("**/*", "**"):
         (note,) = find_inputs([pattern]).notes
         assert note == f"{pattern}: 9 other files (.jxl, .png) were skipped"
-    # Under their own paths, and so by their own names.
+    # Under their own paths and names.
     assert found("**/*.png")[1] == ("image", "d0/d1/1.png", "1")
 
 

@@ -267,7 +267,7 @@ def test_frames_are_the_callers_own(tmp_path):
             frame[:] = 0
 
 
-# --- made to do harm ---
+# --- malicious files ---
 
 
 def jpeg(width, height, claim=None):

@@ -75,7 +75,7 @@ def test_predict(run, tmp_path):
         "shortest_step": 0.1,
     }
     assert about["uneven"]["fps"] == 3.33333
-    # Without the film nothing is lost.
+    # Without an output video nothing is missing.
     assert run("predict", "--save", "json")[1] == ["two.mkv: has 2 video tracks; number 1 is read"]
 
 

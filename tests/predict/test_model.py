@@ -61,7 +61,7 @@ def test_folder_of_images(command, model, golden_file, tmp_path):
         assert log_density.dtype == np.float32
         assert np.abs(log_density[::step, ::step] - want).max() < 1e-3
         assert_same_image(tmp_path / "map" / f"{name}.png", FOLDER / "images" / "saliency" / f"{name}.png")
-        # The command's batch adds up in another order.
+        # The command's batch sums in another order.
         by_path = model.predict(FOLDER / "images" / "images" / f"{name}.png", log=True)
         np.testing.assert_allclose(by_path, log_density, atol=1e-4)
         image = read_image(FOLDER / "images" / "images" / f"{name}.png")
@@ -115,7 +115,7 @@ def test_interleaving(model, frames):
         for (frame, want), at in zip(alone, range(offset, 8, 3), strict=True):
             np.testing.assert_array_equal(frame, frames[at])
             np.testing.assert_allclose(mixed[at], want, atol=1e-4)
-    # The recurrence matters: a later frame alone gives another map.
+    # The recurrence has an effect: a later frame alone gives another map.
     (_, alone), *_ = model.predict_video(frames[6:7], input_size=(96, 128), stride=3, log=True)
     assert np.abs(alone - mixed[6]).max() > 1e-3
 

@@ -62,12 +62,12 @@ def test_resume_knows_an_input_by_more_than_its_name(tmp_path):
     )
     assert run(out, one) == (["x"], 0)
     assert run(out, two) == (["x_2"], 0)
-    # Found again, alone and together, from any folder and by any path.
+    # Found again, alone or together, from any folder and by any path.
     assert run(out, two) == ([], 1)
     assert run(out, two, one) == ([], 2)
     (tmp_path / "link").symlink_to(tmp_path / "2")
     assert run(out, tmp_path / "link" / "x.png") == ([], 1)
-    # Changed since, in content or in time: predicted anew, under the name that it has.
+    # Changed in content or time: predicted again under the same name.
     os.utime(two, ns=(0, 0))
     assert run(out, one, two) == (["x_2"], 1)
     write_image(one, seed=3)
@@ -106,7 +106,7 @@ def test_resume_knows_the_settings(tmp_path):
     assert run(out, one, kinds=("map", "overlay"), domain="dhf1k") == (["x"], 0)
     assert run(out, one, kinds=("map",), domain="dhf1k", opacity=0.1) == ([], 1)
     assert run(out, one, kinds=("overlay",), domain="dhf1k", opacity=0.1) == (["x"], 0)
-    # Outputs of one type made anew say nothing of the others.
+    # Renewing one output type does not affect the others.
     assert run(out, one, kinds=("map",), domain="salicon") == (["x"], 0)
     assert run(out, one, kinds=("map", "overlay"), domain="salicon", opacity=0.1) == (["x"], 0)
     weights = tmp_path / "w.pth"
@@ -144,7 +144,7 @@ def test_a_folder_that_is_not_ours_stays(tmp_path):
         run(out, frames, video=True, resume=False)
     assert run(out, frames, video=True) == (["clip_2"], 0)
     assert foreign.read_bytes() == content
-    # Of a folder that is ours, but holds more by now.
+    # A folder written by this package that holds other files by now.
     notes = out / "map" / "clip_2" / "notes.txt"
     notes.write_text("mine")
     with pytest.raises(UnisalError, match=r"clip_2: holds files not .*notes\.txt"):

@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_paths():
     np.testing.assert_array_equal(first.xy, again.xy)
     np.testing.assert_array_equal(first.durations, again.durations)
     np.testing.assert_array_equal(draw_scanpaths(density, 2, 6, seed=7).xy, first.xy[:2])
-    # The scale of the density does not matter, the seed does.
+    # The result depends on the seed and not on the scale of the density.
     np.testing.assert_allclose(draw_scanpaths(density * 256, 4, 6, seed=7).xy, first.xy)
     assert (draw_scanpaths(density, 4, 6, seed=8).xy != first.xy).all()
     assert unisal_jax.draw_scanpaths is draw_scanpaths
@@ -75,10 +75,10 @@ def test_two_equal_peaks_alternate_by_inhibition():
         return (right[:, 1:] != right[:, :-1]).mean()
 
     assert switches(None) == pytest.approx(0.5, abs=0.06)
-    # Of the place that is looked at, all is gone at once; of one further back, the square root is left.
+    # The current cell is fully inhibited; of the previous one, the square root remains.
     assert switches(Inhibition(0.99, 4.0, 0.5)) > 0.85
     assert switches(Inhibition(0.99, 4.0, 0.0)) > 0.95
-    # What is wiped out for good is found again only when all is.
+    # Without decay, a cell is revisited only after all others.
     assert switches(Inhibition(0.5, 4.0, 0.0)) == pytest.approx(2 / 3, abs=0.08)
 
 

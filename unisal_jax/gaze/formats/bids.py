@@ -70,7 +70,7 @@ def read(head: Head, eye: str) -> Recording:
     keep = trial > 0
     if not keep.any():
         keep[:] = True
-        notes += ("no stim_file in an _events.tsv beside it: what was shown is not told",)
+        notes += ("no stim_file in an _events.tsv beside it, so the stimuli are unknown",)
     subject = re.match(r"sub-[^_]+", head.path.name)
     return Recording(
         path=str(head.path),

@@ -31,7 +31,7 @@ def get_config() -> TrainConfig:
         },
         init=InitConfig(encoder="mobilenet_v2"),
         epochs=16,
-        # As in PyTorch 1.0, which the authors trained with (docs/network.md).
+        # As in PyTorch 1.0, which the authors trained with (docs/reference.md).
         optimizer=OptimizerConfig(idle="momentum"),
         best=BestConfig(domain="dhf1k", metric="loss"),
         checkpoints=CheckpointConfig(keep=2, every_steps=500),

@@ -58,10 +58,10 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         """Makes the builder.
 
         Args:
-            seed: seed of the validation videos or cross-validation folds, if these are not official.
-            partial: accept an incomplete release.
-            show_progress: show a progress bar on stderr if it is a terminal.
-            **kwargs: as for any TFDS builder.
+          seed: seed of the validation videos or cross-validation folds, if these are not official.
+          partial: accept an incomplete release.
+          show_progress: show a progress bar on stderr if it is a terminal.
+          **kwargs: as for any TFDS builder.
         """
         self.seed = seed
         self.partial = partial
@@ -81,7 +81,7 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         """Reads the release's layout.
 
         Raises:
-            UnisalError: files are missing.
+          UnisalError: files are missing.
         """
 
     def fitting(self, split: str) -> Fitting | None:
@@ -133,7 +133,7 @@ class SaliencyBuilder(tfds.core.GeneratorBasedBuilder):
         """As for any TFDS builder: the tf.data.Dataset that `tfds.load` returns.
 
         Raises:
-            UnisalError: TensorFlow is not installed.
+          UnisalError: TensorFlow is not installed.
         """
         if importlib.util.find_spec("tensorflow") is None:
             raise UnisalError(f"{self.name}: tfds.load requires TensorFlow; tfds.data_source does not")
@@ -353,13 +353,13 @@ class Own(SaliencyBuilder):
         """Makes the builder.
 
         Args:
-            config: name of the collection; by default the only prepared one.
-            scan: reads the layout of the folder passed to `prepare`.
-            data_dir: folder of all prepared datasets; by default TFDS's.
-            **kwargs: as for `SaliencyBuilder`.
+          config: name of the collection; by default the only prepared one.
+          scan: reads the layout of the folder passed to `prepare`.
+          data_dir: folder of all prepared datasets; by default TFDS's.
+          **kwargs: as for `SaliencyBuilder`.
 
         Raises:
-            UnisalError: `config` is None, and there is not exactly one prepared collection.
+          UnisalError: `config` is None, and there is not exactly one prepared collection.
         """
         self._scan_own = scan
         name = config or self._only(Path(data_dir or tfds.core.constants.DATA_DIR))

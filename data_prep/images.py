@@ -22,10 +22,10 @@ def read_rgb(path: Path) -> tuple[bytes, np.ndarray]:
     by EXIF) are converted to a PNG with the same pixels, so that every decoder returns the same image.
 
     Returns:
-        (encoded bytes, uint8 RGB [H, W, 3]).
+      (encoded bytes, uint8 RGB [H, W, 3]).
 
     Raises:
-        UnisalError: no such file, or the image is damaged.
+      UnisalError: no such file, or the image is damaged.
     """
     # Decodes the whole image although its bytes are stored, to detect truncated files before training.
     pixels = read_image(path)
@@ -39,11 +39,11 @@ def grey_to_store(path: Path | None, pixels: np.ndarray) -> tuple[bytes, np.ndar
     The bytes of 8-bit grey PNG and JPEG files are not changed. A map with more bits is scaled to its peak.
 
     Args:
-        path: the map's file; None if it is made from fixations.
-        pixels: its values, [H, W], from `read_map` of the clip's truth.
+      path: the map's file; None if it is made from fixations.
+      pixels: its values, [H, W], from `read_map` of the clip's truth.
 
     Returns:
-        (encoded bytes, uint8 [H, W]).
+      (encoded bytes, uint8 [H, W]).
     """
     if pixels.dtype != np.uint8:
         pixels = map_to_grey(pixels.astype(np.float64))

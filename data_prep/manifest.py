@@ -91,7 +91,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Reads the manifest of a dataset's folder.
 
     Raises:
-        UnisalError: it is missing or damaged.
+      UnisalError: it is missing or damaged.
     """
     path = folder / SIDECAR
     try:

@@ -28,10 +28,10 @@ class PrepareResult:
     """The result of `prepare`.
 
     Attributes:
-        path: the dataset's folder.
-        manifest: its manifest, see `build_manifest`.
-        made: False if the dataset was prepared already.
-        notes: a line about each kind of files that were left out.
+      path: the dataset's folder.
+      manifest: its manifest, see `build_manifest`.
+      made: False if the dataset was prepared already.
+      notes: a line about each kind of files that were left out.
     """
 
     path: Path
@@ -53,15 +53,15 @@ def prepare(
     shards, and the next one resumes from them.
 
     Args:
-        builder: the dataset's builder.
-        raw: the folder of the unpacked release.
-        verify: for a dataset that is prepared already, compare checksums, not only sizes.
-        beam_runner: name of an Apache Beam runner that writes the shards, such as "DirectRunner".
+      builder: the dataset's builder.
+      raw: the folder of the unpacked release.
+      verify: for a dataset that is prepared already, compare checksums, not only sizes.
+      beam_runner: name of an Apache Beam runner that writes the shards, such as "DirectRunner".
 
     Raises:
-        UnisalError: the release is incomplete or damaged, another process prepares the same dataset, it is
-            prepared already from other data or damaged, one of the folders is in the other, the disk is full,
-            or array_record is not installed.
+      UnisalError: the release is incomplete or damaged, another process prepares the same dataset, it is
+        prepared already from other data or damaged, one of the folders is in the other, the disk is full,
+        or array_record is not installed.
     """
     check_array_record("preparing a dataset")
     root, path = Path(raw), Path(builder.data_path)
@@ -104,10 +104,10 @@ def prepare_synthetic(name: str, folder: Path, amount: Amount, seed: int) -> Pat
     """Makes a synthetic release in `folder` and prepares it, unless it exists; returns its folder.
 
     Args:
-        name: name of the released dataset.
-        folder: folder for the release and the prepared dataset.
-        amount: amount of data to make.
-        seed: seed of the data.
+      name: name of the released dataset.
+      folder: folder for the release and the prepared dataset.
+      amount: amount of data to make.
+      seed: seed of the data.
     """
     builder = BUILDERS[name](data_dir=folder, partial=True)
     path = Path(builder.data_path)

@@ -57,7 +57,7 @@ def write_contact_sheet(path: Path, folder: Path, manifest: dict[str, Any]) -> N
     """Writes a PNG with some frames of a prepared dataset, their maps and fixations.
 
     Raises:
-        UnisalError: the dataset is damaged, or the file is part of it or cannot be written.
+      UnisalError: the dataset is damaged, or the file is part of it or cannot be written.
     """
     keep_inputs([path], folder.iterdir())
     rows = [_row(frame) for frame in _samples(folder, manifest)]

@@ -38,17 +38,17 @@ class Record:
     """A stored frame.
 
     Attributes:
-        video: the clip's id.
-        index: the frame's number in it, from 0.
-        size: (height, width) of the frame as released.
-        frame: the encoded image.
-        map: the encoded saliency map; `NO_MAP` without ground truth.
-        points: int32 [n, 2], (row, column) of each fixation in an image of `fixation_size`.
-        observers: int32 [n], the observer of each fixation; -1 if unknown.
-        fixation_size: (height, width) of the image that the fixations refer to.
-        has_truth: False if the release has no ground truth.
-        outside: number of fixations outside the image, which are left out.
-        doubtful: whether the file of fixations has faults (`Fixations`).
+      video: the clip's id.
+      index: the frame's number in it, from 0.
+      size: (height, width) of the frame as released.
+      frame: the encoded image.
+      map: the encoded saliency map; `NO_MAP` without ground truth.
+      points: int32 [n, 2], (row, column) of each fixation in an image of `fixation_size`.
+      observers: int32 [n], the observer of each fixation; -1 if unknown.
+      fixation_size: (height, width) of the image that the fixations refer to.
+      has_truth: False if the release has no ground truth.
+      outside: number of fixations outside the image, which are left out.
+      doubtful: whether the file of fixations has faults (`Fixations`).
     """
 
     video: str
@@ -81,13 +81,13 @@ def read_records(clips: Sequence[Clip], fitting: Fitting | None) -> Iterator[Rec
     """Reads and checks all frames of the clips, in order, on all cores.
 
     Args:
-        clips: the clips.
-        fitting: how to resize frames (and maps and fixations, if the geometry crops); None stores the bytes
-            of the release.
+      clips: the clips.
+      fitting: how to resize frames (and maps and fixations, if the geometry crops); None stores the bytes
+        of the release.
 
     Raises:
-        UnisalError: a file is missing, damaged or has another size than the rest of its clip, or the numbers
-            of a video's frames and maps differ.
+      UnisalError: a file is missing, damaged or has another size than the rest of its clip, or the numbers
+        of a video's frames and maps differ.
     """
     workers = os.cpu_count() or 1
     jobs = _jobs(clips)

@@ -45,9 +45,9 @@ class Shard:
     """The clips of one file.
 
     Attributes:
-        clips: the clips, in order.
-        fitting: how to resize frames; None stores them as released.
-        digest: digest of everything that determines the content: names and sizes of files, points, sizes.
+      clips: the clips, in order.
+      fitting: how to resize frames; None stores them as released.
+      digest: digest of everything that determines the content: names and sizes of files, points, sizes.
     """
 
     clips: tuple[Clip, ...]
@@ -59,11 +59,11 @@ def plan_shards(release: Release, fittings: dict[str, Fitting | None]) -> dict[s
     """Divides each split into shards.
 
     Args:
-        release: the release.
-        fittings: split -> how to resize its frames.
+      release: the release.
+      fittings: split -> how to resize its frames.
 
     Raises:
-        UnisalError: a file is missing, or a clip's id cannot be stored.
+      UnisalError: a file is missing, or a clip's id cannot be stored.
     """
     clips = {
         split: [(clip, *_identity(clip, release.root)) for clip in some]
@@ -96,7 +96,7 @@ def _identity(clip: Clip, root: Path) -> tuple[str, int]:
     """(digest of the clip's id, names and sizes of its files, and points; estimated size in bytes).
 
     Raises:
-        UnisalError: a file is missing, or `open_prepared` would not accept the id.
+      UnisalError: a file is missing, or `open_prepared` would not accept the id.
     """
     try:
         check_id(clip.id)
@@ -150,13 +150,13 @@ def write_shard(shard: Shard, stage: Path, on_frame: Callable[[], object] | None
     """Writes a shard into the folder `stage`, unless it exists already.
 
     Args:
-        shard: the shard.
-        stage: the folder for finished shards.
-        on_frame: called after each frame, for progress.
+      shard: the shard.
+      stage: the folder for finished shards.
+      on_frame: called after each frame, for progress.
 
     Raises:
-        UnisalError: the release is damaged; see `read_records`.
-        CannotStore: the shard cannot be written.
+      UnisalError: the release is damaged; see `read_records`.
+      CannotStore: the shard cannot be written.
     """
     if shard_facts(shard, stage) is not None:
         return

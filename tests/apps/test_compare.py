@@ -1,4 +1,4 @@
-"""Two images or films compared: the numbers, the images, the files, and the exit status."""
+"""Comparing two images or videos: numbers, images, files and exit status."""
 
 import json
 
@@ -77,9 +77,9 @@ def test_focal_points():
 def test_boxes_go_by_name():
     x, y = Region("x", Box(0, 0, 1, 1)), Region("y", Box(1, 1, 1, 1))
     assert matched([x, y], [y, x]) == [(x, x), (y, y)]
-    with pytest.raises(UnisalError, match="'y': is given for A and not for B"):
+    with pytest.raises(UnisalError, match="'y': is given for A but not for B"):
         matched([x, y], [x])
-    with pytest.raises(UnisalError, match="'y': is given for B and not for A"):
+    with pytest.raises(UnisalError, match="'y': is given for B but not for A"):
         matched([x], [x, y])
 
 
@@ -127,7 +127,7 @@ def test_the_images(rng):
 
 @pytest.fixture
 def place(tmp_path, rng):
-    """A folder with images, films and boxes."""
+    """A folder with images, videos and boxes."""
     a = rng.integers(0, 256, (60, 80, 3), np.uint8)
     b = a.copy()
     b[10:40, 10:40] = 128
@@ -190,7 +190,7 @@ def test_command_on_images(run, place):
 def test_command_on_images_of_two_sizes(run, place):
     flags = ("--boxes", place / "boxes.csv")
     status, _, err = run("a.png", "small.png", *flags, "--out", place / "out")
-    assert status == 1 and "small.png: has 40x30 pixels, and " in err and "--boxes-b" in err
+    assert status == 1 and "small.png: has 40x30 pixels, but " in err and "--boxes-b" in err
     assert not (place / "out").exists()
     status, said, err = run(
         "a.png", "small.png", *flags, "--boxes-b", place / "half.csv", "--out", place / "out"
@@ -256,7 +256,7 @@ def test_command_refuses(run, place):
     (place / "off.csv").write_text("name,x,y,w,h\nplain,60,10,30,30\n")
     (place / "side_by_side.png").write_bytes((place / "b.png").read_bytes())
     for a, b, flags, says in (
-        ("a.png", "b.mp4", (), "b.mp4: is a video, and "),
+        ("a.png", "b.mp4", (), "b.mp4: is a video, but "),
         ("a.png", "no.png", (), "no.png: no such file"),
         ("a.png", "b.png", ("--max-loss", 2), "--max-loss: requires --boxes"),
         ("a.png", "b.png", (*boxes, "--max-loss", -1), "--max-loss"),
@@ -265,7 +265,7 @@ def test_command_refuses(run, place):
             "a.png",
             "b.png",
             (*boxes, "--boxes-b", place / "other.csv"),
-            "'rest': is given for A and not for B",
+            "'rest': is given for A but not for B",
         ),
         ("a.png", "b.png", ("--boxes", place / "off.csv"), "a.png: box 'plain'"),
         ("a.png", "side_by_side.png", ("--out", place), "would overwrite"),

@@ -1,4 +1,4 @@
-"""Crops of images, exact against loops over all places, and what `unisal crop` writes."""
+"""Crops of images, compared with loops over all positions, and the files of `unisal crop`."""
 
 import itertools
 import json
@@ -86,7 +86,7 @@ def test_shares_of_a_density_of_another_size(rng):
     [
         (np.zeros((4, 4), np.float32), "not zero everywhere"),
         (np.full((4, 4), np.nan, np.float32), "finite"),
-        (np.array([[1.0, -1.0]]), "nowhere negative"),
+        (np.array([[1.0, -1.0]]), "not negative"),
         (np.ones((4, 4), int), "int64 [4, 4]"),
         (np.ones((4, 4, 3)), "[4, 4, 3]"),
     ],
@@ -163,7 +163,7 @@ def test_bad_input_leaves_nothing(crop, inputs, tmp_path):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """Three shots of 9, 6 and 8 frames at 10 a second, and the images they show."""
+    """Three shots of 9, 6 and 8 frames at 10 fps, and the images they show."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     rng = np.random.default_rng(4)
     images = [cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (144, 80)) for _ in range(3)]
@@ -234,7 +234,7 @@ def test_an_image_in_several_aspects_with_a_box(crop, inputs, tmp_path):
     box = json.loads((tmp_path / "out/json/image_9x16.json").read_text())["box"]
     assert box["left"] <= 2
     status, _, err = crop(*inputs.iterdir(), "--aspect", "1:1", "--keep", keep)
-    assert status == 1 and "--keep" in err and "not of 2" in err
+    assert status == 1 and "--keep" in err and "not 2" in err
     keep.write_text("left,top,width,height\n75,2,10,10\n")
     status, _, err = crop(image, "--aspect", "1:1", "--keep", keep)
     assert status == 1 and "keep.csv" in err and "leave the image" in err

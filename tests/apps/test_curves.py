@@ -1,4 +1,4 @@
-"""Boxes along a video: where they are at each frame, what they get, and the files that give and take them."""
+"""Boxes in a video: positions and scores in each frame, input and output files."""
 
 import csv
 import json
@@ -54,23 +54,23 @@ def test_by_seconds(tmp_path):
     assert region.box_at(1, 0.49) is None and region.box_at(1, 0.4999999) == Box(5, 0, 4, 4)
     assert region.box_at(1, 1.0) == Box(10, 0, 4, 4)
     assert region.box_at(1, 1.53333) == Box(15, 0, 4, 4) and region.box_at(1, 1.54) is None
-    with pytest.raises(UnisalError, match="'a': given by seconds, but frame 7 of the video has no time"):
+    with pytest.raises(UnisalError, match="'a': is given by seconds, but frame 7 of the video has no time"):
         region.box_at(7, None)
 
 
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("frame,x,y,w,h\n1,0,0,1,1", "box 1: a box given by frame must have a name"),
-        ("frame,name,x,y,w,h\n0,a,0,0,1,1", "frame is '0', not a whole number from 1"),
+        ("frame,x,y,w,h\n1,0,0,1,1", "box 1: has a time (frame), so it must have a name"),
+        ("frame,name,x,y,w,h\n0,a,0,0,1,1", "frame is '0', not an integer from 1"),
         ("frame,name,x,y,w,h\n1.5,a,0,0,1,1", "frame is '1.5'"),
-        ("seconds,name,x,y,w,h\n-1,a,0,0,1,1", "seconds is '-1', not a number of 0 or above"),
+        ("seconds,name,x,y,w,h\n-1,a,0,0,1,1", "seconds is '-1', not a number from 0"),
         ("seconds,name,x,y,w,h\nnan,a,0,0,1,1", "seconds is 'nan'"),
-        ("frame,name,x,y,w,h\n1,a,0,0,1,1\n1,a,2,0,1,1", "box 'a': two rows of frame 1"),
-        ("frame,name,x,y,w,h\n1,a,0,0,1,1\n,a,2,0,1,1", "some of its rows have a time, and one has none"),
+        ("frame,name,x,y,w,h\n1,a,0,0,1,1\n1,a,2,0,1,1", "box 'a': two rows have frame 1"),
+        ("frame,name,x,y,w,h\n1,a,0,0,1,1\n,a,2,0,1,1", "some rows have a time and one has none"),
         (
             "frame,seconds,name,x,y,w,h\n1,,a,0,0,1,1\n,2,a,2,0,1,1",
-            "some of its rows have frame and some sec",
+            "some rows have frame and some sec",
         ),
         ("frame,name,x,y,w,h\n1,a,,,,", "box 'a': no row has left, top, width, height"),
         ("frame,name,x,y,w,h\n1,a,0,0,1,", "box 'a': no height"),
@@ -90,7 +90,7 @@ def test_boxes_outside():
     off = MovingRegion("off", "frame", (1.0, 2.0), (Box(80, 0, 5, 5), Box(-9, 0, 9, 9)))
     partly = MovingRegion("partly", "frame", (1.0,), (Box(79, 0, 5, 5),))
     check_moving_regions([partly, Region("still", Box(0, 0, 80, 60))], (60, 80))
-    with pytest.raises(UnisalError, match="'off': all its places lie outside the frames of 80x60"):
+    with pytest.raises(UnisalError, match="'off': is always outside the frames of 80x60"):
         check_moving_regions([off], (60, 80))
     with pytest.raises(UnisalError, match=r"'still': .* leave the image"):
         check_moving_regions([Region("still", Box(0, 0, 81, 60))], (60, 80))
@@ -179,7 +179,7 @@ def test_command_refuses(score, tmp_path):
     Image.new("RGB", (80, 60)).save(tmp_path / "frames" / "1.png")
     for flags, source, says in (
         (("--csv", tmp_path / "c.csv"), "a.png", "--csv: shows attention over time"),
-        ((), "a.png", "gives boxes by frame, which only a video has"),
+        ((), "a.png", "has a column 'frame', which applies only to videos"),
         (("--csv", tmp_path / "same", "--json", tmp_path / "same"), "clip.mp4", "two name the same file"),
         (("--plot", tmp_path / "p.jpg"), "clip.mp4", "p.jpg: must be a .png or .svg file"),
         (("--csv", tmp_path / "no" / "c.csv"), "clip.mp4", "c.csv: cannot be written"),

@@ -1,4 +1,4 @@
-"""Must-keep boxes from tables, faces found by OpenCV with a model of YuNet's form, and posters."""
+"""Must-keep boxes from tables, faces detected by OpenCV with a stub of YuNet, and posters."""
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ def test_boxes_without_a_time_hold_always(table):
 
 
 def test_boxes_that_move_come_and_go(table):
-    """As `score-regions` reads them; what leaves the frame cannot be kept."""
+    """Read as in `score-regions`, and clipped to the frame."""
     rows = "3;b;1;2;3;4", "11;a;20;0;10;10", "1;a;-4;10;20;10"
     keep = KeepBoxes(table("Frame; name; x; y; w; h", *rows))
     keep.check(SIZE)
@@ -88,7 +88,7 @@ def bright_model(tmp_path_factory):
 
 
 def test_faces(bright_model):
-    """Found in frames of any size, with a margin; between, and not over a cut, they stay where they were."""
+    """Faces are found in frames of any size, with a margin, and repeated between detections until a cut."""
     faces = Faces(bright_model, fps=25)
     frame = np.zeros((720, 1280, 3), np.uint8)
     frame[128:192, 640:704] = 255  # the cell at row 64, column 320 of the network's input
@@ -105,7 +105,7 @@ def test_faces(bright_model):
 
 def test_what_is_no_model_of_faces(tmp_path, capfd):
     path = tmp_path / "model.onnx"
-    for content, says in ((None, "no such file"), (b"no model", "not a model that finds faces")):
+    for content, says in ((None, "no such file"), (b"no model", "not a face detection model")):
         if content:
             path.write_bytes(content)
         with pytest.raises(UnisalError) as error:

@@ -1,4 +1,4 @@
-"""Regions: their share of attention against plain sums, the files that name them, and what is refused."""
+"""Regions: shares of attention against plain sums, input files, and errors."""
 
 import json
 

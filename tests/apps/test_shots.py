@@ -1,4 +1,4 @@
-"""The window's path along a video: standing still, panning evenly or following, shot by shot."""
+"""The window's path in a video: standing still, panning or following, shot by shot."""
 
 import itertools
 
@@ -53,7 +53,7 @@ def inside(crops, columns):
 
 
 def brute_force_path(scores, row_prices, column_prices, start=None):
-    """The largest sum of scores less prices over all paths."""
+    """The largest sum of scores minus costs over all paths."""
     shape = scores[0].shape
     best = {} if start is None else {start: 0.0}
     for frame in scores:
@@ -172,7 +172,7 @@ def test_a_long_still_shot_stays_still(short_foresight, rng):
 
 
 def test_any_path_can_be_continued(short_foresight, rng):
-    """Places that jump about: the linear programs have solutions, and the window stays in the image."""
+    """With jumping positions, the linear programs have solutions and the window stays in the image."""
     for scale in (1.0, 0.3):
         columns, rows = rng.uniform(0, 160, 250), rng.uniform(0, 90, 250)
         columns[100:160] = np.repeat(rng.uniform(0, 160, 6), 10)
@@ -203,7 +203,7 @@ def test_densities_may_be_smaller_than_the_frames():
 
 
 def test_boxes_are_never_cut_where_they_can_be_held(rng):
-    """A face walks across, and attention stays elsewhere; then two faces that no window holds together."""
+    """A face crosses the frame while attention stays elsewhere; then two faces too far apart for a window."""
     faces = np.linspace(5, 135, 60).round().astype(int)
     crops, _ = run([blob(45, 80)] * 60, boxes=[(Box(int(at), 20, 20, 24),) for at in faces])
     assert all(crop.box.holds(Box(int(at), 20, 20, 24)) for at, crop in zip(faces, crops, strict=True))
@@ -247,7 +247,7 @@ def test_one_subject_or_two_that_are_near_need_no_split():
 
 
 def test_a_split_frame_shows_both_windows():
-    """Halves are even, as 4:2:0 needs it: 44 and 46 of 90 rows."""
+    """Halves are even, as 4:2:0 requires: 44 and 46 of 90 rows."""
     luma, colour = (np.zeros(size, np.uint8) for size in (SIZE, (SIZE[0] // 2, SIZE[1] // 2)))
     luma[:, 80:], colour[:, 40:] = 200, 99
     frame = Planes(luma, colour, colour)
@@ -267,7 +267,10 @@ def test_bad_arguments():
     for call, says in (
         (lambda: list(crop_video([density], (1, 1), fps=0)), "fps"),
         (lambda: list(crop_video([density], (1, 1), smoothness=-1)), "smoothness"),
-        (lambda: list(crop_video([density, density[1:]], (1, 1))), "[19, 20] among frames of [20, 20]"),
+        (
+            lambda: list(crop_video([density, density[1:]], (1, 1))),
+            "has size [19, 20], but earlier ones [20, 20]",
+        ),
     ):
         with pytest.raises(UnisalError) as error:
             call()

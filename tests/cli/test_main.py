@@ -124,7 +124,7 @@ def test_a_failure_keeps_an_older_result(predict, tmp_path):
         (["--opacity", "2"], ["--opacity", "'2'"]),
         (["--on-error", "hide"], ["--on-error", "hide"]),
         (["--weights", "nowhere.pth"], ["nowhere.pth", "unisal-mit1003"]),
-        (["--weights", "mobilenet_v2"], ["mobilenet_v2", "encoder alone"]),
+        (["--weights", "mobilenet_v2"], ["mobilenet_v2", "only the encoder"]),
         (["--colour"], ["--colour"]),
     ],
 )
@@ -156,14 +156,14 @@ def test_resume_does_what_is_missing_and_nothing_twice(predict, image, tmp_path)
     assert predict(image, "--save", "map,raw")[0] == 0
     before = {path: path.stat().st_mtime_ns for path in written(tmp_path)}
     status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
-    assert status == 0 and out.startswith("1 image predicted") and "1 there already" in out
+    assert status == 0 and out.startswith("1 image predicted") and "1 already done" in out
     assert len(written(tmp_path)) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
     (tmp_path / "out" / "map" / "image.png").unlink()  # as after a kill between the two files
     status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
     assert status == 0 and out.startswith("1 image predicted") and len(written(tmp_path)) == 4
     status, out, _ = predict(image.parent, "--save", "map,raw", "--resume")
-    assert status == 0 and "2 there already" in out
+    assert status == 0 and "2 already done" in out
 
 
 def test_show_needs_a_screen(command, golden_file, tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_ray_does_every_input_once(predict, image, tmp_path):
     for name, array in plain.items():
         np.testing.assert_allclose(spread[name], array, atol=1e-5)
     status, out, _ = predict(tmp_path / "in" / "clip.mp4", image, "--save", "raw", "--ray", "--resume")
-    assert status == 0 and "2 there already" in out
+    assert status == 0 and "2 already done" in out
     (tmp_path / "in" / "bad.png").write_text("hello")
     status, out, err = predict(tmp_path / "in" / "bad.png", "--ray")
     # Ray's log precedes our line.

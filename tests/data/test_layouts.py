@@ -124,7 +124,7 @@ def test_a_mat_file_of_version_7_3_is_named(tmp_path):
     synthetic.make("salicon", raw, 3, AMOUNT)
     for path in (raw / "fixations").rglob("*.mat"):
         path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(UnisalError, match=r"COCO_\w+\.mat: a MATLAB file of version 7.3 \(HDF5\)"):
+    with pytest.raises(UnisalError, match=r"COCO_\w+\.mat: MATLAB files of version 7.3 \(HDF5\)"):
         open_data(raw).groups[0].truth(0)
 
 

@@ -365,7 +365,7 @@ def test_data_prepared_at_another_size_is_named(tmp_path):
     for resolution in ("full", "input"):
         path = write_prepared(tmp_path / resolution, "mine", {"train": [clip]}, resolution)
         prepared = open_prepared(path, "train")
-        message = "mine/train/v0/0: is stored at 32x60, where 32x64 or the released 36x60"
+        message = "mine/train/v0/0: is stored at 32x60, not at 32x64 or the released 36x60"
         with pytest.raises(UnisalError, match=message):
             next(Loader([DomainSource(VIDEO, prepared, 1, clip_frames=3)], seed=0))
 

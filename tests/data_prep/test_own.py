@@ -251,7 +251,7 @@ def test_a_name_that_matches_two_files_is_refused(tmp_path):
         Image.new("RGB", (30, 20)).save(raw / name)
     header = "stimulus,observer,x,y\n"
     for name in ("a", "a.png", "A.PNG"):
-        with pytest.raises(UnisalError, match=r"1 rows of .* fits train/a.png and validation/a.png; write"):
+        with pytest.raises(UnisalError, match=r"rows of .* matches train/a.png and validation/a.png; write"):
             _counts(raw, tmp_path, f"{header}{name},1,5,5\n")
     rows = "train/a.png,1,5,5\nvalidation/a,1,6,6\nvalidation/a.png,2,6,6\nB,1,7,7\nb,1,7,7\nb.jpg,1,7,7\n"
     _, prepared = _counts(raw, tmp_path, header + rows)

@@ -112,7 +112,7 @@ def test_an_interrupted_fine_tuning_resumes(stages):
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     # It reports that it is finished, and repeats nothing.
     assert again().differences == found.differences and done == []
-    assert any("is finished" in line for line in lines)
+    assert any("already finished" in line for line in lines)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
 
 

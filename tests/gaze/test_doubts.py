@@ -1,4 +1,4 @@
-"""What looks wrong in an import: recordings of scenes that are right, and made wrong in one way each."""
+"""Plausibility checks: correct recordings, each changed to be wrong in one way."""
 
 import dataclasses
 from pathlib import Path
@@ -27,7 +27,7 @@ def scenes(tmp_path_factory) -> Path:
 
 
 def looks(where=lambda x, y: (x, y), **facts) -> Recording:
-    """Four people, twelve fixations each on each scene, all on the noise, 10 pixels of the screen for one."""
+    """Four people with twelve fixations on the noise of each scene; 10 screen pixels per image pixel."""
     random = np.random.default_rng(1)
     rows = []
     for number in range(10):
@@ -50,10 +50,10 @@ def test_nothing_looks_wrong(scenes):
 @pytest.mark.parametrize(
     ("where", "facts", "told"),
     [
-        (lambda x, y: (x, 720 - y), {}, "y may be turned round"),
-        (lambda x, y: (960 - x, y), {}, "x may be turned round"),
-        (lambda x, y: (y, x), {}, "x and y may be in each other's place"),
-        (lambda x, y: (y / 10, x / 10), {"space": "stimulus", "screen": None}, "x and y may be in each"),
+        (lambda x, y: (x, 720 - y), {}, "y may be flipped"),
+        (lambda x, y: (960 - x, y), {}, "x may be flipped"),
+        (lambda x, y: (y, x), {}, "x and y may be swapped"),
+        (lambda x, y: (y / 10, x / 10), {"space": "stimulus", "screen": None}, "x and y may be swapped"),
         (lambda x, y: (x / 3, y / 3), {}, "upper left quarter"),
         (lambda x, y: (x, y), {"screen": (1440, 1920)}, "from its upper left corner"),
         (lambda x, y: (x + 500, y), {}, "fixations off the screen"),
@@ -68,7 +68,7 @@ def test_times_that_run_backwards(scenes):
     rows = [("0", "P1", 300 * (3 - i), 250, 500, 100) for i in range(4)]
     twice = [("1", "P1", 300 * (i % 2), 250, 500, 100) for i in range(4)]
     told = doubts(recording(rows + twice, screen=(720, 960)), scenes)
-    assert [line for line in told if "the time of 4 rows is before that of the row before" in line]
+    assert [line for line in told if "4 rows are earlier than the row before" in line]
 
 
 def test_people_that_look_wrong(scenes):
@@ -87,11 +87,9 @@ def test_people_that_look_wrong(scenes):
         } | {name: getattr(whole, name)[rows] for name in ("start", "duration", "x", "y")}
 
     turned = changed(y=np.where(third, 720 - whole.y, whole.y))
-    assert "observer P2 looks elsewhere than the others" in turned and "upside down would fit" in turned
+    assert "observer P2 does not look where the others do" in turned and "with y flipped" in turned
     assert "the median fixation lasts 0.25 ms" in changed(duration=whole.duration / 1000)
     half = np.array([int(name) < 4 for name in whole.stimuli])
-    assert "as many viewings as of the others: observer P2" in changed(**only(half | ~third))
-    assert "fixations a viewing as of the others: observer P2" in changed(
-        **only((whole.start < 600) | ~third)
-    )
-    assert "no fixation is left of observer P2" in changed(x=np.where(third, np.nan, whole.x))
+    assert "as many viewings as others: observer P2" in changed(**only(half | ~third))
+    assert "fixations per viewing as others: observer P2" in changed(**only((whole.start < 600) | ~third))
+    assert "no fixations remain of observer P2" in changed(x=np.where(third, np.nan, whole.x))

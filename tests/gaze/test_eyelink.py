@@ -1,4 +1,4 @@
-"""EyeLink's ASC files and Fixation Reports, read back as the manuals say."""
+"""EyeLink's ASC files and Fixation Reports, as the manuals describe them."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_eyelink_asc(tmp_path):
     check(found, start=[10, 290, 20], duration=[200, 100, 100], x=[700.5, NAN, 100], y=[500.25, NAN, 50])
     check(found, dropped={"saccades": 1, "blinks": 1, "before the stimulus": 1})
     assert found.notes == ("1 trial without SYNCTIME: times count from the recording's start",)
-    with pytest.raises(UnisalError, match="the left eye was not recorded; leave out --eye left"):
+    with pytest.raises(UnisalError, match="the left eye was not recorded; omit --eye left"):
         read(path, eye="left")
 
 
@@ -27,14 +27,14 @@ def test_eyelink_asc_screens_that_contradict_each_other(tmp_path):
     found = read(
         write(tmp_path / "x.asc", ASC.replace("MSG\t2001", "MSG\t2000 GAZE_COORDS 0 0 799 599\nMSG\t2001"))
     )
-    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is taken" in found.notes[0]
+    assert found.screen is None and "several sizes, 800x600, 1280x1024; none is used" in found.notes[0]
 
 
 def test_eyelink_asc_half_recorded(tmp_path):
     half = ASC[: ASC.index("  100.0\t  50.0")]
     found = read(write(tmp_path / "x.asc", half))
     check(found, stimuli=["images/cat 1.jpg"] * 2)
-    assert found.notes[0] == "1 line cut off, left out" and "no END" in found.notes[1]
+    assert found.notes[0] == "1 line cut off, skipped" and "no END" in found.notes[1]
 
 
 def test_eyelink_asc_both_eyes(tmp_path):
@@ -101,7 +101,7 @@ END\t1014 \tSAMPLES\tRES\t47\t46
         y=[22, 24.5, NAN],
         start=[0, 1, 2],
     )
-    assert "1 line cut off, left out" in found.notes
+    assert "1 line cut off, skipped" in found.notes
     check(read(path, eye="left"), x=[10, NAN, NAN])
     with pytest.raises(UnisalError, match="samples are HREF, not gaze on the screen; convert"):
         read(write(path, text.replace("SAMPLES\tGAZE", "SAMPLES\tHREF")))

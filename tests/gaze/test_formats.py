@@ -1,4 +1,4 @@
-"""Exports of the other eye trackers, read back as the manuals say; and what is refused of all."""
+"""Exports of the other eye trackers, as the manuals describe them, and errors of all readers."""
 
 import gzip
 import json
@@ -57,7 +57,7 @@ def test_pupil_core_samples(tmp_path):
     )
     found = read(write(tmp_path / "gaze_positions_on_surface_wall.csv", text))
     check(found, kind="samples", x=[0.1, NAN], y=[0.2, NAN], start=[1001, 1005], stimuli=["wall", "wall"])
-    assert found.notes == ("1 sample of a confidence below 0.6 count as lost",)
+    assert found.notes == ("1 sample with a confidence below 0.6 treated as lost",)
 
 
 def test_neon_reference_image(tmp_path):
@@ -96,7 +96,7 @@ def test_gazepoint(tmp_path):
     check(found, dropped={"never valid": 1}, trials=["1", "2"])
     samples = read(write(path, as_text(",", *(row[:5] + row[11:] for row in GAZEPOINT))))
     check(samples, kind="samples", x=[0.5, 0.52, 0.53, NAN, 0.2], start=[0, 16, 32, 48, 4])
-    with pytest.raises(UnisalError, match="no column 'FPOGS'; export the data anew from Gazepoint Analysis"):
+    with pytest.raises(UnisalError, match="no column 'FPOGS'; export the data again from Gazepoint Analysis"):
         read(write(path, as_text(",", *(row[:7] + row[8:] for row in GAZEPOINT))))
 
 
@@ -144,7 +144,7 @@ def test_smi_texts(tmp_path):
     check(found, kind="fixations", screen=(1050, 1680), observers=["P01"], stimuli=["img/cat.jpg"])
     check(found, start=[100], duration=[200], x=[996.68], y=[569.56], clock="stimulus")
     check(found, dropped={"saccades": 1, "blinks": 1, "no stimulus on the screen": 1})
-    assert found.notes == ("1 line cut off, left out",)
+    assert found.notes == ("1 line cut off, skipped",)
     found = read(write(path, SMI_SAMPLES))
     check(found, kind="samples", screen=(1050, 1680), stimuli=["cat.jpg"] * 3, start=[4, 8, 12])
     check(found, x=[11, 12, NAN], y=[22, 24, NAN], dropped={"no stimulus on the screen": 1})
@@ -190,13 +190,13 @@ def test_bids_fixations_of_the_trackers_events(tmp_path):
     # The first lasts over the samples 5 and 6, the second over 15 to 17.
     check(found, kind="fixations", start=[0, 0], duration=[200, 300], x=[55, 160], y=[27.5, 80])
     check(found, stimuli=["images/cat.png", "dog.png"], dropped={"saccades": 1})
-    with pytest.raises(UnisalError, match="holds events; give the _physio file"):
+    with pytest.raises(UnisalError, match="holds events; pass the _physio file"):
         read(events)
 
 
 def test_bids_what_is_not_read(tmp_path):
     for about, message in (
-        ({"x_coordinate": {"Units": "degree"}}, "the unit of 'x_coordinate' is 'degree'; pixels"),
+        ({"x_coordinate": {"Units": "degree"}}, "the unit of 'x_coordinate' is 'degree', not pixels"),
         ({"SampleCoordinateSystem": "gaze-in-world"}, "'gaze-in-world', not 'gaze-on-screen'"),
         ({"SamplingFrequency": None}, "neither Units of 'timestamp' nor a SamplingFrequency"),
     ):
@@ -229,7 +229,7 @@ def test_tables_with_names_of_their_own(tmp_path):
     check(found, x=[10.5], y=[20.25], start=[500], frames=[3], dropped={"not valid": 1}, observers=["A"])
     with pytest.raises(UnisalError, match=r"no column 'Zeile' \(--columns trial=...\) among"):
         read(path, columns=names | {"trial": "Zeile"})
-    with pytest.raises(UnisalError, match="--columns: no name 'screen'; there are stimulus, observer"):
+    with pytest.raises(UnisalError, match="--columns: 'screen' is not one of stimulus, observer"):
         read(path, columns=names | {"screen": "ok"})
     with pytest.raises(UnisalError, match="--columns gives one column two names"):
         read(path, columns=names | {"y": "X-Wert"})
@@ -276,8 +276,8 @@ def test_two_eyes_make_one_list():
             r"holds no fixations when read as tobii .1 saccades",
         ),
         (as_text("\t", *TOBII, TOBII[3] + ("", "x")), "19 fields for 17 columns"),
-        ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; where numbers have decimal commas"),
-        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns are called 'x'"),
+        ("image,subject,x,y\na.png,s,1,5,2,5\n", "6 fields for 4 columns; if numbers have decimal commas"),
+        ("image,subject,x,X,y\na.png,s,1,5,2\n", "two columns have the name 'x'"),
         ('image,subject,x,y\n"a.png,s,1,2\n', r"not CSV \(unexpected end"),
         (
             "image,subject,x,y\na.png,s,oben,links\n",
@@ -313,7 +313,7 @@ def test_lines_that_are_cut_off_or_hold_no_number_are_counted(tmp_path):
     lines[6] = lines[6].replace("401.5", "4o1.5")
     found = read(write(tmp_path / "f.tsv", "\n".join(lines)[:-30]))
     check(found, stimuli=["a.png", "b.png"])
-    assert found.notes == ("1 line cut off, left out", "1 value not a number, such as '4o1.5'")
+    assert found.notes == ("1 line cut off, skipped", "1 value not a number, such as '4o1.5'")
     # Two exports one after the other: the second header is no row.
     twice = read(write(tmp_path / "f.tsv", tobii() + tobii()))
     assert twice.stimuli == ["a.png", "b.png"] * 2

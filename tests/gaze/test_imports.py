@@ -1,4 +1,4 @@
-"""Trackers' recordings placed on stimuli: every number here is worked out by hand."""
+"""Mapping recordings to stimuli; all expected numbers are computed by hand."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ from unisal_jax.media.video_writer import VideoWriter
 
 @pytest.fixture(scope="module")
 def stimuli(tmp_path_factory) -> Path:
-    """a.png of 80x60, b.jpg of 60x80 lying on its side, clip.mp4 of 96x64 with 8 frames, 10 a second."""
+    """a.png of 80x60, b.jpg of 60x80 rotated by EXIF, clip.mp4 of 96x64 with 8 frames at 10 fps."""
     folder = tmp_path_factory.mktemp("stimuli")
     grey = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(grey).save(folder / "a.png")
@@ -89,7 +89,7 @@ def test_pixels_per_degree():
 
 
 def trace(*parts) -> tuple[np.ndarray, np.ndarray]:
-    """Times in ms of a tracker of 250 Hz, and x in degrees."""
+    """Times in ms of a 250 Hz tracker, and x in degrees."""
     x = np.concatenate([np.atleast_1d(np.asarray(part, np.float64)) for part in parts])
     return 4.0 * np.arange(len(x)), x
 
@@ -140,7 +140,7 @@ def test_near_fixations_are_one_and_short_ones_none():
 
 
 def test_a_slow_tracker_and_the_ends_of_viewings():
-    """At 30 Hz the window is one step; nothing goes over from one viewing to the next."""
+    """At 30 Hz the window is one step; viewings are independent."""
     time = np.tile(np.arange(8) * 33.3, 2)
     viewing = np.repeat([0, 1], 8)
     found = found_in(time, np.zeros(16), viewing)
@@ -201,7 +201,7 @@ def test_names_of_stimuli(stimuli):
 
 
 def test_what_is_dropped_is_counted(stimuli):
-    """a.png fills 1440x1080 pixels of the screen from 240 on: 18 for one of its own."""
+    """a.png fills 1440x1080 pixels of the screen from column 240: 18 screen pixels per image pixel."""
     rows = [
         ("a", "P1", 0, 200, 960, 540),  # its middle
         ("a", "P1", 250, 200, 258, 1062),  # 1 from the left, 59 from above
@@ -240,7 +240,7 @@ def test_clocks_and_onset(stimuli):
 
 
 def test_a_film(stimuli):
-    """Frames of 100 ms; the film is 20 times as large on the screen (1620x1080, from 150 on): 16.875."""
+    """Frames of 100 ms; the video fills 1620x1080 screen pixels from column 150: a scale of 16.875."""
     rows = [
         ("clip", "P1", 20, 250, 960, 540),  # the middles 50, 150 and 250
         ("clip", "P1", 700, 500, 960, 540),  # 750, and the rest is after the film
@@ -255,7 +255,7 @@ def test_a_film(stimuli):
 
 
 def test_frames_that_the_file_tells(stimuli):
-    """Times do not matter then; the film has frames 1 to 8."""
+    """With frame numbers, times are ignored; the video has frames 1 to 8."""
     rows = [("clip", "P1", 9e6, np.nan, 960, 540)] * 4 + [("a", "P1", 0, 100, 960, 540)]
     told = recording(rows, kind="samples", frames=np.array([1.5, 1.0, 8.0, np.nan, 5.0]))
     found = import_recordings([told], stimuli, Settings(first_frame=1))
@@ -269,19 +269,19 @@ def test_times_of_a_film_that_are_not_known(stimuli):
 
 
 def test_raw_gaze_that_follows_something(stimuli):
-    """From the left to the right edge of the film in 0.8 s, 81 pixels a degree: 25 degrees/s."""
+    """From the left to the right edge of the video in 0.8 s, 81 pixels per degree: 25 degrees/s."""
     time = np.arange(0, 800, 4.0)
     rows = [("clip", "P1", t, np.nan, 150 + 1620 * t / 800, 540) for t in time]
     settings = Settings(pixels_per_degree=81.0)
     found = import_recordings([recording(rows)], stimuli, settings)
     assert found.fixations.frame.tolist() == list(range(8))
     assert found.fixations.x == pytest.approx([96 * (50 + 100 * k) / 800 for k in range(8)], abs=1e-6)
-    with pytest.raises(UnisalError, match=r"in/a.tsv: holds raw gaze .* --screen-cm"):
+    with pytest.raises(UnisalError, match=r"in/a.tsv: holds only raw gaze.* --screen-cm"):
         import_recordings([recording(rows)], stimuli, Settings())
 
 
 def test_people_files_and_viewings(stimuli, tmp_path):
-    """People without a name are called as their file; a fixation in two files counts once."""
+    """Observers without a name are named after the file; a fixation in two files is counted once."""
     rows = [("a", "", 0, 200, 960, 540), ("a", "", 300, 200, 600, 540)]
     one, two = recording(rows, path="x/P1.tsv"), recording(rows, path="x/P2.tsv")
     found = import_recordings([one, two], stimuli, Settings())
@@ -301,11 +301,11 @@ def test_people_files_and_viewings(stimuli, tmp_path):
     assert len(copies.fixations) == 2 and copies.dropped[imports.TWICE] == 2
     other = dataclasses.replace(named, path="w.tsv", x=named.x + 1)
     both = find_doubts(import_recordings([named, other], stimuli, Settings()), Settings())
-    assert "are in two files, as P1 and a in z.tsv and w.tsv" in " ".join(both)
+    assert "are in two files, such as P1 and a in z.tsv and w.tsv" in " ".join(both)
     again = recording(rows * 2, path="x/P1.tsv", trials=["first"] * 2 + ["second"] * 2, clock="recording")
     found = import_recordings([again], stimuli, Settings())
     assert found.fixations.viewing.tolist() == [1, 1, 2, 2]
-    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by people who had seen the")
+    assert describe(found, Settings(), [], [])["notes"][0].startswith("1 viewing by observers who had seen")
     write_table(tmp_path / "t.csv", found)
     assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
         "stimulus,observer,x,y,start,duration,trial",
@@ -335,8 +335,8 @@ def test_the_table_is_read_back(stimuli, tmp_path):
 @pytest.mark.parametrize(
     ("facts", "settings", "message"),
     [
-        ({"screen": None}, Settings(), "screen's size .* --screen WxH"),
-        ({"stimuli": [""]}, Settings(), "names no stimulus; give --stimulus"),
+        ({"screen": None}, Settings(), "no screen size .* --screen WxH"),
+        ({"stimuli": [""]}, Settings(), "names no stimulus; pass --stimulus"),
         ({"x": np.array([np.nan])}, Settings(), "no fixations on the stimuli .*1 the tracker lost the eye"),
     ],
 )
@@ -357,7 +357,7 @@ def test_screens_that_differ(stimuli):
     told = Settings(screen=(600, 800), screen_cm=(30.0, 30.0), distance_cm=60.0)
     found = import_recordings(files[:1], stimuli, told)
     text = " ".join(find_doubts(found, told))
-    assert "tell a screen of 1920x1080 pixels, and --screen 800x600" in text and "--screen-cm" in text
+    assert "have a screen of 1920x1080 pixels, but --screen 800x600" in text and "--screen-cm" in text
 
 
 def test_the_report(stimuli, tmp_path):
@@ -372,9 +372,9 @@ def test_the_report(stimuli, tmp_path):
     text = "\n".join(lines(report))
     for part in (
         "1 file: tobii (1); fixations",
-        "1 observer, 1 stimulus, 1 viewing, 1 fixation: 1 a viewing (1 to 1)",
+        "1 observer, 1 stimulus, 1 viewing, 1 fixation: 1 per viewing (1 to 1)",
         "dropped: 1 fixation (50.0%): 1 off the screen",
-        "rows that the files themselves rule out: 7 saccade",
+        "rows that the files mark as invalid: 7 saccade",
         "not in the folder of stimuli: 'cross' (1 rows)",
         "default: stimuli shown as large as the screen allows",
         "default: a stimulus appeared with the first row",

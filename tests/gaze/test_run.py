@@ -1,4 +1,4 @@
-"""`unisal import-gaze` and trackers' exports in `unisal prepare own`: files in, a table or one line out."""
+"""`unisal import-gaze`, and trackers' exports in `unisal prepare own`: tables and errors."""
 
 import csv
 import json
@@ -93,7 +93,7 @@ def test_a_folder_of_exports(command, lab):
         *(("P1", "10", "0"), ("P1", "70", "210"), ("P2", "15", "0"), ("P2", "75", "210")),
         *(("P1", "40.5", "0"), ("P2", "45.5", "0")),
     ]
-    assert "2 observers, 2 stimuli, 4 viewings, 6 fixations: 1.5 a viewing (1 to 2)" in out
+    assert "2 observers, 2 stimuli, 4 viewings, 6 fixations: 1.5 per viewing (1 to 2)" in out
     assert "not in the folder of stimuli: 'cross.png' (2 rows)" in out and "P3.edf, notes.txt" in out
     content = json.loads(report.read_text())
     assert content["pixels_per_degree"]["median"] == 30 and content["stimuli_not_in_folder"] == {
@@ -111,18 +111,18 @@ def test_a_folder_of_exports(command, lab):
 
 
 def test_exports_are_prepared_directly(command, lab):
-    """Without the table between: with the import's report, and the flags on trackers."""
+    """Directly, without a table: with the report of the import, and the flags on trackers."""
     files = sorted((lab / "exports").iterdir())
     own = ("prepare", "own", "--raw", lab / "stimuli", "--sigma", 2, "--data-dir", lab / "data")
     status, out, err = command(*own, "--name", "x", "--table", *files, "--drop-first")
     assert status == 0, err
     assert "2 observers, 1 stimulus, 2 viewings, 2 fixations" in out
     assert "dropped: 4 fixations (66.7%): 4 the first of its viewing" in out
-    assert "train: 2 images" in out and "1.0 fixations a frame; 1 of 2 without any" in out
+    assert "train: 2 images" in out and "1.0 fixations per frame; 1 of 2 without any" in out
 
 
 def test_any_table(command, lab):
-    """Decimal commas, names of its own, PsychoPy's coordinates; the last column is passed over."""
+    """Decimal commas, other column names, PsychoPy's coordinates; the last column is ignored."""
     text = "Bild;Wer;PosX;PosY;Zeit;Dauer;extra\na;7;-300,0;250,0;0;200,5;x\nb;7;0;0;100;150;y\n"
     (lab / "psychopy").mkdir()
     (lab / "psychopy" / "P1.csv").write_text(text, encoding="utf-16")
@@ -146,7 +146,7 @@ def test_any_table(command, lab):
 
 
 def test_mixed_and_half_recorded(command, lab):
-    """Another screen is told, and so is who has half; what is cut off counts as far as it goes."""
+    """Other screens and incomplete recordings are reported; a truncated file is read to its end."""
     whole = [("a.png", 200, 400, 300), ("b.png", 200, 400, 300)] * 2
     tobii(lab / "exports" / "P3.tsv", "P3", whole[:1], (1600, 1200))
     text = tobii(lab / "exports" / "P4.tsv", "P4", whole).read_text()
@@ -208,7 +208,7 @@ def test_bad_flags_end_in_one_line(command, lab, monkeypatch, flags, part):
 
 
 def test_a_whole_export_of_pupil_player(command, lab):
-    """The raw fixations beside the surface's are in the scene camera's image."""
+    """The raw fixations beside those on the surface are in the scene camera's image."""
     folder = lab / "ann" / "exports" / "000"
     (folder / "surfaces").mkdir(parents=True)
     header, row = "fixation_id,start_timestamp,duration,norm_pos_x,norm_pos_y", "1,5.0,200,0.25,0.25"

@@ -1,4 +1,4 @@
-"""Exports of Tobii's programs: small files as the manuals describe them, read back as the manuals say."""
+"""Exports of Tobii's programs: small files as the manuals describe them."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_tobii_stimulus_coordinates_come_first(tmp_path):
 
 
 def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
-    """In the middle of 1920x1080, a.png as 1440x1080 and b.png as 800x600."""
+    """Centred on 1920x1080: a.png as 1440x1080 and b.png as 800x600."""
     told = {"a.png": (240, 0, 1440, 1080), "b.png": (560, 240, 800, 600), "": ("",) * 4}
     names = [f"Presented Media {name}" for name in ("position X", "position Y", "width", "height")]
     names = [f"{name} (DACSpx)" for name in names[:2]] + names[2:]
@@ -39,7 +39,7 @@ def test_tobii_tells_where_the_stimulus_lay_on_the_screen(tmp_path):
 
 
 def test_tobii_glasses(tmp_path):
-    """Only what is mapped to a snapshot is on a stimulus."""
+    """Only gaze mapped to a snapshot is on a stimulus."""
     head = (
         "Recording timestamp [ms]",
         "Sensor",
@@ -88,7 +88,7 @@ def test_tobii_samples_without_fixation_columns(tmp_path):
     check(found, kind="samples", x=[952, 700, 400, 403, NAN, 100, 90], start=[0, 16, 33, 50, 66, 0, 17])
     assert "no column 'Fixation point X'" in found.notes[0] and "Data export" in found.notes[0]
     check(read(path, eye="left"), x=[950, 698, 398, 401, NAN, 98, 88])
-    with pytest.raises(UnisalError, match="no column 'Gaze point right X'; tick it in Pro Lab"):
+    with pytest.raises(UnisalError, match="no column 'Gaze point right X'; select it in Pro Lab"):
         read(path, eye="right")
 
 
@@ -105,7 +105,7 @@ def test_tobii_without_a_column(tmp_path):
         place = TOBII[0].index(name)
         # Without its own fixations.
         rows = [row[:place] + row[place + 1 : -2] for row in TOBII]
-        with pytest.raises(UnisalError, match=f"no column '{name}'; tick it in Pro Lab under Analyze"):
+        with pytest.raises(UnisalError, match=f"no column '{name}'; select it in Pro Lab under Analyze"):
             read(write(tmp_path / "export.tsv", as_text("\t", *rows)))
 
 

@@ -136,7 +136,15 @@ def at_target_size(maps, case):
     return resized - np.asarray(jax.nn.logsumexp(resized, (-2, -1), keepdims=True))
 
 
-@pytest.mark.parametrize("name", CASES)
+# A program each. The others always run in ONNX Runtime (below), which compiles nothing, and as the plain
+# network (models/test_golden.py), which `test_every_network` compares with this one in float64.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("dhf1k_video", "salicon_image") else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_golden_in_float64(golden, name):
     """Within the rounding of the stored values, like the original model."""
     case, weights = CASES[name], golden(7)

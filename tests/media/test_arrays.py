@@ -1,4 +1,4 @@
-"""What a program may hand over as an image or a density, and what is said of the rest."""
+"""Images and densities passed by callers: accepted types, and errors for others."""
 
 import io
 import pathlib
@@ -17,7 +17,7 @@ from unisal_jax.media.overlay import overlay
 
 
 class Foreign:
-    """An array of another library, which NumPy views by `__array__` alone."""
+    """An array of another library, which NumPy can view only through `__array__`."""
 
     def __init__(self, array):
         self.array = array
@@ -46,7 +46,7 @@ def read_only(array):
 
 
 def spread_out(array):
-    """The same numbers, not side by side in memory and from the last to the first."""
+    """The same numbers with non-contiguous, reversed strides."""
     wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
     view = wide[..., ::-2]
     view[...] = array
@@ -89,7 +89,7 @@ def test_grey(image):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "I;16", "CMYK", "YCbCr"])
 def test_pillow_images_are_as_their_files(image, tmp_path, mode):
-    """A palette's transparency, 16 bits, inks and alpha are the reader's to decide."""
+    """Palette transparency, 16 bits, CMYK and alpha are handled as in `read_image`."""
     if mode == "I;16":
         made = Image.fromarray(image[..., 0].astype(np.uint16) * 257 - image[..., 1])
     else:
@@ -145,9 +145,9 @@ def test_what_can_be_viewed_is_not_copied(image, tmp_path):
         (np.linspace(-1, 1, 16).reshape(4, 4), "float64 [4, 4] with values of -1 to 1, but"),
         (np.where(np.eye(4), np.nan, 0), "with values of NaN"),
         ("no_image.png", "no_image.png: no such file"),
-        ("https://user:secret@example.org/a.png", "image: is a URL, which is not read; download it"),
-        (pathlib.Path("https://example.org/a.png"), "image: is a URL"),
-        ("data:image/png;base64,AAAA", "image: is a URL"),
+        ("https://user:secret@example.org/a.png", "image: URLs cannot be read; download the file"),
+        (pathlib.Path("https://example.org/a.png"), "image: URLs cannot be read"),
+        ("data:image/png;base64,AAAA", "image: URLs cannot be read"),
         (Image.new("F", (4, 5)), "floating-point samples have no known range"),
         (Image.new("I", (4, 5)), "32-bit samples have no known range"),
         (None, "NoneType, but"),
@@ -229,5 +229,5 @@ def test_frames_to_write_are_of_any_kind(image, tmp_path):
 
 @pytest.mark.parametrize("fps", [0, -1, 0.0001, 1e9, float("nan"), float("inf")])
 def test_a_rate_that_is_none(tmp_path, fps):
-    with pytest.raises(UnisalError, match=r"fps: .* is not in 0\.01 to 1000"):
+    with pytest.raises(UnisalError, match=r"fps: .* is not between 0\.01 and 1000"):
         VideoWriter(tmp_path / "clip.mp4", (20, 30), fps)

@@ -1,4 +1,4 @@
-"""AVIF, and HEIC where pillow-heif is installed: pixels, turns, limits, and what is told without it."""
+"""AVIF, and HEIC if pillow-heif is installed: pixels, rotation, limits, and messages without it."""
 
 import importlib.util
 import io
@@ -79,7 +79,7 @@ def exif(orientation):
 @each_form
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
 def test_an_image_is_turned_once(tmp_path, form, orientation):
-    """Both writers turn EXIF's orientation into the boxes' own, which the file says beside EXIF or alone."""
+    """Both writers convert the EXIF orientation to rotation boxes, and may keep EXIF as well."""
     path = written(tmp_path, form, encoded(form, exif=exif(orientation)))
     expected = upright(IMAGE, orientation)
     with open_image(path) as image:
@@ -89,7 +89,7 @@ def test_an_image_is_turned_once(tmp_path, form, orientation):
 
 @each_form
 def test_exif_and_xmp_do_not_turn_an_image(tmp_path, form):
-    """By the standard the boxes alone do."""
+    """By the standard, only the boxes define the rotation."""
     data = encoded(form, exif=exif(6), xmp=b'<a tiff:Orientation="6"/>')
     assert b"irot\3" in data
     path = written(tmp_path, form, data.replace(b"irot\3", b"irot\0"))
@@ -112,7 +112,7 @@ def test_odd_sizes_alpha_and_grey(tmp_path, form):
 
 @pytest.mark.skipif(not HEIF, reason="pillow-heif is not installed")
 def test_deep_grey_and_tiles(tmp_path):
-    """Pillow has a mode of 16 bits for grey alone. Phones store large images in tiles."""
+    """16-bit grey, the only 16-bit mode of Pillow; and large images in tiles, as phones store them."""
     encoded("heic")
     Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257).save(tmp_path / "a.heic", quality=95)
     close(read_image(tmp_path / "a.heic"), IMAGE)
@@ -164,7 +164,7 @@ def test_decoding_has_limits(tmp_path, monkeypatch, form):
         monkeypatch.setattr(box_images, "_SLACK_BYTES", (20 << 20) - box_images.MAX_HELD_BYTES)
         assert "damaged" in refusal(path)
     monkeypatch.setattr(box_images, "MAX_BOX_FILE_BYTES", 100)
-    assert "file of more than 0 MiB" in refusal(path)
+    assert "file is larger than 0 MiB" in refusal(path)
 
 
 @each_form

@@ -1,4 +1,4 @@
-"""Cuts in made-up films: all found, and none invented in pans, flashes, fades and noise."""
+"""Cuts in synthetic videos: all are detected, and none in pans, flashes, fades and noise."""
 
 import functools
 
@@ -26,7 +26,7 @@ def scene(seed, size=(400, 1200)):
 
 
 def shot(seed, frames, speed=0.0, start=100):
-    """Frames of a scene, the camera moving to the right by so many widths of the frame in each."""
+    """Frames of a scene with a camera that moves right by a share of the width per frame."""
     image = scene(seed)
     for n in range(frames):
         left = round(start + n * speed * SIZE[1])
@@ -75,7 +75,7 @@ def test_a_photograph_and_part_of_it():
 
 
 def plain(colour, left, steps, frames=10):
-    """A ball that moves over a plain background."""
+    """A ball moving over a plain background."""
     for n in range(frames):
         frame = np.full((*SIZE, 3), colour, np.uint8)
         yield cv2.circle(frame, (left + steps * n, 110), 25, (230, 200, 40), -1)
@@ -103,7 +103,7 @@ def test_titles_that_appear_on_black_are_no_cuts():
 @pytest.mark.parametrize("speed", [0.0, 0.02, 0.06, 0.1])
 @pytest.mark.parametrize("spread", [0, 20])
 def test_pans_are_no_cuts(rng, speed, spread):
-    """Up to two and a half widths of the frame a second, at 25 frames a second; started at once."""
+    """Pans of up to 2.5 frame widths per second at 25 fps, starting abruptly."""
     still, moving = [next(shot(3, 1))] * 8, list(shot(3, min(12, round(0.9 / max(speed, 0.01))), speed))
     assert found(noisy([*still, *moving, *[moving[-1]] * 8], rng, spread)) == []
 

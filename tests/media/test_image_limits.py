@@ -1,4 +1,4 @@
-"""Image files that take much memory or time, carry large or damaged metadata, or are of other formats."""
+"""Image files that need much memory or time, hold large or damaged metadata, or have other formats."""
 
 import io
 import struct
@@ -121,7 +121,7 @@ def test_orientation_is_found_where_png_files_keep_it(tmp_path, way):
 
 @pytest.mark.parametrize("kind, count", [(3, 1), (3, 2), (3, 3), (4, 1), (8, 1), (9, 1)])
 def test_orientation_of_any_integer_type(tmp_path, kind, count):
-    """As Pillow has it: the first value counts."""
+    """As in Pillow, the first value is used."""
     values = struct.pack("<HHH" if kind in (3, 8) else "<i", *([6, 1, 1] if kind in (3, 8) else [6]))
     size = count * (2 if kind in (3, 8) else 4)
     entry = struct.pack("<HHI", 0x112, kind, count)
@@ -177,14 +177,14 @@ def test_the_time_ends_reading_in_whatever_decoder(tmp_path, monkeypatch):
 
 def test_a_header_cannot_name_the_same_bytes_many_times():
     file = screening.ScreenedFile(io.BytesIO(bytes(1 << 20)), [(0, 1 << 20)], screening.deadline())
-    with pytest.raises(screening.Excess, match="again and again"):
+    with pytest.raises(screening.Excess, match="same bytes repeatedly"):
         for _ in range(5):
             file.seek(0)
             file.read()
 
 
 def test_tiff_strips_over_each_other_are_refused(tmp_path):
-    """libtiff reads each strip whole, and 100,000 of the same 10 MB are a terabyte."""
+    """libtiff reads each strip completely: 100,000 strips of the same 10 MB are a terabyte."""
     data = bytearray(encoded("TIFF", compression="tiff_deflate"))
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(f"{order}I", data, 4)
@@ -192,7 +192,7 @@ def test_tiff_strips_over_each_other_are_refused(tmp_path):
         if struct.unpack_from(f"{order}H", data, at + 2 + 12 * number)[0] == 279:
             struct.pack_into(f"{order}HII", data, at + 4 + 12 * number, 4, 1, 1 << 30)
     (tmp_path / "a.tif").write_bytes(data)
-    assert "longer than the file" in refusal(tmp_path / "a.tif")
+    assert "larger than the file" in refusal(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1_000_001), (1_000_001, 1)])
@@ -240,11 +240,13 @@ def test_formats_that_are_not_read_are_named(tmp_path):
         "JPEG XL": b"\xff\x0a" + bytes(100),
     }.items():
         (tmp_path / "a.jpg").write_bytes(data)
-        assert refusal(tmp_path / "a.jpg").endswith(f"{name} images are not read; convert it to JPEG or PNG")
+        assert refusal(tmp_path / "a.jpg").endswith(
+            f"{name} images cannot be read; convert it to JPEG or PNG"
+        )
 
 
 class _Zeros:
-    """Stands in for the network: a map of zeros for each image, and how many came at once."""
+    """A stub model that returns zeros for each image and records batch sizes."""
 
     def __init__(self):
         self.calls = []
@@ -268,7 +270,7 @@ class _Kept:
 
 @pytest.mark.parametrize(("budget", "calls"), [(1 << 30, [8, 2, 2]), (10 * 3600, [2, 1, 2, 1, 2, 2, 2])])
 def test_decoding_waits_for_room(tmp_path, monkeypatch, budget, calls):
-    """Images of two input sizes: with little room, groups go to the network before they are full."""
+    """Images of two input sizes: with little memory, groups are predicted before they are full."""
     monkeypatch.setattr("unisal_jax.predict.batch.MAX_HELD_BYTES", budget)
     shapes = [(60, 60), (60, 60), (40, 90)] * 2 + [(60, 60)] * 6
     for number, shape in enumerate(shapes):

@@ -22,7 +22,7 @@ def smooth_image(height=24, width=36, seed=0):
 
 
 def refusal(path):
-    """The message that refuses `path`: one line that begins with it."""
+    """Returns the error message for `path`, one line that begins with it."""
     with pytest.raises(UnisalError) as caught:
         read_image(path)
     message = str(caught.value)
@@ -41,7 +41,7 @@ def test_lossless_formats_read_back_exactly(tmp_path, name):
 
 
 def test_jpeg_decodes_as_opencv_does(tmp_path):
-    """The original reads with OpenCV; both decode with libjpeg-turbo, to the last bit."""
+    """The original reads with OpenCV; both use libjpeg-turbo and are bit-identical."""
     for number, subsampling in enumerate(("4:4:4", "4:2:2", "4:2:0")):
         path = tmp_path / f"{number}.JPG"
         Image.fromarray(smooth_image(37, 53)).save(path, subsampling=subsampling, quality=80)
@@ -173,7 +173,7 @@ def test_samples_without_a_range(tmp_path, mode):
     ],
 )
 def test_a_cut_file_is_refused_or_whole(tmp_path, suffix, options):
-    """Wherever it is cut: never an image with a grey rest."""
+    """Truncated files never give an image with a grey remainder, wherever they are cut."""
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(smooth_image()).save(path, **options)
     data, whole = path.read_bytes(), read_image(path)

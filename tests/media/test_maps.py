@@ -1,4 +1,4 @@
-"""Image files as maps and as fixations: depths, colours, floats; marks that are none."""
+"""Image files read as maps and as fixations: bit depths, colours, floats, blurred marks."""
 
 import cv2
 import numpy as np

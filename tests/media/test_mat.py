@@ -1,4 +1,4 @@
-"""MATLAB's .mat files: what SciPy writes is read the same, and no claim of a file takes memory."""
+"""MATLAB .mat files: SciPy's files are read back, and false sizes allocate no memory."""
 
 import struct
 import tracemalloc
@@ -72,7 +72,7 @@ FIELDS = element(5, struct.pack("<i", 32)) + element(1, b"fixations".ljust(32, b
         ([zeros_packed(struct.pack("<II", 14, 2**32 - 8), 40 << 20)], "unpacks to more than 16 MiB"),
         ([element(14, array(2, (2**31 - 1, 2**31 - 1), FIELDS))], "0 values for"),
         ([element(14, array(6, (2**31 - 1, 2**31 - 1), element(9, bytes(8))))], "1 numbers for an array of"),
-        ([element(14, array(6, (-1, 1), element(9, bytes(8))))], "below zero"),
+        ([element(14, array(6, (-1, 1), element(9, bytes(8))))], "negative size"),
         ([element(14, array(5, (60000, 60000), *[element(5, bytes(4))] * 3))], "a sparse matrix of"),
         ([element(14, array(5, (3, 1), element(5, struct.pack("<i", 9)), element(5, struct.pack("<ii", 0, 1)),
                             element(9, bytes(8))))], "out of bounds"),

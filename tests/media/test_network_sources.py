@@ -1,4 +1,4 @@
-"""Videos from the network: by flag alone, from servers on this machine."""
+"""Videos from the network: only with the flag, from servers on this machine."""
 
 import contextlib
 import http.server
@@ -85,7 +85,7 @@ def site(web):
 
 
 class _Camera(socketserver.StreamRequestHandler):
-    """What a camera says over RTSP, its images in the same connection as MPEG-TS."""
+    """An RTSP camera that sends MPEG-TS in the same connection."""
 
     def handle(self):
         while request := self.rfile.readline():
@@ -146,8 +146,8 @@ def test_a_video_over_http(site):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/list.m3u8", "playlists are not read: name the video itself"),
-        ("/list.ts", "playlists are not read: name the video itself"),
+        ("/list.m3u8", "playlists cannot be read: name the video itself"),
+        ("/list.ts", "playlists cannot be read: name the video itself"),
         ("/moved.ts", "redirects are not followed"),
         ("/none.ts", "404"),
     ],
@@ -205,7 +205,7 @@ def test_addresses_show_no_secrets(url, shown, name):
     assert found.path == shown and found.name == name
     with pytest.raises(UnisalError) as caught:
         find_inputs([url])
-    assert str(caught.value) == f"{shown}: is on the network, which is used with --allow-network alone"
+    assert str(caught.value) == f"{shown}: is on the network; pass --allow-network to read it"
 
 
 def test_addresses_that_are_none(tmp_path):
@@ -216,10 +216,10 @@ def test_addresses_that_are_none(tmp_path):
         "http://host:99999/secret",
         "http://h/\n",
     ):
-        with pytest.raises(UnisalError, match=r"^an address has to be") as caught:
+        with pytest.raises(UnisalError, match=r"^an address must be") as caught:
             Address(url)
         assert "secret" not in str(caught.value)
-    with pytest.raises(UnisalError, match="images are not read from the network"):
+    with pytest.raises(UnisalError, match="images cannot be read from the network"):
         Address("http://host/a.JPG")
     for other in ("ftp://host/a.mp4", "file:///etc/a.mp4"):
         with pytest.raises(UnisalError, match="no such file"):
@@ -254,7 +254,7 @@ def test_the_commands(command, site, golden_file, tmp_path):
     status, _, err = command("crop", address, "--aspect", "1:1", *flags)
     assert status == 0 and (tmp_path / "out/json/clip.json").is_file(), err
     status, _, err = command("crop", address, "--aspect", "1:1", "--save", "crop", *flags)
-    assert status == 1 and f"{shown}: cannot be seen twice" in err
+    assert status == 1 and f"{shown}: cannot be read twice" in err
 
 
 def test_ctrl_c_keeps_what_a_stream_gave(command, camera, golden_file, tmp_path, monkeypatch):

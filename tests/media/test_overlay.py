@@ -1,4 +1,4 @@
-"""Heat colours and overlays, judged by their pixels."""
+"""Heat colours and overlays, checked by their pixels."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_overlay_at_the_peak_is_the_weighted_mean():
 
 @pytest.mark.parametrize("grey", [0, 128, 200, 255])
 def test_heat_has_no_edge_on_a_plain_background(grey):
-    """A density that falls from its peak to nothing over 2,000 pixels: no step between two of them."""
+    """A density that falls from its peak to 0 over 2,000 pixels has no visible steps."""
     density = np.linspace(1, 0, 2000, dtype=np.float32)[None]
     result = overlay(np.full((1, 2000, 3), grey, np.uint8), density)[0].astype(int)
     assert np.abs(np.diff(result, axis=0)).max() <= 5

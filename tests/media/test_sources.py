@@ -1,4 +1,4 @@
-"""From what a user names to images and videos with names."""
+"""Finding inputs: files, folders, globs, cameras; names of outputs, notes and errors."""
 
 import os
 import shlex
@@ -86,7 +86,7 @@ def test_a_file_named_like_a_glob(tree):
 
 def test_camera():
     assert expand_inputs(["camera:0"]) == [MediaSource("video", "camera:0", "camera_0")]
-    with pytest.raises(UnisalError, match="camera:front: give a camera by its number"):
+    with pytest.raises(UnisalError, match="camera:front: not a camera; give its number"):
         expand_inputs(["camera:front"])
 
 
@@ -133,7 +133,7 @@ def test_upper_and_lower_case_are_one(tree):
         ("none.jpg", r"^none.jpg: no such file or folder$"),
         ("a/notes.txt", r"^a/notes.txt: not an image \(.*\.jpg.*\) nor a video \(.*\.mp4.*\)"),
         ("empty", r"^empty: holds no images$"),
-        ("set", r"^set: holds no images itself; did you mean set/images\?$"),
+        ("set", r"^set: holds no images; did you mean set/images\?$"),
         ("clips", r"^clips: holds videos but no images; .*'clips/\*'$"),
         ("*.webp", r"^\*\.webp: no image or video matches$"),
         ("a/*.txt", r"^a/\*\.txt: no image or video matches$"),
@@ -167,7 +167,7 @@ def test_many_named_files_take_no_quadratic_time(tmp_path, monkeypatch):
 
 
 def test_links_that_loop(tmp_path, monkeypatch):
-    """Two links in each folder of a chain: without care, as many paths as 2 to the power of the depth."""
+    """Two links in each folder of a chain: naively, 2 to the power of the depth paths."""
     folder = tmp_path
     for depth in range(8):
         folder = folder / f"d{depth}"
@@ -184,7 +184,7 @@ def test_links_that_loop(tmp_path, monkeypatch):
         assert sorted(path.split("/")[-1] for path in paths) == [f"{depth}.png" for depth in range(8)]
     for pattern in ("**/*", "**"):
         (note,) = find_inputs([pattern]).notes
-        assert note == f"{pattern}: 9 other files (.jxl, .png) were left out"
+        assert note == f"{pattern}: 9 other files (.jxl, .png) were skipped"
     # Under their own paths, and so by their own names.
     assert found("**/*.png")[1] == ("image", "d0/d1/1.png", "1")
 
@@ -194,7 +194,7 @@ def test_a_file_that_links_lead_to_is_taken_once_and_told(tree):
     (tree / "other").symlink_to("b")
     inputs = find_inputs(["b/link.png", "other", "b"])
     assert sorted(str(source.path) for source in inputs.sources) == ["other/x.jpg", "other/x.png"]
-    assert len(inputs.notes) == 1 and "each file is taken once" in inputs.notes[0]
+    assert len(inputs.notes) == 1 and "each file is processed once" in inputs.notes[0]
 
 
 @pytest.mark.parametrize("name", ["clips [2020]", "it's", "a*b?", '[!x] $HOME `ls` \\ "q"', "-dash"])
@@ -232,16 +232,16 @@ def test_what_is_left_out_is_told(tree):
     (tree / "mix" / "empty").mkdir()
     (note,) = find_inputs(["mix"]).notes
     assert note.startswith(
-        "mix: 2 videos, 1 folder with images or videos and 2 other files (.jxl, .txt) were left out; "
+        "mix: 2 videos, 1 folder with images or videos and 2 other files (.jxl, .txt) were skipped; "
     )
     (pasted,) = shlex.split(note.partition(" as ")[2])
     everything = find_inputs([pasted])
     assert [source.kind for source in everything.sources].count("video") == 2
     assert len(everything.sources) == 4 and everything.notes == [
-        "mix/*: 2 other files (.jxl, .txt) were left out"
+        "mix/*: 2 other files (.jxl, .txt) were skipped"
     ]
     assert find_inputs(["mix/1.png", "b", "mix/*.png"]).notes == []
-    with pytest.raises(UnisalError, match="JPEG XL images, which are not read; convert them"):
+    with pytest.raises(UnisalError, match="JPEG XL images, which cannot be read; convert them"):
         (tree / "empty" / "a.jxl").touch()
         expand_inputs(["empty"])
 
@@ -257,7 +257,7 @@ def test_animations(tmp_path, suffix):
     assert [source.kind for source in expand_inputs(inputs, video=True)] == ["video", "image"]
     assert [source.kind for source in expand_inputs(inputs)] == ["image", "image"]
     assert find_inputs(inputs).notes == [
-        f"{moving}: 3 frames after the first left out; --video takes all frames"
+        f"{moving}: 3 frames after the first skipped; --video reads all frames"
     ]
     moving.write_bytes(moving.read_bytes()[: 60 if suffix == "avif" else 20])
     assert count_frames(moving) == 1

@@ -49,7 +49,7 @@ def psnr(a, b):
 
 
 def refusal(path):
-    """The message that refuses `path` at opening: one line that begins with it."""
+    """Returns the error message when opening `path`, one line that begins with it."""
     with pytest.raises(UnisalError) as caught:
         open_video(path)
     message = str(caught.value)
@@ -59,7 +59,7 @@ def refusal(path):
 
 
 def read_until_error(path):
-    """How many frames come before the error, and the error's message."""
+    """Returns the number of frames before the error, and its message."""
     frames = []
     with pytest.raises(UnisalError) as caught, open_video(path) as reader:
         frames.extend(frame.copy() for frame in reader)
@@ -220,7 +220,7 @@ def test_a_cut_mp4_with_its_index_at_the_end(tmp_path):
 
 
 def test_a_zeroed_tail_is_an_error(tmp_path):
-    """As a download leaves it that took its room on the disk first and then broke off."""
+    """An interrupted download that had allocated the whole file first."""
     path = tmp_path / "clip.mp4"
     encode(path, noise(30), container_options={"movflags": "+faststart"})
     data = path.read_bytes()
@@ -232,7 +232,7 @@ def test_a_zeroed_tail_is_an_error(tmp_path):
 
 
 def test_whole_files_with_fewer_frames_than_declared_pass(tmp_path):
-    """An edit list leaves out frames that the header counts."""
+    """An edit list omits frames that the header counts."""
     path = tmp_path / "clip.mp4"
     encode(path, moving_image(48, 66, 30))
     data = bytearray(path.read_bytes())
@@ -276,7 +276,7 @@ def test_a_playlist_does_not_reach_the_network(tmp_path):
     refusal(path)
 
 
-def test_without_a_image_track(tmp_path):
+def test_without_a_video_track(tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -284,7 +284,7 @@ def test_without_a_image_track(tmp_path):
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
-    assert refusal(path).endswith("holds no video track")
+    assert refusal(path).endswith("has no video track")
 
 
 def test_a_cover_is_no_video(tmp_path):
@@ -298,7 +298,7 @@ def test_a_cover_is_no_video(tmp_path):
     path.write_bytes(b"ID3\3\0\0" + size + frame + sound)
     with av.open(str(path)) as container:
         assert len(container.streams.video) == 1
-    assert refusal(path).endswith("holds no video track")
+    assert refusal(path).endswith("has no video track")
 
 
 def test_no_frames(tmp_path):
@@ -312,7 +312,7 @@ def test_no_frames(tmp_path):
             at += 4 + (8 if name == b"stsz" else 4)
             data[at : at + 4] = bytes(4)
     path.write_bytes(data)
-    assert refusal(path).endswith("holds no frames")
+    assert refusal(path).endswith("has no frames")
 
 
 def test_folder_of_frames_in_natural_order(tmp_path):
@@ -332,7 +332,7 @@ def test_folder_with_bad_frames(tmp_path):
     write_png(tmp_path / "2.png", np.zeros((5, 8, 3), np.uint8))
     count, message = read_until_error(tmp_path)
     assert count == 1
-    assert message.startswith(f"{tmp_path / '2.png'}: 8x5 among frames of 7x5")
+    assert message.startswith(f"{tmp_path / '2.png'}: is 8x5 but the first frame is 7x5")
     Image.new("RGB", (7, 5)).save(tmp_path / "2.png")
     (tmp_path / "3.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
     count, message = read_until_error(tmp_path)
@@ -384,7 +384,7 @@ def test_closing_early_closes_the_file(tmp_path):
 
 
 class FakeCamera:
-    """Stands in for cv2.VideoCapture: three BGR frames from camera 0, no other camera."""
+    """A stub of cv2.VideoCapture: camera 0 gives three BGR frames; there is no other camera."""
 
     def __init__(self, number):
         self.left = 3 if number == 0 else 0
@@ -415,7 +415,7 @@ def test_camera(monkeypatch):
     assert (frames[0] == (3, 2, 1)).all()
     assert "cannot be opened" in refusal("camera:1")
     assert "no frames" in refusal("camera:2")
-    assert "by its number" in refusal("camera:x")
+    assert "give its number" in refusal("camera:x")
 
 
 def test_a_camera_that_is_not_there(capfd):

@@ -1,4 +1,4 @@
-"""Video files: several tracks, uneven times, animations; and those that are made to do harm."""
+"""Video files: several tracks, uneven times, animations, malicious files."""
 
 import io
 import itertools
@@ -25,12 +25,12 @@ AVIF = pytest.param(
 
 
 def images(count, height=48, width=64):
-    """Plain frames, each of another grey."""
+    """Uniform frames of different greys."""
     return [np.full((height, width, 3), 20 + 30 * number, np.uint8) for number in range(count)]
 
 
 def add_video(container, frames, times=None, codec="libx264", pix_fmt="yuv420p"):
-    """Adds a track; `times` in milliseconds, 100 apart where None."""
+    """Adds a track; `times` in milliseconds, 100 apart if None."""
     stream = container.add_stream(codec, rate=10)
     stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
     stream.codec_context.time_base = Fraction(1, 1000)
@@ -59,7 +59,7 @@ def add_sound(container, codec="aac", form="fltp"):
 
 
 def write(path, *tracks, chapters=False):
-    """Writes a file of these tracks, each a function that adds one and returns what muxes it."""
+    """Writes a file with tracks; each argument adds a track and returns a function that muxes it."""
     with av.open(str(path), "w") as container:
         if chapters:
             second = Fraction(1, 1000)
@@ -104,7 +104,7 @@ def test_a_folder_knows_no_times(tmp_path):
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip.h264"])
 def test_files_that_know_no_times(tmp_path, name):
-    """AVI has H.264's frames in another order than that in which they are shown."""
+    """AVI stores H.264 frames in decoding order, not in display order."""
     write(tmp_path / name, video([image for image in images(6) for _ in range(5)]))
     with open_video(tmp_path / name) as reader:
         assert len(list(reader)) == 30
@@ -170,7 +170,7 @@ def test_which_track_is_read(tmp_path, tracks, size, number):
     write(path, *(video(frames, default=default) for frames, default in tracks))
     with open_video(path) as reader:
         assert reader.size == size and len(list(reader)) == 3
-        assert reader.notes == (f"holds 2 video tracks; number {number} is read",)
+        assert reader.notes == (f"has 2 video tracks; number {number} is read",)
 
 
 def animation(path, durations):
@@ -255,7 +255,7 @@ def test_real_media(tmp_path):
 
 
 def test_frames_are_the_callers_own(tmp_path):
-    """A decoder makes each frame of this kind from the one before, in one piece of memory."""
+    """The decoder of this codec updates each frame in place."""
     path = tmp_path / "clip.mov"
     frames = [image.copy() for image in images(1) * 5]
     for number, frame in enumerate(frames):
@@ -271,7 +271,7 @@ def test_frames_are_the_callers_own(tmp_path):
 
 
 def jpeg(width, height, claim=None):
-    """A JPEG file; `claim` (width, height) is what its header says instead."""
+    """A JPEG file; `claim` (width, height) replaces the size in its header."""
     file = io.BytesIO()
     Image.new("RGB", (width, height)).save(file, "JPEG")
     data = bytearray(file.getvalue())
@@ -282,7 +282,7 @@ def jpeg(width, height, claim=None):
 
 
 def avi(path, parts):
-    """A video whose frames are these JPEG files."""
+    """A video with these JPEG files as frames."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
@@ -301,7 +301,7 @@ def test_frames_that_claim_a_huge_size(tmp_path, number, claim):
     parts[number] = jpeg(64, 48, claim)
     avi(path, parts if number else parts[:1])
     read = []
-    with pytest.raises(UnisalError, match=r"clip\.avi: (video ends early at frame 2|holds no frames)"):
+    with pytest.raises(UnisalError, match=r"clip\.avi: (video ends early at frame 2|has no frames)"):
         read.extend(open_video(path))
     assert len(read) == number
 
@@ -356,7 +356,7 @@ def test_names_that_stand_for_other_files(tmp_path):
 
 
 def test_thousands_of_blocks(tmp_path):
-    """Blocks are looked at up to a number, and the file is read."""
+    """The number of scanned blocks is bounded, and the file is still read."""
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, (48, 64), 10) as writer:
         for image in images(3):
@@ -368,7 +368,7 @@ def test_thousands_of_blocks(tmp_path):
 def test_many_tracks(tmp_path):
     write(tmp_path / "clip.mkv", *[video(images(1), codec="mpeg4")] * 300)
     with open_video(tmp_path / "clip.mkv") as reader:
-        assert len(list(reader)) == 1 and reader.notes == ("holds 256 video tracks; number 1 is read",)
+        assert len(list(reader)) == 1 and reader.notes == ("has 256 video tracks; number 1 is read",)
 
 
 # What unpacks to a gigabyte from a megabyte would be this; tests need less to see whether it is unpacked.
@@ -376,7 +376,7 @@ PACKED = zlib.compress(bytes(100 << 20), 9)
 
 
 def png(extra=b""):
-    """A PNG file with these chunks behind its header."""
+    """A PNG file with these chunks after its header."""
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (90, 0, 0)).save(file, "PNG")
     return file.getvalue()[:33] + extra + file.getvalue()[33:]
@@ -390,7 +390,7 @@ BOMBS = [chunk(b"iCCP", b"icc\0\0" + PACKED), chunk(b"zTXt", b"Comment\0\0" + PA
 
 
 def peak_of(path):
-    """Megabytes that reading a file takes at most, in a process of its own, and what it prints."""
+    """Returns the peak memory in MB of reading a file in a new process, and its output."""
     program = (
         "import resource, sys\n"
         "from unisal_jax.errors import UnisalError\n"

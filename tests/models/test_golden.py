@@ -50,7 +50,11 @@ def errors(name, case, log_density, hidden, means):
     return apart, state.max(), inner
 
 
-@pytest.mark.parametrize("name", CASES)
+# An image in the domain dhf1k has the parameters of one case and the path through the network of another.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "dhf1k_image" else ()) for name in CASES],
+)
 def test_float64(golden, name):
     with jax.enable_x64(True):
         log_density, hidden, means = run(golden(7), CASES[name], np.float64)
@@ -65,10 +69,7 @@ def test_float64(golden, name):
 # The other cases are tested in ONNX Runtime, which compiles nothing (inference/test_network.py).
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("dhf1k_video", "dhf1k_image") else pytest.mark.slow)
-        for name in CASES
-    ],
+    [pytest.param(name, marks=() if name == "dhf1k_video" else pytest.mark.slow) for name in CASES],
 )
 def test_float32(golden, name):
     log_density, hidden, means = run(golden(7), CASES[name], np.float32)

@@ -1,4 +1,4 @@
-"""The pipeline's stages: order, errors, bounded reading ahead, and an end without threads left."""
+"""Pipeline stages: order, errors, bounded prefetching, and no threads left at the end."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ def test_an_error_comes_in_its_place():
 
 
 def test_one_is_made_while_one_is_used():
-    """Bounded, and side by side: the next item begins before this one is done with."""
+    """Bounded and parallel: the next item starts while the current one is processed."""
     begun, may_go_on = [], threading.Event()
 
     def items():

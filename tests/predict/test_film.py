@@ -1,4 +1,4 @@
-"""Films made of films: times, sound, chapters, tags and colours of one are those of the other."""
+"""Videos made from videos keep times, sound, chapters, metadata and colours."""
 
 import json
 from fractions import Fraction
@@ -28,7 +28,7 @@ SHOWN_AT = Fraction(1, 1000)
 
 
 def made_film(path, times=TIMES, sound=("aac", "ac3"), rate=48000, rotation=0, **tags):
-    """A film of drifting noise with two sound tracks, two chapters, a title and tags."""
+    """A video of drifting noise with two sound tracks, two chapters, a title and tags."""
     texture = np.random.default_rng(0).integers(40, 220, (*SIZE, 3), np.uint8)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"g": "4"})
@@ -65,7 +65,7 @@ def made_film(path, times=TIMES, sound=("aac", "ac3"), rate=48000, rotation=0, *
 
 
 def facts(path):
-    """What FFmpeg reads of a film: by track its packets, and what lies beside."""
+    """Returns the packets of a video by track, and its metadata, as read by FFmpeg."""
     with av.open(str(path)) as container:
         packets = [[] for _ in container.streams]
         for packet in container.demux():
@@ -117,7 +117,7 @@ def test_a_film_keeps_all_that_it_had(tmp_path, name):
 
 
 def test_a_part_of_a_film(tmp_path):
-    """From a frame between key frames, with the sound and the chapter from there on."""
+    """Starts at a frame between key frames, with the sound and chapter from there on."""
     film = made_film(tmp_path / "film.mp4")
     times = copied(film, tmp_path / "copy.mp4", Part(0.08, 0.6, every=2))
     assert times == pytest.approx([0.08, 0.16, 0.54])
@@ -132,7 +132,7 @@ def test_a_part_of_a_film(tmp_path):
 
 @pytest.mark.parametrize("name", ["film.ts", "film.mpg", "film.flv", "film.mkv"])
 def test_a_part_begins_at_its_frame_in_any_format(tmp_path, name):
-    """Some formats do not know their key frames: what is decoded after a seek may begin too late.
+    """Some formats do not mark key frames, so decoding after a seek may begin too late.
 
     And H.264 in MPEG-PS has a time for some frames alone.
     """
@@ -147,12 +147,12 @@ def test_a_part_begins_at_its_frame_in_any_format(tmp_path, name):
         assert len(rest) == 60 - round(reader.times[0] / 0.04)
         for one, other in zip(rest, frames[-len(rest) :], strict=True):
             np.testing.assert_array_equal(one, other)
-    with pytest.raises(UnisalError, match=r"no frame is shown from 2\.5 s on"):
+    with pytest.raises(UnisalError, match=r"has no frames from 2\.5 s on"):
         open_video(film, Part(2.5))
 
 
 def test_a_recording_whose_clock_does_not_begin_at_0(tmp_path):
-    """A film that is made of it begins at once, also where the clock passes its last number."""
+    """The output begins at once, also if the source's clock wraps around."""
     ticks_a_wrap = 2**33 / 90
     for start in (10_000, round(ticks_a_wrap) - 300):
         film = made_film(tmp_path / "film.ts", times=[start + time for time in TIMES], sound=())
@@ -163,7 +163,7 @@ def test_a_recording_whose_clock_does_not_begin_at_0(tmp_path):
 
 
 def test_recordings_that_were_joined(tmp_path):
-    """The clock of the second one begins anew; images and sound go on."""
+    """The clock of the second part is reset; frames and sound continue."""
     shown = range(0, 800, 40)
     one = made_film(tmp_path / "one.ts", shown, sound=("ac3",))
     (tmp_path / "two.ts").write_bytes(2 * one.read_bytes())
@@ -177,7 +177,7 @@ def test_recordings_that_were_joined(tmp_path):
 
 
 def test_sound_whose_times_stand_still(tmp_path):
-    """FFmpeg refuses a packet that is decoded no later than the one before."""
+    """FFmpeg rejects a packet whose decoding time does not increase."""
     film, broken = made_film(tmp_path / "film.mkv", sound=("aac",)), tmp_path / "broken.mkv"
     with av.open(str(film)) as source, av.open(str(broken), "w") as target:
         tracks = {each.index: target.add_stream_from_template(each) for each in source.streams}
@@ -221,13 +221,13 @@ def test_a_part_after_the_sound_has_ended(tmp_path):
 @pytest.mark.parametrize(("part", "says"), [(Part(9.0), "from 9 s on"), (Part(1.0, 2.0), "before 2 s")])
 def test_a_part_that_is_not_there(tmp_path, part, says):
     film = made_film(tmp_path / "film.mp4", sound=())
-    with pytest.raises(UnisalError, match=rf"film\.mp4: no frame is shown.*{says}"):
+    with pytest.raises(UnisalError, match=rf"film\.mp4: has no frames.*{says}"):
         open_video(film, part)
 
 
 def test_no_part_of_what_has_no_times(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
-    with pytest.raises(UnisalError, match="does not say when its frames are shown"):
+    with pytest.raises(UnisalError, match="has no frame times; omit --start"):
         open_video(tmp_path, Part(1.0))
     with open_video(tmp_path, Part(every=3)) as reader:
         assert len(list(reader)) == 1
@@ -242,7 +242,7 @@ def test_a_track_that_mp4_cannot_hold_is_told(tmp_path):
 
 
 def test_sound_of_old_files(tmp_path):
-    """PCM in AVI, which does not say which channels it has, is kept; MP3 of 8 kHz is told to be left out."""
+    """PCM in AVI, which has no channel layout, is kept; MP3 at 8 kHz is dropped with a note."""
     film = made_film(
         tmp_path / "film.avi", range(0, 800, 40), sound=("pcm_s16le",), time_base=Fraction(1, 25)
     )
@@ -273,7 +273,7 @@ def test_a_turned_film_with_wide_pixels(tmp_path):
     [((108, 192), (32, 64)), ((37, 53), (64, 96)), ((90, 3000), (96, 96)), ((64, 7), (64, 5))],
 )
 def test_resizing_is_pillows(size, wanted):
-    """Bit for bit: noise, and black beside white, whose sums lie on halves."""
+    """Bit-identical for noise, and for black next to white, where sums lie on halves."""
     noise = np.random.default_rng(0).integers(0, 256, (*size, 2), np.uint8)
     stripes = ((np.indices(size) // 7).sum(0) % 2 * 255).astype(np.uint8)
     planes = [noise[..., 0], noise[..., 1].T.copy().T, stripes]
@@ -318,7 +318,7 @@ def test_heat_in_planes_is_that_over_rgb():
 
 
 def test_a_window_at_odd_pixels():
-    """Its colours lie between those of the neighbours."""
+    """Its chroma is interpolated from the neighbours."""
     u = np.tile(np.arange(0, 80, 10, dtype=np.uint8), (6, 1))
     planes = Planes(np.zeros((12, 16), np.uint8), u, u)
     even, odd = planes.part(2, 4, 4, 6), planes.part(3, 5, 4, 6)
@@ -328,7 +328,7 @@ def test_a_window_at_odd_pixels():
 
 @pytest.mark.parametrize(("maps", "name", "most"), [("video", "map.mp4", 4), ("video10", "map.mkv", 0)])
 def test_maps_as_a_film(tmp_path, maps, name, most):
-    """Grey, with the film's times, each frame scaled to its peak."""
+    """Grey, with the video's times, each frame scaled to its peak."""
     film = made_film(tmp_path / "film.mp4")
     density = np.full((24, 32), 0.1, np.float32)
     density[6:18, 8:24] = 1.0
@@ -363,7 +363,7 @@ def test_a_quicker_preset_makes_a_larger_file(tmp_path):
 
 
 def test_times_that_stand_still(tmp_path):
-    """A file that shows two frames at once, or goes back, gives a film that players can show."""
+    """A file with equal or decreasing times gives a playable video."""
     info = FilmInfo(SIZE)
     planes = planes_of_rgb(np.zeros((*SIZE, 3), np.uint8))
     with VideoWriter(tmp_path / "film.mp4", SIZE, 25, info) as writer:
@@ -373,7 +373,7 @@ def test_times_that_stand_still(tmp_path):
 
 
 def test_the_finest_of_ticks(tmp_path):
-    """Matroska may count in nanoseconds, of which an MP4 file cannot hold a gap of 5 seconds."""
+    """Matroska may count in nanoseconds, in which MP4 cannot store a gap of 5 seconds."""
     info = FilmInfo(SIZE, origin=Origin(None, 0.0, None, None, Fraction(1, 10**9)))
     planes = planes_of_rgb(np.zeros((*SIZE, 3), np.uint8))
     with VideoWriter(tmp_path / "film.mp4", SIZE, 25, info) as writer:
@@ -385,13 +385,13 @@ def test_the_finest_of_ticks(tmp_path):
 def test_maps_as_a_film_are_resumed(command, golden_file, tmp_path):
     film = made_film(tmp_path / "film.mp4", sound=())
     args = ("predict", film, "--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
-    for kept in ("", ", 1 there already"):
+    for kept in ("", ", 1 already done"):
         status, out, err = command(*args, "--save", "map", "--map-format", "video10", "--resume")
         assert status == 0 and out.rstrip().endswith(kept), err
 
 
 def test_the_command(command, golden_file, tmp_path):
-    """`unisal predict` of a part: an overlay with sound, and JSON that says when, and of what."""
+    """`unisal predict` of a part: an overlay with sound, and JSON with times and the part."""
     film = made_film(tmp_path / "film.mp4", sound=("aac",))
     args = ("predict", film, "--out", tmp_path / "out", "--weights", golden_file, "--input-size", "96x128")
     status, _, err = command(

@@ -1,4 +1,4 @@
-"""What `unisal predict` and `unisal crop` say of the films that they read and write."""
+"""Notes of `unisal predict` and `unisal crop` on the videos they read and write."""
 
 import json
 
@@ -16,7 +16,7 @@ def add_phone_sound(container):
 
 @pytest.fixture
 def films(tmp_path):
-    """Films of six frames: silent, with sound, uneven, both, sound that MP4 cannot hold, and a folder."""
+    """Videos of six frames: silent, with sound, uneven, both, sound that MP4 does not support, a folder."""
     folder = tmp_path / "in"
     (folder / "folder").mkdir(parents=True)
     write(folder / "plain.mp4", video(images(6)))
@@ -32,7 +32,7 @@ def films(tmp_path):
 
 @pytest.fixture
 def run(command, golden_file, films, tmp_path):
-    """run(name of the command, flags) -> (stdout, notes) over all films."""
+    """run(command, flags) -> (stdout, notes) for all videos."""
 
     def run(name, *flags):
         inputs = [
@@ -51,8 +51,8 @@ def run(command, golden_file, films, tmp_path):
 
 def lacking(film):
     return [
-        f"phone.mov: its sound is not in the {film}, since an MP4 file cannot hold the format",
-        "two.mkv: holds 2 video tracks; number 1 is read",
+        f"phone.mov: its sound is not in the {film}, since MP4 does not support the format",
+        "two.mkv: has 2 video tracks; number 1 is read",
     ]
 
 
@@ -76,7 +76,7 @@ def test_predict(run, tmp_path):
     }
     assert about["uneven"]["fps"] == 3.33333
     # Without the film nothing is lost.
-    assert run("predict", "--save", "json")[1] == ["two.mkv: holds 2 video tracks; number 1 is read"]
+    assert run("predict", "--save", "json")[1] == ["two.mkv: has 2 video tracks; number 1 is read"]
 
 
 def test_crop(run, tmp_path):
@@ -88,7 +88,7 @@ def test_crop(run, tmp_path):
 
 
 def test_a_rate_that_is_none(command, golden_file, tmp_path):
-    """A frame in 200 seconds: the overlay shows each at its time."""
+    """One frame per 200 seconds: the overlay shows each at its time."""
     path = tmp_path / "slow.mp4"
     write(path, video(images(3), [0, 200_000, 400_000]))
     network = ("--weights", golden_file, "--input-size", "96x128", "--stride", "3")

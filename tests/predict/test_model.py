@@ -1,4 +1,4 @@
-"""Prediction: against the original pipeline's images, and each way of asking against the others."""
+"""Prediction: against the images of the original pipeline, and the methods against each other."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def assert_same_image(path, reference):
 
 
 def test_folder_of_images(command, model, golden_file, tmp_path):
-    """The whole original pipeline on three images: resize, network, PNG."""
+    """The complete original pipeline on three images: resize, network, PNG."""
     args = ("predict", FOLDER / "images" / "images", "--out", tmp_path, "--weights", golden_file)
     status, out, err = command(*args, "--save", "map,raw,json,overlay")
     assert status == 0, err
@@ -108,7 +108,7 @@ def test_stream_equals_video(model, frames, domain):
 
 
 def test_interleaving(model, frames):
-    """Each offset is a recurrence of its own through every third frame."""
+    """Each offset is a separate recurrence over every third frame."""
     mixed = [log for _, log in model.predict_video(frames[:8], input_size=(96, 128), stride=3, log=True)]
     for offset in range(3):
         alone = model.predict_video(frames[offset:8:3], input_size=(96, 128), stride=1, log=True)
@@ -121,7 +121,7 @@ def test_interleaving(model, frames):
 
 
 def test_frames_come_out_as_they_go_in(model, frames):
-    """At most four groups of frames are read, with the one that comes out: any length fits."""
+    """At most four groups of frames are in memory, so any length fits."""
     read = 0
 
     def endless():
@@ -138,7 +138,7 @@ def test_frames_come_out_as_they_go_in(model, frames):
 
 @pytest.mark.parametrize(("pixels", "most_ahead"), [(3 * 360 * 640, 15), (360 * 640, 5), (0, 1)])
 def test_huge_frames_go_in_smaller_groups(model, frames, monkeypatch, pixels, most_ahead):
-    """Three together, one by one, and nothing ahead; with the same results."""
+    """Groups of three, single frames, and no prefetching give the same results."""
     want = list(model.predict_video(frames[:8], input_size=(96, 128), stride=3, log=True))
     monkeypatch.setattr(unisal_jax.predict.film, "MAX_FILM_BYTES", 20 * pixels)
     read = 0
@@ -157,7 +157,7 @@ def test_huge_frames_go_in_smaller_groups(model, frames, monkeypatch, pixels, mo
 
 
 def test_recurrences_start_anew_at_a_cut(model):
-    """What comes after a cut is predicted as if it were a film of its own."""
+    """Frames after a cut are predicted like a separate video."""
     rng = np.random.default_rng(3)
     shots = [rng.integers(0, 255, (12, 16, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(2)]
     frames = [np.roll(shots[0], n, 1) for n in range(5)] + [np.roll(shots[1], n, 1) for n in range(7)]
@@ -172,7 +172,7 @@ def test_recurrences_start_anew_at_a_cut(model):
 
 
 def test_one_buffer_for_all_frames(model, frames):
-    """As cameras' libraries fill it; what comes out is the caller's, to keep and to change."""
+    """Camera libraries reuse one array; the yielded arrays belong to the caller."""
     buffer = np.empty_like(frames[0])
 
     def filled():
@@ -236,7 +236,7 @@ def test_paths_pillow_images_and_arrays(model, tmp_path):
 
 
 def test_a_readers_frames_and_times(model, tmp_path):
-    """A caller's own reader is not closed with the prediction, and knows the times of what came out."""
+    """A reader passed by the caller stays open, and knows the times of the yielded frames."""
     with VideoWriter(tmp_path / "clip.mp4", (96, 128), 10) as writer:
         for _ in range(30):
             writer.write(np.full((96, 128, 3), 99, np.uint8))
@@ -288,7 +288,7 @@ def test_any_size(model, size):
 
 @pytest.mark.parametrize("engine", ["jax", "onnxruntime"])
 def test_odd_sizes_share_programs(golden_file, rng, engine):
-    """Images of different sizes and alike aspect ratios share a program, and finishing needs none."""
+    """Images of different sizes and similar aspect ratios share a compiled program."""
     model = unisal_jax.load(golden_file, engine=engine)
 
     def predict(height, width):
@@ -304,7 +304,7 @@ def test_odd_sizes_share_programs(golden_file, rng, engine):
 
 @pytest.mark.parametrize("size", [(360, 640), (224, 384), (112, 192), (100, 77), (1, 1), (500, 300)])
 def test_finish_is_the_networks_own_resize(rng, size):
-    """The host's resize against the one in the network, down and up, exact halves included."""
+    """Resizing on the host equals resizing in the network, down and up, including exact halves."""
     logits = rng.standard_normal((224, 384), np.float32) * 5
     own = layers.resize_bilinear(logits, size)
     own = np.asarray(own - jax.nn.logsumexp(own))
@@ -348,7 +348,7 @@ def test_usual_domains(model):
         (lambda m: m.predict(np.full((4, 4, 3), 9.0)), r"image: float64 \[4, 4, 3\] with values of 9 to 9"),
         (lambda m: m.features(np.zeros((3, 4, 5), np.uint8)), r"image: uint8 \[3, 4, 5\], whose channels"),
         (lambda m: m.predict("no.png"), "no.png: no such file"),
-        (lambda m: m.predict("https://example.org/a.png"), "image: is a URL, which is not read"),
+        (lambda m: m.predict("https://example.org/a.png"), "image: URLs cannot be read"),
         (lambda m: m.predict([1, 2]), "image: list"),
         (lambda m: m.predict(np.zeros((0, 4, 3), np.uint8)), r"image: uint8 \[0, 4, 3\]"),
         (lambda m: m.predict(np.zeros((4, 4, 3), np.uint8), domain="x"), "unknown domain 'x'"),
@@ -388,14 +388,14 @@ STORED_CLIP = arrays("ucf_sports_clip.npz")["frames"]
 
 
 def test_real_clip_as_stored(clip_as_stored):
-    """All nine stored frames agree, hidden states and interleaving included."""
+    """All nine stored frames agree, including hidden states and interleaving."""
     for ours, stored in zip(clip_as_stored[::6], STORED_CLIP, strict=True):
         apart = np.abs(ours[::8, ::8] - stored)
         assert apart.max() < 5e-3 and apart.mean() < 5e-4
 
 
 def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
-    """With pixels from 0 to 1 the maps fit people's gaze better than the stored ones (NSS 4.44, CC 0.777)."""
+    """With pixels in 0 to 1, scores are higher than those of the stored maps (NSS 4.44, CC 0.777)."""
     model = SaliencyModel(released)
     nss, cc = [], []
     names = sorted(path.name for path in (real_clip / "fixation").iterdir())
@@ -408,7 +408,7 @@ def test_real_clip_looks_where_people_looked(released, clip_frames, real_clip):
 
 
 def test_four_devices_are_one(golden_file, tmp_path):
-    """Batches of images shared out, and videos side by side, on four virtual devices."""
+    """Batches of images split, and videos in parallel, on four virtual devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags}
     done = subprocess.run(
@@ -422,7 +422,7 @@ def test_four_devices_are_one(golden_file, tmp_path):
 
 
 def test_bfloat16(released):
-    """Close to float32, and results of the same kind."""
+    """Close to float32, with results of the same type."""
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     exact, rough = (SaliencyModel(released, dtype) for dtype in ("float32", "bfloat16"))
     assert rough.engine.name == "jax"

@@ -1,4 +1,4 @@
-"""Outputs know their input: what is finished, what is another's, and what is not ours to replace."""
+"""Records of inputs: finished outputs, outputs of other inputs, and files that must not be replaced."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def write_image(path, seed=0):
 
 
 def run(out, *inputs, video=False, resume=True, frames=2, kinds=("map",), opacity=0.7, **settings):
-    """As `unisal predict` without a network -> (names of what was predicted, how many were there already)."""
+    """Like `unisal predict` without a network -> (names predicted, number already done)."""
     files = PredictionFiles(out, kinds, Drawing(opacity), {"domain": None, "stride": None, **settings})
     planned = plan(files, expand_inputs([str(each) for each in inputs], video), resume=resume)
     make_folders(out, kinds)
@@ -140,14 +140,14 @@ def test_a_folder_that_is_not_ours_stays(tmp_path):
     write_image(frames / "1.png")
     foreign = write_image(out / "map" / "clip" / "0001.png", 5)
     content = foreign.read_bytes()
-    with pytest.raises(UnisalError, match=r"clip: holds files that .*\(0001\.png\); move it away"):
+    with pytest.raises(UnisalError, match=r"clip: holds files not .*\(0001\.png\); move the folder"):
         run(out, frames, video=True, resume=False)
     assert run(out, frames, video=True) == (["clip_2"], 0)
     assert foreign.read_bytes() == content
     # Of a folder that is ours, but holds more by now.
     notes = out / "map" / "clip_2" / "notes.txt"
     notes.write_text("mine")
-    with pytest.raises(UnisalError, match=r"clip_2: holds files that .*notes\.txt"):
+    with pytest.raises(UnisalError, match=r"clip_2: holds files not .*notes\.txt"):
         run(out, frames, video=True, domain="salicon")
     assert notes.read_text() == "mine" and len(os.listdir(notes.parent)) == 3
     notes.rename(notes.with_name(".DS_Store"))  # the system's: no reason to stop
@@ -185,7 +185,7 @@ def test_long_names_are_written(tmp_path):
 
 
 class _Network:
-    """As much of a model as `predict_sources` needs of it."""
+    """The part of a model that `predict_sources` uses."""
 
     def domain(self, name, video):
         return RELEASED_DOMAINS[0]

@@ -1,4 +1,4 @@
-"""Scanpaths: what is drawn from a density, how sequences are scored, and the commands."""
+"""Scanpaths: sampling from a density, scores of sequences, and the commands."""
 
 import csv
 import dataclasses
@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_paths():
 
 
 def test_raw_numbers_are_those_of_pcg64():
-    """PCG64's first output for seed 1, as NumPy documents that the bit stream never changes."""
+    """PCG64's first output for seed 1: NumPy guarantees that the bit stream never changes."""
     assert scanpath._random(1, (1,))[0] == 0.5118216247002567
 
 
@@ -83,7 +83,7 @@ def test_two_equal_peaks_alternate_by_inhibition():
 
 
 def test_the_place_before_the_last_is_inhibited_beside_the_prior_on_saccades():
-    """Three peaks in a triangle of equal sides: from one the way back is half as likely as the way on."""
+    """Three peaks in an equilateral triangle: returning is half as likely as moving on."""
     side = 20.0
     places = [(10.0, 10.0), (10.0, 10.0 + side), (10.0 + side * math.sqrt(3) / 2, 10.0 + side / 2)]
     density = sum(blob((40, 40), row, column, 1.0) for row, column in places)
@@ -100,7 +100,7 @@ def test_the_place_before_the_last_is_inhibited_beside_the_prior_on_saccades():
 
 
 def test_saccades_follow_the_prior_on_an_even_density():
-    """On an even density the share of each length is the factor, times how many cells are that far away."""
+    """On a uniform density, the share of each length is the factor times the number of cells."""
     degrees = 30.0
     # They begin in the middle: 9 degrees around them are inside.
     parameters = dataclasses.replace(ALONE, start=1.5, saccade=OSIE.saccade)
@@ -169,7 +169,7 @@ def test_log_likelihood_is_that_of_what_is_drawn():
     )
     assert total == pytest.approx(1)
     assert log_likelihood(np.array([[0.0, 1]]), [(0.5, 0.5)], ALONE)[0] == -math.inf
-    with pytest.raises(UnisalError, match="outside of the density"):
+    with pytest.raises(UnisalError, match="outside the density"):
         log_likelihood(density, [(3.0, 0.5)])
 
 
@@ -235,7 +235,7 @@ def test_saccade_lengths_and_returns_by_hand():
 
 
 def data_of(people, size=(60, 80), names=("p",), kind="image"):
-    """Images that the same people looked at in the same way; `people` are lists of (x, y)."""
+    """Images with the same scanpaths by the same people; `people` are lists of (x, y)."""
     points = np.array([(y, x) for path in people for x, y in path], np.int32).reshape(-1, 2)
     observers = np.array([n for n, path in enumerate(people) for _ in path], np.int32)
     truth = FrameTruth(np.ones(size, np.uint8), points, observers)
@@ -262,7 +262,7 @@ PEOPLE = [
 
 
 def test_scores_of_a_table(tmp_path):
-    """A person's own path is as near to all as the mean says; other people bound it from above."""
+    """A person's own scanpath scores as the mean says; other people are the upper bound."""
     table = tmp_path / "paths.csv"
     rows = [f"p.png,1,{n},{x + 0.5},{y + 0.5}" for n, (x, y) in enumerate(PEOPLE[0], 1)]
     table.write_text("\n".join(["stimulus,path,index,x,y", *rows, "other.png,1,1,2,2", ""]))
@@ -303,7 +303,7 @@ def test_scores_of_maps():
     [
         ("", "no column 'stimulus'"),
         ("stimulus,path,x\np,1,2\n", "no column 'y'"),
-        ("stimulus,path,x,y\n", "no fixations in it"),
+        ("stimulus,path,x,y\n", "contains no fixations"),
         ("stimulus,path,x,y\np,1,2,b\n", "line 2: could not convert"),
         ("stimulus,path,x,y\nq,1,2,3\n", "contains no path over p"),
         (
@@ -357,7 +357,7 @@ def test_the_image_shows_on_light_and_dark(level):
 
 
 def test_the_commands(command, golden_file, tmp_path):
-    """Paths over two images, and what evaluate says of them beside people whose order the dataset keeps."""
+    """Scanpaths over two images, scored by evaluate against a dataset that keeps the order of fixations."""
     (tmp_path / "raw").mkdir()
     for name in ("a", "b"):
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (48, 64, 3), np.uint8)
@@ -427,7 +427,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"")
     out = ("--out", tmp_path / "out", "--weights", golden_file)
     for flags, message in (
-        (("--degrees", 0), "degrees: 0.0 is not above 0"),
+        (("--degrees", 0), "degrees: 0.0 is not in (0, 180]"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
         (("--save", "map"), "choose from csv,json,image"),

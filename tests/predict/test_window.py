@@ -1,4 +1,4 @@
-"""`unisal predict --show` on a real screen (Xvfb's), closed by its key and by the window manager."""
+"""`unisal predict --show` on a real display (Xvfb), closed by its key and by the window manager."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ CLOSING = {"q": ("xdotool", "key", "q"), "window manager": ("wmctrl", "-c", "cli
 
 @pytest.fixture(scope="module")
 def screen():
-    """The environment of programs that show themselves on a screen of their own."""
+    """The environment of programs on a separate display."""
     if lacking := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"not installed: {', '.join(lacking)}")
     if re.search(r"GUI: +NONE", cv2.getBuildInformation()):
@@ -40,7 +40,7 @@ def screen():
 
 
 def windows(screen):
-    """What the window manager lists; empty until it has started."""
+    """The windows listed by the window manager; empty until it has started."""
     return subprocess.run(["wmctrl", "-l"], env=screen, capture_output=True, text=True, check=False).stdout
 
 

@@ -249,7 +249,7 @@ def test_a_workdir_of_another_training(tmp_path):
     check_same(folds, folds.to_json(), path)
     # But a cosine schedule depends on the number of epochs.
     cosine = "optimizer.schedule=cosine"
-    with pytest.raises(UnisalError, match="with epochs 2, not 5"):
+    with pytest.raises(UnisalError, match="has epochs 2, not 5"):
         check_same(load_config(SMOKE, [cosine, "epochs=5"]), load_config(SMOKE, [cosine]).to_json(), path)
     with pytest.raises(UnisalError, match="damaged"):
         check_same(load_config(SMOKE), stored[:-5], path)

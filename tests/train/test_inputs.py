@@ -98,7 +98,7 @@ def test_a_batch_that_cannot_be_divided_among_the_devices():
     inputs.check_batches(dataclasses.replace(paper, batch_scale=4), 8)
     with pytest.raises(UnisalError, match=r"a batch of 8 .* 32 devices; use --config.batch_scale=8,"):
         inputs.check_batches(dataclasses.replace(paper, batch_scale=2), 32)
-    with pytest.raises(UnisalError, match=r"by 6 devices; --config.batch_scale=3,"):
+    with pytest.raises(UnisalError, match=r"among 6 devices; use --config.batch_scale=3,"):
         inputs.check_batches(paper, 6)
 
 

@@ -134,7 +134,7 @@ def test_weights_that_a_pack_does_not_fit(base, grown, pack_file):
 
 
 def test_a_pack_needs_a_base(grown, cache, tmp_path):
-    with pytest.raises(UnisalError, match=r"release's \(unisal, unisal-mit1003\), .* whole weights"):
+    with pytest.raises(UnisalError, match=r"release \(unisal, unisal-mit1003\), .* whole weights"):
         save_pack(tmp_path / "a.pack.safetensors", grown, "posters")
     with pytest.raises(UnisalError, match="unknown domain 'cartoons'"):
         save_pack(tmp_path / "a.pack.safetensors", grown, "cartoons", base="golden")

@@ -211,7 +211,7 @@ def test_many_tensors_of_one_storage_are_bounded(tmp_path):
     big = Storage("0", np.zeros(1 << 18, np.float32))
     value = {str(index): tensor(big, 0, (1 << 18,), (1,)) for index in range(1000)}
     for kind in FORMATS:
-        assert "claim" in refusal(write_value(tmp_path / "a.pth", kind, value, (big,)))
+        assert "declare" in refusal(write_value(tmp_path / "a.pth", kind, value, (big,)))
 
 
 def test_expanded_tensor_of_modest_size(tmp_path):

@@ -92,7 +92,8 @@ def window_shares(
       sums: integral image of a density of any size.
       size: (height, width) of the image; window and positions are in its pixels.
       window: (height, width) of the window.
-      tops, lefts: positions of the window.
+      tops: rows of the window's positions.
+      lefts: columns of the window's positions.
     """
     bands = _sums_at(sums, tops + window[0], size[0]) - _sums_at(sums, tops, size[0])
     columns = bands.T

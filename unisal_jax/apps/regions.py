@@ -1,4 +1,4 @@
-"""How much attention regions of an image get: boxes from a file, scored on a density."""
+"""Scores regions of an image, read from a file, on a density."""
 
 import dataclasses
 import re
@@ -20,10 +20,10 @@ from unisal_jax.tables import read_table
 SIDES = ("left", "top", "width", "height")
 TIMES = ("frame", "seconds")
 
-# As annotation tools and trackers call them.
+# Column names used by annotation tools and trackers.
 _OTHER_NAMES = {"x": "left", "y": "top", "w": "width", "h": "height", "box": "name"}
 
-# Characters of a value that a message shows.
+# Maximum number of characters of a value in a message.
 _SHOWN = 60
 
 
@@ -35,21 +35,21 @@ class Region:
     box: Box
 
     def box_at(self, frame: int, seconds: float | None) -> Box:
-        """Its box at a frame of a video, as `MovingRegion.box_at`: always the same."""
+        """Returns the box in a frame of a video, as `MovingRegion.box_at`; always the same."""
         return self.box
 
 
 @dataclasses.dataclass(frozen=True)
 class RegionScore:
-    """What a region gets.
+    """The score of a region.
 
     Attributes:
       name, box: of the region.
       attention: share of the density inside, 0 to 1.
-      relative: mean density inside over that of a uniform density; 1 is what an even gaze would give.
+      relative: mean density inside relative to a uniform density; 1 is what a uniform gaze would give.
       peak: (row, column) of the largest density inside, in pixels of the whole image.
-      peak_relative: the density there over that of a uniform density.
-      rank: 1 for the largest attention; regions with the same share the lower number.
+      peak_relative: the density there relative to a uniform density.
+      rank: 1 for the largest attention; ties get the lower number.
     """
 
     name: str
@@ -80,14 +80,14 @@ def score_regions(density: np.ndarray, regions: Sequence[Region]) -> list[Region
     """Scores regions, which may overlap, on a density.
 
     Args:
-      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` gives.
+      density: float [H, W] >= 0 of any scale, such as `SaliencyModel.predict` returns.
       regions: boxes in pixels of the density.
 
     Returns:
-      A score a region, in the same order.
+      One score per region, in the same order.
 
     Raises:
-      UnisalError: the density is no such array, or a box leaves it.
+      UnisalError: the density is not such an array, or a box leaves it.
     """
     density = as_density(density)
     sums = integral(density)
@@ -114,7 +114,7 @@ def score_regions(density: np.ndarray, regions: Sequence[Region]) -> list[Region
 
 
 def check_regions(regions: Iterable[Region], size: Size) -> None:
-    """Raises UnisalError, naming the first box that leaves an image of this (height, width)."""
+    """Raises UnisalError for the first box that leaves an image of this (height, width)."""
     for region in regions:
         if not region.box.fits(size):
             box = region.box
@@ -125,25 +125,25 @@ def check_regions(regions: Iterable[Region], size: Size) -> None:
 
 
 class MeanDensity:
-    """The mean of a video's densities, float [H, W], which are added one by one and not kept."""
+    """The mean of a video's densities, float [H, W], which are added one by one and not stored."""
 
     def __init__(self) -> None:
         self._total = np.zeros(())
         self._count = 0
 
     def add(self, density: np.ndarray) -> None:
-        """Takes the next frame's density."""
+        """Adds the next frame's density."""
         self._total = self._total + density.astype(np.float64)
         self._count += 1
 
     def density(self) -> np.ndarray:
-        """The mean so far, float64 [H, W].
+        """Returns the mean so far, float64 [H, W].
 
         Raises:
-          UnisalError: none was added.
+          UnisalError: no density was added.
         """
         if self._count == 0:
-            raise UnisalError("densities: there are none")
+            raise UnisalError("densities: none were added")
         return self._total / self._count
 
 
@@ -151,33 +151,33 @@ def read_regions(path: str | Path) -> list[Region]:
     """Reads regions of an image from a file; `apps.moving.read_moving_regions` reads those of a video.
 
     Args:
-      path: a .json file, a list of objects (or such a list under "boxes"), or a .csv file with a header
-        (`unisal_jax.tables`). Both give `left`, `top`, `width` and `height` (or `x`, `y`, `w`, `h`) in whole
-        pixels, and may give a `name` (or `box`); without one a box is called by its number, from 1.
+      path: a .json file with a list of objects (or such a list under "boxes"), or a .csv file with a header
+        (`unisal_jax.tables`). Both have `left`, `top`, `width` and `height` (or `x`, `y`, `w`, `h`) in whole
+        pixels, and may have a `name` (or `box`); by default a box is named by its number, from 1.
 
     Raises:
-      UnisalError: there is no such file, it is not of this form, it gives boxes at times, a box is empty, or
-        two have one name.
+      UnisalError: there is no such file, it has another format, its boxes have times, a box is empty, or two
+        have the same name.
     """
     path, rows = Path(path), read_rows(path)
     timed = next((unit for row in rows for unit in TIMES if is_given(row, unit)), None)
     if timed:
-        raise UnisalError(f"{path}: gives boxes by {timed}, which only a video has; leave that column out")
+        raise UnisalError(f"{path}: has a column {timed!r}, which applies only to videos; remove the column")
     regions = [region_of(path, number, row) for number, row in enumerate(rows, 1)]
     check_names(path, [region.name for region in regions])
     return regions
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a file of boxes, by the columns' names in `SIDES`, `TIMES` and "name".
+    """Reads the rows of a file of boxes, with columns named as in `SIDES`, `TIMES` and "name".
 
     Raises:
-      UnisalError: there is no such file, it holds no boxes, or is not of the form that `read_regions` reads.
+      UnisalError: there is no such file, it holds no boxes, or its format is not that of `read_regions`.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".json", ".csv"):
-        raise UnisalError(f"{path}: boxes are a .json or .csv file")
+        raise UnisalError(f"{path}: a file of boxes must be .json or .csv")
     found = (
         _read_json(path) if suffix == ".json" else read_table(path, "a list of boxes", SIDES, _OTHER_NAMES)
     )
@@ -206,15 +206,15 @@ def _renamed(path: Path, number: int, row: Any) -> dict[str, Any]:
 
 
 def is_given(row: dict[str, Any], column: str) -> bool:
-    """Whether a row of a file of boxes has a value there."""
+    """Whether a row of a file of boxes has a value in a column."""
     return row.get(column) not in (None, "")
 
 
 def name_of(path: Path, number: int, row: dict[str, Any]) -> str:
-    """The name of a row's box, which may be its number.
+    """Returns the name of a row's box; its number if it has none.
 
     Raises:
-      UnisalError: it is not text.
+      UnisalError: the name is not text.
     """
     name = row.get("name", "")
     if not isinstance(name, str | int | float | None):
@@ -223,10 +223,10 @@ def name_of(path: Path, number: int, row: dict[str, Any]) -> str:
 
 
 def region_of(path: Path, number: int, row: dict[str, Any]) -> Region:
-    """The region of a row, the `number`-th of its file.
+    """Returns the region of row `number` of a file.
 
     Raises:
-      UnisalError: a side is missing or not a whole number of pixels, the box is empty, or has a bad name.
+      UnisalError: a side is missing or not an integer, the box is empty, or its name is invalid.
     """
     name = name_of(path, number, row)
     values: list[int] = []
@@ -248,13 +248,13 @@ def region_of(path: Path, number: int, row: dict[str, Any]) -> Region:
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:
-    """Raises UnisalError if two boxes of a file have one name."""
+    """Raises UnisalError if two boxes of a file have the same name."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UnisalError(f"{path}: two boxes are called {twice[0]!r}")
 
 
 def shortened(value: Any) -> str:
-    """A value as it is in the file, for messages; the beginning of a long one."""
+    """Formats a value for messages; truncates long values."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

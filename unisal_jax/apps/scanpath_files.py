@@ -1,7 +1,7 @@
-"""What `unisal scanpath` writes, whole or not at all: `csv/NAME.csv`, `json/NAME.json`, `image/NAME.png`.
+"""Writes the outputs of `unisal scanpath` atomically: `csv/NAME.csv`, `json/NAME.json`, `image/NAME.png`.
 
-The tables have stimulus, path, index, x, y and duration, the image's file name first: joined, they are what
-`unisal evaluate --protocol scanpath --predictions` reads.
+The tables have the columns stimulus (the image's file name), path, index, x, y and duration. Concatenated,
+they can be read by `unisal evaluate --protocol scanpath --predictions`.
 """
 
 import contextlib
@@ -28,23 +28,23 @@ from unisal_jax.predict.scanpath import DEGREES, FIXATIONS, Scanpaths, draw_scan
 KINDS = ("csv", "json", "image")
 COLUMNS = ("stimulus", "path", "index", "x", "y", "duration")
 
-# Okabe and Ito's colours, which those who see few colours can tell apart, but for black; lines have a dark
-# rim, so that they show on light and on dark images.
+# Okabe and Ito's colours without black, which are distinguishable with colour blindness. Lines have a dark
+# outline, so that they are visible on light and dark images.
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0))
 _RIM, _INK = (20, 20, 20), (0, 0, 0)
-# Drawn at this multiple of the size and shrunk: Pillow's lines have hard edges.
+# Supersampling factor, since Pillow's lines are not antialiased.
 _FINE = 2
-# Images are drawn no larger.
+# Maximum longer side of a drawn image.
 _MOST_SIDE = 2048
 
 
 @dataclasses.dataclass(frozen=True)
 class ScanpathFiles:
-    """The results of `unisal scanpath`, to be given to `predict_sources`.
+    """The results of `unisal scanpath`, for `predict_sources`.
 
     Attributes:
-      out: the folder of the folders, which `files.new_folders` has made.
-      kinds: of KINDS.
+      out: the output folder, with the folders made by `files.new_folders`.
+      kinds: output types, of KINDS.
       count, fixations, seed, degrees: as for `draw_scanpaths`.
     """
 
@@ -57,15 +57,15 @@ class ScanpathFiles:
 
     @property
     def film(self) -> str | None:
-        """There is none."""
+        """None, since no videos are written."""
         return None
 
     def paths(self, source: MediaSource) -> list[Path]:
-        """The files that an image's results go to."""
+        """Returns the output files of an image."""
         return [self._file(source, kind) for kind in self.kinds]
 
     def image(self, source: MediaSource, image: np.ndarray, log_density: np.ndarray, about: dict) -> None:
-        """Draws an image's paths and writes them."""
+        """Samples an image's scanpaths and writes them."""
         density = np.exp(log_density, out=log_density)
         paths = draw_scanpaths(density, self.count, self.fixations, self.seed, degrees=self.degrees)
         if "csv" in self.kinds:
@@ -80,7 +80,7 @@ class ScanpathFiles:
     def video(
         self, source: MediaSource, film: FilmInfo, about: dict
     ) -> contextlib.AbstractContextManager[FrameResults]:
-        """Refuses it."""
+        """Raises UnisalError."""
         refuse_video(source)
 
     def _file(self, source: MediaSource, kind: str) -> Path:
@@ -88,12 +88,12 @@ class ScanpathFiles:
 
 
 def refuse_video(source: MediaSource) -> NoReturn:
-    """Raises UnisalError: there is no model of paths over moving images."""
-    raise UnisalError(f"{source.path}: is a video; scanpaths are drawn on images")
+    """Raises UnisalError, since there is no scanpath model for videos."""
+    raise UnisalError(f"{source.path}: is a video; scanpaths are available only for images")
 
 
 def to_csv(stimulus: str, paths: Scanpaths) -> str:
-    """The paths as a table, pixels to a hundredth and whole milliseconds."""
+    """Formats scanpaths as a CSV table, with pixels to two decimals and integer milliseconds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -104,8 +104,8 @@ def to_csv(stimulus: str, paths: Scanpaths) -> str:
 
 
 def to_json(paths: Scanpaths) -> list[list[dict[str, float]]]:
-    """A list for each path, of x and y in pixels and the duration in milliseconds."""
-    # Cut off, not rounded: the right and the lower edge are outside.
+    """Returns a list for each scanpath, with x and y in pixels and the duration in milliseconds."""
+    # Round down, since the right and lower edges are outside the image.
     xy = np.floor(paths.xy * 100) / 100
     durations = np.rint(paths.durations).astype(int)
     return [
@@ -118,27 +118,27 @@ def to_json(paths: Scanpaths) -> list[list[dict[str, float]]]:
 
 
 def draw(image: np.ndarray, paths: np.ndarray) -> np.ndarray:
-    """Numbered circles joined by lines, a colour for each path.
+    """Draws scanpaths as numbered circles connected by lines, with a colour for each.
 
     Args:
       image: uint8 RGB [H, W, 3].
-      paths: [paths, fixations, 2], (x, y) in its pixels.
+      paths: [paths, fixations, 2], (x, y) in pixels of the image.
 
     Returns:
-      uint8 RGB of the image's size, or with a longer side of 2048 pixels at the most.
+      uint8 RGB of the image's size, reduced to a longer side of 2048 pixels if larger.
     """
     scale = min(1.0, _MOST_SIDE / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    # Paler, so that the colours stand out.
+    # Lighten the image, so that the colours stand out.
     canvas = Image.fromarray(cv2.convertScaleAbs(image, alpha=0.75, beta=32))
     canvas = canvas.resize((width * _FINE, height * _FINE), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(canvas)
     radius = _FINE * max(6.0, 0.014 * max(height, width))
     font = ImageFont.load_default(1.2 * radius)
     line = max(2, round(radius / 5))
-    # The last path first: the first lies on top.
+    # Draw in reverse order, so that the first path is on top.
     for number, path in reversed(list(enumerate(paths * scale * _FINE))):
         colour = _COLOURS[number % len(_COLOURS)]
         points = [(float(x), float(y)) for x, y in path]

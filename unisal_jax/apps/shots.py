@@ -1,4 +1,4 @@
-"""Crops along a video: shot by shot, as a camera operator would move the window (`camera.py`)."""
+"""Crops a video shot by shot, moving the window like a camera operator (`camera.py`)."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from unisal_jax.domains import Size
 from unisal_jax.errors import UnisalError
 from unisal_jax.media.arrays import as_density
 
-# Frames of foresight, at least, before a place is settled.
+# Minimum look-ahead in frames before a position is fixed.
 FORESIGHT = 256
 
 
@@ -25,10 +25,10 @@ class Shot:
 
     Attributes:
       first, last: its first and last frame, from 0.
-      path: "still", "pan" (even), "follow", or "free" where nothing is smoothed; of two windows the one that
-        moves more.
-      attention: the mean share that is kept, 0 to 1.
-      split: whether it is shown in two windows.
+      path: "still", "pan" (at constant speed), "follow", or "free" (not smoothed); for two windows, that of
+        the window that moves more.
+      attention: mean share of attention kept, 0 to 1.
+      split: whether it has two windows.
     """
 
     first: int
@@ -46,7 +46,7 @@ def crop_video(
     smoothness: float = 0.3,
     cuts: Iterable[bool] | None = None,
 ) -> Iterator[Crop]:
-    """The crops of a video's frames, with a window that moves gently: see `VideoCrops`.
+    """Crops the frames of a video with a smoothly moving window; see `VideoCrops`.
 
     Args:
       densities: float [H, W] >= 0 of any scale, all of one size.
@@ -54,17 +54,17 @@ def crop_video(
       scale: as for `VideoCrops`; the frames have the size of the densities.
       fps: as for `VideoCrops`.
       smoothness: as for `VideoCrops`.
-      cuts: whether each frame begins a new shot, such as `unisal_jax.media.cuts.CutDetector` says. None: all
-        frames are one shot, and at a cut the window glides from one shot's place to the next one's.
+      cuts: whether each frame begins a new shot, for example from `unisal_jax.media.cuts.CutDetector`. None
+        to treat all frames as one shot, in which case the window moves continuously across cuts.
 
     Yields:
-      A crop a frame, up to some hundred frames behind the densities.
+      A crop per frame, up to a few hundred frames behind the densities.
 
     Raises:
-      UnisalError: as `VideoCrops`.
+      UnisalError: as for `VideoCrops`.
     """
     crops = None
-    # Not strict: an endless iterable of cuts will do. The cuts come second, so that none is taken in vain.
+    # Not strict, since `cuts` may be endless. It comes second, so that no extra item of it is consumed.
     for each, cut in zip(densities, repeat(False) if cuts is None else cuts, strict=False):
         density = as_density(each)
         crops = crops or VideoCrops((density.shape[0], density.shape[1]), aspect, scale, fps, smoothness)
@@ -74,30 +74,30 @@ def crop_video(
 
 
 class VideoCrops:
-    """Takes a video's densities one by one and returns its crops, with a window that moves gently.
+    """Takes a video's densities one by one and returns its crops, with a smoothly moving window.
 
-    In each shot the window stands still, pans evenly, or follows the attention: `camera.py` has the rule.
-    What is followed is the path that maximises the sum over frames of its share of attention, in which the
-    window's middle counts for more than its rim, less `smoothness` times its speed squared, in the image's
-    longer sides a second. It is found by Viterbi's algorithm over a grid of at most 129 places a side. The
-    window's speed changes by at most two longer sides a second in each second. Memory is bounded: in long
-    shots a place is settled with at least 256 frames of foresight, and densities are not kept.
+    In each shot the window stands still, pans at constant speed, or follows the attention (`camera.py`). The
+    followed path maximises the sum over frames of its share of attention, with more weight in the centre of
+    the window, minus `smoothness` times its squared speed in longer sides per second. It is found with the
+    Viterbi algorithm on a grid of at most 129 positions per side. The acceleration of the window is at most
+    two longer sides per second squared. Memory is bounded: in long shots a position is fixed with a
+    look-ahead of at least 256 frames, and densities are not stored.
 
     Attributes:
       window: (height, width) of the crops.
-      shots: those that are settled.
+      shots: the shots that are complete.
 
     Args:
       size: (height, width) of the frames.
       aspect: as for `best_crop`.
-      scale: as for `best_crop`; the sides are even, as those of video files.
-      fps: frames a second.
-      smoothness: in squared seconds. 0.3: half an image's length in a second costs as much as 7.5% of the
-        attention. 0: each frame's best place on the grid, unsmoothed.
-      split: shots with two far-apart subjects get two windows, see `Split`.
+      scale: as for `best_crop`; the sides are even, as video files require.
+      fps: frames per second.
+      smoothness: in squared seconds. At 0.3, moving half an image's length in a second costs as much as 7.5%
+        of the attention. 0 uses each frame's best grid position without smoothing.
+      split: whether shots with two distant subjects get two windows, see `Split`.
 
     Raises:
-      UnisalError: an argument is out of its range; from `add`, as `best_crop`, or another size.
+      UnisalError: an argument is out of range; from `add`, as for `best_crop`, or a density of another size.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class VideoCrops:
         split: bool = False,
     ):
         if not (fps > 0 and math.isfinite(fps)):
-            raise UnisalError(f"fps: {fps} is not above 0")
+            raise UnisalError(f"fps: {fps} is not a positive number")
         if not (smoothness >= 0 and math.isfinite(smoothness)):
-            raise UnisalError(f"smoothness: {smoothness} is not 0 or above")
+            raise UnisalError(f"smoothness: {smoothness} is not a non-negative number")
         self.window = crop_size(size, aspect, scale, multiple=2)
         self.shots: list[Shot] = []
         self._size, self._aspect, self._scale = size, aspect, scale
@@ -123,18 +123,18 @@ class VideoCrops:
         self._begin_shot(0)
 
     def add(self, density: np.ndarray, cut: bool = False, boxes: tuple[Box, ...] = ()) -> list[Crop]:
-        """Takes the next frame; returns the crops that this settles, in order.
+        """Takes the next frame and returns the crops that are now fixed, in order.
 
         Args:
-          density: float [H, W] >= 0 of any scale; of the frames' size or another, the same for all.
-          cut: the frame begins a new shot.
-          boxes: not to be cut in this frame where the window can hold them whole, in pixels of the frame.
+          density: float [H, W] >= 0 of any scale and any size, the same for all frames.
+          cut: whether the frame begins a new shot.
+          boxes: must-keep boxes of this frame, in pixels of the frame.
         """
         density = as_density(density)
         sums = integral(density)
         if density.shape != (self._density_size or density.shape):
             raise UnisalError(
-                f"density: size {list(density.shape)} among frames of {list(self._density_size or ())}"
+                f"density: has size {list(density.shape)}, but earlier ones {list(self._density_size or ())}"
             )
         self._density_size = density.shape
         settled = []
@@ -148,7 +148,7 @@ class VideoCrops:
         return settled
 
     def finish(self) -> list[Crop]:
-        """The crops of the frames that are left, once the last one was added."""
+        """Returns the crops of the remaining frames, after the last one was added."""
         return self._end_shot() if self._frames else []
 
     def _begin_shot(self, first: int) -> None:
@@ -167,7 +167,7 @@ class VideoCrops:
         return crops
 
     def _settle(self, count: int) -> list[Crop]:
-        """The crops of the first frames that are held."""
+        """Returns the crops of the first `count` stored frames."""
         if self._may_split and self._count == 0:
             self._split = self._find_split()
         if self._split is not None:

@@ -1,6 +1,6 @@
-"""Two far-apart subjects in one shot: whether there are, and the window of each.
+"""Detects two distant subjects in a shot and gives each its own window.
 
-A tall crop shows the two windows one above the other, a wide one side by side; each has half of the output.
+The two windows are stacked in a tall crop and side by side in a wide one; each fills half of the output.
 """
 
 import dataclasses
@@ -15,25 +15,25 @@ from unisal_jax.apps.camera import KINDS, Camera, Frame
 from unisal_jax.apps.crop import Aspect, Crop, crop_size
 from unisal_jax.domains import Size
 
-# Densities are kept until their shot is settled, at this length of the longer side.
+# Longer side of the densities stored until their shot is complete.
 _KEPT_SIDE = 96
-# The attention along the image is smoothed by this share of its length before subjects are counted.
+# Smoothing of the attention profile, as a share of its length.
 _SMOOTHED = 0.03
-# Each of two subjects has this share of the attention or more, with less than this share of the lower of
-# their peaks between them, in so many of a shot's frames.
+# Minimum share of attention of each subject, maximum valley between them relative to the lower peak, and
+# minimum share of a shot's frames in which both hold.
 _SUBJECT, _VALLEY, _FRAMES = 0.25, 0.5, 0.6
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """What is kept of a frame: a small density, float [height, width], and its must-keep boxes."""
+    """The stored part of a frame: a small density, float [height, width], and its must-keep boxes."""
 
     density: np.ndarray
     boxes: tuple[Box, ...] = ()
 
 
 def keep(density: np.ndarray, boxes: tuple[Box, ...]) -> Kept:
-    """What is kept of a frame; arguments as for `VideoCrops.add`."""
+    """Reduces a frame for storage; arguments as for `VideoCrops.add`."""
     share = min(1.0, _KEPT_SIDE / max(density.shape))
     height, width = (max(2, round(side * share)) for side in density.shape)
     return Kept(cv2.resize(density, (width, height), interpolation=cv2.INTER_AREA), boxes)
@@ -48,8 +48,8 @@ class Split:
       scale: as for `VideoCrops`.
       fps: as for `VideoCrops`.
       smoothness: as for `VideoCrops`.
-      axis: that the subjects are apart along: 0 for rows, 1 for columns.
-      apart: how far, as a share of the side.
+      axis: axis along which the subjects are apart: 0 for rows, 1 for columns.
+      apart: their distance as a share of the side.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Split:
         apart: float,
     ):
         half = half_aspect(aspect)
-        # Windows as large as the subjects are apart show each subject once.
+        # Windows no larger than the distance of the subjects show each subject once.
         side = crop_size(size, half, scale)[axis]
         fits = min(0.5, apart) * size[axis] / side
         window = crop_size(size, half, scale * min(1.0, fits), multiple=2)
@@ -72,7 +72,7 @@ class Split:
         self._divider = 0.5
 
     def plan(self, frames: Sequence[Kept], count: int) -> tuple[list[Crop], str]:
-        """The crops of the first frames of a stretch, and what kind of path they have; as `Camera.plan`."""
+        """Returns the crops of the first `count` frames and the type of their path, as `Camera.plan`."""
         found = [two_subjects(frame.density, self._axis, 0.0) for frame in frames]
         known = [number for number, each in enumerate(found) if each is not None]
         places = [each[0] for each in found if each is not None] or [self._divider]
@@ -88,11 +88,11 @@ class Split:
         return [self._crop(*each) for each in boxes], max(kind, other_kind, key=KINDS.index)
 
     def _side(self, frame: Kept, divider: float, second: bool) -> Frame:
-        """A frame of which one window sees only what is on its side of the divider."""
+        """Returns a frame reduced to one side of the divider."""
         density = frame.density.astype(np.float64)
         density /= density.sum()
         at = round(divider * density.shape[self._axis])
-        # A view: what is set through it is set in the density.
+        # A view, so that setting it changes the density.
         other = np.moveaxis(density, self._axis, 0)
         other[slice(None, at) if second else slice(at, None)] = 0
         middle = divider * self._size[self._axis]
@@ -126,18 +126,18 @@ class Split:
 
 
 def half_aspect(aspect: Aspect) -> Aspect:
-    """The aspect of each of two windows: one above the other in a tall crop, side by side in another."""
+    """Returns the aspect of each of two windows: stacked in a tall crop, else side by side."""
     wide, high = aspect
     return (wide, high / 2) if wide < high else (wide / 2, high)
 
 
 def find_split(frames: Sequence[Kept], axis: int, window: float) -> float | None:
-    """How far apart the two subjects of a shot are, as a share of the side; None if it has not two.
+    """Returns the distance of the two subjects of a shot, as a share of the side; None if there are not two.
 
     Args:
-      frames: of the shot's beginning.
-      axis: that the window can move along most.
-      window: its side along that axis, as a share; subjects that are less apart are no two.
+      frames: the first frames of the shot.
+      axis: the axis along which the window has the most room to move.
+      window: the window's side along that axis, as a share; closer subjects are treated as one.
     """
     found = [two_subjects(frame.density, axis, window) for frame in frames]
     apart = [each[1] for each in found if each is not None]
@@ -145,7 +145,7 @@ def find_split(frames: Sequence[Kept], axis: int, window: float) -> float | None
 
 
 def two_subjects(density: np.ndarray, axis: int, window: float) -> tuple[float, float] | None:
-    """Where attention is lowest between two subjects, and how far they are apart, as shares of the side."""
+    """Returns the minimum between two subjects and their distance, as shares of the side; None if not two."""
     profile = density.sum(1 - axis, dtype=np.float64)
     profile /= profile.sum()
     smooth = gaussian_filter1d(profile, _SMOOTHED * len(profile), mode="nearest")

@@ -1,13 +1,13 @@
-"""Paths of least motion within a band, by linear programming: see `camera.py`."""
+"""Computes paths of least motion within a band by linear programming; see `camera.py`."""
 
 import numpy as np
 
 from unisal_jax.errors import UnisalError
 
-# Grundmann et al.'s weights of speed, acceleration and its change, at their 30 frames a second.
+# Grundmann et al.'s weights of speed, acceleration and jerk, at their 30 frames per second.
 _WEIGHTS, _RATE = (10.0, 1.0, 100.0), 30.0
-# What a unit outside of the band costs in a frame: as much as moving by it does, so that what leaves and
-# comes back within two frames is not followed. Where it costs most, only the bounded acceleration leads out.
+# Cost of a unit outside the band in one frame. It equals the cost of moving by a unit, so that excursions of
+# up to two frames are not followed. The strict band is left only where the bounded acceleration requires it.
 _OUTSIDE, _OUTSIDE_STRICT = 10.0, 1000.0
 
 
@@ -20,23 +20,23 @@ def steady_path(
     before: np.ndarray,
     rest: bool,
 ) -> np.ndarray:
-    """The path with the least sum of speed, acceleration and its change, in absolute values.
+    """Returns the path that minimises the weighted sum of absolute speed, acceleration and jerk.
 
     Args:
-      band: (lowest, highest) position wanted in each frame, float [frames, 2].
-      strict: the same, for what is wanted above all.
+      band: (lowest, highest) desired position in each frame, float [frames, 2].
+      strict: the same, with a much higher cost outside.
       free: the path stays between 0 and this.
-      fps: frames a second.
-      most: the greatest second difference of the path.
-      before: positions of up to three frames before, which the path continues; such that it can.
-      rest: the path's last step is 0.
+      fps: frames per second.
+      most: maximum absolute second difference of the path.
+      before: positions of up to three previous frames, which the path continues.
+      rest: whether the path's last step must be 0.
 
     Returns:
       Positions, float [frames].
     """
     if free == 0:
         return np.zeros(len(band))
-    # Late: images need none of it, and it takes a quarter of a second.
+    # Imported late, since images do not need it and it takes a quarter of a second.
     from scipy import sparse
     from scipy.optimize import linprog
 
@@ -45,7 +45,7 @@ def steady_path(
     for order in range(min(len(_WEIGHTS), count - 1)):
         step = sparse.diags([-1.0, 1.0], [0, 1], shape=(count - order - 1, count - order))
         differences.append(step @ differences[-1])
-    # Variables: the positions, how far each is outside of both bands, and the absolute values of differences.
+    # Variables: the positions, the distance of each outside both bands, and absolute values of differences.
     # (left, above, below): left @ positions - above and below - left @ positions bound such a variable.
     positions = sparse.identity(count)
     blocks, prices, greatest = [], [np.zeros(count)], [np.full(count, free)]

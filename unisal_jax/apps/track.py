@@ -1,10 +1,10 @@
-"""The best path through scores that change with time: Viterbi's algorithm over the places of a grid."""
+"""Finds the best path through time-varying scores with the Viterbi algorithm on a grid."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# Scores closer than this count as the same: sums of a density carry rounding errors of this order.
+# Scores closer than this are equal: sums of a density have rounding errors of this order.
 _SAME = 1e-9
 
 Place = tuple[int, int]
@@ -12,7 +12,7 @@ _Moves = tuple[np.ndarray, np.ndarray]
 
 
 def best_place(scores: np.ndarray) -> Place:
-    """(row, column) of the largest score [rows, columns]; of equal ones the nearest to the middle."""
+    """Returns (row, column) of the largest score [rows, columns]; ties go to the nearest to the centre."""
     rows, columns = np.nonzero(scores >= scores.max() - _SAME)
     middle = (scores.shape[0] - 1) / 2, (scores.shape[1] - 1) / 2
     nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
@@ -25,13 +25,13 @@ def best_path(
     column_prices: np.ndarray,
     start: Place | None = None,
 ) -> list[Place]:
-    """The path over the places of a grid with the largest sum of scores less prices of moves.
+    """Finds the path over grid positions with the largest sum of scores minus costs of moves.
 
     Args:
       scores: of each frame, float [rows, columns].
-      row_prices: what a move by 0, 1, ... rows costs from a frame to the next; longer moves cannot be made.
-      column_prices: the same for columns. A slanting move costs the sum of both.
-      start: where the path is in the frame before the first one; None for anywhere.
+      row_prices: cost of moving by 0, 1, ... rows between two frames; longer moves are not allowed.
+      column_prices: the same for columns. A diagonal move costs the sum of both.
+      start: position in the frame before the first; None for any.
 
     Returns:
       (row, column) of each frame.
@@ -55,7 +55,7 @@ def best_path(
 
 
 def _step(total: np.ndarray, prices: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best of all moves along an axis to each place: (totals less prices, the moves, int16)."""
+    """Returns the best move along an axis to each position: (totals minus costs, the moves, int16)."""
     old = np.moveaxis(total, axis, 0)
     best, moves = old - prices[0], np.zeros(old.shape, np.int16)
     for move in range(1, len(prices)):
@@ -71,11 +71,11 @@ def _step(total: np.ndarray, prices: np.ndarray, axis: int) -> tuple[np.ndarray,
 
 
 def _trace_back(moves: list[_Moves], end: Place) -> list[Place]:
-    """The places of the path that ends here, first frame first."""
+    """Returns the positions of the path that ends at `end`, from the first frame."""
     path = [end]
     for row_moves, column_moves in reversed(moves[1:]):
         row, column = path[-1]
-        # Columns were moved along last, so they are undone first.
+        # Column moves were applied last, so undo them first.
         column -= int(column_moves[row, column])
         path.append((row - int(row_moves[row, column]), column))
     return path[::-1]

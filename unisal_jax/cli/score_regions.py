@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def _score_video(args: argparse.Namespace, source: "MediaSource") -> tuple[dict[
         table = stack.enter_context(curves_table(args.csv)) if args.csv else None
         model = flags.load_model(args)
         domain = model.domain(args.domain, video=True)
-        predicted = model.predict_video(reader, domain, args.input_size)
+        predicted = stack.enter_context(closing(model.predict_video(reader, domain, args.input_size)))
         for number, (_, density) in enumerate(predicted, 1):
             seconds = known_time(reader.times[number - 1])
             scores = curves.add(density, seconds)

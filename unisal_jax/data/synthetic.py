@@ -27,11 +27,11 @@ class Amount:
     """The amount of data to make.
 
     Attributes:
-        train, validation, test: number of videos or images of each split. Hollywood-2, UCF Sports and MIT1003
-            have no validation split of their own: their training split has the sum of the first two.
-        frames: frames per video.
-        size: (height, width) of frames and maps.
-        observers: number of observers, each with two fixations per frame.
+      train, validation, test: number of videos or images of each split. Hollywood-2, UCF Sports and MIT1003
+        have no validation split of their own: their training split has the sum of the first two.
+      frames: frames per video.
+      size: (height, width) of frames and maps.
+      observers: number of observers, each with two fixations per frame.
     """
 
     train: int = 2
@@ -88,14 +88,14 @@ def make(dataset: str, root: Path, seed: int = 0, amount: Amount | None = None) 
     """Writes a synthetic release into the folder `root`.
 
     Args:
-        dataset: one of `LAYOUTS`; "dhf1k-videos" is DHF1K without extracted frames, "salicon-png" SALICON
-            with fixations as images.
-        root: the folder.
-        seed: the seed.
-        amount: the amount of data; the default takes a second.
+      dataset: one of `LAYOUTS`; "dhf1k-videos" is DHF1K without extracted frames, "salicon-png" SALICON
+        with fixations as images.
+      root: the folder.
+      seed: the seed.
+      amount: the amount of data; the default takes a second.
 
     Raises:
-        UnisalError: unknown dataset.
+      UnisalError: unknown dataset.
     """
     if dataset not in LAYOUTS:
         raise UnisalError(f"no synthetic dataset {dataset!r}; known: {', '.join(LAYOUTS)}")

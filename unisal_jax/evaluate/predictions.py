@@ -1,5 +1,6 @@
 """The maps to score: those of this model, or those in a folder of files."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -63,8 +64,10 @@ class NetworkMaps:
                 yield from frames
 
             predicted = self._model.predict_video(again(), self._domain, size, self._stride)
-            for _, density in predicted:
-                yield density
+            # It reads frames in a thread of its own, which must end before the frames can be closed.
+            with contextlib.closing(predicted):
+                for _, density in predicted:
+                    yield density
 
 
 class FolderMaps:

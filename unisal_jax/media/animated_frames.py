@@ -26,7 +26,7 @@ def read_animation(path: Path) -> bytes | None:
     """Reads a PNG or WebP file, animated or still; returns None for other formats.
 
     Raises:
-        UnisalError: the file is too large to hold in memory, or its frames exceed MAX_FRAME_PIXELS.
+      UnisalError: the file is too large to hold in memory, or its frames exceed MAX_FRAME_PIXELS.
     """
     with path.open("rb") as file:
         start = file.read(30)
@@ -72,7 +72,7 @@ def animation_frames(
     """Yields (frame, time): uint8 RGB [H, W, 3] without alpha, and seconds.
 
     Raises:
-        UnisalError: the file is damaged or cut off. Frames before the damage are yielded first.
+      UnisalError: the file is damaged or cut off. Frames before the damage are yielded first.
     """
     starts = np.cumsum([0.0, *durations]).tolist()
     try:

@@ -1,4 +1,4 @@
-"""What counts as an image and as a density where a program hands one over; the one place that decides."""
+"""Converts images and densities that callers pass to arrays of one type."""
 
 import os
 import re
@@ -15,26 +15,26 @@ from unisal_jax.media.images import read_image, row_strips, to_rgb
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | ArrayLike
 """A path, a Pillow image or an array, see `as_image`."""
 
-# A drive of Windows has one letter.
+# Schemes have at least two letters, unlike Windows drives.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 
 
 def as_image(given: Any, what: str = "image") -> np.ndarray:
-    """An image as uint8 RGB [height, width, 3]; a view of memory that has it so already, else a new array.
+    """Returns an image as uint8 RGB [height, width, 3], without a copy if it already has this form.
 
     Args:
-        given: one of
+      given: one of
 
             - the path of an image file, read by `read_image`;
-            - a Pillow image, of any mode that `read_image` reads, turned upright by its EXIF orientation;
-            - an array of uint8 in 0 to 255 or of floats in 0 to 1, [height, width], or [height, width, 1, 3
-              or 4 channels]: grey, RGB or RGBA, whose alpha is dropped and the color below it kept. The array
-              is NumPy's, JAX's, PyTorch's on the CPU, or in any other container that NumPy can view or copy.
-        what: the argument, for the error's message.
+            - a Pillow image, of any mode that `read_image` supports; its EXIF orientation is applied;
+            - an array of uint8 in 0 to 255 or of floats in 0 to 1, [height, width] or [height, width, 1, 3
+              or 4 channels]: grey, RGB or RGBA; alpha is dropped and the colour below it kept. The array is
+              of NumPy, JAX, PyTorch on the CPU, or any other container that NumPy can view or copy.
+        what: name of the argument, for the message.
 
     Raises:
-        UnisalError: it is nothing of that kind; the file cannot be read; floats are NaN or leave 0 to 1;
-            channels come first; or it is a URL.
+      UnisalError: the argument is none of these; the file cannot be read; floats are NaN or outside 0 to 1;
+        channels come first; or the argument is a URL.
     """
     if isinstance(given, (str, os.PathLike)):
         return read_image(_local(given, what))
@@ -44,15 +44,15 @@ def as_image(given: Any, what: str = "image") -> np.ndarray:
 
 
 def as_images(given: Any, what: str = "images") -> np.ndarray:
-    """Images of one size as uint8 RGB [N, height, width, 3].
+    """Returns images of the same size as uint8 RGB [N, height, width, 3].
 
     Args:
-        given: a list or tuple of what `as_image` takes; or an array [N, height, width, 1, 3 or 4 channels] of
-            the types and containers that it takes.
-        what: the argument, for the error's message.
+      given: a list or tuple of images as for `as_image`; or an array [N, height, width, 1, 3 or 4 channels]
+        of the types and containers as for `as_image`.
+      what: name of the argument, for the message.
 
     Raises:
-        UnisalError: it is nothing of that kind, the list is empty, or the sizes differ.
+      UnisalError: the argument is none of these, the list is empty, or the sizes differ.
     """
     if not isinstance(given, (list, tuple)):
         return _rgb(given, 4, what)
@@ -68,27 +68,27 @@ def as_images(given: Any, what: str = "images") -> np.ndarray:
 
 
 def as_density(array: Any, what: str = "density") -> np.ndarray:
-    """A density as a NumPy array, float32 or float64 [height, width]; containers as arrays of `as_image`.
+    """Returns a density as a NumPy array, float32 or float64 [height, width]; containers as for `as_image`.
 
     Raises:
-        UnisalError: it is not floats of two axes.
+      UnisalError: the argument is not a two-dimensional array of floats.
     """
     found = _as_array(array, what)
     if found.ndim != 2 or 0 in found.shape or found.dtype.kind != "f":
         raise UnisalError(f"{what}: {_shown(array, found)}, but floats [height, width] are needed")
-    # Of native byte order, since OpenCV takes no other.
+    # In native byte order, which OpenCV requires.
     return np.ascontiguousarray(found, np.float32 if found.dtype.itemsize <= 4 else np.float64)
 
 
 def _local(path: str | os.PathLike[str], what: str) -> Path:
     if _URL.match(os.fspath(path)) and not os.path.exists(path):
-        # Without the URL, which may hold a password.
-        raise UnisalError(f"{what}: is a URL, which is not read; download it, then pass the file's path")
+        # Do not print the URL: it may hold a password.
+        raise UnisalError(f"{what}: URLs cannot be read; download the file, then pass its path")
     return Path(path)
 
 
 def _rgb(array: Any, rank: int, what: str) -> np.ndarray:
-    """Any array of images as uint8 RGB, of the rank 3 for one image and 4 for several."""
+    """Converts an array of one image (rank 3) or several (rank 4) to uint8 RGB."""
     found = _as_array(array, what)
     shown = f"{what}: {_shown(array, found)}"
     if found.dtype != np.uint8 and found.dtype.kind != "f":
@@ -119,14 +119,14 @@ def _rgb(array: Any, rank: int, what: str) -> np.ndarray:
 
 
 def _to_uint8(pixels: np.ndarray, shown: str) -> np.ndarray:
-    """Floats in 0 to 1 [..., height, width, channels] as the nearest of 256 levels."""
+    """Converts floats in 0 to 1, [..., height, width, channels], to the nearest of 256 levels."""
     found = np.empty(pixels.shape, np.uint8)
     for index in np.ndindex(pixels.shape[:-3]):
         for rows in row_strips(*pixels.shape[-3:-1]):
             with np.errstate(over="ignore"):
                 levels = pixels[index][rows].astype(np.float32) * 255
             low, high = levels.min(), levels.max()
-            # So that rounding errors around 0 and 1 pass, and NaN does not.
+            # Tolerate rounding errors around 0 and 1, and reject NaN.
             if not (low >= -0.5 and high < 255.5):
                 held = "NaN" if np.isnan(low) else f"{low / 255:.4g} to {high / 255:.4g}"
                 raise UnisalError(
@@ -140,7 +140,7 @@ def _as_array(array: Any, what: str) -> np.ndarray:
     try:
         return np.asarray(array)
     except Exception as error:
-        # Each library has errors of its own for arrays on other devices, deleted or of uneven lists.
+        # Libraries raise different exceptions for arrays on other devices, deleted arrays and ragged lists.
         reason = one_line(error)
         raise UnisalError(f"{what}: {type(array).__name__}, which NumPy cannot view ({reason})") from error
 

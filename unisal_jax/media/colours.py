@@ -39,8 +39,8 @@ class Look:
     """How a video's pixels are displayed.
 
     Attributes:
-        colours: of its planes.
-        pixel_aspect: width of a pixel divided by its height.
+      colours: of its planes.
+      pixel_aspect: width of a pixel divided by its height.
     """
 
     colours: Colours = Colours()
@@ -58,12 +58,12 @@ def yuv_of_rgb(rgb: np.ndarray, colours: Colours, height: int) -> np.ndarray:
     """Converts RGB colours to the values in a video's planes.
 
     Args:
-        rgb: uint8 [N, 3].
-        colours: of the video.
-        height: of its frames, which decides the matrix if the video is untagged.
+      rgb: uint8 [N, 3].
+      colours: of the video.
+      height: of its frames, which decides the matrix if the video is untagged.
 
     Returns:
-        Y, U and V, float64 [N, 3] in 0..255.
+      Y, U and V, float64 [N, 3] in 0..255.
     """
     guessed = _BT709 if height >= _HD_ROWS else _BT601
     red_share, blue_share = _LUMA.get(colours.matrix, _LUMA[guessed])

@@ -45,9 +45,9 @@ class Companions:
     written. A video of any length takes the memory of a few packets.
 
     Args:
-        origin: of the frames.
-        container: the MP4 file, to which the tracks are added.
-        source: the source video, opened only for this.
+      origin: of the frames.
+      container: the MP4 file, to which the tracks are added.
+      source: the source video, opened only for this.
     """
 
     def __init__(self, origin: Origin, container: OutputContainer, source: InputContainer):

@@ -26,9 +26,9 @@ class Layout:
     """How the stored frames of a stream become upright images of one size.
 
     Attributes:
-        width, height: of the stored frames.
-        matrix: FFmpeg's display matrix; None if there is no rotation.
-        look: of the upright images.
+      width, height: of the stored frames.
+      matrix: FFmpeg's display matrix; None if there is no rotation.
+      look: of the upright images.
     """
 
     width: int
@@ -82,9 +82,9 @@ class DecodedFrame:
     """A `Frame` decoded by FFmpeg.
 
     Attributes:
-        stored: the decoder's frame.
-        layout: of the stream.
-        seconds, duration: see `Frame`.
+      stored: the decoder's frame.
+      layout: of the stream.
+      seconds, duration: see `Frame`.
     """
 
     stored: av.VideoFrame

@@ -8,8 +8,8 @@ class Part:
     """A part of a video.
 
     Attributes:
-        start, end: seconds from the video's first frame. Includes frames at `start`, excludes those at `end`.
-        every: takes every N-th of these frames, beginning with the first.
+      start, end: seconds from the video's first frame. Includes frames at `start`, excludes those at `end`.
+      every: takes every N-th of these frames, beginning with the first.
     """
 
     start: float = 0.0
@@ -30,8 +30,8 @@ class Encoding:
     """How a video is encoded as H.264.
 
     Attributes:
-        preset: REAL_TIME, or a preset of x264. Slower presets give smaller files at the same quality.
-        quality: x264's constant rate factor, 0 (lossless) to 51; at 18, losses are hardly visible.
+      preset: REAL_TIME, or a preset of x264. Slower presets give smaller files at the same quality.
+      quality: x264's constant rate factor, 0 (lossless) to 51; at 18, losses are hardly visible.
     """
 
     preset: str = REAL_TIME
@@ -60,10 +60,10 @@ class Drawing:
     """How overlays and maps are drawn and encoded.
 
     Attributes:
-        opacity: of the overlay, 0 to 1.
-        encoding: of a video's overlay.
-        maps: how a video's maps are written, one of MAPS: "images", grey images in a folder; "video", a grey
-            8-bit .mp4; "video10", a lossless grey 10-bit .mkv.
+      opacity: of the overlay, 0 to 1.
+      encoding: of a video's overlay.
+      maps: how a video's maps are written, one of MAPS: "images", grey images in a folder; "video", a grey
+        8-bit .mp4; "video10", a lossless grey 10-bit .mkv.
     """
 
     opacity: float = 0.7

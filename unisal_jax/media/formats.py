@@ -64,7 +64,7 @@ def unread_by_start(start: bytes) -> str | None:
     """Returns the name of a file's image format if it is known but cannot be read, else None.
 
     Args:
-        start: the first 64 bytes of the file, or more.
+      start: the first 64 bytes of the file, or more.
     """
     in_boxes = box_format(start)
     if in_boxes is not None:
@@ -76,7 +76,7 @@ def box_format(start: bytes) -> str | None:
     """Returns "AVIF", "HEIC" or "HEIF" for such a container, None for any other file.
 
     Args:
-        start: the first 64 bytes of the file, or more.
+      start: the first 64 bytes of the file, or more.
     """
     if start[4:8] != b"ftyp":
         return None
@@ -95,9 +95,9 @@ def unread_line(what: object, name: str, verb: str = "") -> str:
     """Returns the error message for a format that cannot be read.
 
     Args:
-        what: the file, or a folder of such files.
-        name: the format.
-        verb: how a folder relates to the files, such as "holds"; empty for a file.
+      what: the file, or a folder of such files.
+      name: the format.
+      verb: how a folder relates to the files, such as "holds"; empty for a file.
     """
     which = f"{verb} {name} images, which" if verb else f"{name} images"
     other = f"cannot be read; convert {'them' if verb else 'it'} to JPEG or PNG"

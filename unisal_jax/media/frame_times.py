@@ -19,8 +19,8 @@ class Steps:
     """Steps between consecutive frames of a video, in seconds.
 
     Attributes:
-        shortest, longest, mean: of the steps; the shortest is negative if times go back.
-        even: whether the steps are equal up to rounding by the container.
+      shortest, longest, mean: of the steps; the shortest is negative if times go back.
+      even: whether the steps are equal up to rounding by the container.
     """
 
     shortest: float
@@ -50,8 +50,8 @@ class SteadyClock:
         """Returns the time of the next frame or packet, in seconds; None if it is unknown.
 
         Args:
-            seconds: its time by the file's clock; H.264 in MPEG-PS gives it only for some frames.
-            duration: how long it is displayed or played, in seconds, if known.
+          seconds: its time by the file's clock; H.264 in MPEG-PS gives it only for some frames.
+          duration: how long it is displayed or played, in seconds, if known.
         """
         if seconds is not None:
             shown = seconds + self._shift
@@ -72,8 +72,8 @@ def steps_of(times: Sequence[float], tick: float) -> Steps | None:
     """Returns the steps between frames displayed at `times`; None if fewer than two times are known.
 
     Args:
-        times: seconds of each frame; NaN if unknown.
-        tick: unit to which the container rounds times, in seconds.
+      times: seconds of each frame; NaN if unknown.
+      tick: unit to which the container rounds times, in seconds.
     """
     at = np.asarray(times, np.float64)
     known = np.flatnonzero(np.isfinite(at))

@@ -55,10 +55,10 @@ class Frame(Protocol):
     """A frame of a video, upright.
 
     Attributes:
-        size: (height, width).
-        seconds: display time by the file's own clock (`SteadyClock`); None if unknown.
-        duration: how long it is displayed, in seconds; None if unknown.
-        look: how its pixels are displayed.
+      size: (height, width).
+      seconds: display time by the file's own clock (`SteadyClock`); None if unknown.
+      duration: how long it is displayed, in seconds; None if unknown.
+      look: how its pixels are displayed.
     """
 
     @property

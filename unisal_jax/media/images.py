@@ -87,13 +87,13 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     keep their upper 8 bits. For an animation, reads the first frame.
 
     Args:
-        path: the image file.
-        max_pixels: larger images are rejected by their header, before memory is allocated. Values above the
-            default have no effect.
+      path: the image file.
+      max_pixels: larger images are rejected by their header, before memory is allocated. Values above the
+        default have no effect.
 
     Raises:
-        UnisalError: no such file, not an image, cut off or damaged, too large, or samples without a
-            known range (floats, 32-bit integers).
+      UnisalError: no such file, not an image, cut off or damaged, too large, or samples without a
+        known range (floats, 32-bit integers).
     """
     with open_image(path, max_pixels) as image:
         return _decoded(path, image)
@@ -105,10 +105,10 @@ def to_rgb(image: Image.Image, name: str) -> np.ndarray:
     Of an animation the frame that it is at is taken. The limits of size are for files alone.
 
     Args:
-        name: what errors call it.
+      name: what errors call it.
 
     Raises:
-        UnisalError: damaged, or samples without a known range.
+      UnisalError: damaged, or samples without a known range.
     """
     with _faults(name):
         return _decoded(name, image)
@@ -120,7 +120,7 @@ def read_profile(path: str | Path) -> bytes:
     Profiles for grey or CMYK samples are ignored, since they do not apply to the RGB of `read_image`.
 
     Raises:
-        UnisalError: as for `read_image`, if the header shows it.
+      UnisalError: as for `read_image`, if the header shows it.
     """
     with open_image(path) as image:
         profile = image.info.get("icc_profile") or b""
@@ -131,7 +131,7 @@ def decoding_bytes(path: str | Path) -> int:
     """Returns the peak memory in bytes that `read_image` takes for this file, estimated from the header.
 
     Raises:
-        UnisalError: as for `read_image`, if the header shows it.
+      UnisalError: as for `read_image`, if the header shows it.
     """
     with open_image(path) as image:
         return _decoding_bytes(image)
@@ -147,12 +147,12 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image
     orientation.
 
     Args:
-        path: the file; its content decides its format, not its suffix.
-        max_pixels: as for `read_image`.
+      path: the file; its content decides its format, not its suffix.
+      max_pixels: as for `read_image`.
 
     Raises:
-        UnisalError: no such file, not an image of a known format, cut off or damaged, too large, or it takes
-            too long to read.
+      UnisalError: no such file, not an image of a known format, cut off or damaged, too large, or it takes
+        too long to read.
     """
     path = Path(path)
     if not path.is_file():
@@ -170,9 +170,9 @@ def open_encoded(data: bytes, name: str, kinds: Sequence[str] = formats.READ) ->
     """Opens an encoded image in memory; otherwise like `open_image`.
 
     Args:
-        data: the encoded image.
-        name: its name in error messages.
-        kinds: allowed formats, of `formats.READ`.
+      data: the encoded image.
+      name: its name in error messages.
+      kinds: allowed formats, of `formats.READ`.
     """
     with _opened(name, io.BytesIO(data), MAX_PIXELS, kinds) as image:
         yield image
@@ -374,11 +374,11 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     does not antialias and gives other values.
 
     Args:
-        image: uint8 RGB [H, W, 3].
-        size: (height, width).
+      image: uint8 RGB [H, W, 3].
+      size: (height, width).
 
     Returns:
-        A new array.
+      A new array.
     """
     height, width = size
     if image.shape[:2] == (height, width):
@@ -404,7 +404,7 @@ def write_map_png(path: str | Path, density: np.ndarray) -> None:
     """Writes a density, float [H, W] >= 0, as an 8-bit grey PNG scaled to its peak (`map_to_grey`).
 
     Raises:
-        UnisalError: the file cannot be written.
+      UnisalError: the file cannot be written.
     """
     write_png(path, map_to_grey(density))
 
@@ -413,12 +413,12 @@ def write_png(path: str | Path, image: np.ndarray, profile: bytes = b"") -> None
     """Writes uint8 RGB [H, W, 3] or grey [H, W] as a PNG, atomically.
 
     Args:
-        path: the file to write.
-        image: the pixels.
-        profile: ICC profile of the colours (`read_profile`); empty for none.
+      path: the file to write.
+      image: the pixels.
+      profile: ICC profile of the colours (`read_profile`); empty for none.
 
     Raises:
-        UnisalError: the file cannot be written.
+      UnisalError: the file cannot be written.
     """
     options = {"icc_profile": profile} if profile else {}
     _write(path, lambda file: Image.fromarray(image).save(file, format="PNG", **options))
@@ -428,7 +428,7 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
     """Writes an array of any shape as .npy, atomically.
 
     Raises:
-        UnisalError: the file cannot be written.
+      UnisalError: the file cannot be written.
     """
     _write(path, lambda file: np.save(file, array, allow_pickle=False))
 

@@ -39,10 +39,10 @@ class _Filters(NamedTuple):
     """The filters that resize one length to another.
 
     Attributes:
-        bands: together cover all outputs.
-        starts: each output's first input, int [out].
-        weights: integer weights of the inputs from there on, int32 [out, most]; sums stay below 2**31.
-        doubt: bound on the error of a float32 sum.
+      bands: together cover all outputs.
+      starts: each output's first input, int [out].
+      weights: integer weights of the inputs from there on, int32 [out, most]; sums stay below 2**31.
+      doubt: bound on the error of a float32 sum.
     """
 
     bands: tuple[_Band, ...]
@@ -55,11 +55,11 @@ def resize_planes(planes: Sequence[np.ndarray], size: Size) -> np.ndarray:
     """Resizes 8-bit planes as Pillow's Lanczos filter does, with antialiasing when shrinking.
 
     Args:
-        planes: uint8 [H, W] each, in any memory layout.
-        size: (height, width).
+      planes: uint8 [H, W] each, in any memory layout.
+      size: (height, width).
 
     Returns:
-        uint8 [h, w, planes], equal to Pillow's.
+      uint8 [h, w, planes], equal to Pillow's.
     """
     height, width = size
     out = np.empty((height, width, len(planes)), np.uint8)

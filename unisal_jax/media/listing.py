@@ -21,7 +21,7 @@ def list_images(folder: Path) -> list[Path]:
     Natural order compares numbers by value: frame2.png comes before frame10.png.
 
     Raises:
-        UnisalError: the folder cannot be read.
+      UnisalError: the folder cannot be read.
     """
     found = [
         entry for entry in list_folder(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
@@ -34,7 +34,7 @@ def camera_number(text: str) -> int | None:
     """Returns N of "camera:N"; None if the text does not name a camera.
 
     Raises:
-        UnisalError: "camera:" is not followed by a number.
+      UnisalError: "camera:" is not followed by a number.
     """
     if not text.startswith("camera:"):
         return None

@@ -39,15 +39,15 @@ def overlay(image: ImageLike, density: np.ndarray, opacity: float = 0.7) -> np.n
     """Overlays a density as heat colours; the image is unchanged where the density is zero.
 
     Args:
-        image: a path, a Pillow image or an array, see `as_image`.
-        density: float [H, W] >= 0, of any scale, or its `density_levels`.
-        opacity: weight of the heat at the density's peak, 0 to 1.
+      image: a path, a Pillow image or an array, see `as_image`.
+      density: float [H, W] >= 0, of any scale, or its `density_levels`.
+      opacity: weight of the heat at the density's peak, 0 to 1.
 
     Returns:
-        uint8 RGB [H, W, 3].
+      uint8 RGB [H, W, 3].
 
     Raises:
-        UnisalError: wrong types or shapes, or the sizes differ.
+      UnisalError: wrong types or shapes, or the sizes differ.
     """
     image, density = as_image(image), as_density(density)
     if image.shape != (*density.shape, 3):
@@ -72,9 +72,9 @@ class PlanesHeat:
     """Overlays heat on a video's frames in their own planes, as `lay_heat` does in RGB.
 
     Args:
-        colours: of the planes.
-        height: of the frames; decides the matrix of untagged colours, as in players.
-        opacity: as for `overlay`.
+      colours: of the planes.
+      height: of the frames; decides the matrix of untagged colours, as in players.
+      opacity: as for `overlay`.
     """
 
     def __init__(self, colours: Colours, height: int, opacity: float):
@@ -94,11 +94,11 @@ class PlanesHeat:
         """Overlays heat on a frame.
 
         Args:
-            planes: of the frame.
-            levels: uint8 [h, w] of any size (`density_levels`); resized to the frame.
+          planes: of the frame.
+          levels: uint8 [h, w] of any size (`density_levels`); resized to the frame.
 
         Returns:
-            The frame with heat, valid until the next call, which reuses its memory.
+          The frame with heat, valid until the next call, which reuses its memory.
         """
         if not self._work or self._work[0].laid.shape != planes.y.shape:
             self._work = [_Work(*(np.empty(plane.shape, np.uint8) for _ in range(4))) for plane in planes]
@@ -147,8 +147,8 @@ def _reach(seen: np.ndarray, length: int) -> _Reach:
     """Returns where heat is visible, with a margin of one level, rounded outwards to whole pixels.
 
     Args:
-        seen: bool, along one side of the levels.
-        length: of that side in pixels.
+      seen: bool, along one side of the levels.
+      length: of that side in pixels.
     """
     there = np.flatnonzero(seen)
     if len(there) == 0:

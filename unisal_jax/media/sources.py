@@ -31,9 +31,9 @@ class MediaSource:
     """One image or video to process.
 
     Attributes:
-        kind: "image" (for `read_image`) or "video" (for `open_video`).
-        path: a file; for a video also a folder of frames, the string "camera:N", or an `Address`.
-        name: stem of the output files, unique among the sources.
+      kind: "image" (for `read_image`) or "video" (for `open_video`).
+      path: a file; for a video also a folder of frames, the string "camera:N", or an `Address`.
+      name: stem of the output files, unique among the sources.
     """
 
     kind: Kind
@@ -55,8 +55,8 @@ class Found:
     """The result of `find_inputs`.
 
     Attributes:
-        sources: the images and videos.
-        notes: one line per kind of entry that was skipped: how many, and how to include them.
+      sources: the images and videos.
+      notes: one line per kind of entry that was skipped: how many, and how to include them.
     """
 
     sources: list[MediaSource]
@@ -91,14 +91,14 @@ def find_inputs(
     with the nearest ("a_x_jpg", "b_x_jpg"). A name longer than `name_bytes` is cut and ends in a hash.
 
     Args:
-        inputs: what the user named.
-        video: treat a folder of images, and an animated image, as one video.
-        name_bytes: maximum length of a name.
-        allow_network: whether addresses may be opened.
+      inputs: what the user named.
+      video: treat a folder of images, and an animated image, as one video.
+      name_bytes: maximum length of a name.
+      allow_network: whether addresses may be opened.
 
     Raises:
-        UnisalError: no such file, an address that is not allowed, a file type that cannot be read, a folder
-            without images, a glob without a match.
+      UnisalError: no such file, an address that is not allowed, a file type that cannot be read, a folder
+        without images, a glob without a match.
     """
     listed = [_expand(text, video, allow_network) for text in inputs]
     real: dict[str, tuple[Kind, str | Path]] = {}
@@ -223,9 +223,9 @@ def _left_out(text: str, others: Iterable[Path], paths: set[str]) -> list[str]:
     """Returns a line on the entries of an input that are in no source; empty if there are none.
 
     Args:
-        text: the input.
-        others: its entries that were not taken.
-        paths: the real paths of the sources and of their folders.
+      text: the input.
+      others: its entries that were not taken.
+      paths: the real paths of the sources and of their folders.
     """
     left = list({place: path for path in others if (place := os.path.realpath(path)) not in paths}.values())
     if not left:

@@ -33,18 +33,18 @@ class VideoReader:
     change.
 
     Attributes:
-        name: the file's stem, the folder's name, or "camera_N".
-        size: (height, width) of every frame, upright.
-        fps: frames per second of the frames that are read, the mean if steps are uneven; None for a folder,
-            and if the source declares no value or one outside 0.01 to 1000.
-        frame_count: number of frames that the source declares, for progress only: a file may have fewer
-            (edit lists, dropped frames). None if unknown.
-        times: display time of each frame read so far, in seconds from the video's first frame; NaN if
-            unknown.
-        beside: what the file holds beside its frames, of "chapters", "sound" and "subtitles".
-        left_out: which of these are not copied into a video made from this one.
-        notes: what the user should know about how the source is read, one line each.
-        info: properties that a video made from this one takes over.
+      name: the file's stem, the folder's name, or "camera_N".
+      size: (height, width) of every frame, upright.
+      fps: frames per second of the frames that are read, the mean if steps are uneven; None for a folder,
+        and if the source declares no value or one outside 0.01 to 1000.
+      frame_count: number of frames that the source declares, for progress only: a file may have fewer
+        (edit lists, dropped frames). None if unknown.
+      times: display time of each frame read so far, in seconds from the video's first frame; NaN if
+        unknown.
+      beside: what the file holds beside its frames, of "chapters", "sound" and "subtitles".
+      left_out: which of these are not copied into a video made from this one.
+      notes: what the user should know about how the source is read, one line each.
+      info: properties that a video made from this one takes over.
 
     Iterating raises UnisalError if the source is damaged, after yielding the frames before the damage.
     """
@@ -157,13 +157,13 @@ def open_video(source: str | Path, part: Part = WHOLE) -> VideoReader:
     the largest. Playlists and other formats that refer to other files are rejected.
 
     Args:
-        source: a path, "camera:N", or an `Address`.
-        part: which frames to read; start and end require a source with frame times.
+      source: a path, "camera:N", or an `Address`.
+      part: which frames to read; start and end require a source with frame times.
 
     Raises:
-        UnisalError: missing or empty file, not a video, a file without a video track, no frames, frames
-            of more than 67 megapixels, a folder without images, a camera that does not open. `VideoReader`
-            reports damage found later.
+      UnisalError: missing or empty file, not a video, a file without a video track, no frames, frames
+        of more than 67 megapixels, a folder without images, a camera that does not open. `VideoReader`
+        reports damage found later.
     """
     number = camera_number(str(source))
     if number is not None:

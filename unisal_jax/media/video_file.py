@@ -214,13 +214,13 @@ def _place_before(path: Path, index: int, start: float) -> tuple[float | None, i
     decoding after a seek may begin too late. This function tries seeking, further back each time.
 
     Args:
-        path: the file, which is opened another time for this.
-        index: of the stream.
-        start: seconds from the first frame.
+      path: the file, which is opened another time for this.
+      index: of the stream.
+      start: seconds from the first frame.
 
     Returns:
-        The display time of the file's first frame by its clock, or None if unknown, and the position for
-        `seek` in the stream's time base, or None to read from the beginning.
+      The display time of the file's first frame by its clock, or None if unknown, and the position for
+      `seek` in the stream's time base, or None to read from the beginning.
     """
     with contextlib.suppress(av.error.FFmpegError), open_with_ffmpeg(path) as container:
         stream = container.streams[index]

@@ -39,18 +39,18 @@ class VideoWriter:
     requires even sizes.
 
     Args:
-        path: the file to write.
-        size: (height, width) of the frames.
-        fps: frames per second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
-            (29.97... is stored as 30000/1001).
-        film: the video that the frames are made from. Its times, colour tags, pixel aspect, sound, subtitles,
-            chapters and metadata are kept. None: frames at equal steps, in BT.709 and limited range.
-        encoding: settings of H.264.
-        coding: container and codec instead of MP4, for subclasses.
+      path: the file to write.
+      size: (height, width) of the frames.
+      fps: frames per second, 0.01 to 1000, rounded to a ratio with a denominator of at most 1001
+        (29.97... is stored as 30000/1001).
+      film: the video that the frames are made from. Its times, colour tags, pixel aspect, sound, subtitles,
+        chapters and metadata are kept. None: frames at equal steps, in BT.709 and limited range.
+      encoding: settings of H.264.
+      coding: container and codec instead of MP4, for subclasses.
 
     Raises:
-        UnisalError: `fps` is out of range; the file cannot be written; no frame was written; `write` got an
-            array of another type or size.
+      UnisalError: `fps` is out of range; the file cannot be written; no frame was written; `write` got an
+        array of another type or size.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class VideoWriter:
         """Appends one frame of the writer's size, in the colours of the writer's `film`.
 
         Args:
-            planes: of the frame.
-            seconds: display time by the clock of `film`; None for one step after the last frame.
-            duration: how long it is displayed, in seconds; None for one step.
+          planes: of the frame.
+          seconds: display time by the clock of `film`; None for one step after the last frame.
+          duration: how long it is displayed, in seconds; None for one step.
         """
         if planes.size != self._size:
             raise UnisalError(f"frame of size {planes.size} for a video of {self._size}")

@@ -1,4 +1,4 @@
-"""What `unisal_jax.load` returns: images, videos and streams in, densities out."""
+"""The model that `unisal_jax.load` returns: predicts densities of images, videos and streams."""
 
 import copy
 import os
@@ -30,7 +30,7 @@ from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.installed import default_weights, domains_for, with_domain
 from unisal_jax.weights.store import load_weights
 
-# Images of one size go to the device together, at most so many.
+# Maximum number of images in a batch.
 MAX_BATCH = 8
 
 
@@ -40,7 +40,7 @@ def load(
     engine: EngineName = "auto",
     domain: str | Domain | None = None,
 ) -> "SaliencyModel":
-    """Loads a network for prediction.
+    """Loads a model for prediction.
 
     Args:
       weights: a release, `unisal` or `unisal-mit1003`, which is downloaded once and then read from the
@@ -48,33 +48,32 @@ def load(
         of a .safetensors or .pth file, a checkpoint folder, or a folder of `save_pretrained`. None for
         `unisal`, or the release that the domain's pack belongs to (`weights.installed.default_weights`).
       dtype: of the computation: float32, or bfloat16 for GPU and TPU. Results are float32.
-      engine: what computes: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime where
-        JAX's device would be the CPU, else JAX. Their results are the same but for the rounding of
-        float32.
-      domain: that is used where a call names none; None for the usual ones, see
+      engine: "onnxruntime" (CPU), "jax" (CPU, GPU, TPU), or "auto": ONNX Runtime if JAX would run on the CPU,
+        else JAX. Their results are equal up to float32 rounding.
+      domain: the default domain for calls that name none; None for the usual ones, see
         `domains.default_domain`.
 
     Raises:
-      UnisalError: the weights do not exist, are damaged, or belong to another network; they lack the
-        domain, and no pack has it for them; the engine cannot do the dtype; or JAX has no device of the
-        platform that `JAX_PLATFORMS` names.
+      UnisalError: the weights do not exist, are damaged, or belong to another architecture; neither they
+        nor a pack have the domain; the engine does not support the dtype; or JAX has no device of the
+        platform named by `JAX_PLATFORMS`.
     """
     return SaliencyModel.from_pretrained(weights, dtype, engine, domain)
 
 
 class SaliencyModel:
-    """A network that predicts where people look.
+    """A model that predicts where people look.
 
-    A density is a probability over pixels: float32 [height, width] of the image's own size, that
-    sums to one. With `log=True` it is the natural logarithm of that.
+    A density is a probability over pixels: float32 [height, width] at the image's size, which sums to one.
+    With `log=True`, methods return its natural logarithm.
 
-    A domain that the weights lack may come from a pack (`weights.installed`): it is read when it is first
-    named, and the model has it from then on.
+    Domains that the weights lack may come from packs (`weights.installed`). A pack is loaded when its domain
+    is first used.
 
     Attributes:
-      config: of the network.
+      config: of the architecture.
       metadata: of the weights.
-      engine: what computes.
+      engine: runs the network.
     """
 
     def __init__(
@@ -106,11 +105,11 @@ class SaliencyModel:
     def save_pretrained(self, folder: str | Path, licence: str = "apache-2.0") -> None:
         """Writes the weights to a folder that `from_pretrained` reads, see `weights.publish.save_folder`.
 
-        The domains of packs that the model has used by then are part of them.
+        Includes the domains of packs that the model has loaded.
 
         Args:
-          folder: created if needed. A model card that it has is kept.
-          licence: for the card, by the Hub's names.
+          folder: created if needed. An existing model card is kept.
+          licence: for the model card, as named by the Hub.
 
         Raises:
           UnisalError: a file cannot be written.
@@ -125,41 +124,45 @@ class SaliencyModel:
         revision: str | None = None,
         message: str = "Weights of unisal-jax",
     ) -> str:
-        """Uploads what `save_pretrained` writes to the Hugging Face Hub, see `weights.publish.push`.
+        """Uploads the files of `save_pretrained` to the Hugging Face Hub, see `weights.publish.push`.
 
         Args:
-          repository: owner/name, created if needed. A model card that it has is kept.
-          licence: for the card, by the Hub's names.
-          private: whether a repository that is created is private.
+          repository: owner/name, created if needed. An existing model card is kept.
+          licence: for the model card, as named by the Hub.
+          private: whether a new repository is private.
           revision: an existing branch; None for the main one.
           message: of the commit.
 
         Returns:
-          The commit's address. Others load the model with `from_pretrained("hf://owner/name")`.
+          The URL of the commit. Others load the model with `from_pretrained("hf://owner/name")`.
 
         Raises:
-          UnisalError: the Hub refuses or cannot be reached, or huggingface_hub is not installed.
+          UnisalError: the Hub rejects the upload or cannot be reached, or huggingface_hub is not installed.
         """
         return publish.push(repository, self._weights, licence, private, revision, message)
 
     def on(self, device: Any) -> "SaliencyModel":
-        """The same model on one of the engine's devices alone."""
+        """Returns the same model restricted to one of the engine's devices."""
         other = copy.copy(self)
         other.engine = self.engine.on(device)
         return other
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Names of the domains that it can predict in: of the weights, and of packs for them."""
+        """Names of the available domains: those of the weights, and of packs for them."""
         own = [domain.name for domain in self.config.domains]
         packs = [domain.name for domain in domains_for(self._weights.shared_sha256)]
         return tuple(dict.fromkeys(own + packs))
 
     def domain(self, domain: str | Domain | None, *, video: bool) -> Domain:
-        """One of the domains, or that of the name; None for that of `load`, or the usual one of the weights.
+        """Returns a domain by name; for None, the default given to `load` or the usual one of the weights.
+
+        Args:
+          domain: a domain or its name; None for the default.
+          video: whether the input is a video.
 
         Raises:
-          UnisalError: there is none, or its pack cannot be read or belongs to other weights.
+          UnisalError: there is no such domain, or its pack cannot be read or belongs to other weights.
         """
         domain = self._default if domain is None else domain
         if domain is not None:
@@ -177,24 +180,24 @@ class SaliencyModel:
         input_size: Size | None = None,
         log: bool = False,
     ) -> np.ndarray:
-        """The density of one image.
+        """Predicts the density of one image.
 
         Args:
-          image: of any size: the path of an image file, read as `unisal predict` reads it; a Pillow image,
-            which is turned upright by its EXIF orientation; or an array of NumPy, JAX or PyTorch (on the CPU)
-            of uint8 in 0 to 255 or floats in 0 to 1: RGB [height, width, 3], RGBA, whose alpha is dropped, or
-            grey [height, width] or [height, width, 1]. See `media.arrays.as_image`.
-          domain: whose parameters to use, or its name; None for the default one, see `SaliencyModel.domain`.
-          input_size: (height, width) that the network sees, multiples of 32; None for the one by
-            aspect ratio.
-          log: return the log-density.
+          image: an image of any size: a path of an image file; a Pillow image, to which its EXIF
+            orientation is applied; or an array of NumPy, JAX or PyTorch (on the CPU) of uint8 in 0 to 255 or
+            floats in 0 to 1: RGB [height, width, 3], RGBA (alpha is dropped), or grey [height, width] or
+            [height, width, 1]. See `media.arrays.as_image`.
+          domain: the domain whose parameters are used, or its name; None for the default, see
+            `SaliencyModel.domain`.
+          input_size: the network's input (height, width), multiples of 32; None to choose it by aspect ratio.
+          log: whether to return the log-density.
 
         Returns:
           float32 [height, width], of the upright image.
 
         Raises:
-          UnisalError: it is no such image, its file cannot be read, the domain is unknown, or the size
-            impossible.
+          UnisalError: the image has another type or shape, its file cannot be read, the domain is unknown, or
+            the input size is invalid.
         """
         frames = as_image(image)[None]
         density: np.ndarray = self.predict_batch(frames, domain, input_size, log)[0]
@@ -207,7 +210,7 @@ class SaliencyModel:
         input_size: Size | None = None,
         log: bool = False,
     ) -> np.ndarray:
-        """The densities float32 [N, height, width] of images of one size.
+        """Predicts the densities of images of the same size, float32 [N, height, width].
 
         Arguments and errors as for `predict`; `images` is a list of images, or an array
         [N, height, width, 1, 3 or 4 channels].
@@ -224,7 +227,7 @@ class SaliencyModel:
         return np.concatenate(results)
 
     def predict_resized(self, frames: np.ndarray, domain: Domain) -> np.ndarray:
-        """Log-densities at the input size, float32 [N, h, w], of images that have it already."""
+        """Returns log-densities, float32 [N, h, w], of images that already have the input size."""
         return np.asarray(self.engine.images(frames, domain))
 
     def predict_video(
@@ -236,32 +239,32 @@ class SaliencyModel:
         log: bool = False,
         across_cuts: bool = True,
     ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-        """The frames of a video with their densities, one by one, in bounded memory.
+        """Predicts the densities of a video's frames, one by one and in bounded memory.
 
-        Every `stride`-th frame belongs to one recurrence; the recurrences that start at the first
-        `stride` frames run side by side, as one batch, and their results are interleaved (paper,
-        section 3.3). Reading, the network and the resizing of its maps each have a thread, a group of
-        frames ahead of the next one: what an iterator does after its first frame runs in another thread than
-        the caller's. Frames so large that this would hold more than a gigabyte of them go through in smaller
-        groups, one by one at the least; the results are the same up to the rounding of float32.
+        Every `stride`-th frame belongs to one recurrence. The recurrences that start at the first `stride`
+        frames run as one batch, and their results are interleaved (paper, section 3.3). Reading, the network
+        and the resizing of its maps each have a thread, each one group of frames ahead of the next, so an
+        iterator is advanced in another thread after its first frame. Frames so large that this would hold
+        more than a gigabyte are processed in smaller groups, if necessary one by one; the results are equal
+        up to float32 rounding.
 
         Args:
-          video: a video file, a folder of frames, `camera:N`, or frames, each an image as `predict` takes it.
-            Each is copied as it comes, so that an iterator may fill one array again and again. A
-            `VideoReader` (`open_video`) knows when its frames are shown.
-          domain: whose parameters to use; None for the default one.
-          input_size: (height, width) that the network sees; None for the domain's rule.
-          stride: frames from one to the next of a recurrence; None for `Domain.video_stride` of the file's
-            frame rate, or the domain's own where frames have none.
-          log: yield the log-density.
-          across_cuts: the recurrences go on from shot to shot, as in the paper; else they start anew where a
-            cut is found, as in `unisal predict`.
+          video: a video file, a folder of frames, `camera:N`, a `VideoReader` (`open_video`), or frames, each
+            an image as for `predict`. Frames are copied, so an iterator may reuse one array.
+          domain: the domain whose parameters are used; None for the default.
+          input_size: the network's input (height, width); None for the domain's rule.
+          stride: frame stride: the interval between frames of one recurrence. None for `Domain.video_stride`
+            of the file's frame rate, or the domain's own if there is no frame rate.
+          log: whether to yield the log-density.
+          across_cuts: whether the recurrences continue across cuts, as in the paper, instead of being reset
+            at each detected cut, as in `unisal predict`.
 
         Yields:
-          (frame uint8 [height, width, 3], density float32 [height, width]), both arrays of the caller's own.
+          (frame uint8 [height, width, 3], density float32 [height, width]); both arrays are new.
 
         Raises:
-          UnisalError: the video cannot be read (after the frames before the fault), or as `predict`.
+          UnisalError: the video cannot be read (after yielding the frames before the damage), or as for
+            `predict`.
         """
         chosen = self.domain(domain, video=True)
         input_size = checked_size(input_size)
@@ -282,10 +285,10 @@ class SaliencyModel:
     def predict_film(
         self, reader: VideoReader, domain: Domain, input_size: Size, stride: int, across_cuts: bool
     ) -> Generator[Predicted, None, None]:
-        """The frames of a film as they came, with their log-densities at the input size.
+        """Yields the unconverted frames of a video with their log-densities at the input size.
 
-        As `predict_video`, for those who need neither RGB nor full-size densities of every frame. Unless
-        `across_cuts`, the recurrences start anew at each cut.
+        Like `predict_video`, for callers that need neither RGB nor full-size densities of every frame. Unless
+        `across_cuts`, the recurrences are reset at each cut.
         """
         frames = reader.frames()
         yield from predicted(
@@ -300,14 +303,14 @@ class SaliencyModel:
         stride: int | None = None,
         log: bool = False,
     ) -> "Stream":
-        """A live prediction: one frame in, one map out; equal to `predict_video` on the same frames.
+        """Opens a live prediction: one frame in, one map out. Equals `predict_video` on the same frames.
 
         Args:
           size: (height, width) of the frames and maps.
           domain: as for `predict_video`.
           input_size: as for `predict_video`.
           log: as for `predict_video`.
-          stride: as there, but None for the domain's own: a stream does not know its frame rate.
+          stride: as for `predict_video`, but None for the domain's own: a stream has no frame rate.
         """
         chosen = self.domain(domain, video=True)
         small = checked_size(input_size) or chosen.video_input_size(size)
@@ -318,10 +321,10 @@ class SaliencyModel:
     def features(
         self, image: ImageLike, domain: str | Domain | None = None, input_size: Size | None = None
     ) -> dict[str, np.ndarray]:
-        """The network's inner maps for an image, as `predict` takes it, float32 [h, w, channels] by name.
+        """Returns the network's feature maps for an image as for `predict`, float32 [h, w, channels] by name.
 
-        `encoder_8`, `encoder_16`, `encoder_32` (the number is the reduction), `bottleneck`,
-        `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.
+        The names are `encoder_8`, `encoder_16`, `encoder_32` (the number is the downsampling factor),
+        `bottleneck`, `decoder_16`, `decoder_8`, and `fused` [h, w], the map before smoothing.
         """
         image = as_image(image)
         input_size = checked_size(input_size) or size_by_aspect(image.shape[:2])
@@ -334,7 +337,7 @@ class SaliencyModel:
 
 
 class Stream:
-    """A video as it happens. The hidden states of all interleaved recurrences stay on the device."""
+    """A live prediction. The hidden states of all interleaved recurrences stay on the device."""
 
     def __init__(self, engine: Engine, size: Size, domain: Domain, input_size: Size, stride: int, log: bool):
         self._engine, self._domain = engine, domain
@@ -342,19 +345,19 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all frames, as at the start of another video."""
+        """Resets the recurrences, for example at the start of another video."""
         self._states = [
             self._engine.zero_state(self._domain, 1, self._input_size) for _ in range(self._stride)
         ]
         self._next = 0
 
     def __call__(self, frame: ImageLike) -> np.ndarray:
-        """The density float32 [height, width] of the next frame.
+        """Predicts the density of the next frame, float32 [height, width].
 
-        The frame is an image as `SaliencyModel.predict` takes it, and is not kept.
+        The frame is an image as for `SaliencyModel.predict`, and is not stored.
 
         Raises:
-          UnisalError: the frame is no such image, or not of the stream's size.
+          UnisalError: the frame is not such an image, or has another size than the stream.
         """
         frame = as_image(frame, "frame")
         if frame.shape[:2] != self._size:
@@ -369,7 +372,7 @@ class Stream:
 
 
 def checked_size(input_size: Size | None) -> Size | None:
-    """The input size, refused unless None or in multiples of 32."""
+    """Returns the input size; raises UnisalError unless it is None or in multiples of 32."""
     if input_size is not None:
         check_input_size(input_size, "input_size")
         return input_size[0], input_size[1]
@@ -391,7 +394,7 @@ def _as_it_is(made: Predicted) -> Predicted:
 
 
 def _own_frames(video: VideoReader | Iterable[ImageLike]) -> Iterator[Frame]:
-    """Frames of a reader, or of a program, checked, each an array of its own."""
+    """Yields frames of a reader, or checked copies of the caller's frames."""
     if isinstance(video, VideoReader):
         yield from video.frames()
         return

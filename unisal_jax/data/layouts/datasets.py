@@ -18,13 +18,13 @@ class Dataset:
     """A released dataset.
 
     Attributes:
-        name: name of the builder and of its folder.
-        title: its name as its authors write it.
-        mark: pattern of a folder or file that only this release has, ignoring case.
-        scan: reads the release's layout: (root, partial, seed) -> release.
-        seed: default seed of its validation videos or folds; the original's, if it has one.
-        domain: domain whose input size frames can be stored at; None if they have many sizes.
-        about: one line about it.
+      name: name of the builder and of its folder.
+      title: its name as its authors write it.
+      mark: pattern of a folder or file that only this release has, ignoring case.
+      scan: reads the release's layout: (root, partial, seed) -> release.
+      seed: default seed of its validation videos or folds; the original's, if it has one.
+      domain: domain whose input size frames can be stored at; None if they have many sizes.
+      about: one line about it.
     """
 
     name: str

@@ -27,9 +27,9 @@ class Gaze:
     """The fixations on one stimulus, in arrays, as a table has millions.
 
     Attributes:
-        frames: frame of each fixation, from 0; negative if the table has it before its first frame.
-        observers: label of the observer of each fixation.
-        xy: x and y of each fixation, interleaved, in pixels from the left and upper edge.
+      frames: frame of each fixation, from 0; negative if the table has it before its first frame.
+      observers: label of the observer of each fixation.
+      xy: x and y of each fixation, interleaved, in pixels from the left and upper edge.
     """
 
     def __init__(self) -> None:
@@ -50,9 +50,9 @@ class Table:
     """A table of fixations.
 
     Attributes:
-        path: its file, for messages.
-        gaze: name of a stimulus in the table -> the fixations on it.
-        first_frame: the number of a video's first frame in the table.
+      path: its file, for messages.
+      gaze: name of a stimulus in the table -> the fixations on it.
+      first_frame: the number of a video's first frame in the table.
     """
 
     path: Path
@@ -72,15 +72,15 @@ def read_table(
     See `unisal_jax.tables` for the format.
 
     Args:
-        path: the table's file.
-        first_frame: the number of a video's first frame in the table.
-        keep: selects rows by their columns.
-        stimulus: name of the column of stimuli.
-        observer: name of the column of observers.
+      path: the table's file.
+      first_frame: the number of a video's first frame in the table.
+      keep: selects rows by their columns.
+      stimulus: name of the column of stimuli.
+      observer: name of the column of observers.
 
     Raises:
-        UnisalError: no such file, a column is missing, a value is not a number, there are no rows, or more
-            than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
+      UnisalError: no such file, a column is missing, a value is not a number, there are no rows, or more
+        than `MAX_TABLE_ROWS` rows or `MAX_TABLE_NAMES` stimuli or observers.
     """
     table = Table(path, defaultdict(Gaze), first_frame)
     labels: dict[str, str] = {}
@@ -115,17 +115,17 @@ def clips_with_points(
     """Image and video files with their fixations.
 
     Args:
-        root: the folder of the data.
-        splits: the files of each split.
-        table: the fixations. Its stimuli are file names, with or without the suffix, and with or without the
-            folder below `root`; case matters only if two files differ in nothing else. A file may have no
-            fixations.
-        sigma: standard deviation of the Gaussian in pixels.
-        notes: see `Release`.
+      root: the folder of the data.
+      splits: the files of each split.
+      table: the fixations. Its stimuli are file names, with or without the suffix, and with or without the
+        folder below `root`; case matters only if two files differ in nothing else. A file may have no
+        fixations.
+      sigma: standard deviation of the Gaussian in pixels.
+      notes: see `Release`.
 
     Raises:
-        UnisalError: a stimulus matches no file, or more than one; or an image has fixations on several
-          frames.
+      UnisalError: a stimulus matches no file, or more than one; or an image has fixations on several
+        frames.
     """
     names = _match(root, [path for paths in splits.values() for path in paths], table)
     number = _observer_numbers({label for gaze in table.gaze.values() for label in gaze.observers})
@@ -154,9 +154,9 @@ def match_names(root: Path, paths: Iterable[Path], names: Iterable[str]) -> dict
     """The files that each name matches, in natural order: none, one, or more if the name is incomplete.
 
     Args:
-        root: names may include the folder below it.
-        paths: image and video files.
-        names: file names, with or without the suffix; case matters only if two files differ in nothing else.
+      root: names may include the folder below it.
+      paths: image and video files.
+      names: file names, with or without the suffix; case matters only if two files differ in nothing else.
     """
     full, stems = defaultdict[str, set[Path]](set), defaultdict[str, set[Path]](set)
     for path in paths:

@@ -33,12 +33,12 @@ def scan_salicon(root: Path, partial: bool, seed: int) -> Release:
     file.
 
     Args:
-        root: the folder of the release.
-        partial: accept a subset of the images.
-        seed: not used, as the split is official.
+      root: the folder of the release.
+      partial: accept a subset of the images.
+      seed: not used, as the split is official.
 
     Raises:
-        UnisalError: files are missing.
+      UnisalError: files are missing.
     """
     missing = Missing(root)
     images = by_stem(subfolder(root, "images"), _JPEG)

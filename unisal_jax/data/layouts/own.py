@@ -39,12 +39,12 @@ def scan_folders(root: Path, fps: float | None = None, partial: bool = False) ->
     are not case-sensitive.
 
     Args:
-        root: the folder of the data.
-        fps: frames per second of the clips.
-        partial: accept missing maps and fixations; reading them fails.
+      root: the folder of the data.
+      fps: frames per second of the clips.
+      partial: accept missing maps and fixations; reading them fails.
 
     Raises:
-        UnisalError: files are missing, or two files have the same stem.
+      UnisalError: files are missing, or two files have the same stem.
     """
     missing = Missing(root)
     left: dict[str, list[str]] = {_UNREAD: [], _UNMATCHED: []}
@@ -64,13 +64,13 @@ def scan_table(root: Path, table: Path, sigma: float, first_frame: int = 0) -> R
     with the column `stimulus` as `clips_with_points` does. Maps are sums of Gaussians.
 
     Args:
-        root: the folder of the data.
-        table: the table's file.
-        sigma: standard deviation of the Gaussian in pixels.
-        first_frame: the number of a video's first frame in the table.
+      root: the folder of the data.
+      table: the table's file.
+      sigma: standard deviation of the Gaussian in pixels.
+      first_frame: the number of a video's first frame in the table.
 
     Raises:
-        UnisalError: the table cannot be read or does not fit the files, or there are no images or videos.
+      UnisalError: the table cannot be read or does not fit the files, or there are no images or videos.
     """
     return scan_points(root, read_table(table, first_frame), sigma, [table])
 
@@ -79,13 +79,13 @@ def scan_points(root: Path, rows: Table, sigma: float, sources: Sequence[Path]) 
     """As `scan_table`, for a table that has been read already.
 
     Args:
-        root: the folder of the data.
-        rows: the table.
-        sigma: standard deviation of the Gaussian in pixels.
-        sources: the files that the table was read from.
+      root: the folder of the data.
+      rows: the table.
+      sigma: standard deviation of the Gaussian in pixels.
+      sources: the files that the table was read from.
 
     Raises:
-        UnisalError: as `scan_table`.
+      UnisalError: as `scan_table`.
     """
     splits = stimuli_files(root)
     folders = _split_folders(root)
@@ -99,7 +99,7 @@ def stimuli_files(root: Path) -> dict[str, list[Path]]:
     """The image and video files directly in a folder, or in its splits (`SPLITS`), in natural order.
 
     Raises:
-        UnisalError: two files in a folder have the same stem, or a folder cannot be read.
+      UnisalError: two files in a folder have the same stem, or a folder cannot be read.
     """
     return {split: _stimuli(folder) for split, folder in _split_folders(root)}
 

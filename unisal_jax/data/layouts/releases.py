@@ -21,9 +21,9 @@ class Clip:
     """A video, or an image as a video of one frame.
 
     Attributes:
-        id: its name, unique in its split.
-        frames: an image file for each frame, or one video file.
-        truth: ground truth of the frames; None if the release has none.
+      id: its name, unique in its split.
+      frames: an image file for each frame, or one video file.
+      truth: ground truth of the frames; None if the release has none.
     """
 
     id: str
@@ -43,11 +43,11 @@ class Release:
     """A release to be prepared.
 
     Attributes:
-        root: the folder that file names are relative to in messages and the manifest.
-        splits: split -> clips, in the order in which they are stored.
-        fps: frames per second of the videos; None for images, and if unknown.
-        cross_validation_folds: ids of each fold's validation clips; empty without cross-validation.
-        notes: a line about each kind of files that were left out.
+      root: the folder that file names are relative to in messages and the manifest.
+      splits: split -> clips, in the order in which they are stored.
+      fps: frames per second of the videos; None for images, and if unknown.
+      cross_validation_folds: ids of each fold's validation clips; empty without cross-validation.
+      notes: a line about each kind of files that were left out.
     """
 
     root: Path
@@ -92,7 +92,7 @@ def whole_release(
     """Makes the release, after checking that nothing is missing, without empty splits.
 
     Raises:
-        UnisalError: files are missing, or there are no clips.
+      UnisalError: files are missing, or there are no clips.
     """
     missing.check(f"{title} release")
     present = {split: tuple(clips) for split, clips in splits.items() if clips}
@@ -113,7 +113,7 @@ def frame_number(name: str) -> int:
     """The number at the end of a frame's file name: 12 for Diving-Side_001_012.png.
 
     Raises:
-        UnisalError: there is no number at its end.
+      UnisalError: there is no number at its end.
     """
     digits = re.search(r"(\d+)\.[^.]+$", name)
     if digits is None:

@@ -39,12 +39,12 @@ class Fixations:
     """The fixations of one frame.
 
     Attributes:
-        points: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `size`.
-        observers: int32 [n], the observer of each fixation; -1 if unknown.
-        size: (height, width) of the image that the fixations refer to.
-        outside: number of additional fixations outside the image, which are left out.
-        faults: problems of the file: "lossy_fixations" (lossy compression, so only pixels of 128 and more
-            count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
+      points: int32 [n, 2], (row, column) of each fixation, 0-based, in pixels of `size`.
+      observers: int32 [n], the observer of each fixation; -1 if unknown.
+      size: (height, width) of the image that the fixations refer to.
+      outside: number of additional fixations outside the image, which are left out.
+      faults: problems of the file: "lossy_fixations" (lossy compression, so only pixels of 128 and more
+        count), "blurred_fixations" (it looks like a map; each pixel above 0 counts).
     """
 
     points: np.ndarray
@@ -59,9 +59,9 @@ class TruthFiles:
     """The files of a clip's ground truth, one map and one file of fixations per frame: images, or .mat files.
 
     Attributes:
-        maps: the files of maps.
-        fixations: the files of fixations.
-        released: whether they are from a known release, whose faults are not reported.
+      maps: the files of maps.
+      fixations: the files of fixations.
+      released: whether they are from a known release, whose faults are not reported.
     """
 
     maps: Files
@@ -75,11 +75,11 @@ class TruthFiles:
         """The map of frame number `index`, [H, W], with the values of the file (`read_map`).
 
         Args:
-            index: number of the frame, from 0.
-            size: (height, width) that it must have; None accepts any.
+          index: number of the frame, from 0.
+          size: (height, width) that it must have; None accepts any.
 
         Raises:
-            UnisalError: the file is missing or damaged, or has another size.
+          UnisalError: the file is missing or damaged, or has another size.
         """
         path = self.maps[index]
         pixels = read_map(path)
@@ -91,7 +91,7 @@ class TruthFiles:
         """The fixations of frame number `index`, which has `size` (height, width).
 
         Raises:
-            UnisalError: the file is missing or damaged, or has another size than the frame.
+          UnisalError: the file is missing or damaged, or has another size than the frame.
         """
         path = self.fixations[index]
         is_mat = path.suffix.lower() == _MAT
@@ -106,10 +106,10 @@ class TruthPoints:
     """A clip's fixations as points; a frame's map is the sum of one Gaussian for each of its fixations.
 
     Attributes:
-        frames: int64 [n], frame of each fixation, from 0, ascending.
-        xy: float64 [n, 2], (x, y) in pixels; 0 is the left or upper edge of the image.
-        observers: int32 [n], observer of each fixation.
-        sigma: standard deviation of the Gaussian in pixels.
+      frames: int64 [n], frame of each fixation, from 0, ascending.
+      xy: float64 [n, 2], (x, y) in pixels; 0 is the left or upper edge of the image.
+      observers: int32 [n], observer of each fixation.
+      sigma: standard deviation of the Gaussian in pixels.
     """
 
     frames: np.ndarray
@@ -133,8 +133,8 @@ def gaussian_map(points: np.ndarray, size: Size, sigma: float) -> np.ndarray:
     """The sum of one untruncated Gaussian with peak 1 for each point, float32 [*size].
 
     Args:
-        points: int [n, 2], (row, column).
-        sigma: standard deviation in pixels, above 0.
+      points: int [n, 2], (row, column).
+      sigma: standard deviation in pixels, above 0.
     """
 
     def falloff(centres: np.ndarray, length: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def read_map(path: Path) -> np.ndarray:
     """Reads a saliency map from an image file or a .mat file: [H, W], with the values of the file.
 
     Raises:
-        UnisalError: it cannot be read, is not a map, or has values that are negative or not finite.
+      UnisalError: it cannot be read, is not a map, or has values that are negative or not finite.
     """
     if path.suffix.lower() == _MAT:
         matrices = _matrices(mat.read_mat(path))
@@ -203,10 +203,10 @@ def read_mat_fixations(path: Path, size: Size) -> Fixations:
     several matrices, the one whose name begins with "fix" is used.
 
     Args:
-        size: (height, width) of the image.
+      size: (height, width) of the image.
 
     Raises:
-        UnisalError: it cannot be read, or has neither layout.
+      UnisalError: it cannot be read, or has neither layout.
     """
     variables = mat.read_mat(path)
     if isinstance(variables.get("gaze"), list):
@@ -245,11 +245,11 @@ def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, Size]:
     """Reads a SALICON .mat file, where `gaze` has a list of (x, y), 1-based, for each observer.
 
     Returns:
-        (points int32 [n, 2] as (row, column), 0-based; observers int32 [n], numbered as listed;
-        `resolution` as (height, width)).
+      (points int32 [n, 2] as (row, column), 0-based; observers int32 [n], numbered as listed;
+      `resolution` as (height, width)).
 
     Raises:
-        UnisalError: it is not a MATLAB file, or has another layout.
+      UnisalError: it is not a MATLAB file, or has another layout.
     """
     return _salicon_fixations(path, mat.read_mat(path))
 

@@ -39,12 +39,12 @@ def scan_dhf1k(root: Path, partial: bool, seed: int) -> Release:
     (any video format).
 
     Args:
-        root: the folder of the release.
-        partial: accept a subset of the thousand videos.
-        seed: not used, as the split is official.
+      root: the folder of the release.
+      partial: accept a subset of the thousand videos.
+      seed: not used, as the split is official.
 
     Raises:
-        UnisalError: files are missing.
+      UnisalError: files are missing.
     """
     missing = Missing(root)
     video_folder, annotation = subfolder(root, "video"), subfolder(root, "annotation")

@@ -1,4 +1,4 @@
-"""The lines of an EyeLink ASC file: trials, fixations, samples. See `eyelink_asc`."""
+"""Parses the lines of an EyeLink ASC file: trials, fixations, samples. See `eyelink_asc`."""
 
 import dataclasses
 import math
@@ -27,17 +27,17 @@ _SCREEN = re.compile(r"(?:DISPLAY|GAZE)_COORDS\W+([-\d.]+)[ ,]+([-\d.]+)[ ,]+([-
 
 _NOTHING = ("", "")
 _HELD = 6 << 14
-"""Texts that are held before they become numbers."""
+"""Number of texts held before they are parsed."""
 
 
 @dataclasses.dataclass
 class Trial:
-    """What the messages of a trial say.
+    """The information in a trial's messages.
 
     Attributes:
       start: of its recording, ms; NaN if unknown.
-      onset: of its stimulus, as a message tells; NaN if none does.
-      loaded: when an image or video was loaded, and its name.
+      onset: of its stimulus, ms; NaN if no message gives it.
+      loaded: (time, name) of each image or video that was loaded.
       named: the first file name of an image or video in another message.
     """
 
@@ -47,7 +47,7 @@ class Trial:
     named: str = ""
 
     def shown(self, times: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """The stimulus at each time, which is the one loaded last before, and since when it was shown."""
+        """Returns the stimulus at each time, the last one loaded before, and its onset."""
         onset = self.start if math.isnan(self.onset) else self.onset
         if len(self.loaded) < 2:
             name = self.loaded[0][1] if self.loaded else self.named
@@ -59,22 +59,22 @@ class Trial:
 
 
 def _size(last: float) -> int:
-    """Pixels of a screen's side by its last one. Some programs write the size itself, which is even."""
+    """Returns a screen's side from its last pixel. Some programs write the size instead, which is even."""
     return round(last) + round(last) % 2
 
 
 class Lines:
-    """What the lines of a file say, line by line.
+    """Parses a file line by line.
 
     Attributes:
-      trials: what was before the first trial, and the trials.
-      events: trial, 1.0 for the right eye, start, duration, x and y of each fixation, one after the other.
-      samples: trial, time, x and y of the left eye and x and y of the right eye of each sample, likewise,
-        of a file without fixations.
-      screens: (height, width) of each screen that is told.
+      trials: an entry for the lines before the first trial, then the trials.
+      events: trial, 1.0 for the right eye, start, duration, x and y of each fixation, concatenated.
+      samples: trial, time, x and y of the left eye, x and y of the right eye of each sample, concatenated;
+        only for files without fixations.
+      screens: (height, width) of each screen in the file.
       observer: the recording's name.
-      counts: "saccades" and "blinks", the tracker's events that are not fixations.
-      cut: lines that are cut off.
+      counts: numbers of "saccades" and "blinks", the tracker's other events.
+      cut: number of lines that are cut off.
       is_open: whether a recording has begun and not ended.
     """
 

@@ -1,9 +1,9 @@
-"""BIDS: `_physio.tsv.gz` of an eye tracker, and the older `_eyetrack.tsv.gz`; JSON names the columns.
+"""BIDS: `_physio.tsv.gz` of an eye tracker, and the older `_eyetrack.tsv.gz`, with columns named in JSON.
 
-The Brain Imaging Data Structure, "Physiological recordings" with `PhysioType` "eyetrack" (BEP020): one
-eye a file, columns `timestamp`, `x_coordinate`, `y_coordinate`; `_physioevents.tsv.gz` beside it with the
-tracker's events, among them fixations, whose place is the mean of their samples; `_events.tsv` with
-onset, duration and `stim_file` of what was shown, in seconds.
+The Brain Imaging Data Structure, "Physiological recordings" with `PhysioType` "eyetrack" (BEP020). A file
+holds one eye, with columns `timestamp`, `x_coordinate`, `y_coordinate`. `_physioevents.tsv.gz` beside it
+holds the tracker's events, including fixations; the position of a fixation is the mean of its samples.
+`_events.tsv` holds onset and duration of each stimulus (`stim_file`), in seconds.
 """
 
 import re
@@ -27,20 +27,20 @@ _SECONDS |= {"microsecond": 1e-6, "ns": 1e-9, "nanosecond": 1e-9}
 _SPACES = {"": "screen", "pixel": "screen", "px": "screen", "normalized": "screen_fraction"}
 
 _LONGEST_FIXATION = 20.0
-"""Seconds. Where half of the durations are above it, they are in milliseconds."""
+"""In seconds. Durations with a median above this are in milliseconds."""
 
 
 def fits(head: Head) -> bool:
-    """Whether the file's JSON tells of positions of an eye."""
+    """Whether the file's JSON describes positions of an eye."""
     if _EVENTS.fullmatch(head.path.name):
         return True
     return _NAME.fullmatch(head.path.name) is not None and bool(_eyes(_columns(sidecar(head.path))))
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations where the tracker's events are beside the file, else samples."""
+    """Reads fixations if the tracker's events are beside the file, else samples."""
     if _EVENTS.fullmatch(head.path.name):
-        raise UnisalError(f"{head.path}: holds events; give the _physio file, its events are read with it")
+        raise UnisalError(f"{head.path}: holds events; pass the _physio file, whose events are read with it")
     about = sidecar(head.path)
     eyes = _eyes(_columns(about))
     if not eyes:
@@ -52,7 +52,7 @@ def read(head: Head, eye: str) -> Recording:
             raise UnisalError(f"{head.path}: y goes up, and no JSON file has the ScreenResolution")
         y = (screen[0] if screen and space == "screen" else 1.0) - y
     unit, first = _unit(head, about, ticks), ticks[0] if len(ticks) else 0.0
-    # Events count from the same zero as StartTime, or on the tracker's own clock; always in seconds.
+    # Events have the same zero as StartTime, or use the tracker's clock; always in seconds.
     is_own = sidecar(head.path, "events").get("OnsetSource") == "timestamp"
     began = first * unit if is_own else number_in(about, "StartTime") or 0.0
     start = began + (ticks - first) * unit
@@ -97,7 +97,7 @@ def _columns(about: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _eyes(names: tuple[str, ...]) -> dict[str, str]:
-    """Eye -> its column of x; of a file with one eye ""."""
+    """Returns the column of x by eye; the eye is "" in a file with one."""
     matches = [match for name in names if (match := _X.fullmatch(name))]
     sides = {"1": "left", "2": "right", None: ""}
     return {match["side"] or sides[match["number"]]: match[0] for match in matches}
@@ -114,16 +114,16 @@ def _space(head: Head, about: dict[str, Any], column: str) -> str:
     ).lower()
     space = _SPACES.get(units.removesuffix("s"))
     if space is None:
-        raise UnisalError(f"{head.path}: the unit of {column!r} is {units!r}; pixels of the screen are read")
+        raise UnisalError(f"{head.path}: the unit of {column!r} is {units!r}, not pixels of the screen")
     return space
 
 
 def _positions(
     head: Head, about: dict[str, Any], eyes: dict[str, str], eye: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Timestamps, x and y of the samples, and notes."""
+    """Returns timestamps, x and y of the samples, and notes."""
     names = _columns(about)
-    # Tables that are not compressed have a header.
+    # Uncompressed tables have a header.
     has_header = head.names[: len(names)] == names
     table = Head(head.path, head.lines, names, "\t")
     places = {"time": table.find(*_TIMES)}
@@ -151,7 +151,7 @@ def _positions(
 
 
 def _unit(head: Head, about: dict[str, Any], ticks: np.ndarray) -> float:
-    """Seconds in a unit of the timestamps: as the JSON says, or by the sampling rate."""
+    """Returns the unit of the timestamps in seconds, from the JSON or the sampling rate."""
     for column in _TIMES:
         told = about.get(column)
         unit = str(told.get("Units", "")).strip().lower() if isinstance(told, dict) else ""

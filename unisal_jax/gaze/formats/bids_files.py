@@ -1,4 +1,4 @@
-"""The files around a BIDS recording: what its JSON files say, what was shown, the tracker's events."""
+"""Reads the files around a BIDS recording: JSON files, stimuli, and the tracker's events."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,11 @@ _INSIDE = re.compile(r"(?:sub|ses)-.*|func|beh|eeg|meg|ieeg|physio|pet|nirs|moti
 
 
 def sidecar(path: Path, suffix: str = "") -> dict[str, Any]:
-    """What the JSON files of a data file say, the nearest first: BIDS' inheritance principle.
+    """Returns the merged contents of a data file's JSON files, by BIDS' inheritance principle.
 
     Args:
-      suffix: of the data file that is meant, such as "events"; the path's own if none is given.
+      path: the data file.
+      suffix: suffix of the data file, such as "events"; empty for that of the path.
     """
     *entities, own = path.name.split(".")[0].split("_")
     folders = [path.absolute().parent]
@@ -36,14 +37,14 @@ def sidecar(path: Path, suffix: str = "") -> dict[str, Any]:
 
 
 def number_in(about: dict[str, Any], name: str) -> float | None:
-    """A number that a JSON file tells; None if it tells none."""
+    """Returns a number from a JSON file; None if it has none."""
     value = about.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
     return float(value) if is_number and value is not None else None
 
 
 def screen_of(path: Path) -> tuple[int, int] | None:
-    """(height, width) of the screen, which the JSON of the events or of the recording tells."""
+    """Returns (height, width) of the screen, from the JSON of the events or of the recording."""
     for about in (sidecar(path, "events"), sidecar(path)):
         shown = about.get("StimulusPresentation")
         size = (shown if isinstance(shown, dict) else about).get("ScreenResolution")
@@ -53,15 +54,16 @@ def screen_of(path: Path) -> tuple[int, int] | None:
 
 
 def what_was_shown(path: Path, times: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The stimulus at each time, by `stim_file` of the events beside a recording.
+    """Returns the stimulus at each time, from `stim_file` of the events beside a recording.
 
     Args:
+      path: the recording.
       times: seconds, on the clock of the events.
 
     Returns:
-      names: of the stimuli; "" where none was shown.
-      onset: float64 [n], when the stimulus came, seconds; 0 without one.
-      trial: int [n], the number of the event, from 1; 0 without one.
+      names: of the stimuli; "" if none was shown.
+      onset: float64 [n], onset of the stimulus in seconds; 0 if none.
+      trial: int [n], number of the event, from 1; 0 if none.
     """
     parts = [part for part in path.name.split(".")[0].split("_")[:-1] if not part.startswith("recording-")]
     none = [""] * len(times), np.zeros(len(times)), np.zeros(len(times), int)
@@ -81,7 +83,7 @@ def what_was_shown(path: Path, times: np.ndarray) -> tuple[list[str], np.ndarray
     rows = rows[np.argsort(onset[rows], kind="stable")]
     if not len(rows):
         return none
-    # Without a duration a stimulus stays until the next one.
+    # Without a duration, a stimulus lasts until the next one.
     following = np.append(onset[rows][1:], np.inf)
     end = np.where(duration[rows] > 0, onset[rows] + duration[rows], following)
     place = np.searchsorted(onset[rows], times, side="right") - 1
@@ -95,12 +97,12 @@ def what_was_shown(path: Path, times: np.ndarray) -> tuple[list[str], np.ndarray
 
 
 def fixations_of(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
-    """The fixations among the tracker's events beside its samples, and what else is there.
+    """Returns the fixations among the tracker's events beside its samples; None if there are none.
 
     Returns:
       onset: float64 [n], in the unit of the samples' timestamps.
-      duration: float64 [n], in the unit that the file has.
-      others: type -> count of the events that are no fixations.
+      duration: float64 [n], in the unit of the file.
+      others: type -> number of events that are not fixations.
     """
     events = path.with_name(path.name.replace("_physio.", "_physioevents."))
     names = sidecar(events).get("Columns")

@@ -1,10 +1,10 @@
-"""SR Research's EyeLink: the text that `edf2asc` makes of a recording.
+"""SR Research's EyeLink: text files that `edf2asc` converts from recordings.
 
-The lines: EyeLink 1000 Plus user manual, 4.9 "The ASC File Format" (`EFIX <eye> <start> <end> <duration>
-<x> <y> <pupil>`, samples `<time> <x> <y> <pupil>`, or `<time> <xl> <yl> <pl> <xr> <yr> <pr>` of both
-eyes, a dot where the eye was lost), and EyeLink Data Viewer's manual, "Protocol for EyeLink Data to
-Viewer Integration" (`TRIALID`, `!V IMGLOAD`, `!V VFRAME`, `!V TRIAL_VAR`, an offset before a message's
-text). Times are in milliseconds, positions pixels of the screen from its upper left corner.
+Sources of the format: EyeLink 1000 Plus user manual, 4.9 "The ASC File Format" (`EFIX <eye> <start> <end>
+<duration> <x> <y> <pupil>`, samples `<time> <x> <y> <pupil>`, or `<time> <xl> <yl> <pl> <xr> <yr> <pr>` of
+both eyes, a dot where the eye was lost), and EyeLink Data Viewer's manual, "Protocol for EyeLink Data to
+Viewer Integration" (`TRIALID`, `!V IMGLOAD`, `!V VFRAME`, `!V TRIAL_VAR`, an offset before a message's text).
+Times are in milliseconds, positions pixels of the screen from its upper left corner.
 
 A trial's stimulus is what `!V IMGLOAD` or `!V VFRAME` name, else the first file name of an image or video
 in its messages. It was shown from `SYNCTIME`, or from a message such as "image_onset", else from the
@@ -26,7 +26,7 @@ _LINE = re.compile(r"\*\* CONVERTED FROM |[SE](?:FIX|SACC|BLINK) +[LR]\s|MSG\t\d
 
 
 def fits(head: Head) -> bool:
-    """Whether the file is such a text."""
+    """Whether the file is such a text file."""
     return sum(_LINE.match(line) is not None for line in head.lines) >= 2
 
 
@@ -39,12 +39,12 @@ def read(head: Head, eye: str) -> Recording:
     file.flush()
     notes = list(file.number.notes())
     if file.cut:
-        notes.append(f"{counted(file.cut, 'line')} cut off, left out")
+        notes.append(f"{counted(file.cut, 'line')} cut off, skipped")
     if file.is_open:
         notes.append("ends in the middle of a recording (no END): its last fixation may be missing")
     if len(file.screens) > 1:
         sizes = ", ".join(f"{width}x{height}" for height, width in sorted(file.screens))
-        notes.append(f"its lines tell screens of several sizes, {sizes}; none is taken")
+        notes.append(f"holds screens of several sizes, {sizes}; none is used")
     if file.events:
         trial, is_right, start, duration, x, y = np.asarray(file.events).reshape(-1, 6).T
         eyes = choose(head.path, eye, {"right" if right else "left" for right in set(is_right)})
@@ -81,9 +81,9 @@ def _recording(
         names, onset[part] = file.trials[number].shown(start[part])
         stimuli += names
     has_name = np.array([bool(name) for name in stimuli], bool)
-    # Where no trial tells its stimulus, all may be of one.
+    # If no trial names its stimulus, all may have the same.
     is_unnamed = ~has_name & has_name.any()
-    # A fixation that lasts into the stimulus is kept, and starts before zero.
+    # Keep a fixation that lasts into the stimulus; its start is negative.
     is_before = (start + np.nan_to_num(duration) <= onset) & (start < onset) & ~is_unnamed
     keep = np.flatnonzero(~is_unnamed & ~is_before)
     unsynced = {number for number in trial[keep].tolist() if np.isnan(file.trials[number].onset)}

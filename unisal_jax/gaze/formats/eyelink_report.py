@@ -1,9 +1,8 @@
 """Fixation reports of SR Research's EyeLink Data Viewer: one row per fixation, a dot for a missing value.
 
-The columns: EyeLink Data Viewer's user manual, "Fixation Report", and reports that people published with
-their analyses. Which column names the image depends on the experiment: it is a trial variable. Positions
-are pixels of the screen from its upper left corner; `CURRENT_FIX_START` counts in milliseconds from the
-trial's start.
+Sources of the columns: EyeLink Data Viewer's user manual, "Fixation Report", and published reports. The
+column that names the image is a trial variable and depends on the experiment. Positions are pixels of the
+screen from its upper left corner; `CURRENT_FIX_START` is in milliseconds from the start of the trial.
 """
 
 import numpy as np
@@ -25,7 +24,7 @@ def fits(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads the fixations; of a report with both eyes' their means."""
+    """Reads the fixations; the means of both eyes if the report has both."""
     image = head.find(*_IMAGES)
     columns = read_columns(
         head,

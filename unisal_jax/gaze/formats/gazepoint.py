@@ -1,11 +1,11 @@
 """Gazepoint Analysis' exports, `User N_all_gaze.csv` and `User N_fixations.csv`.
 
-A fixation's row repeats while it lasts; its duration grows, and its place is the mean so far, so the last
-valid row of each `FPOGID` is the fixation. The participant is in the file's name.
+A fixation has several rows, with growing duration and the mean position so far, so the last valid row of each
+`FPOGID` is the fixation. The file name contains the participant.
 
-The columns: Gazepoint's "Open Gaze API" manual, "Fixation POG", and the table of columns of the "Eye gaze
-data for chest X-rays" release (Karargyris et al., Scientific Data 8:92, 2021). `FPOGX` and `FPOGY` are
-fractions of the screen, (0, 0) its upper left corner; `FPOGS` and `FPOGD` are in seconds.
+Sources of the columns: Gazepoint's "Open Gaze API" manual, "Fixation POG", and the table of columns of the
+"Eye gaze data for chest X-rays" release (Karargyris et al., Scientific Data 8:92, 2021). `FPOGX` and `FPOGY`
+are fractions of the screen, (0, 0) its upper left corner; `FPOGS` and `FPOGD` are in seconds.
 """
 
 import re
@@ -16,7 +16,7 @@ from unisal_jax.gaze.columns import above_zero, read_columns, runs
 from unisal_jax.gaze.head import Head, column_key
 from unisal_jax.gaze.recording import Recording
 
-_EXPORT = "export the data anew from Gazepoint Analysis, with the fixation point of gaze"
+_EXPORT = "export the data again from Gazepoint Analysis, with the fixation point of gaze"
 
 
 def fits(head: Head) -> bool:
@@ -25,7 +25,7 @@ def fits(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations, or the samples of an export that has no fixations."""
+    """Reads fixations, or samples if the export has no fixations."""
     is_fixations = head.has("FPOGX", "FPOGD", "FPOGID")
     both = {"mean": "BPOG", "left": "LPOG", "right": "RPOG"}[eye]
     point = "FPOG" if is_fixations else both
@@ -56,7 +56,7 @@ def read(head: Head, eye: str) -> Recording:
     else:
         taken, dropped = np.flatnonzero(np.isfinite(numbers["start"])), {}
         x, y = (np.where(is_valid, numbers[axis], np.nan)[taken] for axis in "xy")
-    # Gazepoint Analysis lets the time begin anew with each stimulus; other programs may not.
+    # Gazepoint Analysis restarts the time with each stimulus; other programs may not.
     begins = numbers["start"][shown[1:]] < numbers["start"][shown[1:] - 1]
     observer = re.sub(r"[_ -]*(all_gaze|fixations?)$", "", head.path.stem, flags=re.IGNORECASE)
     return Recording(
@@ -79,7 +79,7 @@ def read(head: Head, eye: str) -> Recording:
 
 
 def _time(head: Head) -> int:
-    """The column with seconds; its name may tell when the recording began: TIME(2016/03/09 15:46:37.893)."""
+    """Returns the column with seconds; its name may hold a date, as in TIME(2016/03/09 15:46:37.893)."""
     for place, name in enumerate(head.names):
         if re.match(r"time *\(|time$", column_key(name)):
             return place

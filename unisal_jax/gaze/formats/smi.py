@@ -1,10 +1,9 @@
-"""SMI: what BeGaze exports, as a table of events or of samples, and the texts of its older programs.
+"""SMI: tables of events or samples exported by BeGaze, and text files of older programs.
 
-The columns: SMI's BeGaze manual, "Export", and files that people published with their analyses. An event
-has `Category`, `Event Start Trial Time [ms]`, `Fixation Position X [px]`; with glasses a fixation is a
-"Visual Intake". A sample has `RecordingTime [ms]`, `Point of Regard Right X [px]`, `Category Right`.
-Positions are pixels of the screen from its upper left corner, "-" where there is none. The texts are in
-`smi_text`.
+Sources of the columns: SMI's BeGaze manual, "Export", and published files. An event has `Category`, `Event
+Start Trial Time [ms]`, `Fixation Position X [px]`; with glasses a fixation is a "Visual Intake". A sample has
+`RecordingTime [ms]`, `Point of Regard Right X [px]`, `Category Right`. Positions are pixels of the screen
+from its upper left corner, "-" if missing. `smi_text` reads the text files.
 """
 
 import numpy as np
@@ -38,7 +37,7 @@ def fits(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations, or samples of an export of samples."""
+    """Reads fixations, or samples if the export holds samples."""
     if smi_text.fits(head):
         return smi_text.read(head, eye)
     return (_events if head.find(*_EVENT) is not None else _samples)(head, eye)
@@ -70,7 +69,7 @@ def _events(head: Head, eye: str) -> Recording:
     )
     texts, numbers, notes = columns.texts, columns.numbers, columns.notes
     is_fixation = texts["type"].among(*_FIXATION, "fixation l", "fixation r")
-    # An export of fixations alone has no category.
+    # An export of only fixations has no category.
     is_fixation |= texts["type"].among("") & np.isfinite(numbers["x"])
     recorded = {name for name in ("left", "right") if texts["eye"].among(name, name[0])[is_fixation].any()}
     chosen = choose(head.path, eye, recorded)

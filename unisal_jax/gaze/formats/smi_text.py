@@ -1,9 +1,9 @@
-"""SMI's older texts: events of the IDF Event Detector, and samples of the IDF Converter.
+"""SMI's older text files: events of the IDF Event Detector, and samples of the IDF Converter.
 
-Events: `Fixation L <trial> <number> <start> <end> <duration> <x> <y> ...` as the lines "Table Header for
-Fixations:" tell; samples: a table after comments with ##, `Time Type Trial L POR X [px] ...`, whose rows
-of type MSG are messages. Times are in microseconds. A stimulus is named by a message, `# Message: NAME`,
-at its onset. Sources: the headers of the files themselves, and readers of them that people published.
+Events are lines `Fixation L <trial> <number> <start> <end> <duration> <x> <y> ...`, as described by the lines
+after "Table Header for Fixations:". Samples are a table after comments with ##, `Time Type Trial L POR X [px]
+...`, in which rows of type MSG are messages. Times are in microseconds. A message `# Message: NAME` names a
+stimulus at its onset. Sources: the headers of the files, and published readers.
 """
 
 import re
@@ -25,11 +25,11 @@ _MESSAGE = re.compile(r"# Message: *(.*)")
 _AREA = re.compile(r"(?:## )?Calibration Area:\s*(\d+)\s+(\d+)")
 _SUBJECT = re.compile(r"(?:## )?Subject:\s*(.+)")
 _HELD = 5 << 14
-"""Texts that are held before they become numbers."""
+"""Number of texts held before they are parsed."""
 
 
 def fits(head: Head) -> bool:
-    """Whether the file is such a text."""
+    """Whether the file is such a text file."""
     return any(line.startswith(_EVENTS) for line in head.lines) or _is_samples(head)
 
 
@@ -38,7 +38,7 @@ def _is_samples(head: Head) -> bool:
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads the fixations of a text of events, or the samples."""
+    """Reads fixations from a file of events, else samples."""
     is_samples = _is_samples(head)
     rows, shown, file_notes, counts = _lines(head, is_samples)
     notes = list(file_notes)
@@ -98,13 +98,13 @@ def read(head: Head, eye: str) -> Recording:
 def _lines(
     head: Head, is_samples: bool
 ) -> tuple[np.ndarray, list[tuple[float, str]], tuple[str, ...], dict[str, int]]:
-    """All lines of a file.
+    """Reads all lines of a file.
 
     Returns:
-      rows: float64 [n, 5]: of samples time and x and y of both eyes; of fixations start, end, x, y and
-        whether it is the right eye's.
+      rows: float64 [n, 5]. For samples: time, and x and y of both eyes. For fixations: start, end, x, y, and
+        whether it is of the right eye.
       shown: onset and name of each stimulus.
-      notes, counts: what was not read.
+      notes, counts: notes on lines that were not read, and numbers of other events.
     """
     values, texts, number = array("d"), list[str](), Numbers()
     shown: list[tuple[float, str]] = []
@@ -114,7 +114,7 @@ def _lines(
         head.find(name) for name in ("Time", "L POR X [px]", "L POR Y [px]", "R POR X [px]", "R POR Y [px]")
     ]
     kind = head.find("Type") or 0
-    # BeGaze's own texts of samples name the stimulus in each row.
+    # Samples exported by BeGaze name the stimulus in each row.
     column, stimulus = head.find("Stimulus") if is_samples else None, ""
     width = 1 + max(place for place in (*places, column, 0) if place is not None)
     with open_lines(head.path, "surrogateescape") as lines:
@@ -150,7 +150,7 @@ def _lines(
                 if len(values) > 5 * MAX_TABLE_ROWS:
                     raise UnisalError(f"{head.path}: more than {MAX_TABLE_ROWS} rows")
     values.extend(number.read(texts))
-    notes = (f"{counted(cut, 'line')} cut off, left out",) if cut else ()
+    notes = (f"{counted(cut, 'line')} cut off, skipped",) if cut else ()
     rows = np.array(values).reshape(-1, 5)
     rows = rows[np.isfinite(rows[:, 0])]
     return rows, shown, notes + number.notes(), {reason: count for reason, count in counts.items() if count}

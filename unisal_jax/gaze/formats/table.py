@@ -1,7 +1,7 @@
-"""Any table with a header: columns by the names that people use, or as `--columns` says.
+"""Tables with a header: columns are found by common names, or as given with `--columns`.
 
-Coordinates are pixels of the stimulus, as in the tables that `unisal prepare own` reads; times are in
-milliseconds, unless a column's name has another unit, such as "time [s]" or "onset_us".
+Coordinates are pixels of the stimulus, as in the tables of `unisal prepare own`. Times are in milliseconds
+unless the column's name has another unit, such as "time [s]" or "onset_us".
 """
 
 import re
@@ -47,17 +47,17 @@ NAMES: dict[str, tuple[str, ...]] = {
     "validity": ("validity", "valid"),
     "frame": ("frame", "frame_index", "frame_number"),
 }
-"""Our names, and what columns of people's own tables are called; units may follow."""
+"""Our name of a column -> common names in tables; a unit may follow."""
 
 _UNITS = {"s": 1e3, "sec": 1e3, "secs": 1e3, "seconds": 1e3, "us": 1e-3, "μs": 1e-3, "ns": 1e-6}
 _UNIT = re.compile(r"^(.*?)[ _]*[\[(_ ]+(ms|msec|milliseconds|s|sec|secs|seconds|us|μs|ns|px|pixels)[\])]?$")
 
 _SAMPLE_MS = 35.0
-"""Rows that follow one another in less time are samples: no eye fixates so shortly again and again."""
+"""Rows with a shorter interval are samples: fixations do not follow each other so quickly."""
 
 
 def fits(head: Head) -> bool:
-    """Whether the header has columns that can be told by their names."""
+    """Whether the header has columns that can be recognised by name."""
     places = _places(head, {})
     return {"x", "y"} <= places.keys() and bool({"stimulus", "observer"} & places.keys())
 
@@ -66,10 +66,10 @@ def read(head: Head, eye: str, columns: Mapping[str, str] | None = None) -> Reco
     """Reads a table.
 
     Args:
-      columns: our name -> the table's, for those that have others.
+      columns: our name -> the table's, for columns with other names.
 
     Raises:
-      UnisalError: a name that we do not have, or a column that is not there.
+      UnisalError: a name is unknown, or a column is missing.
     """
     del eye
     places = _places(head, columns or {})
@@ -114,7 +114,7 @@ def read(head: Head, eye: str, columns: Mapping[str, str] | None = None) -> Reco
 
 
 def _places(head: Head, columns: Mapping[str, str]) -> dict[str, int | None]:
-    """Our name -> place of its column, of those that are there."""
+    """Returns our name -> index of the column, for columns that the table has."""
     places: dict[str, int | None] = {}
     bare = {
         _UNIT.sub(r"\1", column_key(name)): place for place, name in reversed(list(enumerate(head.names)))
@@ -134,14 +134,14 @@ def _places(head: Head, columns: Mapping[str, str]) -> dict[str, int | None]:
             places[name] = place
     unknown = sorted(columns.keys() - NAMES.keys())
     if unknown:
-        raise UnisalError(f"--columns: no name {unknown[0]!r}; there are {', '.join(NAMES)}")
+        raise UnisalError(f"--columns: {unknown[0]!r} is not one of {', '.join(NAMES)}")
     if len({places[name] for name in columns}) < len(columns):
         raise UnisalError(f"{head.path}: --columns gives one column two names")
     keys = [column_key(name) for name in head.names]
     taken = [keys[place] for place in places.values() if place is not None]
     twice = next((key for key in taken if keys.count(key) > 1), None)
     if twice is not None:
-        raise UnisalError(f"{head.path}: two columns are called {twice!r}")
+        raise UnisalError(f"{head.path}: two columns have the name {twice!r}")
     return places
 
 
@@ -156,7 +156,7 @@ def _milliseconds(head: Head, place: int | None) -> float:
 
 
 def _is_sampled(start: np.ndarray) -> bool:
-    # Some write the last sample first.
+    # Some programs write the last sample first.
     steps = np.abs(np.diff(start))
     steps = steps[steps > 0]
     return len(steps) > 0 and float(np.median(steps)) < _SAMPLE_MS

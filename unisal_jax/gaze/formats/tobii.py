@@ -1,18 +1,18 @@
-"""Tobii Pro Lab's data export (TSV), and Tobii Studio's, which is like it.
+"""Data exports (TSV) of Tobii Pro Lab, and the similar ones of Tobii Studio.
 
-A row is a sample of the tracker, some 60 to 1200 a second. A fixation's row repeats while it lasts: rows
-with the same `Eye movement type index` are one. The stimulus' onset is the first row that names it.
+A row is a sample of the tracker, about 60 to 1200 per second. A fixation has a row for each of its samples:
+rows with the same `Eye movement type index` belong together. The stimulus' onset is the first row that names
+it.
 
-The columns: Tobii Pro Lab's user manual, "Data export", and its help pages on the export's format
-(connect.tobii.com); the spellings of several versions, with units in brackets or in the name ("[DACS
-px]", "(MCSnorm)"), as in exports that people published with their analyses. DACS is the display, from its
-upper left corner; MCS is the stimulus, in pixels or, normalized, from 0 to 1. Without it,
-"Presented Media position" and "width" tell where the stimulus lay on the display. Times are in
-milliseconds, in newer versions in microseconds; where the name does not tell, the durations do, which are
-always in milliseconds.
+Sources of the columns: Tobii Pro Lab's user manual, "Data export", and its help pages on the export's format
+(connect.tobii.com); the spellings of several versions, with units in brackets or in the name ("[DACS px]",
+"(MCSnorm)"), as in published exports. DACS is the display, from its upper left corner; MCS is the stimulus,
+in pixels or, normalized, from 0 to 1. Without MCS, "Presented Media position" and "width" give the position
+of the stimulus on the display. Times are in milliseconds, in newer versions in microseconds; if the name does
+not say, they are compared with the durations, which are always in milliseconds.
 
-Glasses: gaze is in the scene camera's video, but for columns such as `Mapped fixation X [NAME]`, in pixels of
-a snapshot of that name.
+Glasses: gaze is in the scene camera's video, except for columns such as `Mapped fixation X [NAME]`, which are
+in pixels of the snapshot of that name.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ _MEDIA = {
 _MEDIA_FORMS = ("{}", "{} (DACSpx)", "{} [DACS px]", "{} [px]")
 _MAPPED = re.compile(r"mapped fixation x \[(.+)\]", re.IGNORECASE)
 _GLASSES = ("gyro x", "accelerometer x")
-_EXPORT = "tick it in Pro Lab under Analyze > Data export"
+_EXPORT = "select it in Pro Lab under Analyze > Data export"
 
 _DROPPED = {
     "": "no eye movement type",
@@ -57,21 +57,21 @@ _DROPPED = {
 }
 
 _LONGEST_STEP_MS = 200.0
-"""No tracker is slower than five samples a second."""
+"""Trackers record at least five samples per second."""
 
 
 def fits(head: Head) -> bool:
-    """Whether the file has two of what such an export holds: `read` says what is missing."""
+    """Whether the file has two of the groups of columns of such an export; `read` reports missing ones."""
     told = [head.find(*names) is not None for names in (_TIMES, _TYPES, _STIMULI)]
     told.append(any(_pairs(head, point) for point in ("Fixation point {}", *_POINTS.values())))
     return sum(told) >= 2 or (told[0] and bool(_snapshots(head)))
 
 
 def read(head: Head, eye: str) -> Recording:
-    """Reads fixations, or the gaze points where the export has no fixations.
+    """Reads fixations, or gaze points if the export has no fixations.
 
     Args:
-      eye: of gaze points; fixations are Tobii's own, of the eyes that its filter was told to take.
+      eye: applies to gaze points; fixations are Tobii's own, of the eyes selected for its filter.
     """
     head.need(*_TIMES, remedy=_EXPORT)
     snapshots = _snapshots(head)
@@ -95,12 +95,12 @@ def read(head: Head, eye: str) -> Recording:
 
 
 def _snapshots(head: Head) -> list[str]:
-    """The snapshots of a glasses project that fixations are mapped to."""
+    """Returns the names of the snapshots to which a glasses project maps fixations."""
     return [match[1] for name in head.names if (match := _MAPPED.fullmatch(name.strip(' "')))]
 
 
 def _on_snapshot(head: Head, name: str) -> Recording:
-    """The fixations on one snapshot, in whole recordings of which it may be a part."""
+    """Reads the fixations on one snapshot, which may cover only a part of a recording."""
     x, y = (head.need(f"Mapped fixation {axis} [{name}]", remedy=_EXPORT) for axis in "XY")
     columns = _read(
         head,
@@ -117,7 +117,7 @@ def _on_snapshot(head: Head, name: str) -> Recording:
 
 
 def _joined(parts: Sequence[Recording]) -> Recording:
-    """The rows of several snapshots in one file."""
+    """Joins the rows of several snapshots in one file."""
     return dataclasses.replace(
         parts[0],
         stimuli=[name for part in parts for name in part.stimuli],
@@ -132,7 +132,7 @@ def _joined(parts: Sequence[Recording]) -> Recording:
 
 
 def _check_screen(head: Head, columns: Columns) -> None:
-    """Refuses glasses' gaze that is mapped to no snapshot."""
+    """Raises SceneCameraError if gaze of glasses is not mapped to a snapshot."""
     is_glasses = columns.texts["media"].codes.any() or any(
         column_key(name).startswith(_GLASSES) for name in head.names
     )
@@ -144,7 +144,7 @@ def _check_screen(head: Head, columns: Columns) -> None:
 
 
 def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
-    """Space and columns of x and y, the best first: in the stimulus' own coordinates."""
+    """Returns space and columns of x and y, best first: in the stimulus' own coordinates."""
     found = []
     for space, forms in _SPACES.items():
         names = [form.format(name) for name in (point, point.replace(" ", "")) for form in forms]
@@ -155,7 +155,7 @@ def _pairs(head: Head, point: str) -> list[tuple[str, int, int]]:
 
 
 def _read(head: Head, x: int, y: int, kind: int | None = None, index: int | None = None) -> Columns:
-    """The columns; the eye movement's type and number are at these places, or found by their names."""
+    """Reads the columns; those of the eye movement's type and number are given, or found by name."""
     return read_columns(
         head,
         {
@@ -190,7 +190,7 @@ def _recording(
     head: Head, space: str, columns: Columns, is_fixations: bool, notes: tuple[str, ...]
 ) -> Recording:
     texts, numbers = columns.texts, columns.numbers
-    # Rows of the mouse, of other sensors and of events stand between those of the tracker.
+    # Skip rows of the mouse, other sensors and events.
     is_gaze = texts["sensor"].among("", "eye tracker") & np.isfinite(numbers["time"])
     is_gaze &= texts["event"].among("") | ~texts["type"].among("") | np.isfinite(numbers["x"])
     rows = np.flatnonzero(is_gaze)
@@ -255,7 +255,7 @@ def _recording(
 def _on_media(
     space: str, x: np.ndarray, y: np.ndarray, media: list[np.ndarray]
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """Space and coordinates; fractions of the stimulus where every row tells where it lay on the screen.
+    """Returns space and coordinates; fractions of the stimulus if every row holds its position on the screen.
 
     Args:
       media: left and upper edge, width and height in pixels of the screen.
@@ -269,7 +269,7 @@ def _on_media(
 def _on_screen(
     space: str, x: np.ndarray, y: np.ndarray, heights: np.ndarray, widths: np.ndarray, rows: np.ndarray
 ) -> tuple[str, tuple[int, int] | None, np.ndarray, np.ndarray]:
-    """Space, screen and coordinates; fractions, where recordings in one file had screens of several sizes."""
+    """Returns space, screen and coordinates; fractions if a file has screens of several sizes."""
     sizes = set(zip(heights[rows].tolist(), widths[rows].tolist(), strict=True))
     sizes = {size for size in sizes if size[0] > 0 and size[1] > 0}
     if len(sizes) > 1 and space == "screen":
@@ -279,7 +279,7 @@ def _on_screen(
 
 
 def _milliseconds(head: Head, numbers: dict[str, np.ndarray], rows: np.ndarray, is_fixations: bool) -> float:
-    """How many milliseconds the unit of time is."""
+    """Returns the unit of time in milliseconds."""
     name = column_key(head.names[head.need(*_TIMES, remedy=_EXPORT)])
     if "[" in name:
         return 1.0 if "[ms]" in name else 1e-3

@@ -21,7 +21,7 @@ const site = await readSite();
 const engine = new Engine(site);
 const [over, alone] = ["over", "alone"].map((id) => $(id).querySelector("canvas"));
 const view = new View(new Heat(site.heat), over, alone);
-const boxes = new Boxes(["over", "alone"].map((id) => $(id).querySelector(".layer")), $("boxes"));
+const boxes = new Boxes(["over", "alone"].map((id) => $(id).querySelector(".layer")), $("boxes"), showSaves);
 
 engine.started.then(
   (name) => {
@@ -85,7 +85,6 @@ function showSource() {
   $("seek").hidden = $("time").hidden = source.kind === "camera";
   $("about").textContent = "";
   $("views").classList.add("busy");
-  setSaves(false);
   boxes.setSize(source.width, source.height);
   view.show(source);
   over.setAttribute("aria-label", `${source.name}, with heat where people look`);
@@ -124,7 +123,7 @@ async function lookAt(bitmap, how) {
   $("views").classList.remove("busy");
   view.setMap(map);
   boxes.setMap(map);
-  setSaves(true);
+  showSaves();
   const [height, width] = map.inputSize;
   $("about").textContent =
     `${source.width} × ${source.height} pixels, seen at ${width} × ${height}; domain ${map.domain}.`;
@@ -177,8 +176,9 @@ function hideError() {
   $("error").textContent = "";
 }
 
-function setSaves(enabled) {
-  for (const button of document.querySelectorAll(".saves button")) button.disabled = !enabled;
+function showSaves() {
+  for (const id of ["save-overlay", "save-map"]) $(id).disabled = !map;
+  for (const id of ["save-csv", "save-json"]) $(id).disabled = !map || boxes.empty;
 }
 
 // Controls

@@ -13,14 +13,17 @@ export class Boxes {
   #size = { width: 1, height: 1 };
   #map = null;
   #count = 0;
+  #changed;
 
   /**
    * @param {HTMLElement[]} layers That lie over the views, the first one for the keyboard.
    * @param {HTMLTableSectionElement} table
+   * @param {() => void} changed Called when boxes have come or gone.
    */
-  constructor(layers, table) {
+  constructor(layers, table, changed) {
     this.#layers = layers;
     this.#table = table;
+    this.#changed = changed;
     for (const layer of layers) {
       layer.addEventListener("pointerdown", (event) => this.#drag(event, layer));
       layer.addEventListener("click", (event) => this.#tap(event, layer));
@@ -49,6 +52,10 @@ export class Boxes {
     this.#boxes.push(this.#named({ ...NEW, x, y }));
     this.#build();
     this.#layers[0].lastElementChild.focus({ preventScroll: true });
+  }
+
+  get empty() {
+    return this.#boxes.length === 0;
   }
 
   /** The boxes in whole pixels of the image, with the columns that `unisal score-regions` reads. */
@@ -93,6 +100,7 @@ export class Boxes {
     this.#table.replaceChildren(...this.#boxes.map((box) => this.#row(box)));
     this.#table.closest("table").hidden = this.#boxes.length === 0;
     this.#measure();
+    this.#changed();
   }
 
   #element(box, first) {

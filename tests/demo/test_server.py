@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.helpers.web_pages import real_tarball
-from unisal_jax.demo.server import serve
+from unisal_jax.demo.server import POLICY, serve
 from unisal_jax.errors import UnisalError
 
 
@@ -25,10 +26,10 @@ def folder(tmp_path):
     return page
 
 
-def fetched(address, path, method="GET"):
+def fetched(address, path, method="GET", **headers):
     """(status, headers, body) of a request that no client has tidied up."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    connection.request(method, path)
+    connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -48,7 +49,8 @@ def test_files_and_headers(folder):
             assert status == 200 and headers["Content-Type"].startswith(kind) and body
             assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
             assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-        for path in ("/models/", "/../secret.txt", "/%2e%2e/secret.txt", "/none.js"):
+            assert headers["Content-Security-Policy"] == POLICY
+        for path in ("/models/", "/../secret.txt", "/%2e%2e/secret.txt", "/none.js", "/app.js%00"):
             assert fetched(address, path)[0] == 404
         assert fetched(address, "/", "POST")[0] == 501
         with serve(folder, "127.0.0.1", None) as other:  # the next free port
@@ -56,6 +58,28 @@ def test_files_and_headers(folder):
         port = urlsplit(address).port
         with pytest.raises(UnisalError, match=f"port {port}"), serve(folder, "127.0.0.1", port):
             pass
+
+
+def test_another_sites_name_does_not_lead_here(folder):
+    """A site can point its name at 127.0.0.1; its scripts would then read the page's files."""
+    with serve(folder, "127.0.0.1", None) as address:
+        port = urlsplit(address).port
+        for host in (f"127.0.0.1:{port}", f"LOCALHOST:{port}", "localhost", "[::1]:80"):
+            assert fetched(address, "/app.js", Host=host)[0] == 200, host
+        for host in (f"evil.example:{port}", "127.0.0.1.evil.example", "localhost:evil"):
+            status, _, body = fetched(address, "/app.js", Host=host)
+            assert status == 403 and b"localhost" in body and host.encode() not in body
+    with serve(folder, "0.0.0.0", None) as address:  # others may come, under any name
+        assert fetched(address, "/app.js", Host="lab.example")[0] == 200
+
+
+def test_addresses(folder):
+    with pytest.raises(UnisalError, match="--host is empty"), serve(folder, "", None):
+        pass
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    with serve(folder, "::1", None) as address:
+        assert address.startswith("http://[::1]:") and fetched(address, "/app.js")[0] == 200
 
 
 def test_the_command(golden_file, tmp_path):

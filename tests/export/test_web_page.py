@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.helpers.web_pages import made_up_tarball
+from unisal_jax.demo.server import POLICY
 from unisal_jax.domains import size_by_aspect
 from unisal_jax.export import web_page, web_runtime
 from unisal_jax.media.overlay import lay_heat
@@ -130,6 +131,7 @@ def test_the_page_asks_for_nothing_outside():
     written = {path.name for path in folder.iterdir()}
     assert page.links and set(page.links) <= written and not page.inline and not page.unlabelled
     assert page.policy.startswith("default-src 'none'") and "http" not in page.policy
+    assert f"{page.policy}; frame-ancestors 'none'" == POLICY  # which a page can set as a header alone
     for path in folder.iterdir():
         if path.suffix in (".js", ".css", ".html"):
             text = path.read_text()

@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import http.server
+import ipaddress
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,15 @@ from unisal_jax.errors import UnisalError
 
 FIRST_PORT, _PORTS = 7860, 100
 
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""The policy of index.html. As a header it binds the worker too, which sees the images."""
+
 _HEADERS = {
+    "Content-Security-Policy": POLICY,
     # Threads share memory, which browsers allow a page that is isolated from all others.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -43,6 +53,22 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def guess_type(self, path: str) -> str:  # type: ignore[override]
         return _TYPES.get(Path(path).suffix, "application/octet-stream")
 
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        hosts = self.server.hosts  # type: ignore[attr-defined]
+        if hosts is None or _is_own(self.headers.get("Host", ""), hosts):
+            return True
+        self.send_error(403, f"Open this page at {' or '.join(sorted(hosts))}")
+        return False
+
+    def send_head(self) -> object:  # type: ignore[override]
+        try:
+            return super().send_head()
+        except ValueError:  # a path with a null byte
+            self.send_error(404)
+            return None
+
     def list_directory(self, path: object) -> None:
         self.send_error(404)
 
@@ -60,8 +86,27 @@ class _Server(http.server.ThreadingHTTPServer):
     # Windows would let two programs listen at one port.
     allow_reuse_address = os.name != "nt"
 
+    def __init__(self, host: str, port: int, handler: object) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), handler)  # type: ignore[arg-type]
+        is_local = ipaddress.ip_address(str(self.server_address[0])).is_loopback
+        self.hosts = {host.lower(), "localhost"} if is_local else None
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Says nothing: a browser that closes a tab ends its connections."""
+
+
+def _is_own(host: str, hosts: set[str]) -> bool:
+    """Whether a Host header names this machine: another site's name may be made to lead here, too."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    name = name.strip("[]").lower()
+    if name in hosts or not name:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -92,11 +137,13 @@ def serve(folder: Path, host: str, port: int | None) -> Iterator[str]:
 
 
 def _bound(handler: object, host: str, port: int | None) -> _Server:
+    if not host:  # the socket would take it for every address of this machine
+        raise UnisalError("--host is empty; name an address, such as 127.0.0.1")
     ports = [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS)
     reason: Exception | None = None
     for each in ports:
         try:
-            return _Server((host, each), handler)  # type: ignore[arg-type]
+            return _Server(host, each, handler)
         except (OSError, OverflowError) as error:
             reason = error
     shown = port if port is not None else f"{FIRST_PORT} to {FIRST_PORT + _PORTS - 1}"

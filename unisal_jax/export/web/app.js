@@ -4,7 +4,7 @@ import { Boxes } from "./boxes.js";
 import { Engine } from "./engine.js";
 import { Player } from "./player.js";
 import { csvOf, jsonOf, save } from "./save.js";
-import { SourceError, openCamera, openFile, openImage } from "./sources.js";
+import { SourceError, openCamera, openFile, openSample } from "./sources.js";
 import { startTheme } from "./theme.js";
 import { Heat, View } from "./view.js";
 
@@ -150,7 +150,7 @@ function showPlayer() {
 }
 
 function clock(seconds) {
-  const whole = Math.floor(seconds);
+  const whole = Math.floor(seconds + 0.05); // a film's last frame may lie a little before its end
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
@@ -192,9 +192,7 @@ $("file").addEventListener("change", () => {
   $("file").value = ""; // the same file may be chosen again
 });
 $("camera").addEventListener("click", () => open(openCamera));
-$("sample").addEventListener("click", () =>
-  open(async () => openImage(await (await fetch("sample.jpg")).blob(), "sample.jpg")),
-);
+$("sample").addEventListener("click", () => open(openSample));
 
 document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
@@ -230,9 +228,24 @@ $("opacity").addEventListener("input", () => {
 $("add-box").addEventListener("click", () => boxes.add());
 $("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
 $("seek").addEventListener("input", () => player.seek(Number($("seek").value)));
+$("seek").addEventListener("keydown", (event) => {
+  const seconds = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+  if (!seconds) return;
+  event.preventDefault();
+  $("seek").value = String(player.seconds + seconds); // which keeps it within the film
+  player.seek(Number($("seek").value));
+});
 
-$("save-overlay").addEventListener("click", async () => save(await view.png("overlay"), `${source.name}_overlay.png`));
-$("save-map").addEventListener("click", async () => save(await view.png("map"), `${source.name}_map.png`));
+async function savePng(what) {
+  const name = `${source.name}_${what}.png`; // now: another input may be open when the PNG is ready
+  try {
+    save(await view.png(what), name);
+  } catch {
+    fail(new SourceError(`${name}: the browser has too little memory to save it.`));
+  }
+}
+$("save-overlay").addEventListener("click", () => savePng("overlay"));
+$("save-map").addEventListener("click", () => savePng("map"));
 $("save-csv").addEventListener("click", () => save(csvOf(boxes.rows()), `${source.name}_boxes.csv`));
 $("save-json").addEventListener("click", () => {
   const about = { domain: map.domain, height: source.height, width: source.width, weights: site.weights };

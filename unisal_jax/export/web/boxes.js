@@ -9,7 +9,7 @@ const NEW = { width: 0.3, height: 0.3 };
 export class Boxes {
   #layers;
   #table;
-  #boxes = []; // {name, x, y, width, height} in shares of the image's sides
+  #boxes = []; // {name, x, y, width, height, sum}, in shares of the image's sides
   #size = { width: 1, height: 1 };
   #map = null;
   #count = 0;
@@ -69,7 +69,15 @@ export class Boxes {
 
   #named(box) {
     this.#count += 1;
-    return { ...box, name: `Box ${this.#count}` };
+    return { ...box, name: this.#free(`Box ${this.#count}`) };
+  }
+
+  /** A name that no other box has, so that `unisal score-regions` reads the saved file. */
+  #free(name, box = null) {
+    const taken = new Set(this.#boxes.filter((other) => other !== box).map((other) => other.name));
+    let free = name;
+    for (let number = 2; taken.has(free); number++) free = `${name} ${number}`;
+    return free;
   }
 
   #pixels(box) {
@@ -81,16 +89,24 @@ export class Boxes {
     return { left, top, width: right - left, height: bottom - top };
   }
 
-  /** Of the box in whole pixels, so that the numbers are those that the saved file gives again. */
+  /**
+   * Of the box in whole pixels, so that the numbers are those that the saved file gives again. Kept until the
+   * box or the map changes: the sum over a large box takes long.
+   */
   #share(box) {
     if (!this.#map) return NaN;
     const { left, top, width, height } = this.#pixels(box);
-    return shareInBox(this.#map, {
-      x: left / this.#size.width,
-      y: top / this.#size.height,
-      width: width / this.#size.width,
-      height: height / this.#size.height,
-    });
+    const key = [left, top, width, height].join();
+    if (box.sum?.map !== this.#map || box.sum.key !== key) {
+      const share = shareInBox(this.#map, {
+        x: left / this.#size.width,
+        y: top / this.#size.height,
+        width: width / this.#size.width,
+        height: height / this.#size.height,
+      });
+      box.sum = { map: this.#map, key, share };
+    }
+    return box.sum.share;
   }
 
   #build() {
@@ -130,6 +146,10 @@ export class Boxes {
     name.setAttribute("aria-label", "Name of the box");
     name.addEventListener("input", () => {
       box.name = name.value;
+      this.#measure();
+    });
+    name.addEventListener("change", () => {
+      name.value = box.name = this.#free(box.name.trim() || "Box", box);
       this.#measure();
     });
     const remove = document.createElement("button");

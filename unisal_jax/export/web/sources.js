@@ -22,7 +22,18 @@ export async function openFile(file) {
   if (file.size === 0) throw new SourceError(`${file.name}: the file is empty.`);
   if (file.type.startsWith("video/")) return openFilm(file);
   if (file.type.startsWith("image/")) return openImage(file, file.name);
-  throw new SourceError(`${file.name}: neither an image nor a film.`);
+  // A name without a known ending has no type; then the contents decide.
+  const opening = file.type === "" ? openImage(file, file.name).catch(() => openFilm(file)) : Promise.reject();
+  return opening.catch(() => {
+    throw new SourceError(`${file.name}: neither an image nor a film.`);
+  });
+}
+
+/** Opens the image that lies beside the page. @returns {Promise<Source>} */
+export async function openSample() {
+  const answer = await fetch("sample.jpg").catch(() => null);
+  if (!answer?.ok) throw new SourceError("The file sample.jpg of this page cannot be loaded.");
+  return openImage(await answer.blob(), "sample.jpg");
 }
 
 /** Opens an image. @param {Blob} blob @param {string} name @returns {Promise<Source>} */
@@ -54,6 +65,7 @@ async function openFilm(file) {
   try {
     video.src = url;
     await loaded(video);
+    if (!Number.isFinite(video.duration)) await findDuration(video);
     return { ...sized(video, file.name), kind: "film", close };
   } catch {
     close();
@@ -107,6 +119,20 @@ function loaded(video) {
       reject();
     }, { once: true });
   });
+}
+
+/** Of a film that a browser recorded, which has no duration in its header: it is known once its end is. */
+async function findDuration(video) {
+  for (const seconds of [Number.MAX_SAFE_INTEGER, 0]) {
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, OPENING_SECONDS * 1000);
+      video.addEventListener("seeked", () => {
+        clearTimeout(timer);
+        resolve();
+      }, { once: true });
+      video.currentTime = seconds;
+    });
+  }
 }
 
 function sized(video, name) {

@@ -83,12 +83,19 @@ async function isRight() {
 
 function sessionOf(model) {
   if (!sessions.has(model.file)) {
-    const url = new URL(model.file, import.meta.url).href;
-    const opening = ort.InferenceSession.create(url, { ...options, logSeverityLevel: ERRORS });
+    const opening = bytesOf(model.file).then((bytes) =>
+      ort.InferenceSession.create(bytes, { ...options, logSeverityLevel: ERRORS }),
+    );
     opening.catch(() => sessions.delete(model.file));
     sessions.set(model.file, opening);
   }
   return sessions.get(model.file);
+}
+
+async function bytesOf(file) {
+  const answer = await fetch(new URL(file, import.meta.url)).catch(() => null);
+  if (!answer?.ok) throw new Error(`its file ${file} cannot be loaded.`);
+  return new Uint8Array(await answer.arrayBuffer());
 }
 
 /**

@@ -36,6 +36,25 @@ const wait = () => (window.unisal ? unisal.ready.then(done, fail) : setTimeout(w
 wait();
 """
 SIZE = (90, 120)
+TAB, BACKSPACE, ARROW_LEFT = "\ue004", "\ue003", "\ue012"
+RECORD = """
+const done = arguments[0];
+const canvas = Object.assign(document.createElement("canvas"), {width: 160, height: 90});
+const context = canvas.getContext("2d");
+const recorder = new MediaRecorder(canvas.captureStream(10), {mimeType: "video/webm"});
+const paint = setInterval(() => context.fillRect(Math.random() * 100, 20, 30, 30), 50);
+recorder.ondataavailable = ({data}) => {
+  const files = new DataTransfer();
+  files.items.add(new File([data], "recorded.webm", {type: "video/webm"}));
+  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true}));
+  done();
+};
+recorder.start();
+setTimeout(() => {
+  clearInterval(paint);
+  recorder.stop();
+}, 1200);
+"""
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
@@ -136,10 +155,17 @@ def test_a_file_boxes_and_saving(driver, model, image, tmp_path, downloads):
     assert f"{SIZE[1]} × {SIZE[0]} pixels" in text(driver, "about")
     driver.find_element("id", "add-box").click()
     driver.switch_to.active_element.send_keys("\ue012\ue015")  # left, down
+    driver.find_element("id", "add-box").click()
+    name = driver.find_elements("css selector", "#boxes input")[1]
+    name.send_keys(BACKSPACE * 5, "Box 1")
+    name.send_keys(TAB)
+    assert name.get_property("value") == "Box 1 2"  # read_regions refuses a name twice
+    name.send_keys(BACKSPACE * 7, '=1,"a"')
     driver.find_element("id", "save-csv").click()
     saved = downloads / "photo_boxes.csv"
     wait_for(saved.exists)
-    (region,) = read_regions(saved)
+    region, other = read_regions(saved)
+    assert (region.name, other.name) == ("Box 1", '=1,"a"')
     share = region.box.of(model.predict(image)).sum()
     shown = driver.find_element("css selector", "#boxes td:nth-child(2)").text
     assert float(shown.removesuffix(" %")) == pytest.approx(100 * share, abs=0.06)
@@ -194,7 +220,16 @@ def test_a_film_file(driver, tmp_path):
     assert text(driver, "play") == "Play"
     driver.execute_script("arguments[0].value = 3.2; arguments[0].dispatchEvent(new Event('input'))", seek)
     wait_for(lambda: text(driver, "time").startswith("0:03"))
+    seek.send_keys(ARROW_LEFT)  # a second back
+    wait_for(lambda: text(driver, "time").startswith("0:02"))
     assert not driver.find_element("id", "error").is_displayed()
+
+
+def test_a_film_without_a_duration(driver):
+    """As browsers record it: its header does not say how long it is."""
+    driver.execute_async_script(RECORD)
+    wait_for(lambda: text(driver, "time") == "0:00 / 0:01" and "160 × 90" in text(driver, "about"))
+    assert 1 < float(driver.find_element("id", "seek").get_property("max")) < 3
 
 
 def test_the_camera(driver):
@@ -206,7 +241,8 @@ def test_the_camera(driver):
 
 
 @pytest.mark.parametrize(
-    "name, says", [("a.png", "cannot read the image"), ("a.mp4", "cannot play the film")]
+    "name, says",
+    [("a.png", "cannot read the image"), ("a.mp4", "cannot play the film"), ("a", "neither an image")],
 )
 def test_a_broken_file(driver, tmp_path, name, says):
     (tmp_path / name).write_bytes(b"broken" * 100)
@@ -227,6 +263,18 @@ def test_nothing_leaves(driver):
     severe = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert all("Content Security Policy" in entry["message"] or ":9/" in entry["message"] for entry in severe)
     assert json.dumps(severe).count("Content Security Policy") >= 1
+
+
+def test_a_model_that_is_missing(driver, page, tmp_path):
+    (tmp_path / "models").mkdir()
+    for path in page.iterdir():
+        if path.name != "models":
+            (tmp_path / path.name).symlink_to(path)
+    with serve(tmp_path, "127.0.0.1", 0) as address:
+        driver.get(address)
+        wait_for(driver.find_element("id", "error").is_displayed)
+        assert "models/image.onnx cannot be loaded" in text(driver, "error")
+        driver.get("about:blank")
 
 
 def test_without_isolation_there_is_one_thread(driver, page, image, model):

@@ -90,9 +90,14 @@ def _pack(npm: str, folder: Path) -> Path:
         raise UnisalError(_instructions(f"npm failed ({type(error).__name__})")) from error
     found = list(folder.glob("*.tgz"))
     if done.returncode != 0 or len(found) != 1:
-        reason = " ".join(done.stderr.split())[:_SHOWN] or f"exit status {done.returncode}"
+        reason = _printable(done.stderr)[:_SHOWN] or f"exit status {done.returncode}"
         raise UnisalError(_instructions(f"npm failed ({reason})"))
     return found[0]
+
+
+def _printable(text: str) -> str:
+    """In one line, without the colours of a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _check(tarball: Path, error: str) -> None:

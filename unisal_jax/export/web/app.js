@@ -71,6 +71,7 @@ function closeSource() {
   player?.close();
   source?.close();
   player = source = map = null;
+  showSaves();
 }
 
 function showStart() {
@@ -226,11 +227,11 @@ $("opacity").addEventListener("input", () => {
   view.draw();
 });
 $("add-box").addEventListener("click", () => boxes.add());
-$("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
-$("seek").addEventListener("input", () => player.seek(Number($("seek").value)));
+$("play").addEventListener("click", () => (player?.playing ? player.pause() : player?.play()));
+$("seek").addEventListener("input", () => player?.seek(Number($("seek").value)));
 $("seek").addEventListener("keydown", (event) => {
   const seconds = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
-  if (!seconds) return;
+  if (!seconds || !player) return;
   event.preventDefault();
   $("seek").value = String(player.seconds + seconds); // which keeps it within the film
   player.seek(Number($("seek").value));

@@ -4,6 +4,7 @@ import { shareInBox } from "./pixels.js";
 
 const LEAST = 0.01; // of a side
 const STEP = 0.01, LARGE_STEP = 0.05;
+const NEAR_RIGHT = 0.8, NEAR_BOTTOM = 0.94; // from here on a label would leave the image
 const NEW = { width: 0.3, height: 0.3 };
 
 export class Boxes {
@@ -179,6 +180,8 @@ export class Boxes {
         const element = layer.children[index];
         element.dataset.name = name;
         element.dataset.share = known ? share : "";
+        element.classList.toggle("at-right", box.x > NEAR_RIGHT);
+        element.classList.toggle("at-bottom", box.y > NEAR_BOTTOM);
         for (const [side, value] of [["left", box.x], ["top", box.y], ["width", box.width], ["height", box.height]]) {
           element.style[side] = `${100 * value}%`;
         }

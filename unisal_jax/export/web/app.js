@@ -4,7 +4,7 @@ import { Boxes } from "./boxes.js";
 import { Engine } from "./engine.js";
 import { Player } from "./player.js";
 import { csvOf, jsonOf, save } from "./save.js";
-import { SourceError, openCamera, openFile, openSample } from "./sources.js";
+import { SourceError, openCamera, openFile, openSample, shown } from "./sources.js";
 import { startTheme } from "./theme.js";
 import { Heat, View } from "./view.js";
 
@@ -56,6 +56,11 @@ async function open(opening) {
       await lookAt(await createImageBitmap(found.pixels), { model: "image", full: true });
     } else {
       startPlayer(found, number);
+      found.ended?.then(() => {
+        if (number !== opened) return;
+        player.pause();
+        fail(new SourceError("The camera has stopped."));
+      });
       await player.first();
       if (found.kind === "camera" && number === opened) player.play();
     }
@@ -88,7 +93,7 @@ function showSource() {
   $("views").classList.add("busy");
   boxes.setSize(source.width, source.height);
   view.show(source);
-  over.setAttribute("aria-label", `${source.name}, with heat where people look`);
+  over.setAttribute("aria-label", `${shown(source.name)}, with heat where people look`);
   say(backend ? "Predicting…" : "Loading the model…");
 }
 
@@ -135,7 +140,7 @@ async function lookAt(bitmap, how) {
 }
 
 function showPace() {
-  const pace = map ? `, ${Math.round(map.milliseconds)} ms a frame` : "";
+  const pace = map ? `, ${Math.round(map.milliseconds)} ms${source.kind === "image" ? "" : " a frame"}` : "";
   $("pace").textContent = backend ? `${backend}${pace}.` : "";
 }
 
@@ -217,6 +222,7 @@ for (const radio of document.querySelectorAll("input[name=view]")) {
   radio.addEventListener("change", () => {
     $("views").dataset.view = radio.value;
     $("opacity-field").hidden = radio.value === "density";
+    boxes.setMain(radio.value === "density" ? 1 : 0);
   });
 }
 $("opacity").addEventListener("input", () => {

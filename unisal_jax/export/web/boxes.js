@@ -9,6 +9,7 @@ const NEW = { width: 0.3, height: 0.3 };
 
 export class Boxes {
   #layers;
+  #main = 0; // of the layers, the one for the keyboard and screen readers
   #table;
   #boxes = []; // {name, x, y, width, height, sum}, in shares of the image's sides
   #size = { width: 1, height: 1 };
@@ -17,7 +18,7 @@ export class Boxes {
   #changed;
 
   /**
-   * @param {HTMLElement[]} layers That lie over the views, the first one for the keyboard.
+   * @param {HTMLElement[]} layers That lie over the views.
    * @param {HTMLTableSectionElement} table
    * @param {() => void} changed Called when boxes have come or gone.
    */
@@ -40,6 +41,12 @@ export class Boxes {
     this.#build();
   }
 
+  /** The layer for the keyboard: one that is seen. @param {number} number */
+  setMain(number) {
+    this.#main = number;
+    this.#build();
+  }
+
   /** @param {{density: Float32Array, width: number, height: number}} map */
   setMap(map) {
     this.#map = map;
@@ -52,7 +59,7 @@ export class Boxes {
     const y = clamp(centre.y - NEW.height / 2, 0, 1 - NEW.height);
     this.#boxes.push(this.#named({ ...NEW, x, y }));
     this.#build();
-    this.#layers[0].lastElementChild.focus({ preventScroll: true });
+    this.#layers[this.#main].lastElementChild.focus({ preventScroll: true });
   }
 
   get empty() {
@@ -112,7 +119,7 @@ export class Boxes {
 
   #build() {
     this.#layers.forEach((layer, number) =>
-      layer.replaceChildren(...this.#boxes.map((box) => this.#element(box, number === 0))),
+      layer.replaceChildren(...this.#boxes.map((box) => this.#element(box, number === this.#main))),
     );
     this.#table.replaceChildren(...this.#boxes.map((box) => this.#row(box)));
     this.#table.closest("table").hidden = this.#boxes.length === 0;
@@ -126,7 +133,7 @@ export class Boxes {
     element.dataset.name = box.name;
     if (first) {
       element.tabIndex = 0;
-      element.setAttribute("role", "group");
+      element.setAttribute("role", "application"); // screen readers hand it the arrow keys
       element.setAttribute("aria-roledescription", "box");
       element.setAttribute("aria-describedby", "box-keys");
     } else {
@@ -186,7 +193,7 @@ export class Boxes {
           element.style[side] = `${100 * value}%`;
         }
       }
-      this.#layers[0].children[index].setAttribute("aria-label", `${name}, ${share} of attention`);
+      this.#layers[this.#main].children[index].setAttribute("aria-label", `${name}, ${share} of attention`);
     });
   }
 
@@ -241,7 +248,7 @@ export class Boxes {
     layer.addEventListener("pointermove", move);
     layer.addEventListener("pointerup", end);
     layer.addEventListener("pointercancel", end);
-    if (box) this.#layers[0].children[index].focus({ preventScroll: true });
+    if (box) this.#layers[this.#main].children[index].focus({ preventScroll: true });
     event.preventDefault();
   }
 

@@ -15,17 +15,18 @@ export class SourceError extends Error {}
  * @property {CanvasImageSource} pixels What a canvas draws: a bitmap, or a video element.
  * @property {number} width @property {number} height In pixels, upright.
  * @property {() => void} close Gives back what it holds.
+ * @property {Promise} [ended] Settles when the camera is unplugged or taken away; not on `close`.
  */
 
 /** Opens a file, as an image or as a film. @param {File} file @returns {Promise<Source>} */
 export async function openFile(file) {
-  if (file.size === 0) throw new SourceError(`${file.name}: the file is empty.`);
+  if (file.size === 0) throw new SourceError(`${shown(file.name)}: the file is empty.`);
   if (file.type.startsWith("video/")) return openFilm(file);
   if (file.type.startsWith("image/")) return openImage(file, file.name);
   // A name without a known ending has no type; then the contents decide.
   const opening = file.type === "" ? openImage(file, file.name).catch(() => openFilm(file)) : Promise.reject();
   return opening.catch(() => {
-    throw new SourceError(`${file.name}: neither an image nor a film.`);
+    throw new SourceError(`${shown(file.name)}: neither an image nor a film.`);
   });
 }
 
@@ -43,12 +44,12 @@ export async function openImage(blob, name) {
     // Older browsers refuse what they do not know; without it they turn images upright, too.
     pixels = await createImageBitmap(blob, AS_STORED).catch(() => createImageBitmap(blob));
   } catch {
-    throw new SourceError(`${name}: this browser cannot read the image; it is damaged or of an unknown format.`);
+    throw new SourceError(`${shown(name)}: this browser cannot read the image; it is damaged or of an unknown format.`);
   }
   const { width, height } = pixels;
   if (width * height > MAX_PIXELS) {
     pixels.close();
-    throw new SourceError(`${name}: ${width} × ${height} is larger than ${MAX_PIXELS / 1e6} megapixels.`);
+    throw new SourceError(`${shown(name)}: ${width} × ${height} is larger than ${MAX_PIXELS / 1e6} megapixels.`);
   }
   return { kind: "image", name: stem(name), pixels, width, height, close: () => pixels.close() };
 }
@@ -69,7 +70,7 @@ async function openFilm(file) {
     return { ...sized(video, file.name), kind: "film", close };
   } catch {
     close();
-    throw new SourceError(`${file.name}: this browser cannot play the film; try MP4 (H.264) or WebM.`);
+    throw new SourceError(`${shown(file.name)}: this browser cannot play the film; try MP4 (H.264) or WebM.`);
   }
 }
 
@@ -85,13 +86,15 @@ export async function openCamera() {
     const denied = error.name === "NotAllowedError" || error.name === "SecurityError";
     throw new SourceError(denied ? "The camera is not allowed for this page." : "No camera was found.");
   }
-  const close = () => stream.getTracks().forEach((track) => track.stop());
+  const tracks = stream.getTracks();
+  const close = () => tracks.forEach((track) => track.stop());
+  const ended = new Promise((resolve) => tracks[0].addEventListener("ended", resolve, { once: true }));
   const video = newVideo();
   try {
     video.srcObject = stream;
     await loaded(video);
     await video.play();
-    return { ...sized(video, "camera"), kind: "camera", close };
+    return { ...sized(video, "camera"), kind: "camera", close, ended };
   } catch {
     close();
     throw new SourceError("The camera gives no frames.");
@@ -137,6 +140,13 @@ async function findDuration(video) {
 
 function sized(video, name) {
   return { name: stem(name), pixels: video, width: video.videoWidth, height: video.videoHeight };
+}
+
+/** A file's name for a line of text: a long one without its middle, and whatever direction it is written in. */
+export function shown(name) {
+  const letters = Array.from(name);
+  const short = letters.length > 60 ? `${letters.slice(0, 40).join("")}…${letters.slice(-15).join("")}` : name;
+  return `\u2068${short}\u2069`;
 }
 
 function stem(name) {

@@ -46,7 +46,8 @@ def browser(*flags: str) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = programs[0]
     fake_camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", *fake_camera, *flags):
+    window = "--window-size=1280,900"
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", window, *fake_camera, *flags):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=programs[1])

@@ -58,14 +58,26 @@ def test_files_and_headers(folder):
             pass
 
 
+# A parent in the background may ignore SIGINT, which its children inherit.
+DEMO = """
+import signal, sys
+from unisal_jax.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def test_the_command(golden_file, tmp_path):
     tarball = real_tarball()
-    command = [sys.executable, "-m", "unisal_jax", "demo", "--weights", golden_file, "--runtime", tarball]
+    command = [sys.executable, "-c", DEMO, "demo", "--weights", golden_file, "--runtime", tarball]
     surroundings = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as server:
-        address = server.stdout.readline().split(" ")[0]
-        assert b"<title>" in fetched(address, "/")[2]
-        assert fetched(address, "/models/image.onnx")[0] == 200
-        server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 0
+        try:
+            address = server.stdout.readline().split(" ")[0]
+            assert b"<title>" in fetched(address, "/")[2]
+            assert fetched(address, "/models/image.onnx")[0] == 200
+            server.send_signal(signal.SIGINT)
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
     assert not list(tmp_path.glob("unisal-demo-*"))

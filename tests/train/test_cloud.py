@@ -180,8 +180,8 @@ def test_the_command_names_a_checkpoint_to_copy(cloud, monkeypatch, command):
     status, out, _ = command("train", "--config", "smoke", "--workdir", RUN)
     assert status == 0 and not Path("gs:").exists()
     assert out.splitlines() == [
-        "gs://bucket/run/checkpoints/7: the last weights",
-        "gs://bucket/run/checkpoints/4: the best; copy this folder to a disk to use it",
+        "gs://bucket/run/checkpoints/7: the latest weights",
+        "gs://bucket/run/checkpoints/4: the best weights; copy this folder to a disk to use them",
     ]
 
 

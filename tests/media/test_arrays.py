@@ -167,9 +167,7 @@ def test_what_is_no_image(given, says):
 
 def test_a_video_is_not_an_image(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
-    with pytest.raises(
-        UnisalError, match=r"clip\.mp4: is a video, not an image; predict_video reads"
-    ):
+    with pytest.raises(UnisalError, match=r"clip\.mp4: is a video, not an image; predict_video reads"):
         as_image(tmp_path / "clip.mp4")
 
 

@@ -286,6 +286,8 @@ def make_folder(folder: Path) -> None:
     Raises:
       UnisalError: the folder cannot be created or written to.
     """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: cannot be written (is a file); name a folder")
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = temporary_path(folder / "probe")

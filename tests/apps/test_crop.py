@@ -46,6 +46,12 @@ def test_sizes(size, aspect, scale, want):
     assert crop_size(size, aspect, scale) == want
 
 
+@pytest.mark.parametrize("aspect", ["9:16", "16", 1.5, (9, 16, 1), ("9", "16")])
+def test_what_is_no_aspect_is_named(aspect):
+    with pytest.raises(UnisalError, match=r"^aspect: .* is not \(width, height\), such as \(9, 16\)$"):
+        crop_size((40, 60), aspect)
+
+
 def test_sides_of_a_video_are_even():
     assert crop_size((359, 641), (1, 1), multiple=2) == (358, 358)
     assert crop_size((3, 2), (1, 100), multiple=2) == (2, 2)

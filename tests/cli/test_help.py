@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from unisal_jax.cli.main import COMMANDS, build_parser, main
+from unisal_jax.weights.fetch import PACK_SUFFIX
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])
@@ -19,4 +20,6 @@ def test_help_ends_with_two_examples(name, capsys):
         assert program == "unisal" and name in (None, command)
         args, rest = build_parser(command).parse_known_args([command, *arguments])
         assert args.command == command
+        if "pack" in getattr(args, "word", ()):
+            assert args.word[-1].endswith(PACK_SUFFIX)
         assert all(word.startswith(args.open_flags) for word in rest), rest

@@ -230,6 +230,8 @@ def test_version_and_help(command):
     assert status == 0 and all(name in out for name in ("predict", "convert", "weights"))
     assert command()[0] == 1
     one_line(*command("foretell"), "foretell")
+    unknown = command("predict", "a.png", "--saves", "map")
+    one_line(*unknown, "unisal predict: unrecognized arguments: --saves map; see unisal predict --help")
 
 
 def test_debug_shows_the_traceback(image, tmp_path):

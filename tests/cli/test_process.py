@@ -51,7 +51,7 @@ REFUSED = {
     "predict no*.png --out o": "no*.png: no image or video matches",
     "predict empty --out o": "empty: holds no images",
     "predict a.png": "--out",
-    "predict a.png --out file": "file: cannot be written",
+    "predict a.png --out file": "file: cannot be written (is a file); name a folder",
     "predict a.png --out o --weights no.pth": "no.pth: no such file",
     "predict a.png --out o --domain coco": "unknown domain 'coco'",
     "predict a.png --out o --ray": '--ray requires ray; install it with: pip install "ray[data]>=',

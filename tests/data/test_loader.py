@@ -14,7 +14,7 @@ from unisal_jax.data.augment import Augmentation
 from unisal_jax.data.clips import ClipShape, below, fixed_clip, permutation, random_clip
 from unisal_jax.data.examples import DomainSource, find_examples
 from unisal_jax.data.loader import Loader
-from unisal_jax.data.prepared import Video, cross_validation, open_prepared, read_frames
+from unisal_jax.data.prepared import Video, cross_validation, frame_rate, open_prepared, read_frames
 from unisal_jax.data.synthetic import Amount, make
 from unisal_jax.domains import HOLLYWOOD2, SALICON, Domain
 from unisal_jax.errors import UnisalError
@@ -309,6 +309,9 @@ def test_a_damaged_folder_is_named(folders, tmp_path, edit, message):
 def test_a_missing_folder_or_split_is_named(folders, tmp_path):
     with pytest.raises(UnisalError, match="nowhere: no such folder; `unisal prepare` makes it"):
         open_prepared(tmp_path / "nowhere", "train")
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    with pytest.raises(UnisalError, match="mine: not a prepared dataset; `unisal prepare` makes one"):
+        frame_rate(tmp_path / "mine")
     with pytest.raises(UnisalError, match="no split 'test', only train, validation"):
         open_prepared(folders["video"], "test")
 

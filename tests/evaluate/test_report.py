@@ -195,6 +195,7 @@ def test_table_is_aligned(evaluation):
     assert table[4].split()[-2:] == ["-", "-"]
     assert "4 images" in text and "1 frame without fixations (no AUC-Judd" in text
     assert "\x1b" not in text and "\udcff" not in text and text.count("damaged") == 1
+    assert report._cells({"kld": -1e-9}, ["kld"]) == ["0.0000"]
 
 
 def test_a_table_of_all_scores_fits_a_terminal(evaluation):

@@ -190,6 +190,8 @@ def test_damaged_truth(command, images, tmp_path, spoil, says):
         (["--predictions", "nowhere"], "nowhere"),
         (["--json", "no/folder/a.json"], "no/folder/a.json"),
         (["--prior", "nowhere.npy"], "nowhere.npy"),
+        (["--domain", "dhf1k"], "--domain: applies to this model, but --predictions scores other maps"),
+        (["--input-size", "64x96"], "--input-size: applies to this model"),
     ],
 )
 def test_bad_flags(command, images, tmp_path, args, says):

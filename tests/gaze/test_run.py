@@ -197,6 +197,7 @@ def test_bad_files_end_in_one_line(command, lab, content, parts):
         (("--json", "no/such/r.json"), "no folder"),
         (("--json", "t.csv"), "two name the same file"),
         (("--preview", "p.jpg"), "--preview: p.jpg must end in .png"),
+        (("--out", "t.xlsx"), "--out: t.xlsx must end in .csv"),
         (("--preview", "stimuli/a.png"), "would overwrite"),
     ],
 )

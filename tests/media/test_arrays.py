@@ -165,6 +165,12 @@ def test_what_is_no_image(given, says):
     assert "image" in str(caught.value).split(":")[0] and "\n" not in str(caught.value)
 
 
+def test_a_video_is_not_an_image(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    with pytest.raises(UnisalError, match=r"clip\.mp4: is a video, not an image; predict_video reads"):
+        as_image(tmp_path / "clip.mp4")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

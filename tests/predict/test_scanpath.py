@@ -427,7 +427,7 @@ def test_flags_that_are_refused(command, golden_file, tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"")
     out = ("--out", tmp_path / "out", "--weights", golden_file)
     for flags, message in (
-        (("--degrees", 0), "degrees: 0.0 is not in (0, 180]"),
+        (("--degrees", 0), "degrees: 0.0 is not above 0 and at most 180"),
         (("--count", 10**9), "more than 4,000,000"),
         (("--count", 0), "'0' is not a whole number above 0"),
         (("--save", "map"), "choose from csv,json,image"),

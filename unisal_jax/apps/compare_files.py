@@ -166,7 +166,7 @@ def shown_share(name: str, attention: float) -> str:
 
 def shown_change(name: str, change: float | None) -> str:
     """Returns the label of a box in the difference image, in percentage points."""
-    return name if change is None else f"{name}   {100 * change:+.1f}"
+    return name if change is None else f"{name}   {100 * change:+z.1f}"
 
 
 def _shown(size: Size) -> str:

@@ -47,8 +47,12 @@ def crop_size(size: Size, aspect: Aspect, scale: float = 1.0, multiple: int = 1)
     Raises:
       UnisalError: the aspect or the scale is out of range.
     """
-    wide, high = aspect
-    if not (wide > 0 and high > 0 and math.isfinite(wide / high)):
+    try:
+        wide, high = aspect
+        is_ratio = wide > 0 and high > 0 and math.isfinite(wide / high)
+    except (TypeError, ValueError):  # such as the command's "9:16"
+        raise UnisalError(f"aspect: {aspect!r} is not (width, height), such as (9, 16)") from None
+    if not is_ratio:
         raise UnisalError(f"aspect: {wide}:{high} is not a ratio of two positive numbers")
     if not 0 < scale <= 1:
         raise UnisalError(f"scale: {scale} is not in (0, 1]")

@@ -151,7 +151,7 @@ def _print(found: "Comparison", compared: str) -> None:
         print("     A       B   change  box")
     for box in found.boxes:
         a, b = ("-" if each is None else f"{each:.1%}" for each in (box.a, box.b))
-        change = "-" if box.change is None else f"{100 * box.change:+.1f}"
+        change = "-" if box.change is None else f"{100 * box.change:+z.1f}"
         print(f"{a:>6}  {b:>6}  {change:>7}  {flags.printable(box.name)}")
     alike = found.similarity
     over = {"images": "", "frames": ", mean over frames", "means": ", of the means over time"}[compared]

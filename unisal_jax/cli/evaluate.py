@@ -21,6 +21,8 @@ PROTOCOLS = ("unisal", "dhf1k", "pysaliency")
 SCANPATH = "scanpath"
 # Flags that only make sense for maps.
 _OF_MAPS = ("baselines", "html", "prior", "stride")
+# Flags of the model, which does not run where maps are given.
+_OF_THE_MODEL = ("domain", "input_size", "stride")
 _BASELINES = ("centre_prior", "uniform")  # by default
 
 
@@ -103,6 +105,12 @@ def check(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None:
             raise UnisalError(
                 f"--{name}: applies to maps, but --protocol {SCANPATH} scores sequences; remove it"
+            )
+    for name in _OF_THE_MODEL if args.predictions is not None else ():
+        if getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UnisalError(
+                f"{flag}: applies to this model, but --predictions scores other maps; remove it"
             )
     reports = [path for path in (args.json, args.csv, args.html) if path is not None]
     for path in reports:

@@ -64,6 +64,8 @@ def check(args: argparse.Namespace) -> None:
     outputs = _outputs(args)
     for path in outputs:
         checks.check_file_to_write(path)
+    if args.out.suffix.lower() != ".csv":
+        raise UnisalError(f"--out: {args.out} must end in .csv")
     if args.preview and args.preview.suffix.lower() != ".png":
         raise UnisalError(f"--preview: {args.preview} must end in .png")
     if len({path.resolve() for path in outputs}) < len(outputs):

@@ -113,7 +113,9 @@ def _run(argv: list[str], wanted: str | None, of_its_own: bool) -> int:
     prefix = getattr(args, "open_flags", None)
     unknown = [arg for arg in rest if prefix is None or not arg.startswith(prefix)]
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        # argparse parses the command's arguments in a parser of its own, which it does not return.
+        title = f"{parser.prog} {args.command}" if args.command else parser.prog
+        parser.exit(1, f"{title}: unrecognized arguments: {' '.join(unknown)}; see {title} --help\n")
     args.overrides = rest
     if args.version:
         from unisal_jax.version import __version__

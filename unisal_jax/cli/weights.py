@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_examples(
         parser,
         "unisal weights unisal --fetch",
-        "unisal weights pack runs/mine/best mine.safetensors --domain mine --about licence=MIT",
+        "unisal weights pack runs/mine/best mine.pack.safetensors --domain mine --about licence=MIT",
     )
     parser.set_defaults(check=check, run=run)
 

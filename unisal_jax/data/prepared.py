@@ -307,6 +307,8 @@ def check_id(name: str) -> None:
 def _read_splits(path: Path) -> dict[str, Any]:
     """Reads the table of videos, and checks only its top level."""
     if not path.exists():
+        if not (path.parent / "dataset_info.json").exists():
+            raise UnisalError(f"{path.parent}: not a prepared dataset; `unisal prepare` makes one")
         raise UnisalError(f"{path}: missing; the preparation did not finish, run it again")
     try:
         content = read_json(path, "a table of videos")

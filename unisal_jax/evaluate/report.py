@@ -122,7 +122,7 @@ def write_html(path: str | Path, evaluation: Evaluation) -> None:
 
 
 def _cells(values: dict[str, float], names: list[str]) -> list[str]:
-    return [f"{values[name]:.4f}" if math.isfinite(values.get(name, math.nan)) else "-" for name in names]
+    return [f"{values[name]:z.4f}" if math.isfinite(values.get(name, math.nan)) else "-" for name in names]
 
 
 def _means(method: MethodScores) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _made_by(facts: dict[str, str], command: object) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}"
+    return f"{value:z.4f}"
 
 
 def _interval(method: MethodScores, name: str, digits: int = 4) -> str:

@@ -167,12 +167,15 @@ def _copy_page(folder: Path) -> None:
 
 
 def _trained(domain: Domain) -> dict[str, Any] | None:
-    """The size that films have in a domain, and of which frames alone; None where each has its own."""
+    """The input size of a domain's films, and the frame size that it applies to; None for a static domain."""
     return None if domain.static else {"frame": domain.video_frame_size, "input": domain.input_size}
 
 
 def _check(model: Path) -> dict[str, Any]:
-    """The log-density at some pixels of an image that worker.js makes too: there a WebGPU is told by it."""
+    """The log-density at some pixels of a synthetic image.
+
+    worker.js makes the same image, and uses WebGPU only if its values match these.
+    """
     height, width = _CHECKED_SIZE
     y, x, c = np.ogrid[:height, :width, :3]
     image = ((3 * x + 5 * y + 85 * c) % 256).astype(np.uint8)

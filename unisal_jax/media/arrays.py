@@ -11,6 +11,7 @@ from PIL import Image
 
 from unisal_jax.errors import UnisalError, one_line
 from unisal_jax.media.images import read_image, row_strips, to_rgb
+from unisal_jax.media.listing import VIDEO_SUFFIXES
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | ArrayLike
 """A path, a Pillow image or an array, see `as_image`."""
@@ -37,7 +38,13 @@ def as_image(given: Any, what: str = "image") -> np.ndarray:
         channels come first; or the argument is a URL.
     """
     if isinstance(given, (str, os.PathLike)):
-        return read_image(_local(given, what))
+        path = _local(given, what)
+        try:
+            return read_image(path)
+        except UnisalError:
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                raise UnisalError(f"{path}: is a video, not an image; predict_video reads videos") from None
+            raise
     if isinstance(given, Image.Image):
         return to_rgb(given, what)
     return _rgb(given, 3, what)

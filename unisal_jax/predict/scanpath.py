@@ -331,4 +331,4 @@ def check_numbers(count: int, fixations: int, degrees: float) -> None:
     if count * fixations > MAX_FIXATIONS:
         raise UnisalError(f"count: {count} paths of {fixations} fixations are more than {MAX_FIXATIONS:,}")
     if not 0 < degrees <= _MOST_DEGREES:
-        raise UnisalError(f"degrees: {degrees!r} is not in (0, {_MOST_DEGREES}]")
+        raise UnisalError(f"degrees: {degrees!r} is not above 0 and at most {_MOST_DEGREES}")

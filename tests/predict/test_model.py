@@ -279,6 +279,15 @@ def test_saved_and_loaded_again(model, frames, tmp_path):
     np.testing.assert_array_equal(again.predict(frames[0], input_size=(96, 128)), other)
 
 
+def test_a_name_of_two_parts_is_a_path_where_there_is_one(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UnisalError, match="hf://runs/mine"):
+        SaliencyModel.from_pretrained("runs/mine")
+    model.save_pretrained("runs/mine")
+    assert SaliencyModel.from_pretrained("runs/mine").config == model.config
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (333, 2)])
 def test_any_size(model, size):
     density = model.predict(np.full((*size, 3), 128, np.uint8))

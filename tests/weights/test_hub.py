@@ -80,7 +80,7 @@ def test_addresses(client, golden, address, seed):
 
 def test_load_predicts(client, golden_file, rng):
     image = rng.integers(0, 256, (64, 96, 3), np.uint8)
-    one, other = (unisal_jax.load(each) for each in ("hf://owner/name", golden_file))
+    one, other = (unisal_jax.SaliencyModel.from_pretrained(each) for each in ("owner/name", str(golden_file)))
     np.testing.assert_array_equal(*(each.predict(image, input_size=(96, 128)) for each in (one, other)))
 
 

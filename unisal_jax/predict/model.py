@@ -25,7 +25,7 @@ from unisal_jax.media.frames import Frame, RgbFrame, resize_rgb
 from unisal_jax.media.images import resize_frame
 from unisal_jax.media.video import VideoReader, open_video
 from unisal_jax.predict.film import Predicted, predicted
-from unisal_jax.weights import publish
+from unisal_jax.weights import hub, publish
 from unisal_jax.weights.contents import Weights
 from unisal_jax.weights.installed import default_weights, domains_for, with_domain
 from unisal_jax.weights.store import load_weights
@@ -58,7 +58,8 @@ def load(
         nor a pack have the domain; the engine does not support the dtype; or JAX has no device of the
         platform named by `JAX_PLATFORMS`.
     """
-    return SaliencyModel.from_pretrained(weights, dtype, engine, domain)
+    found = load_weights(default_weights(domain) if weights is None else weights)
+    return SaliencyModel(found, dtype, engine, domain)
 
 
 class SaliencyModel:
@@ -98,9 +99,13 @@ class SaliencyModel:
         engine: EngineName = "auto",
         domain: str | Domain | None = None,
     ) -> "SaliencyModel":
-        """Loads a model: `unisal_jax.load`, with the same arguments and errors."""
-        found = load_weights(default_weights(domain) if weights is None else weights)
-        return cls(found, dtype, engine, domain)
+        """Loads a model: `unisal_jax.load`, with the same arguments and errors.
+
+        In addition, `owner/name` is a repository on the Hugging Face Hub, unless it is an existing path.
+        """
+        if isinstance(weights, str) and hub.is_name(weights) and not Path(weights).exists():
+            weights = f"{hub.SCHEME}{weights}"
+        return load(weights, dtype, engine, domain)
 
     def save_pretrained(self, folder: str | Path, licence: str = "apache-2.0") -> None:
         """Writes the weights to a folder that `from_pretrained` reads, see `weights.publish.save_folder`.
@@ -134,7 +139,7 @@ class SaliencyModel:
           message: of the commit.
 
         Returns:
-          The URL of the commit. Others load the model with `from_pretrained("hf://owner/name")`.
+          The URL of the commit. Others load the model with `from_pretrained("owner/name")`.
 
         Raises:
           UnisalError: the Hub rejects the upload or cannot be reached, or huggingface_hub is not installed.

@@ -145,7 +145,7 @@ They predict where people look in images and video, as a density over pixels.
 ```python
 import unisal_jax as unisal
 
-model = unisal.SaliencyModel.from_pretrained("hf://{repository}")  # requires huggingface_hub
+model = unisal.SaliencyModel.from_pretrained("{repository}")  # requires huggingface_hub
 density = model.predict("photo.jpg", domain="{domain}")  # float32 [height, width], sums to 1
 ```
 

@@ -168,7 +168,7 @@ def test_peers(command, golden_file, tmp_path):
         assert set(row) >= {"exported", "jax"} and all(apart < 1e-3 for apart in row.values())
     assert set(found["ratios"]["stream"]) >= {"exported", "jax"}
     assert set(found["left_out"]) >= {"public_onnx", "torch_compile", "torch_eager"}
-    assert "left out: public_onnx: the wheel" in printed
+    assert "left out: public_onnx: requires the wheel" in printed
 
 
 @pytest.mark.parametrize("load, busy", [(0.5, False), (1e4, True)])

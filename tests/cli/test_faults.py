@@ -63,9 +63,9 @@ def killed(seconds: float, *args: object) -> None:
 
 
 def visible(folder: Path) -> dict[str, Path]:
-    """The visible files of a folder."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path for path in files if not path.name.startswith(".")}
+    """The visible files of a folder; those in a hidden folder, which a killed process leaves, are not."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {str(name): path for name, path in files.items() if not any(p.startswith(".") for p in name.parts)}
 
 
 def assert_whole(path: Path) -> None:

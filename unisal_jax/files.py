@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -296,13 +297,36 @@ def make_folder(folder: Path) -> None:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Refuses a folder that is there with something in it, or a file in its place.
+    """Refuses a path that is a file or a folder with content.
 
     Raises:
-      UnisalError: it is so.
+      UnisalError: it is one of these.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UnisalError(f"{folder}: is already there and is not replaced; remove it or name another folder")
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder next to `path`, which becomes `path` if the block succeeds.
+
+    If the block raises, the temporary folder is removed.
+
+    Raises:
+      UnisalError: `path` is neither missing nor an empty folder, or the block raised an OSError
+        (`write_errors`).
+    """
+    check_new_folder(path)
+    temporary = temporary_path(path)
+    try:
+        with write_errors(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.rmdir()
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

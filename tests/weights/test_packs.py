@@ -1,6 +1,5 @@
 """Domain packs: saving, adding, use by name, and refusal of invalid ones."""
 
-import configparser
 import dataclasses
 import json
 import shutil
@@ -16,7 +15,6 @@ from unisal_jax.errors import UnisalError
 from unisal_jax.models.config import UnisalConfig
 from unisal_jax.predict.model import SaliencyModel, load
 from unisal_jax.predict.records import weights_state
-from unisal_jax.trees import flatten
 from unisal_jax.weights import fetch, installed, packs, publish
 from unisal_jax.weights.packs import load_pack, save_pack, with_pack
 from unisal_jax.weights.store import Weights, load_weights, save_weights, tensors_of
@@ -417,28 +415,6 @@ def test_weights_with_a_pack_are_weights(base, grown, pack_file, command, tmp_pa
     assert again.domain(None, video=False) == SALICON
     card = (tmp_path / "folder" / "README.md").read_text()
     assert "- `posters`, licence: MIT\n" in card and "| `posters` | images | 64x96 | 1 |" in card
-
-
-def test_the_packs_of_this_package():
-    """Each is named after its domain, belongs to a release, and is part of the wheel."""
-    for path in installed.BUNDLED.glob("*"):
-        pack = installed.read(path)
-        assert packs.release_of(pack.shared_sha256) == pack.base
-        packs.check_parts(pack, UnisalConfig())
-        packs.check_name(pack, RELEASED_DOMAINS)
-        assert {"data", "licence"} <= pack.about.keys()
-    setup = configparser.ConfigParser()
-    setup.read(Path(__file__).parents[2] / "setup.cfg")
-    pattern = setup["options.package_data"]["unisal_jax.weights"]
-    package = Path(packs.__file__).parent
-    assert (installed.BUNDLED / f"x{fetch.PACK_SUFFIX}").relative_to(package).match(pattern)
-
-
-@pytest.mark.parametrize("name", [name for name, each in fetch.RELEASED.items() if each.is_model])
-def test_the_releases_checksums(released, name):
-    weights = load_weights(name)
-    assert weights.shared_sha256 == fetch.RELEASED[name].shared_sha256
-    assert sum(each.size for each in flatten(weights.variables["salicon"]).values()) == 14738
 
 
 @pytest.mark.slow

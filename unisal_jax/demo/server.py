@@ -19,7 +19,7 @@ POLICY = (
     "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""The policy of index.html. As a header it binds the worker too, which sees the images."""
+"""The policy of index.html. As a header, it also applies to the worker, which receives the images."""
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -32,7 +32,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Not from the system's table, which on some machines is wrong: a browser runs no script that is text/plain.
+# The system's table is wrong on some machines, and browsers do not run scripts of type text/plain.
 _TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -78,12 +78,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Says nothing: the command's output is the address."""
+        """Logs nothing: the command prints only the address."""
 
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
-    # Windows would let two programs listen at one port.
+    # On Windows, this would let two programs listen on one port.
     allow_reuse_address = os.name != "nt"
 
     def __init__(self, host: str, port: int, handler: object) -> None:
@@ -93,11 +93,11 @@ class _Server(http.server.ThreadingHTTPServer):
         self.hosts = {host.lower(), "localhost"} if is_local else None
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: a browser that closes a tab ends its connections."""
+        """Ignores errors of connections, which end when a browser closes a tab."""
 
 
 def _is_own(host: str, hosts: set[str]) -> bool:
-    """Whether a Host header names this machine: another site's name may be made to lead here, too."""
+    """Whether a Host header names this machine. Other sites can make their names resolve to it."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     name = name.strip("[]").lower()
     if name in hosts or not name:
@@ -114,15 +114,15 @@ def serve(folder: Path, host: str, port: int | None) -> Iterator[str]:
     """Serves the files of a folder while the block runs.
 
     Args:
-      folder: that `export_web` wrote.
-      host: address to listen at.
-      port: None for the first free one from `FIRST_PORT` on.
+      folder: a folder written by `export_web`.
+      host: address to listen on.
+      port: port to listen on; None for the first free one from `FIRST_PORT`.
 
     Yields:
       The page's address.
 
     Raises:
-      UnisalError: it cannot listen there.
+      UnisalError: the server cannot listen there.
     """
     server = _bound(functools.partial(_Handler, directory=str(folder)), host, port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -137,7 +137,7 @@ def serve(folder: Path, host: str, port: int | None) -> Iterator[str]:
 
 
 def _bound(handler: object, host: str, port: int | None) -> _Server:
-    if not host:  # the socket would take it for every address of this machine
+    if not host:  # a socket would listen on all addresses
         raise UnisalError("--host is empty; name an address, such as 127.0.0.1")
     ports = [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS)
     reason: Exception | None = None

@@ -1,11 +1,9 @@
 """`unisal export --format web`: a folder that any static host serves, and that runs the model in the browser.
 
-The page itself lies in `web/` as it is served; nothing is built. What it must know of the model comes in
-`site.json`.
+The page in `web/` is served as it is, without a build step. `site.json` tells it about the model.
 """
 
 import json
-import os
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from unisal_jax.domains import TRAINED_FPS, Domain, aspect_sizes
 from unisal_jax.export import onnx_model, web_runtime
 from unisal_jax.export.signature import Signature
-from unisal_jax.files import check_new_folder, keep_inputs, temporary_path, write_errors, write_text
+from unisal_jax.files import atomic_folder, check_new_folder, keep_inputs, write_text
 from unisal_jax.inference.fold import fold
 from unisal_jax.media.overlay import heat_table
 from unisal_jax.samples import photograph_path
@@ -33,13 +31,13 @@ _CHECKED_EVERY = 16  # rows and columns
 
 
 class WebExport(NamedTuple):
-    """What was written.
+    """What `export_web` wrote.
 
     Attributes:
-      domains: for images and for films.
-      size: of the folder, in bytes.
-      first_load: what a browser without WebGPU loads before its first image, in bytes.
-      difference: the largest distance of a model from the plain network, in log-density; None if unchecked.
+      domains: the domains for images and for films.
+      size: size of the folder, in bytes.
+      first_load: bytes that a browser without WebGPU loads before its first image.
+      difference: the largest difference of a model from the plain network in log-density; None if unchecked.
     """
 
     domains: tuple[str, str]
@@ -55,33 +53,23 @@ def export_web(
     runtime: Path | None = None,
     checked: bool = True,
 ) -> WebExport:
-    """Writes the page's folder, whole or not at all.
+    """Writes the folder of the page, completely or not at all.
 
     Args:
       weights: as for `unisal_jax.load`.
-      out: the folder, which must not be there yet, or be empty.
+      out: the folder, which must be missing or empty.
       domain: whose parameters to use; None for the usual ones of images and of films.
-      runtime: the tarball of `web_runtime.REQUIREMENT`; None for the cached one, or through npm.
+      runtime: the tarball of `web_runtime.REQUIREMENT`; None for the cached one, or to download it with npm.
       checked: compare each model with the plain network, which requires JAX, and write its card beside it.
 
     Raises:
-      UnisalError: there is something at `out`, the runtime cannot be had, or as for `run.export`.
+      UnisalError: `out` exists, the runtime is unavailable, or as for `run.export`.
     """
     check_new_folder(out)
     keep_inputs([out], files_of(weights))
     tarball = web_runtime.get_tarball(runtime)
-    temporary = temporary_path(out)
-    try:
-        with write_errors(out):
-            temporary.mkdir(parents=True)
-            written = _write(weights, temporary, domain, tarball, checked)
-            if out.exists():
-                out.rmdir()
-            os.replace(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return written
+    with atomic_folder(out) as folder:
+        return _write(weights, folder, domain, tarball, checked)
 
 
 def _write(weights: str, folder: Path, domain: str | None, tarball: Path, checked: bool) -> WebExport:
@@ -137,7 +125,7 @@ def _write(weights: str, folder: Path, domain: str | None, tarball: Path, checke
 
 
 def _is_loaded_first(path: Path) -> bool:
-    """Whether a browser without WebGPU loads it before its first image."""
+    """Whether a browser without WebGPU loads the file before its first image."""
     is_card = path.parent.name == _MODELS and path.suffix == ".json"
     return (
         not is_card
@@ -147,8 +135,8 @@ def _is_loaded_first(path: Path) -> bool:
 
 
 def _export(weights: str, out: Path, domain: str | None, streaming: bool) -> float:
-    """Writes a model and its card; gives its distance from the plain network."""
-    from unisal_jax.export.run import ExportOptions, export  # late: it imports JAX
+    """Writes a model and its card, and returns its difference from the plain network."""
+    from unisal_jax.export.run import ExportOptions, export  # imports JAX
 
     options = ExportOptions("onnx", domain, "any", streaming=streaming, uint8=True)
     return export(weights, out, options)["difference"]

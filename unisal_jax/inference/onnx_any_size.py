@@ -1,4 +1,4 @@
-"""What of an ONNX graph hangs on the images' size, worked out by the graph itself: for images of any size."""
+"""ONNX graphs for images of any size: the parts that depend on the size are computed in the graph."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from unisal_jax.models.architecture import HIDDEN_FEATURES, PRIOR_SCALE
 
 @dataclasses.dataclass(frozen=True)
 class AnySize:
-    """Nodes that read the size of a graph's images.
+    """The size of a graph's images, as nodes of the graph.
 
     Attributes:
       ops: the graph.
@@ -39,7 +39,7 @@ class AnySize:
         return self.ops.node("ConstantOfShape", shape)
 
     def params(self, folded: Folded) -> Params:
-        """As `Folded.sized`; what the prior maps add is a tensor of the graph, [1, 256, rows, columns]."""
+        """Like `Folded.sized`, but the prior maps add a tensor of the graph, [1, 256, rows, columns]."""
         if not folded.priors:
             return folded.params
         ops, priors = self.ops, folded.priors
@@ -52,7 +52,7 @@ class AnySize:
         return with_prior_share(folded.params, ops.conv(spatial, priors["project"], last))
 
     def _profile(self, gaussians: np.ndarray, axis: int) -> Value:
-        """One side of `models.maps.gaussian_maps`: [1, map, rows, 1] or [1, map, 1, columns]."""
+        """Returns one factor of `models.maps.gaussian_maps`: [1, map, rows, 1] or [1, map, 1, columns]."""
         ops, (zero, one) = self.ops, (self.ops.constant(number, np.int64) for number in (0, 1))
         count = ops.reshape(self.cells[axis], ())
         numbers = ops.node("Range", zero, count, one)

@@ -24,14 +24,12 @@ def as_image(given: Any, what: str = "image") -> np.ndarray:
     """Returns an image as uint8 RGB [height, width, 3], without a copy if it already has this form.
 
     Args:
-      given: one of
-
-            - the path of an image file, read by `read_image`;
-            - a Pillow image, of any mode that `read_image` supports; its EXIF orientation is applied;
-            - an array of uint8 in 0 to 255 or of floats in 0 to 1, [height, width] or [height, width, 1, 3
-              or 4 channels]: grey, RGB or RGBA; alpha is dropped and the colour below it kept. The array is
-              of NumPy, JAX, PyTorch on the CPU, or any other container that NumPy can view or copy.
-        what: name of the argument, for the message.
+      given: the path of an image file, read by `read_image`; a Pillow image of any mode that `read_image`
+        supports, whose EXIF orientation is applied; or an array of uint8 in 0 to 255 or of floats in 0 to 1,
+        [height, width] or [height, width, 1, 3 or 4 channels]: grey, RGB or RGBA. Alpha is dropped, and the
+        colour below it kept. The array is of NumPy, JAX, PyTorch on the CPU, or any other container that
+        NumPy can view or copy.
+      what: name of the argument, for the message.
 
     Raises:
       UnisalError: the argument is none of these; the file cannot be read; floats are NaN or outside 0 to 1;

@@ -95,6 +95,11 @@ class _SourceError(Exception):
     """A source failed, for the reason in the message; another one may work."""
 
 
+def is_offline() -> bool:
+    """Whether `UNISAL_OFFLINE` forbids downloads."""
+    return os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0")
+
+
 def cache_dir() -> Path:
     """The folder of the downloaded files: `UNISAL_CACHE`, else the user's cache folder. It may not exist."""
     chosen = os.environ.get("UNISAL_CACHE")
@@ -158,7 +163,7 @@ def fetch(name: str, offline: bool = False, progress: bool = True) -> Path:
     path = cached_path(name)
     if verify(name) == "ok":
         return path
-    if offline or os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"):
+    if offline or is_offline():
         raise UnisalError(_manual_instructions(released, f"{verify(name)} in the cache, and offline"))
     with _cache_lock(path.parent):
         if verify(name) != "ok":  # another process may have downloaded it in the meantime

@@ -1,12 +1,12 @@
 """Downloads weights from the Hugging Face Hub; `publish` uploads them."""
 
-import os
 import re
 from pathlib import Path
 from types import ModuleType
 
 from unisal_jax.errors import UnisalError
 from unisal_jax.packages import install_command
+from unisal_jax.weights.fetch import is_offline
 
 SCHEME = "hf://"
 WEIGHTS_FILE = "model.safetensors"
@@ -42,7 +42,7 @@ def download(address: str) -> Path:
                 match["repo"],
                 match["file"] or WEIGHTS_FILE,
                 revision=revision,
-                local_files_only=os.environ.get("UNISAL_OFFLINE", "0") not in ("", "0"),
+                local_files_only=is_offline(),
             )
         )
     except Exception as error:  # the errors of the client and its transport have no common base class
